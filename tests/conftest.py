@@ -1,0 +1,15 @@
+"""Strict JAX for every test: eight CPU devices, no silent promotion, warnings are errors."""
+
+import importlib.util
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+PEERS = ("torch", "transformers", "open_clip")
+collect_ignore = [] if all(importlib.util.find_spec(name) for name in PEERS) else ["peers"]

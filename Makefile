@@ -1,0 +1,44 @@
+# Every target makes .venv on first use and installs what it needs into it.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q
+
+.PHONY: help install quickstart test test-peers lint clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vlp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+
+.venv/installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+.venv/installed-%: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[$*]'
+	@touch $@
+
+install: .venv/installed  ## make .venv and install vlp into it
+
+quickstart: install  ## train on the embedded emoji, evaluate, export, draw a report (8 minutes)
+	$(BIN)/vlp train --config=experiments/emoji.py --workdir=runs/emoji
+	$(BIN)/vlp export --workdir=runs/emoji --to=hf --out=runs/emoji/exported --overwrite
+
+test: .venv/installed-test  ## the whole test suite (10 minutes, no network, no accelerator)
+	$(PYTEST) -n 2 tests --ignore=tests/peers
+
+test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, open_clip and transformers
+	$(PYTEST) tests/peers
+
+lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove the environment and the runs
+	rm -rf .venv runs

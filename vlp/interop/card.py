@@ -1,0 +1,178 @@
+"""The card: what one must know, beside the weights, to use a model; plain JSON in a run's folder."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlp.version import __version__
+
+FORMAT = 1
+FILE = "card.json"
+OBJECTIVES = ("clip", "siglip")
+
+# Every field a reader relies on, with what fills it. "tokenizer.length" is the text length of the model.
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "format": int,
+    "vlp": str,
+    "model": dict,
+    "model.image": dict,
+    "model.text": dict,
+    "model.embed_dim": int,
+    "preprocess": dict,
+    "tokenizer": dict,
+    "tokenizer.kind": str,
+    "tokenizer.file": str,
+    "tokenizer.name": str,
+    "tokenizer.sha256": str,
+    "tokenizer.length": int,
+    "objective": str,
+    "licence": str,
+    "attribution": str,
+}
+
+
+def build_card(
+    *,
+    model: Mapping[str, Any],
+    preprocess: Mapping[str, Any],
+    tokenizer: Any,
+    text_length: int,
+    objective: str,
+    licence: str = "unknown",
+    attribution: str = "",
+    tokenizer_file: str = "tokenizer.model",
+) -> dict[str, Any]:
+    """The card of a model, checked.
+
+    Args:
+        model: Keyword arguments of `DualEncoder` (JSON values only), without `rngs`.
+        preprocess: `ImagePreprocess.to_dict()` of the evaluation preprocessing.
+        tokenizer: Object with `name` and `sha256`.
+        text_length: Tokens in a row of the model's text input, eos included.
+        objective: "clip" or "siglip": which logits the model was trained for.
+        licence: Licence of the weights, or of the data they were trained on.
+        attribution: Whom to name when the weights are passed on.
+        tokenizer_file: Path of the tokenizer, relative to the folder of the card.
+
+    Raises:
+        ValueError: A field is missing, of the wrong type, or not JSON.
+    """
+    return validate_card(
+        {
+            "format": FORMAT,
+            "vlp": __version__,
+            "model": dict(model),
+            "preprocess": dict(preprocess),
+            "tokenizer": {
+                "kind": "sentencepiece",
+                "file": tokenizer_file,
+                "name": tokenizer.name,
+                "sha256": tokenizer.sha256,
+                "length": text_length,
+            },
+            "objective": objective,
+            "licence": licence,
+            "attribution": attribution,
+        }
+    )
+
+
+def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
+    """`card` as JSON would return it, if every field is there and well-formed.
+
+    Raises:
+        ValueError: Names the field, what was found and what to do.
+    """
+    if not isinstance(card, Mapping):
+        raise ValueError(f"{source} must be a JSON object, got {type(card).__name__}; is this a card?")
+    if card.get("format") != FORMAT:
+        raise ValueError(
+            f"{source} must have format {FORMAT}, got {card.get('format')!r}; "
+            f"read it with the vlp version that wrote it ({card.get('vlp', 'unknown')}), or update vlp"
+        )
+    for field, kind in _FIELDS.items():
+        _check_field(card, field, kind, source)
+    if card["objective"] not in OBJECTIVES:
+        raise ValueError(
+            f"{source}: objective must be one of {', '.join(OBJECTIVES)}, got {card['objective']!r}"
+        )
+    file = Path(card["tokenizer"]["file"])
+    if file.is_absolute() or ".." in file.parts:
+        raise ValueError(
+            f"{source}: tokenizer.file must lie inside the run's folder, got {str(file)!r}; "
+            "copy the tokenizer beside the card"
+        )
+    return json.loads(_dump(card))
+
+
+def write_card(card: Mapping[str, Any], folder: str | os.PathLike) -> Path:
+    """Writes `card` as `folder`/card.json in one step (a reader sees all of it or none)."""
+    path = Path(folder) / FILE
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(_dump(validate_card(card)) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read_card(folder: str | os.PathLike) -> dict[str, Any]:
+    """The checked card of a run's folder.
+
+    Raises:
+        ValueError: No card there, or not a valid one.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise ValueError(
+            f"a run's folder must hold {FILE}, found none in {folder}; "
+            "give the workdir of `vlp train` or one of its checkpoints"
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} must be JSON, got {error}; restore it from a copy of the run"
+        ) from error
+    return validate_card(card, source=str(path))
+
+
+def check_tokenizer(card: Mapping[str, Any], tokenizer: Any) -> None:
+    """Refuses a tokenizer other than the one the model was trained with.
+
+    Raises:
+        ValueError: The hashes differ: the model would read other words than were written.
+    """
+    expected = card["tokenizer"]["sha256"]
+    if tokenizer.sha256 != expected:
+        raise ValueError(
+            f"the tokenizer's sha256 must be the card's {expected[:16]}…, got "
+            f"{tokenizer.sha256[:16]}…; put back the {card['tokenizer']['file']} this run was trained with"
+        )
+
+
+def _check_field(
+    card: Mapping[str, Any], field: str, kind: type | tuple[type, ...], source: str
+) -> None:
+    value: Any = card
+    for name in field.split("."):
+        if name not in value:
+            raise ValueError(
+                f"{source} must have the field {field!r}, found {sorted(value)}; "
+                "write it with vlp.interop.card.build_card"
+            )
+        value = value[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(
+            f"{source}: {field} must be {getattr(kind, '__name__', kind)}, got {value!r}; "
+            "write it with vlp.interop.card.build_card"
+        )
+
+
+def _dump(card: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"a card holds JSON values only, got {error}; give plain numbers, strings, lists, dicts"
+        ) from error

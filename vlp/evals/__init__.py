@@ -1,0 +1,1 @@
+"""Evaluation of dual encoders: embedding, retrieval, zero-shot classification, reports, search."""

@@ -1,0 +1,83 @@
+"""Zero-shot classification: the classes' names, in prompts, are the classifier."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from vlp import metrics
+
+
+def class_embeddings(
+    names: Sequence[str],
+    templates: Sequence[str],
+    embed_texts: Callable[[list[str]], np.ndarray],
+) -> Float[np.ndarray, "k d"]:
+    """One unit-norm vector a class: the mean of its prompts' unit-norm embeddings, normalised.
+
+    Args:
+      names: Class names, in the order of the labels.
+      templates: Prompts with one `{}` for the name; see `prompts.templates`.
+      embed_texts: Strings to rows `[n,d]`.
+
+    Raises:
+      ValueError: If names or templates are missing.
+
+    References:
+      Radford et al., Learning Transferable Visual Models, 2021, section 3.1.4.
+    """
+    if not names or not templates:
+        raise ValueError(
+            "class_embeddings needs names and templates, got "
+            f"{len(names)} names and {len(templates)} templates"
+        )
+    prompts = [template.replace("{}", name) for name in names for template in templates]
+    vectors = _unit(np.asarray(embed_texts(prompts), np.float32))
+    return _unit(vectors.reshape(len(names), len(templates), -1).mean(axis=1))
+
+
+def classification(
+    zimg: Float[np.ndarray, "n d"],
+    zclass: Float[np.ndarray, "k d"],
+    labels: Int[np.ndarray, " n"],
+) -> dict[str, dict[str, float]]:
+    """Top-1 and top-5 accuracy and mean per-class recall, a tie counted as a miss.
+
+    Args:
+      zimg: Unit-norm image embeddings.
+      zclass: `class_embeddings`.
+      labels: Index of each image's class.
+
+    Returns:
+      `metrics` and `chance` with the keys `top1`, `top5` (only where there are more than five
+      classes) and `mean_per_class_recall`, and `counts` (`images`, `classes`). Chance is one guess
+      among the classes; `majority_share`, in `chance`, is the top-1 score of always answering the
+      commonest class.
+
+    Raises:
+      ValueError: If a label is not a class or there are no images.
+    """
+    n, k = zimg.shape[0], zclass.shape[0]
+    if n == 0:
+        raise ValueError("classification needs at least one image, got 0")
+    if labels.min() < 0 or labels.max() >= k:
+        raise ValueError(
+            f"labels must lie in 0..{k - 1}, got {labels.min()}..{labels.max()}; "
+            "give a name for every class"
+        )
+    ranks = metrics.ranks(zimg, zclass, query_labels=labels, candidate_labels=np.arange(k))
+    tops = [top for top in (1, 5) if top == 1 or top < k]
+    values = {f"top{top}": float(metrics.recall_at_k(ranks, top)) for top in tops}
+    chance = {f"top{top}": top / k for top in tops}
+    recall = metrics.mean_per_class_recall(ranks == 0, labels, num_classes=k)
+    majority = int(np.bincount(labels, minlength=k).max())
+    return {
+        "metrics": values | {"mean_per_class_recall": float(recall)},
+        "chance": chance | {"mean_per_class_recall": 1 / k, "majority_share": majority / n},
+        "counts": {"images": n, "classes": k},
+    }
+
+
+def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:
+    # A zero vector stays zero: it then ties with nothing better than chance.
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

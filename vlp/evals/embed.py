@@ -1,0 +1,212 @@
+"""Embeds a whole data set with fixed shapes: batches of images, or strings, to numpy matrices."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float, Int
+
+Progress = Callable[[int], None]
+"""Called with the number of rows done so far, after each batch."""
+
+IN_FLIGHT = 2  # the host prepares the next batch while the device works on this one
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of the samples that could be read, in the order they came.
+
+    Attributes:
+      vectors: Unit-norm rows.
+      ids: Which sample of the source each row is.
+      rejected: How many samples could not be read; they have no row.
+    """
+
+    vectors: Float[np.ndarray, "n d"]
+    ids: Int[np.ndarray, " n"]
+    rejected: int = 0
+
+    def __len__(self) -> int:
+        return self.vectors.shape[0]
+
+
+class Encoder:
+    """A dual encoder ready to embed: `embed_images` and `embed_texts` on the host's data.
+
+    The compiled functions are shared by all encoders of the same structure, so making one for
+    every evaluation during training costs nothing.
+
+    Args:
+      graphdef: The structure of the model, from `nnx.split`.
+      params: Its arrays, as `nnx.split` returned them or as a pure nested dict.
+      mesh: Spreads every batch over all axes of this mesh; params must live on it already. With
+        several processes every process is given the same batches and gets all rows.
+    """
+
+    def __init__(self, graphdef: Any, params: Any, *, mesh: Mesh | None = None):
+        self.graphdef = graphdef
+        self.params = params
+        self.mesh = mesh
+
+    @classmethod
+    def from_model(cls, model: nnx.Module, *, mesh: Mesh | None = None) -> "Encoder":
+        """An encoder of a live model; its arrays are copied to every device of the mesh."""
+        graphdef, params = nnx.split(model)
+        if mesh is not None:
+            params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+        return cls(graphdef, params, mesh=mesh)
+
+    def embed_images(
+        self,
+        batches: Iterable[Mapping[str, np.ndarray]],
+        *,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """Embeddings of the images of `batches`.
+
+        Args:
+          batches: Mappings with `image` uint8 `[n,h,w,3]` and, where there is something to say,
+            `weight` (0 = rejected or padding: the row is dropped), `id` (index in the source;
+            counted up from 0 otherwise) and `reject` (not 0 = rejected, counted).
+          progress: Called with the number of rows done.
+
+        Raises:
+          ValueError: If there is not one good image in `batches`.
+        """
+        ids: list[np.ndarray] = []
+        keeps: list[np.ndarray] = []
+        seen = rejected = 0
+
+        def images() -> Iterator[np.ndarray]:
+            nonlocal seen, rejected
+            for batch in batches:
+                n = batch["image"].shape[0]
+                ids.append(np.asarray(batch.get("id", np.arange(seen, seen + n)), np.int64))
+                keeps.append(np.asarray(batch.get("weight", np.ones(n))) > 0)
+                rejected += int(np.count_nonzero(batch.get("reject", 0)))
+                seen += n
+                yield batch["image"]
+
+        vectors = self._run(_encode_image, images(), progress)
+        keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
+        if not keep.any():
+            raise ValueError(
+                f"embed_images needs at least one readable image, got {seen} rows of which "
+                f"{rejected} were rejected; check the data with `vlp data check`"
+            )
+        return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejected)
+
+    def embed_texts(
+        self,
+        texts: Sequence[str],
+        tokenize: Callable[[list[str]], np.ndarray],
+        *,
+        batch_size: int = 256,
+        progress: Progress | None = None,
+    ) -> Float[np.ndarray, "n d"]:
+        """Embeddings of strings, one unit-norm row each.
+
+        Args:
+          texts: At least one string.
+          tokenize: Strings to int32 `[n,l]`, the same length at every call.
+          batch_size: Strings encoded at once over all devices.
+          progress: Called with the number of strings done.
+
+        Raises:
+          ValueError: If there are no texts.
+        """
+        if not texts:
+            raise ValueError("embed_texts needs at least one text, got none; is the list empty?")
+        size = min(batch_size, len(texts))
+        chunks = (tokenize(list(texts[i : i + size])) for i in range(0, len(texts), size))
+        return np.concatenate(self._run(_encode_text, chunks, progress))
+
+    def _run(
+        self,
+        encode: Callable[..., jax.Array],
+        chunks: Iterable[np.ndarray],
+        progress: Progress | None,
+    ) -> list[np.ndarray]:
+        pending: deque[tuple[jax.Array, int]] = deque()
+        done: list[np.ndarray] = []
+        done_rows = size = 0
+
+        def collect() -> None:
+            nonlocal done_rows
+            array, n = pending.popleft()
+            done.append(np.asarray(array, np.float32)[:n])
+            done_rows += n
+            if progress is not None:
+                progress(done_rows)
+
+        for chunk in chunks:
+            size = size or self._divisible(chunk.shape[0])
+            rows = self._put(_pad_rows(chunk, size))
+            pending.append((encode(self.graphdef, self.params, rows, self._out), len(chunk)))
+            if len(pending) > IN_FLIGHT:
+                collect()
+        while pending:
+            collect()
+        return done
+
+    def _put(self, rows: np.ndarray) -> Any:
+        if self.mesh is None:
+            return rows
+        # Every process holds the whole batch and gives each of its devices that device's rows.
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        return jax.make_array_from_callback(rows.shape, sharding, lambda place: rows[place])
+
+    @property
+    def _out(self) -> NamedSharding | None:
+        # Replicated, so that every process can read all rows.
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+
+    def _divisible(self, n: int) -> int:
+        devices = 1 if self.mesh is None else self.mesh.size
+        return n + -n % devices
+
+
+def match(
+    ids: Int[np.ndarray, " n"], sample_of_text: Int[np.ndarray, " m"]
+) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """Which row of the image embeddings each text belongs to, without the rejected images.
+
+    Args:
+      ids: Sample index of each row, `Embeddings.ids`.
+      sample_of_text: Sample index of each text.
+
+    Returns:
+      `(texts, image_of_text)`: indices of the texts that have an image, and its row for each.
+    """
+    order = np.argsort(ids, kind="stable")
+    place = np.searchsorted(ids, sample_of_text, sorter=order)
+    row = order[np.minimum(place, len(ids) - 1)]
+    texts = np.flatnonzero(ids[row] == sample_of_text)
+    return texts, row[texts]
+
+
+def _pad_rows(chunk: np.ndarray, size: int) -> np.ndarray:
+    if chunk.shape[0] > size:
+        raise ValueError(
+            f"no batch may be larger than the first, got {chunk.shape[0]} rows after {size}; "
+            "cut the data into equal batches, the last one may be shorter"
+        )
+    return np.pad(chunk, ((0, size - chunk.shape[0]), *((0, 0) for _ in chunk.shape[1:])))
+
+
+@partial(jax.jit, static_argnames=("graphdef", "out"))
+def _encode_image(graphdef: Any, params: Any, images: jax.Array, out: Any) -> jax.Array:
+    embedding = nnx.merge(graphdef, params).encode_image(images).embedding
+    return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)
+
+
+@partial(jax.jit, static_argnames=("graphdef", "out"))
+def _encode_text(graphdef: Any, params: Any, text: jax.Array, out: Any) -> jax.Array:
+    embedding = nnx.merge(graphdef, params).encode_text(text).embedding
+    return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

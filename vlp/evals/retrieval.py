@@ -1,0 +1,98 @@
+"""Text-to-image and image-to-text retrieval: recall@k both ways, beside chance."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from vlp import metrics
+
+
+def retrieval(
+    zimg: Float[np.ndarray, "n d"],
+    ztxt: Float[np.ndarray, "m d"],
+    image_of_text: Int[np.ndarray, " m"],
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    groups: Sequence[str] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Recall@k both ways over the whole gallery, ties counted against the model.
+
+    Text to image: the share of texts whose image is among the first k. Image to text: the share
+    of images of which at least one text is among the first k; images without a text are no
+    queries, but stay in the gallery.
+
+    Args:
+      zimg: Unit-norm image embeddings.
+      ztxt: Unit-norm text embeddings; an image may have any number of texts.
+      image_of_text: Row of `zimg` each text describes.
+      ks: Cut-offs.
+      groups: A label for each image, for a result over the queries of one group (an image, or a
+        text of that image) against the complete gallery; "" = in no group.
+
+    Returns:
+      `metrics`, `chance` and `counts`. The first two share their keys:
+      `text_to_image/R@1`, `image_to_text/R@1`, ..., and `GROUP/text_to_image/R@1`, ...; the
+      counts are `images`, `texts`, `text_to_image/queries` and so on.
+
+    Raises:
+      ValueError: If shapes, rows or groups do not fit together.
+
+    References:
+      Karpathy and Fei-Fei, Deep Visual-Semantic Alignments, 2015 (the protocol).
+    """
+    n, m = zimg.shape[0], ztxt.shape[0]
+    _check(n, m, image_of_text, groups)
+    images = np.arange(n)
+    captions = np.bincount(image_of_text, minlength=n)
+    asked = np.flatnonzero(captions)  # images that have a text to be found
+    text_ranks = np.asarray(
+        metrics.ranks(ztxt, zimg, query_labels=image_of_text, candidate_labels=images)
+    )
+    image_ranks = np.asarray(
+        metrics.ranks(zimg[asked], ztxt, query_labels=asked, candidate_labels=image_of_text)
+    )
+    result: dict[str, dict[str, float]] = {"metrics": {}, "chance": {}, "counts": {}}
+    result["counts"] |= {"images": n, "texts": m}
+    labels = np.asarray([""] * n if groups is None else [str(group) for group in groups])
+    for name in sorted({"", *labels.tolist()}):
+        member = np.ones(n, bool) if name == "" else labels == name
+        of_texts, of_images = member[image_of_text], member[asked]
+        ways = {
+            "text_to_image": (text_ranks[of_texts], np.ones(of_texts.sum(), int), n),
+            "image_to_text": (image_ranks[of_images], captions[asked][of_images], m),
+        }
+        for way, (ranks, hits, size) in ways.items():
+            prefix = f"{name}/{way}" if name else way
+            result["counts"][f"{prefix}/queries"] = len(ranks)
+            for k in ks if len(ranks) else ():
+                result["metrics"][f"{prefix}/R@{k}"] = float(metrics.recall_at_k(ranks, k))
+                chance = chance_of_recall(hits, size, k).mean()
+                result["chance"][f"{prefix}/R@{k}"] = float(chance)
+    return result
+
+
+def chance_of_recall(
+    hits: Int[np.ndarray, " n"], candidates: int, k: int
+) -> Float[np.ndarray, " n"]:
+    """Chance that a random order puts at least one of `hits` right candidates among the first k.
+
+    One minus the hypergeometric chance of none: the product of (c - h - i) / (c - i), i < k.
+    """
+    drawn = np.arange(min(k, candidates))
+    left = np.maximum(candidates - hits[:, None] - drawn, 0)
+    return 1.0 - np.prod(left / (candidates - drawn), axis=1)
+
+
+def _check(
+    n: int, m: int, image_of_text: Int[np.ndarray, " m"], groups: Sequence[str] | None
+) -> None:
+    if n == 0 or m == 0:
+        raise ValueError(f"retrieval needs images and texts, got {n} images and {m} texts")
+    if image_of_text.min() < 0 or image_of_text.max() >= n:
+        raise ValueError(
+            f"image_of_text must point at one of {n} images, got values from "
+            f"{image_of_text.min()} to {image_of_text.max()}; use embed.match after rejects"
+        )
+    if groups is not None and len(groups) != n:
+        raise ValueError(f"groups must have one label an image, got {len(groups)} for {n} images")

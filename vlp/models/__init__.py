@@ -1,0 +1,16 @@
+"""Towers and the models made of them."""
+
+from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.presets import dual_encoder_preset, text_preset, vision_preset
+from vlp.models.text import TextTransformer
+from vlp.models.vit import VisionTransformer
+
+__all__ = [
+    "DualEncoder",
+    "Encoded",
+    "TextTransformer",
+    "VisionTransformer",
+    "dual_encoder_preset",
+    "text_preset",
+    "vision_preset",
+]

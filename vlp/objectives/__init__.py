@@ -1,0 +1,6 @@
+"""Objectives: what a paper minimises, composed of a model's outputs and a loss."""
+
+from vlp.objectives.clip import Clip
+from vlp.objectives.siglip import SigLip
+
+__all__ = ["Clip", "SigLip"]

@@ -1,0 +1,145 @@
+"""Two towers into one embedding space: the model of CLIP and SigLIP."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from vlp.models.text import TextTransformer
+from vlp.models.vit import VisionTransformer
+
+PROJECTIONS = ("none", "linear", "linear_bias")
+
+
+class Encoded(NamedTuple):
+    """What a tower says of its inputs: unit-norm embeddings, and one vector a token."""
+
+    embedding: Float[Array, "n d"]
+    tokens: Float[Array, "n t w"]
+
+
+class DualEncoder(nnx.Module):
+    """An image and a text tower, their projections, and the scale (and bias) of the logits.
+
+    `DualEncoder(**model.kwargs, rngs=rngs)` builds the same architecture again; `kwargs` is plain
+    JSON data and goes into the model card.
+
+    Args:
+        image: keyword arguments of `VisionTransformer`.
+        text: keyword arguments of `TextTransformer`.
+        embed_dim: width of the shared space.
+        image_projection, text_projection: "linear" (no bias), "linear_bias", or "none", which
+            needs the tower's width to be `embed_dim`.
+        image_mean, image_std: per-channel normalisation of pixels in [0, 1].
+        init_scale: multiplier of the cosine similarities at the start (CLIP 1 / 0.07, SigLIP 10).
+        init_bias: added to the logits at the start (SigLIP -10), or None for no such parameter.
+
+    Raises:
+        ValueError: when a setting is unknown or widths do not fit.
+
+    References:
+        Radford et al., 2021, https://arxiv.org/abs/2103.00020; Zhai et al., 2023,
+        https://arxiv.org/abs/2303.15343.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: dict[str, Any],
+        text: dict[str, Any],
+        embed_dim: int,
+        image_projection: str = "linear",
+        text_projection: str = "linear",
+        image_mean: Sequence[float] = (0.5, 0.5, 0.5),
+        image_std: Sequence[float] = (0.5, 0.5, 0.5),
+        init_scale: float = 1 / 0.07,
+        init_bias: float | None = None,
+        rngs: nnx.Rngs,
+    ):
+        # Kept as text: a module's plain attributes must be hashable.
+        self._kwargs = json.dumps(
+            dict(
+                image=dict(image),
+                text=dict(text),
+                embed_dim=embed_dim,
+                image_projection=image_projection,
+                text_projection=text_projection,
+                image_mean=list(image_mean),
+                image_std=list(image_std),
+                init_scale=init_scale,
+                init_bias=init_bias,
+            )
+        )
+        self.image_mean, self.image_std = tuple(image_mean), tuple(image_std)
+        self.image = VisionTransformer(**image, rngs=rngs)
+        self.text = TextTransformer(**text, rngs=rngs)
+        self.image_projection = _projection(
+            image_projection, self.image.width, embed_dim, name="image_projection", rngs=rngs
+        )
+        self.text_projection = _projection(
+            text_projection, self.text.width, embed_dim, name="text_projection", rngs=rngs
+        )
+        self.log_scale = nnx.Param(jnp.asarray(math.log(init_scale), jnp.float32))
+        self.bias = None if init_bias is None else nnx.Param(jnp.asarray(init_bias, jnp.float32))
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The constructor's arguments, except `rngs`, as plain JSON data."""
+        return json.loads(self._kwargs)
+
+    def encode_image(
+        self,
+        images: UInt8[Array, "n h w 3"],
+        *,
+        keys: Key[Array, " n"] | None = None,
+        patch_drop: float = 0.0,
+    ) -> Encoded:
+        """Embeddings and tokens of images; `keys` and `patch_drop` as in `VisionTransformer`."""
+        pooled, tokens = self.image(self.normalise(images), keys=keys, patch_drop=patch_drop)
+        return Encoded(_embed(pooled, self.image_projection), tokens)
+
+    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
+        """Embeddings and tokens of captions."""
+        pooled, tokens = self.text(text)
+        return Encoded(_embed(pooled, self.text_projection), tokens)
+
+    def normalise(self, images: UInt8[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+        """Bytes to normalised float32 pixels."""
+        mean = jnp.asarray(self.image_mean, jnp.float32).reshape(1, 1, 1, 3)
+        std = jnp.asarray(self.image_std, jnp.float32).reshape(1, 1, 1, 3)
+        return (images.astype(jnp.float32) / 255 - mean) / std
+
+
+def unit_norm(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """The vectors at length 1, in float32; zero stays zero, with a finite gradient."""
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
+
+
+def _embed(pooled: Float[Array, "n w"], projection: nnx.Linear | None) -> Float[Array, "n d"]:
+    return unit_norm(pooled if projection is None else projection(pooled))
+
+
+def _projection(kind: str, width: int, embed_dim: int, *, name: str, rngs) -> nnx.Linear | None:
+    if kind not in PROJECTIONS:
+        raise ValueError(f"{name} must be one of {', '.join(PROJECTIONS)}, got {kind!r}")
+    if kind == "none":
+        if width != embed_dim:
+            raise ValueError(
+                f'{name}="none" needs a tower of width embed_dim {embed_dim}, got {width}; '
+                'use "linear"'
+            )
+        return None
+    return nnx.Linear(
+        width,
+        embed_dim,
+        use_bias=kind == "linear_bias",
+        kernel_init=nnx.initializers.normal(width**-0.5),
+        dtype=jnp.float32,
+        rngs=rngs,
+    )

@@ -1,0 +1,145 @@
+"""Published sizes of towers and pairs, by name."""
+
+from typing import Any
+
+_CLIP = "Radford et al., 2021, https://arxiv.org/abs/2103.00020"
+_DEIT = "Touvron et al., 2020, https://arxiv.org/abs/2012.12877"
+_OPEN_CLIP = "Ilharco et al., open_clip, https://github.com/mlfoundations/open_clip"
+_SCALING = "Zhai et al., 2022, https://arxiv.org/abs/2106.04560"
+_SHAPE = "Alabdulmohsin et al., 2023, https://arxiv.org/abs/2305.13035"
+_VIT = "Dosovitskiy et al., 2021, https://arxiv.org/abs/2010.11929"
+
+# name: width, depth, mlp_dim, num_heads, paper. The patch size is the number behind the slash.
+VISION_SIZES = {
+    "Ti": (192, 12, 768, 3, _DEIT),
+    "S": (384, 12, 1536, 6, _DEIT),
+    "M": (512, 12, 2048, 8, _OPEN_CLIP),
+    "B": (768, 12, 3072, 12, _VIT),
+    "L": (1024, 24, 4096, 16, _VIT),
+    "So400m": (1152, 27, 4304, 16, _SHAPE),
+    "H": (1280, 32, 5120, 16, _VIT),
+    "g": (1408, 40, 6144, 16, _SCALING),
+    "bigG": (1664, 48, 8192, 16, _SCALING),
+}
+
+# name: width, depth, mlp_dim, num_heads, paper. CLIP's text tower and embedding width per vision
+# size; Ti extends the rule of S and M (text as wide as vision), for which no paper exists.
+CLIP_TEXT_SIZES = {
+    "Ti": (192, 12, 768, 3, _OPEN_CLIP),
+    "S": (384, 12, 1536, 6, _OPEN_CLIP),
+    "M": (512, 12, 2048, 8, _OPEN_CLIP),
+    "B": (512, 12, 2048, 8, _CLIP),
+    "L": (768, 12, 3072, 12, _CLIP),
+    "So400m": (1152, 27, 4304, 16, _SHAPE),
+    "H": (1024, 24, 4096, 16, _OPEN_CLIP),
+    "g": (1024, 24, 4096, 16, _OPEN_CLIP),
+    "bigG": (1280, 32, 5120, 20, _OPEN_CLIP),
+}
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def vision_preset(name: str) -> dict[str, int]:
+    """Sizes of a vision tower: `patch_size`, `width`, `depth`, `mlp_dim`, `num_heads`.
+
+    Args:
+        name: such as "ViT-B/16", "B/16", "So400m/14"; any patch size may follow the slash.
+
+    Raises:
+        ValueError: when there is no such size.
+    """
+    size, patch_size = _parse(name)
+    return {"patch_size": patch_size, **_sizes(VISION_SIZES[size])}
+
+
+def text_preset(name: str) -> dict[str, int]:
+    """Sizes of CLIP's text tower for a vision tower: `width`, `depth`, `mlp_dim`, `num_heads`."""
+    return _sizes(CLIP_TEXT_SIZES[_parse(name)[0]])
+
+
+def dual_encoder_preset(
+    name: str,
+    *,
+    image_size: int = 224,
+    text_length: int | None = None,
+    vocab_size: int | None = None,
+    eos_id: int | None = None,
+    pad_id: int | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments of `DualEncoder` for a published pair.
+
+    Args:
+        name: family and vision tower, such as "clip/ViT-B/32" or "siglip/ViT-B/16".
+        image_size: pixels along each side.
+        text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
+
+    Raises:
+        ValueError: when there is no such family or size.
+    """
+    family, _, tower = name.partition("/")
+    if family not in _FAMILIES:
+        raise ValueError(
+            f'a pair must be named "family/tower" with a family of {", ".join(_FAMILIES)}, '
+            f'got {name!r}; such as "clip/ViT-B/32"'
+        )
+    kwargs = _FAMILIES[family](tower)
+    kwargs["image"]["image_size"] = image_size
+    given = dict(length=text_length, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id)
+    kwargs["text"].update({key: value for key, value in given.items() if value is not None})
+    return kwargs
+
+
+def _clip(tower: str) -> dict[str, Any]:
+    """CLIP as trained by open_clip; OpenAI's own weights have the activation "quick_gelu"."""
+    text = text_preset(tower)
+    shared = dict(activation="gelu", norm_eps=1e-5)
+    return dict(
+        image=dict(
+            **vision_preset(tower), pool="cls", pre_norm=True, patch_bias=False, **shared
+        ),
+        text=dict(
+            **text, vocab_size=49408, length=77, causal=True, pool="eot", eos_id=49407, pad_id=0,
+            **shared,
+        ),
+        embed_dim=text["width"],
+        image_mean=_CLIP_MEAN,
+        image_std=_CLIP_STD,
+    )  # fmt: skip
+
+
+def _siglip(tower: str) -> dict[str, Any]:
+    """SigLIP: the text tower has the vision tower's shape, and no image projection."""
+    vision = vision_preset(tower)
+    text = {key: value for key, value in vision.items() if key != "patch_size"}
+    shared = dict(activation="gelu_tanh", norm_eps=1e-6)
+    return dict(
+        image=dict(**vision, pool="map", patch_bias=True, **shared),
+        text=dict(
+            **text, vocab_size=32000, length=64, causal=False, pool="last", eos_id=1, pad_id=1,
+            **shared,
+        ),
+        embed_dim=vision["width"],
+        image_projection="none",
+        text_projection="linear_bias",
+        init_scale=10.0,
+        init_bias=-10.0,
+    )  # fmt: skip
+
+
+_FAMILIES = {"clip": _clip, "siglip": _siglip}
+
+
+def _parse(name: str) -> tuple[str, int]:
+    size, slash, patch_size = name.removeprefix("ViT-").partition("/")
+    if size not in VISION_SIZES or not slash or not patch_size.isdecimal() or int(patch_size) < 1:
+        raise ValueError(
+            f"a tower must be named SIZE/PATCH with a size of {', '.join(VISION_SIZES)}, "
+            f'got {name!r}; such as "B/16" or "ViT-B/16"'
+        )
+    return size, int(patch_size)
+
+
+def _sizes(entry: tuple[int, int, int, int, str]) -> dict[str, int]:
+    width, depth, mlp_dim, num_heads, _ = entry
+    return dict(width=width, depth=depth, mlp_dim=mlp_dim, num_heads=num_heads)

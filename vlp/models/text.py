@@ -1,0 +1,135 @@
+"""The text transformer tower."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from vlp.nn.attention import check_heads, check_implementation
+from vlp.nn.norm import LayerNorm
+from vlp.nn.pooling import first_position, mean_pool, take_token
+from vlp.nn.stack import Stack
+
+POOLS = ("eot", "last", "mean", "cls")
+
+
+class TextTransformer(nnx.Module):
+    """Token ids through a transformer to one vector a caption.
+
+    Args:
+        length: the most tokens a caption may have. Shorter arrays are fine: they use the first
+            positions. For a causal tower with "eot" pooling, cutting columns after the last
+            end-of-text token changes no result.
+        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
+        causal: whether a token sees only itself and earlier ones (CLIP: yes, SigLIP: no).
+        mask_padding: whether `pad_id` is hidden from attention (SigLIP: no).
+        pool: "eot" (the first `eos_id` of the row, or its last position where there is none),
+            "last" (the last position, padding or not, as in SigLIP), "mean" (over what is not
+            padding), or "cls" (a learned class token in front; needs `causal=False`).
+        attention, remat, unroll, dtype: as in `VisionTransformer`.
+
+    Raises:
+        ValueError: when a setting is unknown or settings contradict each other.
+
+    References:
+        Radford et al., 2021, https://arxiv.org/abs/2103.00020; Zhai et al., 2023,
+        https://arxiv.org/abs/2303.15343.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        length: int,
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
+        causal: bool = True,
+        mask_padding: bool = False,
+        pool: str = "eot",
+        eos_id: int = 1,
+        pad_id: int = 0,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        attention: str = "einsum",
+        remat: str = "none",
+        unroll: int = 1,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        _check(pool, causal)
+        check_heads(width, num_heads)
+        check_implementation(attention)
+
+        def table(std, *shape):
+            return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
+
+        self.vocab_size, self.length, self.width = vocab_size, length, width
+        self.pool, self.mask_padding = pool, mask_padding
+        self.eos_id, self.pad_id, self.dtype = eos_id, pad_id, dtype
+        self.tokens = table(0.02, vocab_size, width)
+        self.positions = table(0.01, length + (pool == "cls"), width)
+        self.class_token = table(0.02, width) if pool == "cls" else None
+        self.stack = Stack(
+            width,
+            depth,
+            mlp_dim=mlp_dim or round(width * mlp_ratio),
+            num_heads=num_heads,
+            causal=causal,
+            activation=activation,
+            norm_eps=norm_eps,
+            attention=attention,
+            remat=remat,
+            unroll=unroll,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm = LayerNorm(width, eps=norm_eps)
+
+    def __call__(
+        self, text: Int[Array, "n l"]
+    ) -> tuple[Float[Array, "n w"], Float[Array, "n t w"]]:
+        """The pooled vectors and the normalised tokens (class token first, where there is one).
+
+        Raises:
+            ValueError: when the text is longer than `length`.
+        """
+        present = self._present(text)
+        x = self.embed(text)
+        tokens = self.norm(self.stack(x, present=present if self.mask_padding else None))
+        if self.pool == "eot":
+            return take_token(tokens, first_position(text, self.eos_id)), tokens
+        if self.pool == "mean":
+            return mean_pool(tokens, present=present), tokens
+        return tokens[:, 0 if self.pool == "cls" else -1], tokens
+
+    def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n t w"]:
+        """What enters the first block: embedded tokens with positions."""
+        if text.shape[1] > self.length:
+            raise ValueError(
+                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
+                "truncate it or build the model with a larger length"
+            )
+        x = self.tokens[...][text]
+        if self.class_token is not None:
+            first = jnp.broadcast_to(self.class_token[...][None, None], (x.shape[0], 1, self.width))
+            x = jnp.concatenate([first, x], axis=1)
+        x = x + self.positions[...][None, : x.shape[1]]
+        return x.astype(jnp.dtype(self.dtype))
+
+    def _present(self, text: Int[Array, "n l"]) -> Bool[Array, "n t"]:
+        present = text != self.pad_id
+        if self.class_token is None:
+            return present
+        return jnp.concatenate([jnp.ones((text.shape[0], 1), bool), present], axis=1)
+
+
+def _check(pool: str, causal: bool) -> None:
+    if pool not in POOLS:
+        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+    if pool == "cls" and causal:
+        raise ValueError(
+            'pool="cls" needs causal=False: the first token of a causal tower sees no other; '
+            'use pool="eot"'
+        )

@@ -1,0 +1,171 @@
+"""The vision transformer tower."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from vlp.nn.attention import check_heads, check_implementation
+from vlp.nn.norm import LayerNorm
+from vlp.nn.patches import PatchEmbedding, extract_patches, kept_patches
+from vlp.nn.pooling import AttentionPool, mean_pool
+from vlp.nn.positions import sincos_2d
+from vlp.nn.stack import Stack
+
+POOLS = ("cls", "mean", "map")
+POSITIONS = ("learned", "sincos2d")
+
+
+class VisionTransformer(nnx.Module):
+    """Patches through a transformer to one vector an image.
+
+    Args:
+        image_size: pixels along each side; must divide by `patch_size`.
+        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
+        pool: "cls" (a learned class token), "mean" (over the patches) or "map" (attention pooling).
+        position: "learned" or "sincos2d" (fixed; the class token then has none).
+        pre_norm: a LayerNorm in front of the first block, as in CLIP.
+        patch_bias: whether the patch embedding has a bias (CLIP: no, SigLIP: yes).
+        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`.
+        dtype: of the matrix products and the residual stream; parameters stay float32.
+
+    Raises:
+        ValueError: when a setting is unknown or sizes do not divide.
+
+    References:
+        Dosovitskiy et al., 2021, https://arxiv.org/abs/2010.11929.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
+        pool: str = "cls",
+        position: str = "learned",
+        pre_norm: bool = False,
+        patch_bias: bool = True,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        attention: str = "einsum",
+        remat: str = "none",
+        unroll: int = 1,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        _check(image_size, patch_size, pool, position)
+        check_heads(width, num_heads)
+        check_implementation(attention)
+        mlp_dim = mlp_dim or round(width * mlp_ratio)
+        normal = nnx.initializers.normal(width**-0.5)
+        self.image_size, self.patch_size, self.width = image_size, patch_size, width
+        self.num_patches = (image_size // patch_size) ** 2
+        self.pool, self.position, self.dtype = pool, position, dtype
+        self.patches = PatchEmbedding(patch_size, width, bias=patch_bias, dtype=dtype, rngs=rngs)
+
+        def table(*shape):
+            return nnx.Param(normal(rngs.params(), shape, jnp.float32))
+
+        self.class_token = table(width) if pool == "cls" else None
+        count = self.num_patches + (pool == "cls")
+        self.positions = table(count, width) if position == "learned" else None
+        self.pre_norm = LayerNorm(width, eps=norm_eps) if pre_norm else None
+        shared = dict(activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = Stack(
+            width,
+            depth,
+            mlp_dim=mlp_dim,
+            num_heads=num_heads,
+            attention=attention,
+            remat=remat,
+            unroll=unroll,
+            **shared,
+        )
+        self.norm = LayerNorm(width, eps=norm_eps)
+        pool_kwargs = dict(mlp_dim=mlp_dim, **shared)
+        self.head = AttentionPool(width, num_heads, **pool_kwargs) if pool == "map" else None
+
+    def __call__(
+        self,
+        pixels: Float[Array, "n h w 3"],
+        *,
+        keys: Key[Array, " n"] | None = None,
+        patch_drop: float = 0.0,
+    ) -> tuple[Float[Array, "n w"], Float[Array, "n t w"]]:
+        """The pooled vectors and the normalised tokens (class token first, where there is one).
+
+        Args:
+            pixels: normalised pixels.
+            keys: one random key an example, needed when `patch_drop` is over 0.
+            patch_drop: share of patches left out, of each image others (FLIP). Training only.
+
+        Raises:
+            ValueError: when the image size is another or keys are missing.
+        """
+        x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
+        tokens = self.norm(self.stack(x))
+        return self._pool(tokens), tokens
+
+    def embed(
+        self,
+        pixels: Float[Array, "n h w 3"],
+        *,
+        keys: Key[Array, " n"] | None = None,
+        patch_drop: float = 0.0,
+    ) -> Float[Array, "n t w"]:
+        """What enters the first block: embedded patches with positions; arguments as in a call."""
+        if pixels.shape[1:3] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"images must be {self.image_size} x {self.image_size} pixels, got "
+                f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
+            )
+        patches = extract_patches(pixels, self.patch_size)
+        class_position, positions = self._positions()
+        positions = positions[None]
+        if patch_drop:
+            kept = self._kept(keys, patch_drop)
+            # Gathered before the embedding, so that dropped patches cost nothing at all.
+            patches = jnp.take_along_axis(patches, kept[:, :, None], axis=1)
+            positions = positions[0][kept]
+        x = self.patches(patches).astype(jnp.float32) + positions
+        if self.class_token is not None:
+            first = self.class_token[...] + class_position
+            first = jnp.broadcast_to(first[None, None], (x.shape[0], 1, self.width))
+            x = jnp.concatenate([first, x], axis=1)
+        if self.pre_norm is not None:
+            x = self.pre_norm(x)
+        return x.astype(jnp.dtype(self.dtype))
+
+    def _positions(self) -> tuple[Float[Array, " w"], Float[Array, "p w"]]:
+        if self.positions is None:
+            side = self.image_size // self.patch_size
+            return jnp.zeros((self.width,), jnp.float32), sincos_2d(side, side, self.width)
+        table = self.positions[...]
+        return table[0], table[-self.num_patches :]
+
+    def _kept(self, keys, patch_drop):
+        if keys is None:
+            raise ValueError(f"patch_drop {patch_drop} needs keys: one random key an example")
+        return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
+
+    def _pool(self, tokens: Float[Array, "n t w"]) -> Float[Array, "n w"]:
+        if self.pool == "cls":
+            return tokens[:, 0]
+        return mean_pool(tokens) if self.pool == "mean" else self.head(tokens)
+
+
+def _check(image_size: int, patch_size: int, pool: str, position: str) -> None:
+    if image_size % patch_size:
+        lower = image_size // patch_size * patch_size
+        raise ValueError(
+            f"image_size must divide by patch_size {patch_size}, got {image_size}; "
+            f"try {lower} or {lower + patch_size}"
+        )
+    if pool not in POOLS:
+        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+    if position not in POSITIONS:
+        raise ValueError(f"position must be one of {', '.join(POSITIONS)}, got {position!r}")

@@ -1,0 +1,110 @@
+"""Multi-head attention over short sequences: images of patches and captions."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+IMPLEMENTATIONS = ("einsum", "xla", "cudnn")
+_MASKED = -1e30  # finite, so that a row without any visible key gives no NaN
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head self-attention with queries, keys and values from one fused projection.
+
+    `qkv.kernel` is `[w, 3 w]`: columns are query, key, value, each `[heads, head width]` in row
+    order, so a third of it, transposed, is the `[out, in]` matrix of other stacks.
+
+    Raises:
+        ValueError: when the width does not divide by the heads or the implementation is unknown.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        causal: bool = False,
+        out_std: float,
+        implementation: str = "einsum",
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        check_heads(width, num_heads)
+        check_implementation(implementation)
+        self.num_heads = num_heads
+        self.causal = causal
+        self.implementation = implementation
+        normal = nnx.initializers.normal
+        kinds = dict(dtype=jnp.dtype(dtype), rngs=rngs)
+        self.qkv = nnx.Linear(width, 3 * width, kernel_init=normal(width**-0.5), **kinds)
+        self.out = nnx.Linear(width, width, kernel_init=normal(out_std), **kinds)
+
+    def __call__(
+        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+    ) -> Float[Array, "n l w"]:
+        n, length, w = x.shape
+        qkv = self.qkv(x).reshape(n, length, 3, self.num_heads, w // self.num_heads)
+        y = dot_product_attention(
+            qkv[:, :, 0],
+            qkv[:, :, 1],
+            qkv[:, :, 2],
+            mask=attention_mask(length, causal=self.causal, present=present),
+            implementation=self.implementation,
+        )
+        return self.out(y.reshape(n, length, w))
+
+
+def attention_mask(
+    length: int, *, causal: bool, present: Bool[Array, "n l"] | None
+) -> Bool[Array, "_ 1 _ l"] | None:
+    """What each query may see: earlier tokens when causal, keys that are no padding; or None."""
+    mask = None if present is None else present[:, None, None, :]
+    if not causal:
+        return mask
+    earlier = jnp.tril(jnp.ones((1, 1, length, length), bool))
+    return earlier if mask is None else earlier & mask
+
+
+def dot_product_attention(
+    query: Float[Array, "n q h k"],
+    key: Float[Array, "n s h k"],
+    value: Float[Array, "n s h k"],
+    *,
+    mask: Bool[Array, "_ 1 _ s"] | None = None,
+    implementation: str = "einsum",
+) -> Float[Array, "n q h k"]:
+    """Softmax-weighted values, with the softmax in float32.
+
+    Args:
+        query, key, value: per-head vectors; the scale `k ** -0.5` is applied here.
+        mask: True where a query may see a key.
+        implementation: "einsum" is written out below and is exact everywhere; "xla" and "cudnn"
+            are those of `jax.nn.dot_product_attention` ("cudnn": flash attention on NVIDIA GPUs,
+            bfloat16 only).
+    """
+    if implementation != "einsum":
+        return jax.nn.dot_product_attention(
+            query, key, value, mask=mask, implementation=implementation
+        )
+    query = query * query.shape[-1] ** -0.5
+    logits = jnp.einsum("nqhk,nshk->nhqs", query, key, preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask, logits, _MASKED)
+    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    return jnp.einsum("nhqs,nshk->nqhk", weights, value)
+
+
+def check_heads(width: int, num_heads: int) -> None:
+    """Raises ValueError when the width does not divide by the number of heads."""
+    if width % num_heads:
+        fits = [h for h in range(1, width + 1) if width % h == 0 and width // h >= 16]
+        raise ValueError(f"num_heads must divide width {width}, got {num_heads}; try one of {fits}")
+
+
+def check_implementation(implementation: str) -> None:
+    """Raises ValueError when there is no such attention implementation."""
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"attention must be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}"
+        )

@@ -1,0 +1,58 @@
+"""Images to patch embeddings, and the random subset of patches of FLIP."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+
+class PatchEmbedding(nnx.Module):
+    """A linear map of each patch.
+
+    `linear.kernel` is `[patch * patch * 3, w]` with rows ordered (row, column, channel); as
+    weights of a convolution, `[w, 3, patch, patch]`, they are
+    `kernel.reshape(patch, patch, 3, w).transpose(3, 2, 0, 1)`.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        width: int,
+        *,
+        bias: bool = True,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        self.linear = nnx.Linear(
+            3 * patch_size**2,
+            width,
+            use_bias=bias,
+            kernel_init=nnx.initializers.lecun_normal(),
+            dtype=jnp.dtype(dtype),
+            rngs=rngs,
+        )
+
+    def __call__(self, patches: Float[Array, "n p c"]) -> Float[Array, "n p w"]:
+        return self.linear(patches)
+
+
+def extract_patches(pixels: Float[Array, "n h w 3"], patch_size: int) -> Float[Array, "n p c"]:
+    """Cuts images into patches, row by row, each flattened as (row, column, channel)."""
+    n, h, w, channels = pixels.shape
+    rows, columns = h // patch_size, w // patch_size
+    grid = pixels.reshape(n, rows, patch_size, columns, patch_size, channels)
+    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows * columns, -1)
+
+
+def kept_patches(
+    keys: Key[Array, " n"], *, num_patches: int, patch_drop: float
+) -> Int[Array, "n kept"]:
+    """For each example the indices of a random subset of its patches.
+
+    The count is the same for all, `num_patches * (1 - patch_drop)` rounded, at least one.
+
+    References:
+        Li et al., 2022 (FLIP), https://arxiv.org/abs/2212.00794.
+    """
+    count = max(1, round(num_patches * (1 - patch_drop)))
+    return jax.vmap(lambda key: jax.random.permutation(key, num_patches)[:count])(keys)

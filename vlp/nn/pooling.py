@@ -1,0 +1,74 @@
+"""From a sequence of tokens to one vector."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from vlp.nn.attention import check_heads, dot_product_attention
+from vlp.nn.mlp import Mlp
+from vlp.nn.norm import LayerNorm
+
+
+def mean_pool(
+    tokens: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+) -> Float[Array, "n w"]:
+    """The mean over all tokens, or over those present; zero where none is."""
+    if present is None:
+        return jnp.mean(tokens, axis=1)
+    share = present.astype(tokens.dtype)
+    count = jnp.maximum(jnp.sum(share, axis=1, keepdims=True), 1)
+    return jnp.einsum("nlw,nl->nw", tokens, share / count)
+
+
+def first_position(text: Int[Array, "n l"], token: int) -> Int[Array, " n"]:
+    """Where each row holds the token for the first time; the last position where it never does."""
+    found = text == token
+    return jnp.where(jnp.any(found, axis=1), jnp.argmax(found, axis=1), text.shape[1] - 1)
+
+
+def take_token(tokens: Float[Array, "n l w"], position: Int[Array, " n"]) -> Float[Array, "n w"]:
+    """One token of each row."""
+    return jnp.take_along_axis(tokens, position[:, None, None], axis=1)[:, 0]
+
+
+class AttentionPool(nnx.Module):
+    """One learned query attends to all tokens, followed by a residual perceptron.
+
+    References:
+        Zhai et al., 2022, https://arxiv.org/abs/2106.04560 (the MAP head); used by SigLIP.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        mlp_dim: int,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        check_heads(width, num_heads)
+        self.num_heads = num_heads
+        normal = nnx.initializers.normal(width**-0.5)
+        kinds = dict(kernel_init=normal, dtype=jnp.dtype(dtype), rngs=rngs)
+        self.probe = nnx.Param(normal(rngs.params(), (width,), jnp.float32))
+        self.query = nnx.Linear(width, width, **kinds)
+        self.key_value = nnx.Linear(width, 2 * width, **kinds)
+        self.out = nnx.Linear(width, width, **kinds)
+        self.norm = LayerNorm(width, eps=norm_eps)
+        self.mlp = Mlp(
+            width, mlp_dim, activation=activation, out_std=width**-0.5, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n w"]:
+        n, length, w = tokens.shape
+        head = (self.num_heads, w // self.num_heads)
+        query = self.query(self.probe[...][None, None]).reshape(1, 1, *head)
+        key_value = self.key_value(tokens).reshape(n, length, 2, *head)
+        x = dot_product_attention(
+            jnp.broadcast_to(query, (n, 1, *head)), key_value[:, :, 0], key_value[:, :, 1]
+        )
+        x = self.out(x.reshape(n, w))
+        return x + self.mlp(self.norm(x))

@@ -1,0 +1,102 @@
+"""A stack of equal transformer blocks, stored as one block with a leading depth axis."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from vlp.nn.block import Block
+
+REMAT = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+class Stack(nnx.Module):
+    """`depth` blocks run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
+
+    Args:
+        remat: what the backward pass recomputes: "none", "full" (keep the input of each block
+            only), or "dots" (keep the outputs of the large matrix products).
+        unroll: how many blocks one iteration of the scan holds.
+
+    Raises:
+        ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        *,
+        mlp_dim: int,
+        num_heads: int,
+        causal: bool = False,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        attention: str = "einsum",
+        remat: str = "none",
+        unroll: int = 1,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        if remat not in REMAT:
+            raise ValueError(f"remat must be one of {', '.join(REMAT)}, got {remat!r}")
+        if depth < 1 or unroll < 1:
+            raise ValueError(f"depth and unroll must be at least 1, got {depth} and {unroll}")
+        self.depth = depth
+        self.remat = remat
+        self.unroll = min(unroll, depth)
+
+        @nnx.vmap
+        def make(key):
+            return Block(
+                width,
+                mlp_dim=mlp_dim,
+                num_heads=num_heads,
+                depth=depth,
+                causal=causal,
+                activation=activation,
+                norm_eps=norm_eps,
+                attention=attention,
+                dtype=dtype,
+                rngs=nnx.Rngs(key),
+            )
+
+        self.blocks = make(jax.random.split(rngs.params(), depth))
+
+    def __call__(
+        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+    ) -> Float[Array, "n l w"]:
+        apply, layers = self._layer(present)
+        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
+        return x
+
+    def hidden_states(
+        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+    ) -> Float[Array, "states n l w"]:
+        """The input and the output of every block, `[depth + 1, n, l, w]`."""
+        apply, layers = self._layer(present)
+
+        def step(x, layer):
+            y = apply(layer, x)
+            return y, y
+
+        _, states = jax.lax.scan(step, x, layers, unroll=self.unroll)
+        return jnp.concatenate([x[None], states])
+
+    def _layer(self, present: Bool[Array, "n l"] | None) -> tuple[Callable, nnx.State]:
+        graphdef, layers = nnx.split(self.blocks)
+
+        def apply(layer, x):
+            return nnx.merge(graphdef, layer)(x, present=present)
+
+        if self.remat != "none":
+            # Inside a loop the compiler cannot merge the recomputation with the forward pass, so
+            # the guard against that is needed only for unrolled blocks.
+            apply = jax.checkpoint(apply, policy=REMAT[self.remat], prevent_cse=self.unroll > 1)
+        return apply, layers

@@ -1,0 +1,84 @@
+"""What contrastive objectives share: encoding a batch, whole or in micro-batches, and metrics."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+_ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
+
+
+def encode_pairs(
+    model: Any,
+    batch: Mapping[str, Array],
+    *,
+    key: Key[Array, ""],
+    micro_batch_size: int | None = None,
+    patch_drop: float = 0.0,
+) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    """Image and text embeddings of a batch.
+
+    With `micro_batch_size` the towers see that many pairs at a time and the backward pass encodes
+    them again, so that memory holds the activations of one micro-batch only, while losses and
+    gradients are those of the whole batch. Randomness belongs to the example, not to the
+    micro-batch, so they stay equal under `patch_drop` too.
+
+    References:
+        Gao et al., 2021 (GradCache), https://arxiv.org/abs/2101.06983.
+    """
+    inputs = {"image": batch["image"], "text": batch["text"]}
+    if patch_drop:
+        inputs["key"] = jax.random.split(key, batch["image"].shape[0])
+
+    def encode(part):
+        image = model.encode_image(part["image"], keys=part.get("key"), patch_drop=patch_drop)
+        return image.embedding, model.encode_text(part["text"]).embedding
+
+    if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:
+        return encode(inputs)
+    return map_micro_batches(encode, inputs, size=micro_batch_size)
+
+
+def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int) -> Any:
+    """`function(inputs)`, applied to `size` examples at a time and recomputed for gradients.
+
+    Micro-batch s takes the examples s, s + steps, s + 2 steps, ...: where the batch axis is sharded
+    in contiguous pieces, each micro-batch is spread over all devices, without communication.
+    """
+    n = jax.tree.leaves(inputs)[0].shape[0]
+    steps = -(-n // size)
+
+    def split(x):
+        if n % size:
+            x = jnp.concatenate([x, x[: steps * size - n]])  # sliced off again below
+        return x.reshape(size, steps, *x.shape[1:]).swapaxes(0, 1)
+
+    def join(x):
+        return x.swapaxes(0, 1).reshape(steps * size, *x.shape[2:])[:n]
+
+    return jax.tree.map(join, jax.lax.map(jax.checkpoint(function), jax.tree.map(split, inputs)))
+
+
+def clamped_scale(log_scale: Float[Array, ""], *, max_scale: float) -> Float[Array, ""]:
+    """The multiplier of the cosines, never over `max_scale` (CLIP: 100)."""
+    return jnp.exp(jnp.minimum(log_scale, math.log(max_scale)))
+
+
+def in_batch_accuracy(
+    zimg: Float[Array, "n d"], ztxt: Float[Array, "n d"], *, weight: Float[Array, " n"]
+) -> dict[str, Float[Array, ""]]:
+    """How often the own text (image) is the nearest, among the first 1024 pairs at most."""
+    m = min(zimg.shape[0], _ACCURACY_PAIRS)
+    zimg, ztxt = jax.lax.stop_gradient((zimg[:m], ztxt[:m]))
+    present = weight[:m] > 0
+    cosines = jnp.where(present[:, None] & present[None, :], zimg @ ztxt.T, -2.0)
+    count = jnp.maximum(jnp.sum(present), 1).astype(jnp.float32)
+
+    def accuracy(axis):
+        correct = present & (jnp.argmax(cosines, axis=axis) == jnp.arange(m))
+        return jnp.sum(correct).astype(jnp.float32) / count
+
+    return {"image_to_text_top1": accuracy(1), "text_to_image_top1": accuracy(0)}

@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float, Int
+
+from vlp.parallel.sharding import batch_sharding, replicated
 
 Progress = Callable[[int], None]
 """Called with the number of rows done so far, after each batch."""
@@ -45,7 +47,7 @@ class Encoder:
     Args:
       graphdef: The structure of the model, from `nnx.split`.
       params: Its arrays, as `nnx.split` returned them or as a pure nested dict.
-      mesh: Spreads every batch over all axes of this mesh; params must live on it already. With
+      mesh: Spreads every batch over this mesh; params must live on it already. With
         several processes every process is given the same batches and gets all rows.
     """
 
@@ -59,7 +61,7 @@ class Encoder:
         """An encoder of a live model; its arrays are copied to every device of the mesh."""
         graphdef, params = nnx.split(model)
         if mesh is not None:
-            params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+            params = jax.device_put(params, replicated(mesh))
         return cls(graphdef, params, mesh=mesh)
 
     def embed_images(
@@ -98,7 +100,7 @@ class Encoder:
         if not keep.any():
             raise ValueError(
                 f"embed_images needs at least one readable image, got {seen} rows of which "
-                f"{rejected} were rejected; check the data with `vlp data check`"
+                f"{rejected} were rejected; are these the right files?"
             )
         return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejected)
 
@@ -159,13 +161,13 @@ class Encoder:
         if self.mesh is None:
             return rows
         # Every process holds the whole batch and gives each of its devices that device's rows.
-        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        sharding = batch_sharding(self.mesh)
         return jax.make_array_from_callback(rows.shape, sharding, lambda place: rows[place])
 
     @property
     def _out(self) -> NamedSharding | None:
         # Replicated, so that every process can read all rows.
-        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+        return None if self.mesh is None else replicated(self.mesh)
 
     def _divisible(self, n: int) -> int:
         devices = 1 if self.mesh is None else self.mesh.size

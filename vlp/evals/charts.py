@@ -1,0 +1,126 @@
+"""Line charts as inline SVG: text, colours and dark mode come from the page's style sheet."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vlp.evals.writing import escape, short
+
+WIDTH, HEIGHT = 340, 220
+LEFT, RIGHT, TOP, BOTTOM = 44, 46, 14, 30
+MAX_POINTS = 240  # more than the pixels of a curve can show
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; `style` is the CSS class that colours it."""
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+    style: str = "c1"
+
+
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    label: str,
+    write_y: Callable[[float], str] = short,
+    from_zero: bool = False,
+) -> str:
+    """An SVG element with axes, grid and the name of every curve at its end.
+
+    Args:
+      lines: At least one curve with at least one point, steps ascending, finite values.
+      label: What a screen reader says the picture is.
+      write_y: Writes the numbers of the vertical axis.
+      from_zero: Begins the vertical axis at 0.
+    """
+    lines = [thin(line) for line in lines]
+    xs = [x for line in lines for x in line.xs]
+    ys = [y for line in lines for y in line.ys]
+    x_ticks = ticks(min(xs), max(xs), about=4)
+    y_ticks = ticks(0.0 if from_zero else min(ys), max(ys), about=4)
+    x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
+    y_low, y_high = min(y_ticks[0], *ys), max(y_ticks[-1], *ys)
+
+    def place_x(x: float) -> float:
+        return LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
+
+    def place_y(y: float) -> float:
+        return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+    ]
+    for y in y_ticks:
+        at = place_y(y)
+        parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(_text(LEFT - 8, at + 4, write_y(y), anchor="end"))
+    for x in x_ticks:
+        if x_low <= x <= x_high:
+            parts.append(_text(place_x(x), HEIGHT - 10, short(x), anchor="middle"))
+    parts.append(_text(WIDTH - RIGHT + 7, HEIGHT - 10, "steps", anchor="start"))
+    for line in lines:
+        points = " ".join(
+            f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in zip(line.xs, line.ys, strict=True)
+        )
+        if len(line.xs) == 1:
+            x, y = points.split(",")
+            parts.append(f'<circle class="dot {escape(line.style)}" cx="{x}" cy="{y}" r="3"/>')
+        else:
+            parts.append(f'<polyline class="line {escape(line.style)}" points="{points}"/>')
+    named = [line for line in lines if line.name]
+    heights = spread([place_y(line.ys[-1]) + 4 for line in named], apart=14)
+    for line, at in zip(named, heights, strict=True):
+        style = f"name {line.style}"
+        parts.append(_text(WIDTH - RIGHT + 7, at, line.name, anchor="start", style=style))
+    return "".join([*parts, "</svg>"])
+
+
+def ticks(low: float, high: float, *, about: int) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten) from at most `low` to at least `high`."""
+    if not high > low:
+        margin = abs(low) * 0.1 or 1.0
+        low, high = low - margin, high + margin
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def thin(line: Line) -> Line:
+    """The curve with at most `MAX_POINTS` points, each the mean of its neighbours."""
+    n = len(line.xs)
+    if n <= MAX_POINTS:
+        return line
+    edges = [round(i * n / MAX_POINTS) for i in range(MAX_POINTS + 1)]
+    cuts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [[sum(v[cut]) / len(v[cut]) for cut in cuts] for v in (line.xs, line.ys)]
+    return Line(line.name, means[0], means[1], line.style)
+
+
+def smooth(ys: Sequence[float], *, width: int) -> list[float]:
+    """Running mean over `width` values, fewer at the ends, of the same length."""
+    half = width // 2
+    windows = (ys[max(0, i - half) : i + half + 1] for i in range(len(ys)))
+    return [sum(window) / len(window) for window in windows]
+
+
+def spread(heights: Sequence[float], *, apart: float) -> list[float]:
+    """The heights, moved as little as it takes to lie `apart`, in the same order."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    placed = list(heights)
+    for lower, upper in zip(order, order[1:], strict=False):
+        placed[upper] = max(placed[upper], placed[lower] + apart)
+    # Pushed down only, the names could leave the picture: shift all up by what is too much.
+    excess = max(0.0, max(placed, default=0.0) - (HEIGHT - BOTTOM + 4))
+    return [at - excess for at in placed]
+
+
+def _text(x: float, y: float, text: str, *, anchor: str, style: str = "tick") -> str:
+    return (
+        f'<text class="{escape(style)}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
+        f"{escape(text)}</text>"
+    )

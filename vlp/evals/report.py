@@ -1,0 +1,281 @@
+"""One HTML page about a run, for people who would rather look than read."""
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlp.evals import charts, page
+from vlp.evals.writing import count, escape, percent
+from vlp.evals.results import LABELS, Cell, table_rows, write_text
+
+_SCORE = re.compile(r"(?P<what>.+)/(?P<name>R@\d+|top\d+|mean_per_class_recall)$")
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    metrics_rows: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    text_queries: Sequence[Mapping[str, Any]],
+    image_queries: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    attribution: Sequence[str],
+    lead: str = "",
+) -> None:
+    """Writes a self-contained page: it loads nothing, runs nothing, and follows dark mode.
+
+    Args:
+      path: File to write, whole or not at all.
+      title: Heading of the page.
+      metrics_rows: Lines of metrics.jsonl: `step` and numbers such as `train/loss` or
+        `eval/NAME/text_to_image/R@1`. Where a step occurs twice, the later row counts.
+      results: See `results.make_result`; the first gives the headline. A result may have a
+        `title` and a `note`, a sentence on what it means.
+      text_queries: See `examples.text_queries`.
+      image_queries: See `examples.image_queries`.
+      facts: What was run: names to values; a mapping as value becomes a section of its own.
+      attribution: Lines on whose pictures are shown and under which licence.
+      lead: A sentence under the title.
+    """
+    sections = [
+        _scores(results),
+        _text_section(text_queries),
+        _image_section(image_queries),
+        _curves(metrics_rows),
+        _facts(facts),
+    ]
+    head = f"<h1>{escape(title)}</h1>" + (f'<p class="lead">{escape(lead)}</p>' if lead else "")
+    lines = "".join(f"<p>{escape(line)}</p>" for line in attribution)
+    body = (
+        f"<header>{head}{_hero(results)}</header>\n<main>"
+        + "\n".join(filter(None, sections))
+        + f"</main>\n<footer>{lines}</footer>"
+    )
+    write_text(path, page.document(title=title, body=body))
+
+
+def _hero(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = table_rows(results[0]) if results else []
+    if not rows:
+        return ""
+    said = "".join(
+        f'<div><div class="big">{percent(cell.value)}</div>'
+        f'<div class="what">{escape(_sentence(rows[0].label, cell.column))}</div>'
+        f'{_bar(cell)}<div class="chance">by chance {percent(cell.chance)}</div></div>'
+        for cell in rows[0].cells
+    )
+    return f'<p class="hero-name">{escape(_name(results[0]))}</p><div class="hero">{said}</div>'
+
+
+def _sentence(label: str, column: str) -> str:
+    way, _, k = column.partition("R@")
+    if not k:
+        return f"{LABELS.get(way, way)}, {label}"
+    return f"{label}: right one first" if k == "1" else f"{label}: among the first {k}"
+
+
+def _bar(cell: Cell) -> str:
+    width = 100 * min(max(cell.value, 0.0), 1.0)
+    return f'<div class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></div>'
+
+
+def _chance(cell: Cell) -> str:
+    if cell.chance is None:
+        return ""
+    return f'<span class="by">by chance </span>{percent(cell.chance)}'
+
+
+def _scores(results: Sequence[Mapping[str, Any]]) -> str:
+    tables = "".join(_table(result) for result in results)
+    return f"<section><h2>Scores</h2>{tables}</section>" if tables else ""
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    rows = table_rows(result)
+    columns = [cell.column for cell in rows[0].cells] if rows else []
+    heads = "".join(f'<th scope="col">{escape(LABELS.get(name, name))}</th>' for name in columns)
+    about = [f"step {count(result['step'])}", result["dtype"]]
+    if result["rejected"]:
+        about.append(f"{count(result['rejected'])} samples could not be read")
+    note = " ".join(filter(None, [result.get("note", ""), f"({', '.join(about)})"]))
+    lines = []
+    group = ""
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            lines.append(
+                f'<tr class="group"><th scope="rowgroup" colspan="{len(columns) + 2}">'
+                f"{escape(group)}</th></tr>"
+            )
+        cells = "".join(
+            f'<td>{percent(cell.value)}<span class="of">{_chance(cell)}</span></td>'
+            for cell in row.cells
+        )
+        cells += "<td></td>" * (len(columns) - len(row.cells))
+        queries = "" if row.queries is None else count(row.queries)
+        lines.append(f'<tr><th scope="row">{escape(row.label)}</th><td>{queries}</td>{cells}</tr>')
+    return (
+        f'<div class="wide"><h3>{escape(_name(result))}</h3><p class="note">{escape(note)}'
+        f'<span class="narrow">Small: by chance.</span></p>'
+        f'<table><thead><tr><th></th><th scope="col">queries</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _name(result: Mapping[str, Any]) -> str:
+    return result.get("title") or f"{result['data']}: {result['task']}"
+
+
+def _text_section(queries: Sequence[Mapping[str, Any]]) -> str:
+    if not queries:
+        return ""
+    cards = "".join(_text_card(query) for query in queries)
+    return (
+        f'<section><h2>Asked in words, found in pictures</h2><p class="note">'
+        f"{_choice(queries)}</p>"
+        f'<div class="cards">{cards}</div></section>'
+    )
+
+
+def _text_card(query: Mapping[str, Any]) -> str:
+    tiles = []
+    for place, item in enumerate(query["found"], start=1):
+        right = item["right"]
+        alt = f"{place}. {item['caption']} (similarity {item['score']:.2f})"
+        mark, alt = (' class="right"', f"{alt}, the right one") if right else ("", alt)
+        tiles.append(f"<figure{mark}>{page.picture(item['image'], alt=alt)}</figure>")
+    if not _is_hit(query):
+        answer = page.picture(query["answer"]["image"], alt=f"wanted: {query['query']}")
+        place = f"at {count(query['rank'] + 1)}"
+        tiles.append(f'<figure class="wanted">{answer}<figcaption>{place}</figcaption></figure>')
+    return (
+        f'<div class="card"><p class="query">{escape(query["query"])}</p>'
+        f'<p class="rank">{_place(query)}</p><div class="strip">{"".join(tiles)}</div></div>'
+    )
+
+
+def _image_section(queries: Sequence[Mapping[str, Any]]) -> str:
+    if not queries:
+        return ""
+    cards = "".join(_image_card(query) for query in queries)
+    return (
+        f'<section><h2>Asked with a picture, answered in words</h2><p class="note">'
+        f"{_choice(queries)}</p>"
+        f'<div class="asks">{cards}</div></section>'
+    )
+
+
+def _image_card(query: Mapping[str, Any]) -> str:
+    items = []
+    for item in query["found"]:
+        mark, tick = (' class="yes"', "✓ ") if item["right"] else ("", "")
+        items.append(
+            f"<li{mark}><span>{tick}{escape(item['caption'])}</span>"
+            f'<span class="num">{item["score"]:.2f}</span></li>'
+        )
+    if not _is_hit(query):
+        items.append(
+            f'<li class="no"><span>wanted: {escape(query["caption"])}</span>'
+            f'<span class="num">at {count(query["rank"] + 1)}</span></li>'
+        )
+    return (
+        f'<div class="card ask"><figure>{page.picture(query["image"], alt=query["caption"])}'
+        f"</figure><ol>{''.join(items)}</ol></div>"
+    )
+
+
+def _choice(queries: Sequence[Mapping[str, Any]]) -> str:
+    misses = sum(not _is_hit(query) for query in queries)
+    shown = max(len(query["found"]) for query in queries)
+    candidates = count(max(query["candidates"] for query in queries))
+    return (
+        f"The {shown} best of {candidates}; a tick marks the right one. {len(queries)} queries, "
+        f"drawn with a fixed seed; {misses} of them fail. The scores above say how often it does."
+    )
+
+
+def _place(query: Mapping[str, Any]) -> str:
+    if query["rank"] == 0:
+        return '<b class="hit">right at once</b>'
+    style = "hit" if _is_hit(query) else "miss"
+    place = f"place {count(query['rank'] + 1)} of {count(query['candidates'])}"
+    return f'<b class="{style}">{place}</b>'
+
+
+def _is_hit(query: Mapping[str, Any]) -> bool:
+    return any(item["right"] for item in query["found"])
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> str:
+    series = _series(rows)
+    panels = []
+    if loss := series.get("train/loss"):
+        steps, values = list(loss), list(loss.values())
+        calm = charts.smooth(values, width=max(1, len(values) // 40))
+        lines = [charts.Line("", steps, values, "faint"), charts.Line("loss", steps, calm)]
+        panels.append(("training loss", charts.line_chart(lines, label="Training loss by step")))
+    families: dict[str, list[charts.Line]] = {}
+    for name, points in series.items():
+        if match := _SCORE.match(name):
+            lines = families.setdefault(match["what"], [])
+            label = LABELS.get(match["name"], match["name"])
+            style = f"c{len(lines) % 3 + 1}"
+            lines.append(charts.Line(label, list(points), list(points.values()), style))
+    for what, lines in families.items():
+        words = [LABELS.get(word, word) for word in what.split("/") if word != "eval"]
+        name = " · ".join(words)
+        chart = charts.line_chart(
+            lines, label=f"{name} by step", write_y=lambda y: f"{100 * y:.3g} %", from_zero=True
+        )
+        panels.append((name, chart))
+    drawn = "".join(f'<div class="card"><h3>{escape(n)}</h3>{svg}</div>' for n, svg in panels)
+    if not drawn:
+        return ""
+    return f'<section><h2>How it learned</h2><div class="charts">{drawn}</div></section>'
+
+
+def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, float]]:
+    """Values by step for every metric, steps ascending; what is no finite number is left out."""
+    series: dict[str, dict[float, float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "step" and isinstance(value, int | float) and math.isfinite(value):
+                series.setdefault(name, {})[row["step"]] = value
+    return {name: dict(sorted(points.items())) for name, points in series.items()}
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    loose = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}
+    blocks = [_fact_list("", loose)] if loose else []
+    blocks += [
+        _fact_list(name, value) for name, value in facts.items() if isinstance(value, Mapping)
+    ]
+    if not blocks:
+        return ""
+    return f'<section><h2>The run</h2><div class="facts">{"".join(blocks)}</div></section>'
+
+
+def _fact_list(name: str, values: Mapping[str, Any]) -> str:
+    head = f"<h3>{escape(name)}</h3>" if name else ""
+    items = "".join(
+        f"<div><dt>{escape(str(key))}</dt><dd>{escape(_fact(value))}</dd></div>"
+        for key, value in values.items()
+    )
+    return f"<section>{head}<dl>{items}</dl></section>"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value) if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_fact(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_fact(item) for item in value)
+    return str(value)

@@ -1,0 +1,191 @@
+"""Results of an evaluation: one JSON object, written atomically, and a table for people."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vlp.evals.writing import count, percent, plain
+
+FORMAT = 1
+LABELS = {
+    "text_to_image": "text → image",
+    "image_to_text": "image → text",
+    "top1": "top-1",
+    "top5": "top-5",
+    "mean_per_class_recall": "class mean",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score beside its chance level, both in 0..1."""
+
+    column: str
+    value: float
+    chance: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a direction of retrieval, or a whole classification.
+
+    `group` is "" for all queries; `queries` how many there were.
+    """
+
+    group: str
+    label: str
+    queries: int | None
+    cells: tuple[Cell, ...]
+
+
+def make_result(
+    task: str,
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    data: str,
+    fingerprint: str,
+    samples: int,
+    rejected: int,
+    step: int,
+    dtype: str,
+    versions: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The JSON-able result of one task on one data set.
+
+    Args:
+      task: "retrieval" or "classification".
+      scores: What `retrieval.retrieval` or `classification.classification` returned.
+      data: Name of the data set, as people say it.
+      fingerprint: Hash that identifies the data.
+      samples: Samples that were judged.
+      rejected: Samples that could not be read.
+      step: Training step of the checkpoint.
+      dtype: What the model computed in, e.g. "bfloat16".
+      versions: Package versions.
+      settings: What else decided the score: prompts, captions used, image size.
+    """
+    return {
+        "format": FORMAT,
+        "task": task,
+        "data": data,
+        "fingerprint": fingerprint,
+        "samples": samples,
+        "rejected": rejected,
+        "step": step,
+        "dtype": dtype,
+        "settings": dict(settings or {}),
+        "versions": dict(versions),
+        **{key: dict(scores.get(key, {})) for key in ("metrics", "chance", "counts")},
+    }
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes JSON so that a reader sees the old file or the whole new one; NaN is refused.
+
+    Raises:
+      ValueError: If a number is not finite.
+    """
+    # Made whole before the file is touched: a refused value leaves the old file as it was.
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes UTF-8 text so that a reader sees the old file or the whole new one."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file so that a reader sees the old one or the whole new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def table_rows(result: Mapping[str, Any]) -> list[Row]:
+    """The scores of a result as rows of a table, all queries first, then group by group."""
+    if result["task"] == "classification":
+        return _classification_rows(result)
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for key, value in result["metrics"].items():
+        *group, way, column = key.split("/")
+        cell = Cell(column, value, result["chance"].get(key))
+        rows.setdefault(("/".join(group), way), []).append(cell)
+    return [
+        Row(group, LABELS.get(way, way), _queries(result, group, way), tuple(cells))
+        for (group, way), cells in rows.items()
+    ]
+
+
+def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | None = None) -> None:
+    """Prints each result as a table: every score in percent beside its chance level."""
+    console = console or Console()
+    for result in results:
+        console.print(result_table(result))
+        console.print()
+
+
+def result_table(result: Mapping[str, Any]) -> Table:
+    """One result as a table for the terminal."""
+    rows = table_rows(result)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(_title(result)), title_justify="left", pad_edge=False
+    )
+    table.title_style = "bold"
+    table.add_column("")
+    table.add_column("queries", justify="right", style="dim")
+    for cell in rows[0].cells if rows else ():
+        table.add_column(LABELS.get(cell.column, cell.column), justify="right")
+        table.add_column("chance", justify="right", style="dim")
+    group = ""
+    for row in rows:
+        if row.group != group:
+            table.add_section()
+            table.add_row(Text(plain(row.group), style="italic"))
+            group = row.group
+        values = [text for cell in row.cells for text in (percent(cell.value), _chance(cell))]
+        table.add_row(row.label, "" if row.queries is None else count(row.queries), *values)
+    return table
+
+
+def _classification_rows(result: Mapping[str, Any]) -> list[Row]:
+    chance, counts = result["chance"], result["counts"]
+    images, classes = counts.get("images"), counts.get("classes")
+    label = "zero-shot" if classes is None else f"one of {count(classes)} classes"
+    cells = tuple(Cell(key, value, chance.get(key)) for key, value in result["metrics"].items())
+    rows = [Row("", label, images, cells)]
+    if "majority_share" in chance:
+        commonest = Cell("top1", chance["majority_share"], None)
+        rows.append(Row("", "always the commonest", images, (commonest,)))
+    return rows
+
+
+def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
+    return result["counts"].get("/".join(filter(None, (group, way, "queries"))))
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    parts = [f"{result['task']} on {plain(result['data'])}", f"step {count(result['step'])}"]
+    if result["rejected"]:
+        parts.append(f"{count(result['rejected'])} samples unreadable")
+    return " · ".join(parts)
+
+
+def _chance(cell: Cell) -> str:
+    return "" if cell.chance is None else percent(cell.chance)

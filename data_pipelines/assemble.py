@@ -1,0 +1,167 @@
+"""One batch of training samples by its number: a pure function, so any thread may compute it."""
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.decode import decode
+from data_pipelines.faults import Reject
+from data_pipelines.sources.base import Source
+from data_pipelines.text import Tokenizer, clean_caption
+
+Batch = dict[str, np.ndarray]
+ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+# Longer than any run, and small enough for the slices that worker processes take.
+_ENDLESS = 2**48
+# First words of the seeds: without them the trailing zeros of one kind could equal the other.
+_ORDER, _SAMPLE = 1, 2
+
+
+class Order:
+    """Which sample comes at each place of the stream.
+
+    Args:
+      samples: in the source.
+      seed: 0 to 2^32 - 1.
+      shuffle: a permutation by (seed, epoch), else the source's order.
+    """
+
+    def __init__(self, samples: int, *, seed: int, shuffle: bool) -> None:
+        self._samples = samples
+        self._seed = seed
+        self._shuffle = shuffle
+        self._epochs: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, place: int) -> tuple[int, int]:
+        """The epoch and the sample's index at a place of the stream."""
+        epoch, position = divmod(place, self._samples)
+        if not self._shuffle:
+            return epoch, position
+        order = self._epochs.get(epoch)
+        return epoch, int((self._permutation(epoch) if order is None else order)[position])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        with self._lock:
+            if epoch not in self._epochs:
+                # A batch may straddle two epochs, and threads may be a batch apart.
+                self._epochs = {k: v for k, v in self._epochs.items() if abs(k - epoch) == 1}
+                rng = np.random.default_rng([_ORDER, self._seed, epoch])
+                kind = np.uint32 if self._samples < 2**32 else np.int64
+                self._epochs[epoch] = rng.permutation(self._samples).astype(kind)
+            return self._epochs[epoch]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state | {"_epochs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+
+class TrainBatches:
+    """This process's share of the global batches of a stream, by number. See `make_loader`."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        image_transform: ImageTransform,
+        tokenizer: Tokenizer,
+        text_length: int,
+        global_batch_size: int,
+        seed: int,
+        shuffle: bool,
+        epochs: int | None,
+        process_index: int,
+        process_count: int,
+        caption_first_probability: float,
+    ) -> None:
+        self.source = source
+        self.seed = seed
+        self.global_batch_size = global_batch_size
+        self._transform = image_transform
+        self._tokenizer = tokenizer
+        self._text_length = text_length
+        self._rows = global_batch_size // process_count
+        self._share = process_index * self._rows
+        self._past = 0
+        self._end = _ENDLESS if epochs is None else epochs * len(source)
+        self._first_probability = caption_first_probability
+        self._order = Order(len(source), seed=seed, shuffle=shuffle)
+        # A bad sample is a black image of the size that the transform gives to any image.
+        blank = np.full((32, 32, 4), 255, np.uint8)
+        self._image_shape = image_transform(blank, np.random.default_rng(0)).shape
+        if len(self._image_shape) != 3 or self._image_shape[2] != 3:
+            raise ValueError(
+                "image_transform must return uint8 [size, size, 3], got shape "
+                f"{list(self._image_shape)}"
+            )
+
+    def after(self, samples: int) -> "TrainBatches":
+        """The batches that follow once all processes together are past so many samples."""
+        rest = copy.copy(self)
+        rest._past = samples
+        return rest
+
+    def __len__(self) -> int:
+        return -(-max(0, self._end - self._past) // self.global_batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        first = self._past + number * self.global_batch_size + self._share
+        places = range(first, min(first + self._rows, self._end))
+        batch = empty_batch(self._rows, self._image_shape)
+        texts: list[str] = []
+        for row, place in enumerate(places):
+            epoch, index = self._order(place)
+            batch["id"][row] = index
+            try:
+                image, text = self._load(epoch, index)
+            except Reject as fault:
+                batch["reject"][row] = fault.code
+                texts.append("")
+                continue
+            if image.shape != self._image_shape or image.dtype != np.uint8:
+                raise ValueError(
+                    f"image_transform must always return uint8 {list(self._image_shape)}, got "
+                    f"{image.dtype} {list(image.shape)} for sample {index}"
+                )
+            batch["image"][row] = image
+            batch["weight"][row] = 1
+            texts.append(text)
+        batch["text"] = self._encode(texts, batch["weight"])
+        return batch
+
+    def _load(self, epoch: int, index: int) -> tuple[np.ndarray, str]:
+        rng = np.random.default_rng([_SAMPLE, self.seed, epoch, index])
+        # Always two draws, so that the image does not depend on the number of captions.
+        draws = rng.random(2)
+        sample = self.source[index]
+        text = clean_caption(self._choose(sample.captions, draws))
+        return self._transform(decode(sample.image), rng), text
+
+    def _choose(self, captions: Sequence[str | bytes], draws: np.ndarray) -> str | bytes:
+        if len(captions) == 1 or draws[0] < self._first_probability:
+            return captions[0]
+        return captions[1 + int(draws[1] * (len(captions) - 1))]
+
+    def _encode(self, texts: list[str], weight: np.ndarray) -> np.ndarray:
+        texts += [""] * (self._rows - len(texts))
+        ids = self._tokenizer.encode(texts, self._text_length)
+        ids[weight == 0] = self._tokenizer.pad_id
+        return ids
+
+
+def empty_batch(rows: int, image_shape: Sequence[int]) -> Batch:
+    """Rows that are only padding: weight 0, id -1."""
+    return {
+        "image": np.zeros((rows, *image_shape), np.uint8),
+        "weight": np.zeros(rows, np.float32),
+        "id": np.full(rows, -1, np.int64),
+        "reject": np.zeros(rows, np.uint8),
+    }

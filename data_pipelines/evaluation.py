@@ -1,0 +1,117 @@
+"""A source in order, once: its images in batches, its captions as one list.
+
+Images and captions are encoded separately, each once, and meet by sample id:
+
+    images = eval_images(source, preprocess, batch_size=64)
+    texts, image_ids = eval_captions(source, captions="all")
+
+A bad image has weight 0 in its batch; its captions should then be left out by the caller, who sees
+the weights. A bad caption is not in the list.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import grain
+import numpy as np
+
+from data_pipelines.assemble import Batch, empty_batch
+from data_pipelines.decode import decode
+from data_pipelines.faults import Reject, summary
+from data_pipelines.sources.base import Source
+from data_pipelines.text import clean_caption
+
+_LOG = logging.getLogger(__name__)
+
+
+def eval_images(
+    source: Source,
+    preprocess: Callable[[np.ndarray], np.ndarray],
+    *,
+    batch_size: int,
+    num_threads: int = 2,
+) -> Iterator[Batch]:
+    """Every image once, in the source's order.
+
+    Args:
+      source: the samples; their captions are not read.
+      preprocess: uint8 RGBA `[h, w, 4]` to uint8 `[1, size, size, 3]`, as `ImagePreprocess`.
+      batch_size: rows of every batch, the last one filled with rows of weight 0 and id -1.
+      num_threads: batches that are loaded at the same time; 0 loads when asked.
+
+    Yields:
+      "image" uint8 `[batch_size, size, size, 3]`, "weight" float32 (0 = bad or padding), "id"
+      int64 (the sample's index), "reject" uint8 (0, or 1 + index into `faults.REASONS`).
+
+    Raises:
+      ValueError: `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    stream = grain.MapDataset.source(_ImageBatches(source, preprocess, batch_size))
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+    yield from stream.to_iter_dataset(options)
+
+
+def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str], np.ndarray]:
+    """The usable captions of a source, in order.
+
+    Args:
+      source: the samples; their images are not read.
+      captions: "first" of each sample, or "all".
+
+    Returns:
+      The captions, and int64 `[number of captions]`: which sample each belongs to.
+
+    Raises:
+      ValueError: `captions` is neither "first" nor "all".
+    """
+    if captions not in ("first", "all"):
+        raise ValueError(f'captions must be "first" or "all", got {captions!r}')
+    texts: list[str] = []
+    ids: list[int] = []
+    rejects: Counter[str] = Counter()
+    for index in range(len(source)):
+        try:
+            raw = source.captions(index)
+        except Reject as fault:
+            rejects[fault.reason] += 1
+            continue
+        for caption in raw[:1] if captions == "first" else raw:
+            try:
+                texts.append(clean_caption(caption))
+            except Reject as fault:
+                rejects[fault.reason] += 1
+                continue
+            ids.append(index)
+    if rejects:
+        _LOG.warning("captions left out of %s: %s", source.name, summary(rejects))
+    return texts, np.asarray(ids, np.int64)
+
+
+class _ImageBatches:
+    """The images of a source in batches, by number."""
+
+    def __init__(
+        self, source: Source, preprocess: Callable[[np.ndarray], np.ndarray], rows: int
+    ) -> None:
+        self._source = source
+        self._preprocess = preprocess
+        self._rows = rows
+        self._image_shape = preprocess(np.full((32, 32, 4), 255, np.uint8)).shape[1:]
+
+    def __len__(self) -> int:
+        return -(-len(self._source) // self._rows)
+
+    def __getitem__(self, number: int) -> Batch:
+        first = number * self._rows
+        batch = empty_batch(self._rows, self._image_shape)
+        for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
+            batch["id"][row] = index
+            try:
+                batch["image"][row] = self._preprocess(decode(self._source.image(index)))[0]
+                batch["weight"][row] = 1
+            except Reject as fault:
+                batch["reject"][row] = fault.code
+        return batch

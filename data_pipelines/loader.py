@@ -1,0 +1,248 @@
+"""Source to batches: shuffled, sharded by process, prefetched, resumable, and never out of step.
+
+The stream is a function of (seed, epoch, index) alone: epoch k is a permutation of all samples,
+epochs follow each other without a gap, and global batch b is the b-th piece of that stream. A
+process takes its share of each piece, so threads, workers and processes change who loads a sample
+but never which samples a batch holds. Where the stream stands is one number.
+
+A bad sample stays in its place as a row of weight 0: dropping it would shift all that follow.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from data_pipelines.assemble import Batch, TrainBatches
+from data_pipelines.evaluation import eval_captions, eval_images
+from data_pipelines.faults import REASONS, summary
+from data_pipelines.sources.base import Source
+from data_pipelines.text import Tokenizer
+
+__all__ = ["Batch", "Loader", "eval_captions", "eval_images", "make_loader"]
+
+_LOG = logging.getLogger(__name__)
+_STATE_VERSION = 1
+
+
+def make_loader(
+    source: Source,
+    *,
+    image_transform: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    tokenizer: Tokenizer,
+    text_length: int,
+    global_batch_size: int,
+    seed: int = 0,
+    shuffle: bool = True,
+    epochs: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 2,
+    num_workers: int = 0,
+    caption_first_probability: float = 0.5,
+    max_reject_share: float = 0.05,
+    min_samples_before_stop: int = 1000,
+) -> "Loader":
+    """An endless or finite iterator over batches of a source.
+
+    Args:
+      source: the samples.
+      image_transform: called with uint8 RGBA `[h, w, 4]` (read-only) and a generator seeded by
+        (seed, epoch, index); returns uint8 `[size, size, 3]`, always of one size. It pickles if
+        `num_workers` is not 0.
+      tokenizer: captions to ids.
+      text_length: ids per caption.
+      global_batch_size: rows per step over all processes.
+      seed: 0 to 2^32 - 1.
+      shuffle: a new order each epoch; else the source's own order.
+      epochs: passes over the source, endless if None. The last batch is filled with rows of
+        weight 0 and id -1.
+      process_index: which share of each global batch is loaded here.
+      process_count: number of shares.
+      num_threads: batches that are loaded at the same time in this process; 0 loads a batch when
+        it is asked for. Each worker process has one thread of its own.
+      num_workers: processes that load instead of threads, for transforms that keep the
+        interpreter lock.
+      caption_first_probability: how often a sample with several captions gives its first; else
+        one of the others, each equally often.
+      max_reject_share: share of bad samples above which the loader stops.
+      min_samples_before_stop: rows that must have been seen before that is judged.
+
+    Raises:
+      ValueError: a value out of its range, or a batch that does not divide by the processes.
+    """
+    _check(
+        global_batch_size=(global_batch_size, 1, None),
+        text_length=(text_length, 2, None),
+        seed=(seed, 0, 2**32 - 1),
+        process_count=(process_count, 1, None),
+        process_index=(process_index, 0, process_count - 1),
+        num_threads=(num_threads, 0, None),
+        num_workers=(num_workers, 0, None),
+        caption_first_probability=(caption_first_probability, 0, 1),
+        max_reject_share=(max_reject_share, 0, 1),
+    )
+    if epochs is not None:
+        _check(epochs=(epochs, 1, None))
+    if global_batch_size % process_count:
+        below = global_batch_size // process_count * process_count
+        near = " or ".join(str(size) for size in (below, below + process_count) if size)
+        raise ValueError(
+            f"global_batch_size must divide by {process_count} processes, got "
+            f"{global_batch_size}; try {near}"
+        )
+    batches = TrainBatches(
+        source,
+        image_transform=image_transform,
+        tokenizer=tokenizer,
+        text_length=text_length,
+        global_batch_size=global_batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        epochs=epochs,
+        process_index=process_index,
+        process_count=process_count,
+        caption_first_probability=caption_first_probability,
+    )
+    return Loader(
+        batches,
+        num_threads=num_threads,
+        num_workers=num_workers,
+        max_reject_share=max_reject_share,
+        min_samples_before_stop=min_samples_before_stop,
+    )
+
+
+class Loader:
+    """Iterator over this process's share of the global batches; made by `make_loader`.
+
+    Attributes:
+      seen: samples of this process so far, bad ones included, rows that only fill a batch not.
+      rejects: of these, the bad ones by reason.
+    """
+
+    def __init__(
+        self,
+        batches: TrainBatches,
+        *,
+        num_threads: int,
+        num_workers: int,
+        max_reject_share: float,
+        min_samples_before_stop: int,
+    ) -> None:
+        self._batches = batches
+        self._threads = num_threads
+        self._workers = num_workers
+        self._max_reject_share = max_reject_share
+        self._min_samples = min_samples_before_stop
+        self._samples = 0
+        self._iterator: grain.DatasetIterator | None = None
+        self.seen = 0
+        self.rejects: dict[str, int] = {}
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples in the source, over all processes."""
+        return len(self._batches.source)
+
+    def __iter__(self) -> "Loader":
+        return self
+
+    def __next__(self) -> Batch:
+        if self._iterator is None:
+            self._iterator = self._start()
+        batch = next(self._iterator)
+        if self._workers:
+            # The workers' arrays are shared memory that ends with them; jax may keep an array.
+            batch = {name: np.array(value) for name, value in batch.items()}
+        self._samples += self._batches.global_batch_size
+        self._count(batch)
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the stream stands, as JSON-able values.
+
+        Equal on all processes but for "seen" and "rejects", which count this process's share.
+        """
+        return {
+            "version": _STATE_VERSION,
+            "samples": self._samples,
+            "seed": self._batches.seed,
+            "source": self._batches.source.fingerprint,
+            "seen": self.seen,
+            "rejects": dict(self.rejects),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `get_state` was called, bit for bit.
+
+        The number of processes, workers, threads and the batch size may differ from then.
+
+        Raises:
+          ValueError: the state is of another version, seed or source.
+        """
+        for name, mine in {
+            "version": _STATE_VERSION,
+            "seed": self._batches.seed,
+            "source": self._batches.source.fingerprint,
+        }.items():
+            if state.get(name) != mine:
+                raise ValueError(
+                    f"a data state only fits the stream it was taken from: its {name} is "
+                    f"{state.get(name)!r}, here it is {mine!r}; use the same {name} or start anew"
+                )
+        self.close()
+        self._samples = int(state["samples"])
+        self.seen = int(state["seen"])
+        self.rejects = {str(reason): int(count) for reason, count in state["rejects"].items()}
+
+    def close(self) -> None:
+        """Ends the threads and worker processes; the loader can be used again."""
+        if self._iterator is not None:
+            self._iterator.close()
+            self._iterator = None
+
+    def _start(self) -> grain.DatasetIterator:
+        remaining = self._batches.after(self._samples)
+        # Whole batches are the elements, so that workers cannot deal samples out differently.
+        threads = self._threads if self._workers == 0 else 1
+        stream = grain.MapDataset.source(remaining).to_iter_dataset(
+            grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+        )
+        if self._workers:
+            if not flags.FLAGS.is_parsed():
+                # grain asks absl for its own flags; a program without absl never parses any.
+                flags.FLAGS.mark_as_parsed()
+            stream = stream.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
+            )
+        return iter(stream)
+
+    def _count(self, batch: Batch) -> None:
+        self.seen += int((batch["id"] >= 0).sum())
+        for code, count in Counter(batch["reject"][batch["reject"] > 0].tolist()).items():
+            reason = REASONS[code - 1]
+            if reason not in self.rejects:
+                first = int(batch["id"][batch["reject"] == code][0])
+                key = self._batches.source.key(first)
+                _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, key)
+            self.rejects[reason] = self.rejects.get(reason, 0) + count
+        rejected = sum(self.rejects.values())
+        if self.seen >= self._min_samples and rejected > self._max_reject_share * self.seen:
+            raise ValueError(
+                f"at most {self._max_reject_share:.1%} of the samples may be bad, got "
+                f"{rejected / self.seen:.1%} ({rejected} of {self.seen}) in "
+                f"{self._batches.source.name}: {summary(self.rejects)}; repair the data, or raise "
+                "max_reject_share if that many are expected"
+            )
+
+
+def _check(**values: tuple[float, float, float | None]) -> None:
+    for name, (value, low, high) in values.items():
+        if value < low or (high is not None and value > high):
+            limits = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise ValueError(f"{name} must be {limits}, got {value}")

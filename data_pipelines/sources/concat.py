@@ -1,0 +1,59 @@
+"""Several sources as one."""
+
+import bisect
+import hashlib
+from collections.abc import Sequence
+from itertools import accumulate
+
+from data_pipelines.sources.base import Sample, Source, check_index
+
+
+class ConcatSource:
+    """The samples of several sources, one source after the other.
+
+    Args:
+      sources: at least one.
+
+    Raises:
+      ValueError: no sources.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            raise ValueError("a ConcatSource needs at least one source, got none")
+        self.sources = tuple(sources)
+        self.name = "+".join(source.name for source in self.sources)
+        self._ends = list(accumulate(len(source) for source in self.sources))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every source's fingerprint, in order."""
+        joined = "".join(source.fingerprint for source in self.sources)
+        return hashlib.sha256(joined.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        source, row = self._locate(index)
+        return source[row]
+
+    def key(self, index: int) -> str:
+        """The sample's key in its own source."""
+        source, row = self._locate(index)
+        return source.key(row)
+
+    def image(self, index: int) -> bytes:
+        """The sample's image file, without its captions."""
+        source, row = self._locate(index)
+        return source.image(row)
+
+    def captions(self, index: int) -> tuple[str | bytes, ...]:
+        """The sample's captions, without reading the image."""
+        source, row = self._locate(index)
+        return source.captions(row)
+
+    def _locate(self, index: int) -> tuple[Source, int]:
+        check_index(index, len(self))
+        position = bisect.bisect_right(self._ends, index)
+        return self.sources[position], index - (self._ends[position - 1] if position else 0)

@@ -1,0 +1,231 @@
+"""Where the samples of an uncompressed tar lie, found by walking its headers once.
+
+Nothing is ever extracted: names only group members into samples, so a name cannot reach outside.
+Members that are not plain files (links, devices, folders), whose name is absolute or climbs with
+`..`, or that have no extension are not part of any sample; `TarIndex.ignored` counts the files.
+
+A tar without its end marker (two blocks of zeros that every writer adds) is refused even when it
+stops exactly between two members: nothing else would tell a complete file from one that was cut.
+
+References: POSIX pax interchange format (IEEE Std 1003.1); WebDataset's naming rule (the key of a
+member is its path up to the first dot of its base name, the rest is the extension).
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+IMAGE, TEXT, META = 0, 1, 2
+ROLES = {
+    **dict.fromkeys(("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"), IMAGE),
+    "txt": TEXT,
+    "json": META,
+}
+BLOCK = 512
+_MAX_NAME_BYTES = 64 * 1024
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_WITHOUT_DATA = (
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+)
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TarIndex:
+    """Positions of the samples of one tar, in the order in which their keys first appear.
+
+    Attributes:
+      names: the keys, UTF-8, one after the other.
+      ends: int64 `[n]`, where each key ends in `names`.
+      spans: int64 `[n, 3, 2]`, start and size in bytes of image, text and metadata; start -1 is a
+        missing member.
+      tar_bytes: size of the tar.
+      fingerprint: hash of every member's name, size and last bytes, free of times and owners.
+      ignored: plain files that belong to no sample.
+    """
+
+    names: bytes
+    ends: np.ndarray
+    spans: np.ndarray
+    tar_bytes: int
+    fingerprint: str
+    ignored: int
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def key(self, row: int) -> str:
+        """The key of a sample."""
+        begin = self.ends[row - 1] if row else 0
+        return self.names[begin : self.ends[row]].decode("utf-8", "surrogateescape")
+
+
+def scan(path: str | Path) -> TarIndex:
+    """Reads the headers of a tar.
+
+    Raises:
+      ValueError: compressed, not a tar, cut, two members for one place, or no sample in it.
+    """
+    path = Path(path)
+    rows: dict[str, list[list[int]]] = {}
+    seen: dict[tuple[str, int], str] = {}
+    digest = hashlib.sha256()
+    ignored = 0
+    with _opened(path) as file:
+        size = os.fstat(file).st_size
+        for name, start, length in _members(file, size, path, rows):
+            key, role = _place(name)
+            if role is None:
+                ignored += 1
+                continue
+            if (key, role) in seen:
+                raise ValueError(
+                    f"a sample has one image, one .txt and one .json, but {path} holds both "
+                    f"{seen[key, role]!r} and {name!r}; remove one and write the tar again"
+                )
+            seen[key, role] = name
+            rows.setdefault(key, [[-1, 0], [-1, 0], [-1, 0]])[role] = [start, length]
+            tail = os.pread(file, min(length, 64), start + max(0, length - 64))
+            digest.update(b"%s\0%d\0%s\0" % (name.encode("utf-8", "surrogateescape"), length, tail))
+    if not rows:
+        raise ValueError(
+            f"a tar needs at least one sample (KEY.png or another image, KEY.txt), {path} has none"
+        )
+    encoded = [key.encode("utf-8", "surrogateescape") for key in rows]
+    return TarIndex(
+        names=b"".join(encoded),
+        ends=np.cumsum([len(key) for key in encoded], dtype=np.int64),
+        spans=np.asarray(list(rows.values()), np.int64),
+        tar_bytes=size,
+        fingerprint=digest.hexdigest(),
+        ignored=ignored,
+    )
+
+
+def _place(name: str) -> tuple[str, int | None]:
+    """The key and the role that a member's name gives it; the role is None if it has none."""
+    name = name.removeprefix("./")
+    folder, _, base = name.rpartition("/")
+    stem, _, extension = base.partition(".")
+    if not stem or name.startswith("/") or ".." in folder.split("/"):
+        return "", None
+    return f"{folder}/{stem}" if folder else stem, ROLES.get(extension.lower())
+
+
+def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[str, int, int]]:
+    """Name, start and size of each plain file; `whole` only serves the error messages."""
+    position, long_name, extended = 0, None, {}
+    while True:
+        header = os.pread(file, BLOCK, position)
+        if len(header) < BLOCK:
+            raise _cut(path, f"at byte {size}, where the header of a member or the end", whole)
+        if not any(header):
+            _check_end(file, position, size, path)
+            return
+        info = _parse(header, position, path, whole)
+        start = position + BLOCK
+        length = int(extended.get("size", info.size))
+        held = 0 if info.type in _WITHOUT_DATA else -(-length // BLOCK) * BLOCK
+        if length < 0 or start + held > size:
+            where = f"at byte {size}, inside {info.name!r} (bytes {start} to {start + held}),"
+            raise _cut(path, where, whole)
+        if info.type == tarfile.GNUTYPE_LONGNAME:
+            long_name = _text(file, start, length, path).rstrip("\0")
+        elif info.type == tarfile.XHDTYPE:
+            extended = _records(_text(file, start, length, path), path)
+        elif info.type in _PLAIN or info.type in _WITHOUT_DATA:
+            name = extended.get("path") or long_name or info.name
+            if info.type in _PLAIN and not name.endswith("/"):
+                yield name, start, length
+            long_name, extended = None, {}
+        elif info.type not in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
+            raise ValueError(
+                f"{path}: {info.name!r} has tar type {info.type!r} (sparse or unknown), which "
+                "cannot be read by offset; write the tar again with `tar --format=posix -cf`"
+            )
+        position = start + held
+
+
+def _parse(header: bytes, position: int, path: Path, whole: dict) -> tarfile.TarInfo:
+    try:
+        return tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        for magic, kind in _COMPRESSED.items():
+            if position == 0 and header.startswith(magic):
+                raise ValueError(
+                    f"a tar must not be compressed to be read by offset, {path} is {kind}; "
+                    "unpack it (for example `gunzip`) and give the .tar"
+                ) from error
+        raise ValueError(
+            f"{path} is not a tar or is damaged: no valid header at byte {position} ({error}), "
+            f"after {len(whole)} samples; copy or write it again"
+        ) from error
+
+
+def _cut(path: Path, where: str, whole: dict) -> ValueError:
+    # The last sample seen may lack members, so it is not counted as whole.
+    return ValueError(
+        f"a tar must end with its end marker, {path} is cut {where} should be; "
+        f"{max(0, len(whole) - 1)} whole samples come before. Copy or write it again"
+    )
+
+
+def _check_end(file: int, position: int, size: int, path: Path) -> None:
+    """Zeros must follow the end marker: joined tars would lose everything after the first."""
+    while chunk := os.pread(file, 1 << 20, position):
+        if any(chunk):
+            raise ValueError(
+                f"{path} has data after its end marker (byte {position} of {size}), as tars "
+                "joined with `cat` have; join them with `tar -A` or give them one by one"
+            )
+        position += len(chunk)
+
+
+def _text(file: int, start: int, length: int, path: Path) -> str:
+    if length > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"{path}: an extended header may have {_MAX_NAME_BYTES} bytes, the one at byte "
+            f"{start} says {length}; write the tar again"
+        )
+    return os.pread(file, length, start).decode("utf-8", "surrogateescape")
+
+
+def _records(text: str, path: Path) -> dict[str, str]:
+    """The `path` and `size` of a pax header made of "LENGTH KEY=VALUE" lines."""
+    found: dict[str, str] = {}
+    raw = text.encode("utf-8", "surrogateescape")
+    while raw:
+        count, _, _ = raw.partition(b" ")
+        length = int(count) if count.isdigit() else 0
+        key, equals, value = raw[len(count) + 1 : length - 1].partition(b"=")
+        if length <= len(count) or not equals or key.startswith(b"GNU.sparse"):
+            raise ValueError(
+                f"{path}: unreadable or sparse pax header {raw[:40]!r}; write the tar again with "
+                "`tar --format=posix -cf`"
+            )
+        if key in (b"path", b"size"):
+            found[key.decode()] = value.decode("utf-8", "surrogateescape")
+        raw = raw[length:]
+    if not found.get("size", "0").isdigit():
+        raise ValueError(f"{path}: a pax size must be a number, got {found['size']!r}")
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)

@@ -1,0 +1,210 @@
+"""Captions to token ids: cleaning with limits, and a SentencePiece tokenizer.
+
+References:
+  Kudo and Richardson, "SentencePiece", 2018 (arXiv 1808.06226); Kudo, "Subword regularization",
+  2018 (arXiv 1804.10959) for the unigram model.
+"""
+
+import hashlib
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import sentencepiece
+
+from data_pipelines.faults import Reject
+
+# The ids of special tokens in models that `train_sentencepiece` makes; there is no begin token.
+PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+MAX_CAPTION_BYTES = 64 * 1024
+_BOM = "\ufeff"
+# 256 byte pieces, pad, eos and unk come first; a model needs room for some characters as well.
+_SMALLEST_VOCABULARY = 300
+
+
+class Tokenizer(Protocol):
+    """What the loader needs to turn captions into ids."""
+
+    name: str
+    sha256: str
+    vocab_size: int
+    pad_id: int
+    eos_id: int
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids int32 `[n, length]`: tokens, the end token, padding; a cut text keeps the end."""
+        ...
+
+
+def clean_caption(caption: str | bytes, *, max_bytes: int = MAX_CAPTION_BYTES) -> str:
+    """The caption as text with single spaces.
+
+    Args:
+      caption: text, or bytes that should be UTF-8 (a byte order mark is dropped).
+      max_bytes: longest accepted caption, in bytes.
+
+    Raises:
+      Reject: too long, not UTF-8 (lone surrogates included), or nothing but blanks.
+    """
+    if len(caption) > max_bytes:
+        raise Reject("caption too long", f"{len(caption)} > {max_bytes} bytes")
+    try:
+        raw = caption if isinstance(caption, bytes) else caption.encode("utf-8")
+        text = raw.decode("utf-8")
+    except UnicodeError as error:
+        raise Reject("caption not utf-8", str(error)) from error
+    if len(raw) > max_bytes:
+        raise Reject("caption too long", f"{len(raw)} > {max_bytes} bytes")
+    # NUL separates nothing visible, yet tokenizers and C libraries stop at it.
+    text = " ".join(text.removeprefix(_BOM).replace("\0", " ").split())
+    if not text:
+        raise Reject("caption empty")
+    return text
+
+
+class SentencePieceTokenizer:
+    """Text to ids with a SentencePiece model.
+
+    Args:
+      model: the bytes of a `.model` file.
+      name: what reports call the tokenizer.
+
+    Raises:
+      ValueError: the bytes are no SentencePiece model, or it has no pad or end token.
+    """
+
+    def __init__(self, model: bytes, *, name: str = "sentencepiece") -> None:
+        self.name = name
+        self.model = bytes(model)
+        self.sha256 = hashlib.sha256(self.model).hexdigest()
+        self._processor = _processor(self.model, name)
+        self.vocab_size: int = self._processor.vocab_size()
+        self.pad_id: int = self._processor.pad_id()
+        self.eos_id: int = self._processor.eos_id()
+        if min(self.pad_id, self.eos_id) < 0:
+            raise ValueError(
+                f"a tokenizer needs a pad and an end token, {name} has pad_id={self.pad_id} and "
+                f"eos_id={self.eos_id}; train one with train_sentencepiece"
+            )
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids of each text.
+
+        Args:
+          texts: n captions; the names of special tokens are plain text in them.
+          length: row length in tokens, the end token included, at least 2.
+
+        Returns:
+          int32 `[n, length]`: tokens, the end token, padding. A text that is too long loses
+          its tail, never the end token.
+
+        Raises:
+          ValueError: `length` leaves no room for a token.
+        """
+        if length < 2:
+            raise ValueError(f"length must be at least 2 (a token and the end), got {length}")
+        ids = np.full((len(texts), length), self.pad_id, np.int32)
+        # One thread: the loader decides how many cores it may use.
+        for row, tokens in zip(
+            ids, self._processor.encode(list(texts), out_type=int, num_threads=1), strict=True
+        ):
+            tokens = tokens[: length - 1]
+            row[: len(tokens)] = tokens
+            row[len(tokens)] = self.eos_id
+        return ids
+
+    def save(self, path: str | Path) -> None:
+        """Writes the `.model` file."""
+        Path(path).write_bytes(self.model)
+
+    @classmethod
+    def load(cls, path: str | Path, *, name: str | None = None) -> "SentencePieceTokenizer":
+        """Reads a `.model` file; the name is the file's stem unless given."""
+        return cls(Path(path).read_bytes(), name=name or Path(path).stem)
+
+    def __reduce__(self) -> tuple:
+        # Worker processes rebuild the processor from the model instead of copying its memory.
+        return (_rebuild, (self.model, self.name))
+
+
+def train_sentencepiece(
+    captions: Iterable[str | bytes],
+    *,
+    vocab_size: int,
+    name: str = "sentencepiece",
+    max_captions: int = 1_000_000,
+) -> SentencePieceTokenizer:
+    """A unigram model of the captions: NFKC, case folded, bytes for what is not in it.
+
+    The same captions in the same order give the same bytes. Ids: pad 0, end 1, unknown 2.
+
+    Args:
+      captions: training text; captions that `clean_caption` refuses are skipped.
+      vocab_size: upper bound of the vocabulary; few captions give a smaller one.
+      name: what reports call the tokenizer.
+      max_captions: only the first so many are used, which bounds time and memory.
+
+    Raises:
+      ValueError: the vocabulary is too small for bytes and characters, or no caption is usable.
+    """
+    if vocab_size < _SMALLEST_VOCABULARY:
+        raise ValueError(
+            f"vocab_size must be at least {_SMALLEST_VOCABULARY} (256 bytes, 3 special tokens "
+            f"and some characters), got {vocab_size}; try 1024 or more"
+        )
+    usable = _usable(captions, max_captions)
+    first = next(usable, None)
+    if first is None:
+        raise ValueError("training a tokenizer needs at least one usable caption, got none")
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=itertools.chain([first], usable),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,
+            byte_fallback=True,
+            normalization_rule_name="nmt_nfkc_cf",
+            pad_id=PAD_ID,
+            eos_id=EOS_ID,
+            unk_id=UNK_ID,
+            bos_id=-1,
+            num_threads=1,  # the order of summation decides the last bits
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"SentencePiece could not build vocab_size={vocab_size} from these captions "
+            f"({error}); try another size"
+        ) from error
+    return SentencePieceTokenizer(model.getvalue(), name=name)
+
+
+def _usable(captions: Iterable[str | bytes], limit: int) -> Iterator[str]:
+    taken = 0
+    for caption in captions:
+        try:
+            text = clean_caption(caption)
+        except Reject:
+            continue
+        yield text
+        taken += 1
+        if taken == limit:
+            return
+
+
+def _processor(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} must be a SentencePiece .model file, got {len(model)} bytes that are not one"
+        ) from error
+
+
+def _rebuild(model: bytes, name: str) -> SentencePieceTokenizer:
+    return SentencePieceTokenizer(model, name=name)

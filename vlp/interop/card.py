@@ -1,4 +1,4 @@
-"""The card: what one must know, beside the weights, to use a model; plain JSON in a run's folder."""
+"""The card: what one must know, beside the weights, to use a model; JSON in a run's folder."""
 
 import json
 import os
@@ -12,8 +12,8 @@ FORMAT = 1
 FILE = "card.json"
 OBJECTIVES = ("clip", "siglip")
 
-# Every field a reader relies on, with what fills it. "tokenizer.length" is the text length of the model.
-_FIELDS: dict[str, type | tuple[type, ...]] = {
+# Every field a reader relies on, and its type.
+_FIELDS: dict[str, type] = {
     "format": int,
     "vlp": str,
     "model": dict,
@@ -86,11 +86,13 @@ def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
         ValueError: Names the field, what was found and what to do.
     """
     if not isinstance(card, Mapping):
-        raise ValueError(f"{source} must be a JSON object, got {type(card).__name__}; is this a card?")
+        raise ValueError(
+            f"{source} must be a JSON object, got {type(card).__name__}; is this a card?"
+        )
     if card.get("format") != FORMAT:
         raise ValueError(
             f"{source} must have format {FORMAT}, got {card.get('format')!r}; "
-            f"read it with the vlp version that wrote it ({card.get('vlp', 'unknown')}), or update vlp"
+            f"read it with the vlp that wrote it ({card.get('vlp', 'unknown')}), or update vlp"
         )
     for field, kind in _FIELDS.items():
         _check_field(card, field, kind, source)
@@ -147,13 +149,11 @@ def check_tokenizer(card: Mapping[str, Any], tokenizer: Any) -> None:
     if tokenizer.sha256 != expected:
         raise ValueError(
             f"the tokenizer's sha256 must be the card's {expected[:16]}…, got "
-            f"{tokenizer.sha256[:16]}…; put back the {card['tokenizer']['file']} this run was trained with"
+            f"{tokenizer.sha256[:16]}…; put back the {card['tokenizer']['file']} of this run"
         )
 
 
-def _check_field(
-    card: Mapping[str, Any], field: str, kind: type | tuple[type, ...], source: str
-) -> None:
+def _check_field(card: Mapping[str, Any], field: str, kind: type, source: str) -> None:
     value: Any = card
     for name in field.split("."):
         if name not in value:
@@ -164,7 +164,7 @@ def _check_field(
         value = value[name]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(
-            f"{source}: {field} must be {getattr(kind, '__name__', kind)}, got {value!r}; "
+            f"{source}: {field} must be {kind.__name__}, got {value!r}; "
             "write it with vlp.interop.card.build_card"
         )
 

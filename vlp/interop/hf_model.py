@@ -1,4 +1,4 @@
-"""A dual encoder as the configuration and the tensors of transformers' `CLIPModel` or `SiglipModel`.
+"""A dual encoder as configuration and tensors of transformers' `CLIPModel` or `SiglipModel`.
 
 Nothing here needs PyTorch: both are plain data. What the two classes can express without changing a
 result is written (a patch bias that `CLIPModel` lacks goes into its positions, a missing projection
@@ -45,7 +45,7 @@ _SIGLIP = {
 
 
 def model_class(model: DualEncoder) -> str:
-    """"CLIPModel" or "SiglipModel": the class of transformers that computes what `model` does.
+    """The class of transformers that computes what `model` does: CLIPModel or SiglipModel.
 
     Raises:
         ValueError: Neither does; names every setting in the way and what would be accepted.
@@ -177,7 +177,7 @@ def _vision(model: DualEncoder, params: dict[str, Any], *, siglip: bool) -> dict
 
 
 def _positions(image: Any) -> list[np.ndarray]:
-    """Positions of the class token, where there is one, and of the patches: fixed ones as a table."""
+    """Positions of the class token, where there is one, and of the patches."""
     if image.positions is not None:
         return [np.asarray(image.positions[...], np.float32)]
     side = image.image_size // image.patch_size

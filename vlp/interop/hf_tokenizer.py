@@ -1,22 +1,22 @@
-"""A SentencePiece unigram model as a `tokenizer.json` that gives the same ids, byte for byte.
+r"""A SentencePiece unigram model as a `tokenizer.json` that gives the same ids.
 
 The library `tokenizers` reads text by other rules than SentencePiece in five places, and each is
 put right here rather than hoped away:
 
-- Normalisation: its reading of SentencePiece's rules takes the shortest match and whole grapheme
-  clusters, which loses accents and marks. Here Unicode's NFKC does the composing and the few rules
-  that SentencePiece adds are spelled out.
+- Normalisation: its reading of SentencePiece's rules takes the shortest match and swallows whole
+  grapheme clusters, which loses accents and variation selectors. Here Unicode's NFKC (and lower
+  case) do the bulk, and where SentencePiece differs, character by character, it is spelled out.
 - White space: its Metaspace adds no leading mark to a text that begins with one.
 - Control pieces: it would find a caption's literal "</s>" among the pieces. Here their names hold a
   space, which no normalised text does.
-- Byte pieces: likewise for a literal "<0x41>"; a cut behind "<" keeps them apart.
-- Truncation: the end-of-text token is kept, as in training.
+- Byte pieces: likewise for a literal "<0x41>"; a cut behind the "<" keeps them apart.
+- Truncation: the end token is kept, as in training.
+
+Sequences of combining marks in an order that Unicode calls non-canonical remain different.
 """
 
-import re
-import unicodedata
-from functools import lru_cache
-from pathlib import Path
+import functools
+from typing import Any
 
 import sentencepiece
 import tokenizers
@@ -25,21 +25,150 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 PAD, EOS, UNK = "<pad token>", "<end of text>", "<unknown piece>"
 _SPACE = "\u2581"  # SentencePiece's visible space
-_LITERAL_BYTE = r"<(?=0x[0-9A-F]{2}>)"
+_LITERAL_BYTE = "<(?=0x[0-9A-F]{2}>)"
+_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+# The part of each of SentencePiece's rules that `tokenizers` knows by itself.
+_FOLDS = {
+    "identity": (),
+    "nfkc": (normalizers.NFKC,),
+    "nmt_nfkc": (normalizers.NFKC,),
+    "nfkc_cf": (normalizers.NFKC, normalizers.Lowercase),
+    "nmt_nfkc_cf": (normalizers.NFKC, normalizers.Lowercase),
+}
+# All planes with characters; the private and unassigned rest maps to itself everywhere.
+_CODE_POINTS = (*range(1, 0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE01F0))
+_NONCHARACTER = 0xFDD0  # first of 32 code points that no text may hold
 
 
 def convert_sentencepiece(model: bytes, *, length: int) -> tokenizers.Tokenizer:
-    """The tokenizer of a SentencePiece unigram model: text -> `length` ids, eos kept, padded right.
+    """The tokenizer of a SentencePiece unigram model: text to `length` ids, padded on the right.
 
     Args:
-        model: The bytes of the `.model` file.
-        length: Tokens in a row, eos included.
+        model: The content of the `.model` file.
+        length: Tokens in a row, the end token included.
 
     Raises:
         ValueError: The model is of a kind whose ids could not be reproduced.
     """
     proto = sentencepiece_model_pb2.ModelProto.FromString(model)
     _check(proto)
-    ids = {kind: _only_piece(proto, kind) for kind in ("CONTROL", "UNKNOWN")}
-    del ids
-    raise NotImplementedError
+    trained = proto.trainer_spec
+    tokenizer = tokenizers.Tokenizer(
+        models.Unigram(_vocabulary(proto), trained.unk_id, trained.byte_fallback)
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [*_rules(model, proto.normalizer_spec.name), *_white_space(proto.normalizer_spec)]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        tokenizers.Regex(_LITERAL_BYTE), behavior="merged_with_previous"
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Replace(_SPACE, " "),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    tokenizer.add_special_tokens([PAD, EOS, UNK])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=["$A", EOS], special_tokens=[(EOS, trained.eos_id)]
+    )
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length, pad_id=trained.pad_id, pad_token=PAD)
+    return tokenizer
+
+
+def _check(proto: Any) -> None:
+    trained, normal = proto.trainer_spec, proto.normalizer_spec
+    kinds = {piece.type for piece in proto.pieces}
+    demands = {
+        "model_type=unigram": trained.model_type == trained.UNIGRAM,
+        "pad, eos and unk ids": min(trained.pad_id, trained.eos_id, trained.unk_id) >= 0,
+        "no user-defined or unused pieces": not kinds & {_Piece.USER_DEFINED, _Piece.UNUSED},
+        "treat_whitespace_as_suffix=false": not trained.treat_whitespace_as_suffix,
+        "escape_whitespaces=true": normal.escape_whitespaces,
+        f"a normalization rule of {', '.join(_FOLDS)}": normal.name in _FOLDS,
+        "no piece that crosses a literal byte": not any("<0" in p for p in _words(proto)),
+    }
+    missing = [demand for demand, met in demands.items() if not met]
+    if missing:
+        raise ValueError(
+            f"an exportable tokenizer needs {' and '.join(missing)}, got model type "
+            f"{trained.model_type} with normalization {normal.name!r}; "
+            "train one with data_pipelines.text.train_sentencepiece"
+        )
+
+
+def _words(proto: Any) -> list[str]:
+    return [piece.piece for piece in proto.pieces if piece.type == _Piece.NORMAL]
+
+
+def _vocabulary(proto: Any) -> list[tuple[str, float]]:
+    """Pieces and their log-probabilities by id, control pieces out of the reach of text."""
+    trained = proto.trainer_spec
+    names = {trained.pad_id: PAD, trained.eos_id: EOS, trained.unk_id: UNK}
+    return [
+        (names.get(i, f"<control {i}>" if p.type == _Piece.CONTROL else p.piece), p.score)
+        for i, p in enumerate(proto.pieces)
+    ]
+
+
+def _rules(model: bytes, name: str) -> list[normalizers.Normalizer]:
+    """Unicode's foldings, and behind them every character that SentencePiece treats otherwise."""
+    before, after = _differences(model, name)
+    steps: list[normalizers.Normalizer] = []
+    for fold in _FOLDS[name]:
+        # Before each, for one fold may compose what the next would spoil.
+        steps += [*map(_replace, before.items()), fold()]
+    return [*steps, *map(_replace, after.items())]
+
+
+@functools.lru_cache(maxsize=2)
+def _differences(model: bytes, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What to replace before each fold and after all: replacement -> characters.
+
+    A character that the folds would spoil hides behind a noncharacter while they run.
+    """
+    wanted = sentencepiece.SentencePieceNormalizer(
+        model_proto=model,
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        escape_whitespaces=False,
+    ).Normalize
+    fold = normalizers.Sequence([fold() for fold in _FOLDS[name]]).normalize_str
+    pairs = {char: (fold(char), wanted(char)) for char in map(chr, _CODE_POINTS)}
+    own = {char: want for char, (folded, want) in pairs.items() if folded == char != want}
+    spoilt = {
+        char: want
+        for char, (folded, want) in pairs.items()
+        if "".join(own.get(part, part) for part in folded) != want
+    }
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    for char, want in own.items():
+        after[want] = after.get(want, "") + char
+    for place, (char, want) in enumerate(spoilt.items()):
+        before[chr(_NONCHARACTER + place)] = char
+        after[want] = after.get(want, "") + chr(_NONCHARACTER + place)
+    return before, after
+
+
+def _replace(rule: tuple[str, str]) -> normalizers.Normalizer:
+    replacement, chars = rule
+    one_of = "".join(f"\\x{{{ord(char):X}}}" for char in chars)
+    return normalizers.Replace(tokenizers.Regex(f"[{one_of}]"), replacement)
+
+
+def _white_space(spec: Any) -> list[normalizers.Normalizer]:
+    """Single spaces, a leading one, all visible; in the order in which SentencePiece does it."""
+    steps: list[normalizers.Normalizer] = []
+    if spec.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(tokenizers.Regex(" {2,}"), " "))
+        steps.append(normalizers.Replace(tokenizers.Regex(r"\A | \z"), ""))
+    if spec.add_dummy_prefix:
+        steps.append(normalizers.Prepend(_SPACE))
+    steps.append(normalizers.Replace(" ", _SPACE))
+    if spec.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(tokenizers.Regex(f"{_SPACE}+\\z"), ""))
+    return steps

@@ -1,4 +1,4 @@
-"""CLIP and SigLIP as transformers computes them, in numpy, from the files of an exported folder alone.
+"""CLIP and SigLIP as transformers computes them, in numpy, from an exported folder alone.
 
 A second opinion for machines without PyTorch: it shares no line with the JAX model, reads
 `config.json` and `model.safetensors` as any consumer would, and the second test suite holds it
@@ -35,9 +35,7 @@ class ReferenceModel:
         self.tensors = load_file(Path(folder) / "model.safetensors")
         self.siglip = self.config["model_type"] == "siglip"
 
-    def image_embeds(
-        self, pixels: Float[np.ndarray, "n 3 h w"]
-    ) -> Float[np.ndarray, "n d"]:
+    def image_embeds(self, pixels: Float[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n d"]:
         """Unit-norm embeddings of normalised pixels."""
         config, tensors = self.config["vision_config"], self.tensors
         patches = _patches(pixels, config["patch_size"])
@@ -67,7 +65,7 @@ class ReferenceModel:
         tokens = _layer_norm(tokens, tensors, "text_model.final_layer_norm", config)
         if self.siglip:
             return _unit(_linear(tokens[:, -1], tensors, "text_model.head"))
-        # An id of 2 means "written before transformers knew the true id": there the largest id ends a text.
+        # transformers takes 2 for "the true id is unknown" and pools at the largest id instead.
         ends = ids if config["eos_token_id"] == 2 else ids == config["eos_token_id"]
         pooled = tokens[np.arange(len(ids)), ends.argmax(axis=1)]
         return _unit(pooled @ tensors["text_projection.weight"].T)
@@ -145,9 +143,7 @@ def _linear(x: np.ndarray, tensors: Tensors, name: str) -> np.ndarray:
     return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
 
 
-def _layer_norm(
-    x: np.ndarray, tensors: Tensors, name: str, config: dict[str, Any]
-) -> np.ndarray:
+def _layer_norm(x: np.ndarray, tensors: Tensors, name: str, config: dict[str, Any]) -> np.ndarray:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     normed = centred / np.sqrt(variance + np.float32(config["layer_norm_eps"]))

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _FIELDS: dict[str, type] = {
     "tokenizer.length": int,
     "objective": str,
     "licence": str,
-    "attribution": str,
+    "attribution": list,
 }
 
 
@@ -41,7 +41,7 @@ def build_card(
     text_length: int,
     objective: str,
     licence: str = "unknown",
-    attribution: str = "",
+    attribution: Sequence[str] = (),
     tokenizer_file: str = "tokenizer.model",
 ) -> dict[str, Any]:
     """The card of a model, checked.
@@ -53,7 +53,7 @@ def build_card(
         text_length: Tokens in a row of the model's text input, eos included.
         objective: "clip" or "siglip": which logits the model was trained for.
         licence: Licence of the weights, or of the data they were trained on.
-        attribution: Whom to name when the weights are passed on.
+        attribution: Lines that name whose work the weights were made from.
         tokenizer_file: Path of the tokenizer, relative to the folder of the card.
 
     Raises:
@@ -74,7 +74,7 @@ def build_card(
             },
             "objective": objective,
             "licence": licence,
-            "attribution": attribution,
+            "attribution": list(attribution),
         }
     )
 

@@ -1,8 +1,7 @@
 """CLIP and SigLIP as transformers computes them, in numpy, from an exported folder alone.
 
-A second opinion for machines without PyTorch: it shares no line with the JAX model, reads
-`config.json` and `model.safetensors` as any consumer would, and the second test suite holds it
-against transformers itself.
+A second opinion for machines without PyTorch: it shares no line with the JAX model, knows nothing
+but the files that any consumer reads, and the second test suite holds it against transformers.
 
 References:
     Radford et al. 2021 (CLIP), Zhai et al. 2023 (SigLIP), as laid out by the classes `CLIPModel`
@@ -12,11 +11,14 @@ References:
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
 from jaxtyping import Float, Int
+from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import erf, expit
 
@@ -24,16 +26,48 @@ Tensors = dict[str, np.ndarray]
 
 
 class ReferenceModel:
-    """An exported folder, ready to embed pixels and token ids.
+    """An exported folder, ready to read pictures and captions and to embed them.
 
     Args:
-        folder: Folder with `config.json` and `model.safetensors`.
+        folder: what `vlp export --to=hf` writes.
     """
 
+    name = "numpy reference"
+
     def __init__(self, folder: str | os.PathLike) -> None:
-        self.config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        self.tensors = load_file(Path(folder) / "model.safetensors")
+        folder = Path(folder)
+        self.config = _json(folder / "config.json")
+        self.processor = _json(folder / "preprocessor_config.json")
+        self.tensors = load_file(folder / "model.safetensors")
         self.siglip = self.config["model_type"] == "siglip"
+        self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        split = _json(folder / "tokenizer_config.json")["split_special_tokens"]
+        self.tokenizer.encode_special_tokens = split
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that take part."""
+        return {"numpy": np.__version__, "tokenizers": tokenizers.__version__}
+
+    def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"]:
+        """Normalised pixels of pictures."""
+        processor = self.processor
+        mean, std = (np.asarray(processor[key], np.float32) for key in ("image_mean", "image_std"))
+        rows = [np.asarray(_fit(image.convert("RGB"), processor)) for image in images]
+        scaled = np.stack(rows).astype(np.float32) * np.float32(processor["rescale_factor"])
+        return ((scaled - mean) / std).transpose(0, 3, 1, 2)
+
+    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"]:
+        """Padded token ids of captions."""
+        return np.asarray([row.ids for row in self.tokenizer.encode_batch(list(texts))], np.int32)
+
+    def forward(
+        self, pixels: Float[np.ndarray, "n 3 h w"], ids: Int[np.ndarray, "m l"]
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"], Float[np.ndarray, "n m"]]:
+        """Image embeddings, text embeddings (both of unit norm) and logits."""
+        zimg, ztxt = self.image_embeds(pixels), self.text_embeds(ids)
+        logits = zimg @ ztxt.T * np.exp(self.tensors["logit_scale"])
+        return zimg, ztxt, logits + self.tensors["logit_bias"] if self.siglip else logits
 
     def image_embeds(self, pixels: Float[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n d"]:
         """Unit-norm embeddings of normalised pixels."""
@@ -70,12 +104,22 @@ class ReferenceModel:
         pooled = tokens[np.arange(len(ids)), ends.argmax(axis=1)]
         return _unit(pooled @ tensors["text_projection.weight"].T)
 
-    def logits(
-        self, zimg: Float[np.ndarray, "n d"], ztxt: Float[np.ndarray, "m d"]
-    ) -> Float[np.ndarray, "n m"]:
-        """Logits, rows images, columns texts."""
-        logits = zimg @ ztxt.T * np.exp(self.tensors["logit_scale"])
-        return logits + self.tensors["logit_bias"] if self.siglip else logits
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _fit(image: Image.Image, processor: dict[str, Any]) -> Image.Image:
+    """The picture at the model's size: both sides forced to it, or the middle of the short side's."""
+    size, resample = processor["size"], Image.Resampling(processor["resample"])
+    if "shortest_edge" not in size:
+        return image.resize((size["width"], size["height"]), resample)
+    short = size["shortest_edge"]
+    width, height = (int(short * side / min(image.size)) for side in image.size)
+    image = image.resize((width, height), resample)
+    crop = processor["crop_size"]
+    left, top = (width - crop["width"]) // 2, (height - crop["height"]) // 2
+    return image.crop((left, top, left + crop["width"], top + crop["height"]))
 
 
 def _patches(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Training: schedules, optimisers, the state and its step, checkpoints, metrics, the one loop."""

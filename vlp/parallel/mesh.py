@@ -1,0 +1,57 @@
+"""The device mesh: a `data` axis that repeats the parameters and an `fsdp` axis that divides them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh
+
+AXES = ("data", "fsdp")
+
+
+def make_mesh(*, data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of shape `[data, fsdp]` over all devices.
+
+    The axes are of type Auto on purpose: `jax.jit` then places the collectives itself, while explicit
+    axes (what `jax.make_mesh` gives by default) make a plain `x @ x.T` over a sharded axis an error.
+
+    Args:
+        data: how many groups of devices hold a whole copy of the parameters; -1 takes all that remain.
+        fsdp: over how many devices one copy of parameters and optimiser state is divided.
+        devices: the devices to use, all processes' together; by default every device there is.
+
+    Raises:
+        ValueError: when `data * fsdp` is not the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    count = len(devices)
+    if fsdp < 1 or count % fsdp:
+        fitting = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+        raise ValueError(f"mesh axis fsdp must divide {count} devices, got {fsdp}; try {fitting}")
+    if data == -1:
+        data = count // fsdp
+    if data * fsdp != count:
+        raise ValueError(
+            f"mesh axes data * fsdp must equal the {count} devices, got {data} * {fsdp}; "
+            f"try data={count // fsdp}, or data=-1 for all that remain"
+        )
+    kinds = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh((data, fsdp), AXES, axis_types=kinds, devices=np.asarray(devices))
+
+
+def abstract_mesh(*, data: int, fsdp: int = 1) -> AbstractMesh:
+    """A mesh of that shape without devices: enough to lower a step, not to compile or run it."""
+    return AbstractMesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def check_global_batch_size(global_batch_size: int, *, mesh: Mesh | AbstractMesh) -> None:
+    """Raises ValueError with the nearest sizes that fit when the batch does not divide by the mesh."""
+    count = mesh.size
+    if global_batch_size > 0 and global_batch_size % count == 0:
+        return
+    below = global_batch_size // count * count
+    nearest = f"{below} or {below + count}" if below > 0 else str(count)
+    raise ValueError(
+        f"global_batch_size must divide by {count} devices, got {global_batch_size}; try {nearest}"
+    )

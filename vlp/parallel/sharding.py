@@ -1,0 +1,86 @@
+"""One rule from an array's shape to its place on the mesh, over any pytree; batches onto the mesh."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from vlp.parallel.mesh import AXES, check_global_batch_size
+
+AnyMesh = Mesh | AbstractMesh
+
+# Below a quarter of a million elements (1 MiB in float32) gathering costs more than it saves.
+MIN_ELEMENTS = 2**18
+
+
+def replicated(mesh: AnyMesh) -> NamedSharding:
+    """The sharding of an array that every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
+    """The sharding of a batch: its leading axis over every device."""
+    return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def shape_spec(shape: tuple[int, ...], *, fsdp: int, min_elements: int) -> PartitionSpec:
+    """The axes of one array: its largest dimension that divides by `fsdp` is divided, if worth it."""
+    if fsdp == 1 or int(np.prod(shape, dtype=np.int64)) < min_elements:
+        return PartitionSpec()
+    fitting = [axis for axis, length in enumerate(shape) if length and length % fsdp == 0]
+    if not fitting:
+        return PartitionSpec()
+    largest = max(fitting, key=lambda axis: shape[axis])
+    return PartitionSpec(*(("fsdp" if axis == largest else None) for axis in range(largest + 1)))
+
+
+def shape_shardings(tree: Any, *, mesh: AnyMesh, min_elements: int = MIN_ELEMENTS) -> Any:
+    """The sharding of every array of a pytree, from its shape alone.
+
+    Meant for the abstract form of a whole train state (`jax.eval_shape`), so that optimiser moments
+    and teachers land where their parameters are.
+
+    Args:
+        tree: any pytree of arrays or `jax.ShapeDtypeStruct`.
+        mesh: a mesh with an `fsdp` axis.
+        min_elements: smaller arrays are held whole by every device.
+    """
+    fsdp = mesh.shape["fsdp"]
+
+    def of(leaf: Any) -> NamedSharding:
+        return NamedSharding(mesh, shape_spec(leaf.shape, fsdp=fsdp, min_elements=min_elements))
+
+    return jax.tree.map(of, tree)
+
+
+def with_shardings(tree: Any, shardings: Any) -> Any:
+    """The abstract form of `tree` that says where each array lives."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        shardings,
+    )
+
+
+def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """The global batch on the mesh, of which each process hands in its own share.
+
+    Args:
+        batch: arrays `[n, ...]` with the same `n`, this process's part of the global batch.
+        mesh: the mesh; its devices divide the global batch evenly.
+
+    Raises:
+        ValueError: when the global batch does not divide by the devices.
+    """
+    sharding = batch_sharding(mesh)
+    processes = len({device.process_index for device in mesh.devices.flat})
+    for value in batch.values():
+        check_global_batch_size(len(value) * processes, mesh=mesh)
+    if processes == 1:
+        return jax.device_put(dict(batch), sharding)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in batch.items()
+    }

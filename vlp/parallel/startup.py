@@ -1,0 +1,87 @@
+"""Joining the processes of a run into one, before JAX touches a device."""
+
+import os
+
+import jax
+
+# What tells a process that it is one of several: (variable, how it counts processes).
+_COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+_TPU_HOSTS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+
+
+def start(
+    *,
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    timeout_s: int = 300,
+) -> None:
+    """Joins the other processes of this run; does nothing for a run of one process.
+
+    With no argument the launcher's environment decides: Slurm (`srun`), Open MPI (`mpirun`), Cloud TPU
+    and GKE, or an indexed Kubernetes job, all as `jax.distributed` reads them. On CPU the processes
+    talk over gloo. Call it before anything else uses JAX.
+
+    Args:
+        coordinator: `host:port` of process 0, reachable from all.
+        num_processes: how many processes the run has.
+        process_id: which one this is, from 0.
+        timeout_s: how long to wait for the others, in seconds.
+
+    Raises:
+        ValueError: when only some of the three arguments are given, or they contradict each other.
+        RuntimeError: when the others do not come in time.
+    """
+    explicit = (coordinator, num_processes, process_id)
+    given = [value is not None for value in explicit]
+    if any(given) and not all(given):
+        raise ValueError(
+            "coordinator, num_processes and process_id must be given together, got "
+            f"coordinator={coordinator}, num_processes={num_processes}, process_id={process_id}; "
+            "give all three, or none to read the launcher's environment"
+        )
+    if all(given):
+        _check_explicit(str(coordinator), int(num_processes or 0), int(process_id or 0))
+    if num_processes == 1 or not (all(given) or launched_by() is not None):
+        return
+    if os.environ.get("JAX_PLATFORMS", jax.config.jax_platforms or "").startswith("cpu"):
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id, initialization_timeout=timeout_s
+        )
+    except Exception as error:
+        where = f"at {coordinator}" if coordinator else f"found through {launched_by()}"
+        raise RuntimeError(
+            f"all processes must reach the coordinator {where} within {timeout_s} s: {error}; check "
+            "that every process was started, that the port is free and open, and that no proxy "
+            "variable (http_proxy, ...) stands between the hosts"
+        ) from error
+
+
+def launched_by() -> str | None:
+    """The launcher whose environment says that this run has several processes, or None."""
+    for variable in _COUNTS:
+        if int(os.environ.get(variable) or 1) > 1:
+            return variable
+    for variable in _TPU_HOSTS:
+        if "," in os.environ.get(variable, ""):
+            return variable
+    if os.environ.get("MEGASCALE_COORDINATOR_ADDRESS"):
+        return "MEGASCALE_COORDINATOR_ADDRESS"
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("JOB_COMPLETION_INDEX"):
+        return "JOB_COMPLETION_INDEX"
+    return None
+
+
+def _check_explicit(coordinator: str, num_processes: int, process_id: int) -> None:
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(
+            f"coordinator must be host:port, got {coordinator}; try {coordinator}:1234"
+        )
+    if num_processes < 1 or not 0 <= process_id < num_processes:
+        raise ValueError(
+            f"process_id must be at least 0 and below num_processes, got {process_id} of "
+            f"{num_processes}; number the processes 0 to num_processes - 1"
+        )

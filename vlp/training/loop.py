@@ -1,0 +1,200 @@
+"""The training loop: batches in, steps out, metrics a step late, checkpoints and hooks on the way."""
+
+import contextlib
+import dataclasses
+import faulthandler
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from vlp.parallel.sharding import put_batch
+from vlp.training.checkpoint import Checkpoints
+from vlp.training.interruption import Interruption
+from vlp.training.rows import Rows
+from vlp.training.trackers import JsonLines, Tracker
+from vlp.training.training import Training
+
+HOST_ONLY = ("id", "reject")
+
+# hook(step, state) -> metrics to add to the step's row, or None
+Hook = Callable[[int, Any], Mapping[str, float] | None]
+
+
+class Loader(Protocol):
+    """Host batches, one after another, and where in the data they are."""
+
+    def __next__(self) -> Mapping[str, np.ndarray]:
+        """This process's share of the next global batch."""
+
+    def get_state(self) -> Any:
+        """JSON value from which a loader goes on after the batch handed out last."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its state, the step it reached, and whether a signal stopped it after saving.
+
+    `seconds` says what the time went into: `data`, `step`, `hooks`, `checkpoints`.
+    """
+
+    state: Any
+    step: int
+    preempted: bool
+    seconds: dict[str, float]
+
+
+def train(
+    state: Any,
+    batches: Loader,
+    *,
+    training_at: Callable[[int], Training],
+    steps: int,
+    samples_per_epoch: int | None = None,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: int | None = None,
+    trackers: Sequence[Tracker] = (),
+    hooks: Sequence[tuple[int, Hook]] = (),
+    ids: JsonLines | None = None,
+    profile: tuple[int, int] | None = None,
+    profile_directory: Any = None,
+    max_skipped_in_a_row: int = 10,
+    watchdog_s: float | None = None,
+) -> Outcome:
+    """Trains from the state's step to `steps`.
+
+    The host waits for the device only to read the metrics of the step before the one that runs, and
+    where hooks or checkpoints need the state.
+
+    Args:
+        state: from `Training.init` or `Checkpoints.restore`; its memory is taken over.
+        batches: begins with the batch of the next step.
+        training_at: which training takes the step after so many steps; the stages of a run share
+            one state (`Training.with_loss`).
+        steps: the step at which to end.
+        samples_per_epoch: for the metric `epoch`.
+        checkpoints: where to save every `checkpoint_every` steps, after the last step and when told
+            to stop.
+        checkpoint_every: steps between checkpoints; None saves only at the end.
+        trackers: take a row of metrics a step, on process 0; closed at the end.
+        hooks: pairs of how many steps and what to call that often, and after the last step; not
+            called at the step at which a signal stops the run.
+        ids: takes this process's sample ids of every step.
+        profile: first and last step to trace with JAX's profiler.
+        profile_directory: where that trace goes.
+        max_skipped_in_a_row: give up after so many steps without finite loss and gradient.
+        watchdog_s: when a step, hook or save takes longer, print all threads' stacks and exit.
+
+    Raises:
+        Diverged: after too many skipped steps; names the largest gradients.
+        ValueError: when the data ends before the last step.
+    """
+    step, stop, dispatched = int(state.step), False, None
+    rows = Rows(trackers, samples_per_epoch=samples_per_epoch, max_skipped=max_skipped_in_a_row)
+    with (
+        rows,
+        Interruption(training_at(step).mesh) as interruption,
+        _profiler(profile, profile_directory) as profiler,
+        _watchdog(watchdog_s) as still_alive,
+    ):
+        while step < steps and not stop:
+            still_alive()
+            with rows.timed("data"):
+                batch = _next_batch(batches, step=step, steps=steps)
+            step += 1
+            host = {name: batch.pop(name) for name in HOST_ONLY if name in batch}
+            if ids is not None:
+                ids.log(step, {"ids": host["id"].tolist()})
+
+            profiler(step, state)
+            training = training_at(step - 1)
+            state, metrics = training.step(state, put_batch(batch, training.mesh))
+            vote = interruption.vote()
+            if checkpoints is not None:
+                checkpoints.check()
+
+            if dispatched is not None:
+                stop = interruption.decided(dispatched.vote)
+                rows.log(rows.read(dispatched))
+            dispatched = rows.dispatched(step, batch, metrics, training=training, vote=vote)
+
+            due = [hook for every, hook in hooks if step % every == 0 or step == steps]
+            saves = checkpoints is not None and _due(checkpoint_every, step=step, steps=steps)
+            if not (due or saves or stop or step == steps):
+                continue
+            stop = stop or interruption.decided(dispatched.vote)
+            row, dispatched = rows.read(dispatched), None
+            with rows.timed("hooks"):
+                for hook in due if not stop or step == steps else ():
+                    still_alive()
+                    row |= hook(step, state) or {}
+            rows.log(row)
+            still_alive()
+            if checkpoints is not None and (saves or stop):
+                with rows.timed("checkpoints"):
+                    checkpoints.save(step, state, loader=batches.get_state())
+            rows.restart_clock()
+        if checkpoints is not None:
+            with rows.timed("checkpoints"):
+                checkpoints.wait()
+    return Outcome(state, step, preempted=stop and step < steps, seconds=dict(rows.seconds))
+
+
+def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarray]:
+    try:
+        return dict(next(batches))
+    except StopIteration:
+        raise ValueError(
+            f"the data must last for {steps} steps, ended after {step}; let the loader repeat it "
+            "(epochs=None)"
+        ) from None
+
+
+def _due(every: int | None, *, step: int, steps: int) -> bool:
+    return step == steps or (every is not None and step % every == 0)
+
+
+@contextlib.contextmanager
+def _watchdog(seconds: float | None) -> Iterator[Callable[[], None]]:
+    """Yields what to call while all is well; for want of it the process prints its stacks and exits.
+
+    The timer lives in a C thread, so that it works while Python hangs in a collective.
+    """
+
+    def still_alive() -> None:
+        if seconds is not None:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+
+    try:
+        yield still_alive
+    finally:
+        if seconds is not None:
+            faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _profiler(
+    steps: tuple[int, int] | None, directory: Any
+) -> Iterator[Callable[[int, Any], None]]:
+    """Yields what to call before each step, to trace those from the first to the last of `steps`."""
+    running = False
+
+    def before(step: int, state: Any) -> None:
+        nonlocal running
+        if steps is None:
+            return
+        if not running and steps[0] <= step <= steps[1]:
+            jax.profiler.start_trace(str(directory))
+            running = True
+        elif running and step > steps[1]:
+            jax.block_until_ready(state)
+            jax.profiler.stop_trace()
+            running = False
+
+    try:
+        yield before
+    finally:
+        if running:
+            jax.profiler.stop_trace()

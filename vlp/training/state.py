@@ -1,0 +1,86 @@
+"""The train state: everything that changes while training, as one pytree of arrays."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from vlp.training.optimizers import Optimizer
+from vlp.training.params import Path, join, partition
+
+MakeModel = Callable[[nnx.Rngs], nnx.Module]
+MakeCarry = Callable[[], Any]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Randomness is a function of seed and step, the data's position is the loader's: no more than this.
+
+    Attributes:
+        step: updates taken or skipped so far, int32.
+        params: nested dict of the model's parameters.
+        opt_state: the optimiser's state, for the parameters that train.
+        teacher: moving average of `params`, or None.
+        carry: what the objective hands from step to step, or None.
+    """
+
+    step: Any
+    params: Any
+    opt_state: Any
+    teacher: Any = None
+    carry: Any = None
+
+
+def abstract_model(make_model: MakeModel) -> tuple[Any, Any]:
+    """The graph definition of a model and the nested dict of its parameters' shapes; allocates nothing.
+
+    Raises:
+        ValueError: when the model holds variables that are not parameters, such as random state.
+    """
+    model = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    extra = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(rest))
+    if extra:
+        names = ", ".join(jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in extra)
+        raise ValueError(
+            f"a model may hold nothing but parameters (nnx.Param), got {names}; hand randomness in "
+            "by key and keep constants outside of variables"
+        )
+    return graphdef, nnx.to_pure_dict(params)
+
+
+def initial_state(
+    make_model: MakeModel,
+    *,
+    given: Any,
+    key: jax.Array,
+    optimizer: Optimizer,
+    frozen: frozenset[Path],
+    with_teacher: bool,
+    make_carry: MakeCarry | None,
+) -> TrainState:
+    """The state at step 0; to be traced by `jax.jit` or `jax.eval_shape`, which say where it lives.
+
+    Args:
+        make_model: from `nnx.Rngs` to the model.
+        given: parameters to begin with, a nested dict of some of the model's; `{}` for none.
+        key: of all other parameters.
+        optimizer: whose state to begin with.
+        frozen: parameters that do not train.
+        with_teacher: begin a moving average.
+        make_carry: begins the objective's carry.
+    """
+    model = make_model(nnx.Rngs(key))
+    params = join(nnx.to_pure_dict(nnx.split(model, nnx.Param, ...)[1]), given)
+    trainable, _ = partition(params, frozen)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(trainable),
+        teacher=jax.tree.map(jnp.copy, params) if with_teacher else None,
+        carry=make_carry() if make_carry is not None else None,
+    )

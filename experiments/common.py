@@ -38,3 +38,58 @@ def _typed(key: str, value: str, *, like: Any) -> Any:
     except ValueError:
         kind = type(like).__name__
         raise ValueError(f"config argument {key} must be of type {kind}, got {value!r}") from None
+
+
+def base_config() -> ConfigDict:
+    """The sections of every run, with the values that most runs share.
+
+    A section holds the keyword arguments of one constructor or function; the comment beside it
+    names that.
+    """
+    return ConfigDict(
+        dict(
+            seed=0,
+            attribution=(),  # lines for the card, the report and exported folders
+            data=dict(  # data_pipelines.loader.make_loader
+                train="",
+                threads=2,
+                workers=0,
+                caption_first_probability=1.0,
+                max_reject_share=0.05,
+            ),
+            preprocess=dict(  # data_pipelines.images.ImagePreprocess
+                size=224,
+                resize="squash",
+                interpolation="bicubic",
+                background=(255, 255, 255),
+                mean=(0.5, 0.5, 0.5),
+                std=(0.5, 0.5, 0.5),
+            ),
+            augment=dict(),  # data_pipelines.augment.Augment
+            # An empty path trains a SentencePiece tokenizer on the captions.
+            tokenizer=dict(path="", vocab_size=8192, length=32, eos_id=1, pad_id=0),
+            model=dict(),  # vlp.models.dual_encoder.DualEncoder
+            objective=dict(),  # vlp.objectives
+            optim=dict(
+                optimizer=dict(),  # vlp.training.optimizers.make_optimizer
+                schedule=dict(),  # vlp.training.schedules.make_schedule
+                freeze=(),  # regular expressions over parameter names
+            ),
+            train=dict(
+                total="",
+                global_batch_size=256,
+                unmasked_tuning="0 steps",  # last part of the run, without patch dropping
+                ema_decay=0.0,  # 0: no average of the weights
+                max_skipped_in_a_row=10,
+                watchdog_s=0.0,  # print all stacks and exit when no step ends for so long; 0: off
+                profile_steps=(0, 0),  # first and last step of a profiler trace
+                tensorboard=True,
+                wandb_project="",
+            ),
+            mesh=dict(data=-1, fsdp=1),  # vlp.parallel.mesh.make_mesh
+            checkpoint=dict(every="1 epochs", keep=3, keep_every="0 steps"),
+            evals=dict(),  # name -> task, data, every, ...
+            report=dict(data=""),  # whose pictures the report shows
+            export=dict(),  # to, out: exported into the workdir at the end
+        )
+    )

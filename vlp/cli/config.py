@@ -46,7 +46,9 @@ def _find(path: str) -> str:
         if candidate.is_file():
             return f"{candidate}{colon}{argument}"
     known = sorted(p.name for p in candidates[1].parent.glob("*.py") if p.name[0] != "_")
-    raise ValueError(f"config file {file} does not exist; installed experiments: {', '.join(known)}")
+    raise ValueError(
+        f"config file {file} does not exist; installed experiments: {', '.join(known)}"
+    )
 
 
 def _unknown_argument(argument: str) -> str:

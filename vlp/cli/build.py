@@ -1,0 +1,156 @@
+"""From a config to the objects of a run. The only place that knows both sides of the door."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vlp.models.dual_encoder import DualEncoder
+from vlp.models.presets import dual_encoder_kwargs
+from vlp.objectives.clip import Clip
+from vlp.objectives.siglip import Siglip
+from vlp.parallel.contrastive import contrastive_loss
+from vlp.parallel.mesh import make_mesh
+from vlp.training.optimizers import make_optimizer
+from vlp.training.schedules import make_schedule, parse_duration
+from vlp.training.training import Training, abstract_batch, make_training
+
+OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (Siglip, "sigmoid")}
+DURATIONS = ("warmup", "cooldown")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is fixed before the first batch.
+
+    Attributes:
+        training: the set-up step and state.
+        steps: length of the run.
+        tuning_from: first step without patch dropping.
+        tuning: the same training without patch dropping, or None.
+        model_kwargs: of `DualEncoder`.
+        duration: parses "2 epochs" and the like to steps.
+    """
+
+    training: Training
+    steps: int
+    tuning_from: int
+    tuning: Training | None
+    model_kwargs: dict[str, Any]
+    duration: Callable[[Any], int]
+
+    def training_at(self, step: int) -> Training:
+        """The training that takes the step after so many steps."""
+        return self.training if self.tuning is None or step < self.tuning_from else self.tuning
+
+
+def model_kwargs(config: ConfigDict) -> dict[str, Any]:
+    """Keyword arguments of `DualEncoder`: a preset's, the config's over them, and what other
+    sections decide (pixels, normalisation, vocabulary, text length)."""
+    own = config.model.to_dict()
+    kwargs = dual_encoder_kwargs(own.pop("preset")) if "preset" in own else {}
+    preprocess, tokenizer = config.preprocess, config.tokenizer
+    decided = dict(
+        image=dict(image_size=preprocess.size),
+        text=dict(
+            vocab_size=tokenizer.vocab_size,
+            length=tokenizer.length,
+            eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
+        ),
+        image_mean=list(preprocess.mean),
+        image_std=list(preprocess.std),
+    )
+    return merge(merge(kwargs, own), decided)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, nested dicts merged."""
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def plan(
+    config: ConfigDict, *, samples_per_epoch: int | None, mesh: Any = None, devices: Any = None
+) -> Plan:
+    """The training of a config, set up but not begun: nothing is allocated and no data is read.
+
+    Args:
+        config: of the whole run.
+        samples_per_epoch: pairs in the training data; None where nothing is said in epochs.
+        mesh: where to train; made from `config.mesh` and `devices` if not given.
+        devices: of the mesh; all if not given.
+
+    Raises:
+        ValueError: when a setting is unknown or sizes do not divide.
+    """
+    mesh = mesh if mesh is not None else make_mesh(**config.mesh.to_dict(), devices=devices)
+    batch = config.train.global_batch_size
+
+    def duration(value: Any) -> int:
+        return parse_duration(value, global_batch_size=batch, samples_per_epoch=samples_per_epoch)
+
+    steps = duration(config.train.total)
+    if steps < 1:
+        raise ValueError(f"train.total must be at least one step, got {config.train.total!r}")
+    schedule = config.optim.schedule.to_dict()
+    schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
+    kwargs = model_kwargs(config)
+    objective = config.objective.to_dict()
+    training = make_training(
+        lambda rngs: DualEncoder(**kwargs, rngs=rngs),
+        make_objective(**objective, mesh=mesh),
+        mesh=mesh,
+        optimizer=make_optimizer(
+            schedule=make_schedule(**schedule, steps=steps), **config.optim.optimizer.to_dict()
+        ),
+        seed=config.seed,
+        freeze=config.optim.freeze,
+        ema_decay=config.train.ema_decay or None,
+    )
+    tuning = duration(config.train.unmasked_tuning)
+    drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
+    unmasked = make_objective(**(objective | {"patch_drop": 0.0}), mesh=mesh) if drops else None
+    return Plan(
+        training=training,
+        steps=steps,
+        tuning_from=steps - tuning if drops else steps,
+        tuning=training.with_loss(unmasked) if unmasked else None,
+        model_kwargs=kwargs,
+        duration=duration,
+    )
+
+
+def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:
+    """The objective of that name, its loss spread over the mesh.
+
+    Raises:
+        ValueError: when there is no such objective.
+        TypeError: when it has no such setting.
+    """
+    if name not in OBJECTIVES:
+        raise ValueError(f"objective.name must be one of {', '.join(OBJECTIVES)}, got {name!r}")
+    make, loss = OBJECTIVES[name]
+    return make(contrastive_loss(loss, mesh=mesh, implementation=implementation), **settings)
+
+
+def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any = None) -> Any:
+    """The train step of a config, lowered from shapes alone: no data, no parameters, any mesh.
+
+    Returns:
+        A `jax.stages.Lowered`; `.compile()` it where the mesh has devices.
+    """
+    training = plan(config, samples_per_epoch=samples_per_epoch, mesh=mesh).training
+    return training.lower(
+        abstract_batch(
+            global_batch_size=config.train.global_batch_size,
+            image_size=config.preprocess.size,
+            text_length=config.tokenizer.length,
+        )
+    )

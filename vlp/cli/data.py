@@ -1,0 +1,78 @@
+"""Prepare data: index tars, train a tokenizer, unpack the embedded emoji."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the sub-commands `index`, `tokenizer` and `emoji`."""
+    commands = parser.add_subparsers(dest="job", metavar="JOB", required=True)
+    index = commands.add_parser(
+        "index",
+        help="write the byte-offset index beside each tar, so that it opens at once",
+        allow_abbrev=False,
+    )
+    index.add_argument("tars", nargs="+", metavar="TAR", help="uncompressed WebDataset tars")
+    index.set_defaults(run=_index)
+    tokenizer = commands.add_parser(
+        "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
+    )
+    tokenizer.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    tokenizer.add_argument("--out", required=True, metavar="FILE.model")
+    tokenizer.add_argument("--vocab-size", type=int, default=8192, help="default %(default)s")
+    tokenizer.set_defaults(run=_tokenizer)
+    emoji = commands.add_parser(
+        "emoji", help="unpack the embedded emoji as tars and say where", allow_abbrev=False
+    )
+    emoji.set_defaults(run=_emoji)
+
+
+def _index(args: argparse.Namespace, _: list[str]) -> int:
+    from rich.progress import track
+
+    from data_pipelines.sources import build_index, load_index
+
+    for tar in track(args.tars, description="indexing", disable=len(args.tars) < 2):
+        path = build_index(Path(tar))
+        print(f"{path}: {len(load_index(Path(tar))):,} samples")
+    return 0
+
+
+def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
+    from data_pipelines.sources import open_source
+    from data_pipelines.text import train_sentencepiece
+
+    out = Path(args.out)
+    source = open_source(args.data)
+    tokenizer = train_sentencepiece(all_captions(source), vocab_size=args.vocab_size, name=out.stem)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".partial")
+    tokenizer.save(partial)
+    partial.rename(out)
+    print(f"{out}: {tokenizer.vocab_size:,} pieces, sha256 {tokenizer.sha256[:16]}")
+    return 0
+
+
+def _emoji(args: argparse.Namespace, _: list[str]) -> int:
+    from data_pipelines.emoji import materialize
+
+    folder = materialize()
+    for tar in sorted(folder.glob("*.tar")):
+        print(tar)
+    return 0
+
+
+def all_captions(source) -> Iterator[str | bytes]:
+    """Every caption of a source; samples without a usable one are passed over."""
+    from data_pipelines.faults import Reject
+
+    for index in range(len(source)):
+        try:
+            yield from source.captions(index)
+        except Reject:
+            continue

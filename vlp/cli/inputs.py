@@ -1,0 +1,112 @@
+"""The host's side of a run: source, tokenizer and loader, made from the config."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from data_pipelines.augment import Augment
+from data_pipelines.images import ImagePreprocess
+from data_pipelines.loader import Loader, make_loader
+from data_pipelines.sources import Source, open_source
+from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
+from vlp.cli.data import all_captions
+from vlp.cli.workdir import Workdir
+from vlp.interop.card import build_card
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What the host prepares.
+
+    Attributes:
+        source: the training pairs.
+        loader: their batches.
+        tokenizer: captions to ids.
+        preprocess: evaluation preprocessing.
+        length: tokens a caption.
+    """
+
+    source: Source
+    loader: Loader
+    tokenizer: SentencePieceTokenizer
+    preprocess: ImagePreprocess
+    length: int
+
+    def tokenize(self, texts: list[str]) -> np.ndarray:
+        """Token ids int32 `[n, l]`."""
+        return self.tokenizer.encode(texts, self.length)
+
+    def card(self, model_kwargs: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+        """The card of the model that trains on these inputs."""
+        return build_card(
+            model=model_kwargs,
+            preprocess=self.preprocess.to_dict(),
+            tokenizer=self.tokenizer,
+            text_length=self.length,
+            objective=config.objective.name,
+            attribution="\n".join(config.attribution),
+        )
+
+
+def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
+    """Opens the training data, trains or reads the tokenizer, and sets the loader up.
+
+    Raises:
+        ValueError: when data, tokenizer and config do not fit together.
+    """
+    data = config.data
+    source = open_source(data.train)
+    tokenizer = _tokenizer(config, source, workdir)
+    preprocess = ImagePreprocess(**config.preprocess.to_dict())
+    augment = {"background": tuple(preprocess.background)} | config.augment.to_dict()
+    loader = make_loader(
+        source,
+        image_transform=Augment(preprocess.size, **augment),
+        tokenizer=tokenizer,
+        text_length=config.tokenizer.length,
+        global_batch_size=config.train.global_batch_size,
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        num_threads=data.threads,
+        num_workers=data.workers,
+        caption_first_probability=data.caption_first_probability,
+        max_reject_share=data.max_reject_share,
+    )
+    return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
+
+
+def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> SentencePieceTokenizer:
+    """The config's tokenizer, copied into the workdir; without a path one is trained there."""
+    settings = config.tokenizer
+    if jax.process_index() == 0 and not workdir.tokenizer.is_file():
+        if settings.path:
+            tokenizer = SentencePieceTokenizer.load(Path(settings.path))
+        else:
+            tokenizer = train_sentencepiece(
+                all_captions(source), vocab_size=settings.vocab_size, name=source.name
+            )
+        partial = workdir.tokenizer.with_suffix(".partial")
+        tokenizer.save(partial)
+        partial.rename(workdir.tokenizer)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("tokenizer")
+    tokenizer = SentencePieceTokenizer.load(workdir.tokenizer, name=source.name)
+    expected = (settings.eos_id, settings.pad_id)
+    if tokenizer.vocab_size > settings.vocab_size or (
+        (tokenizer.eos_id, tokenizer.pad_id) != expected
+    ):
+        raise ValueError(
+            f"the tokenizer must fit config.tokenizer: it has {tokenizer.vocab_size} pieces, "
+            f"eos_id {tokenizer.eos_id} and pad_id {tokenizer.pad_id}, the config has vocab_size "
+            f"{settings.vocab_size}, eos_id {settings.eos_id} and pad_id {settings.pad_id}; "
+            "change the config to the tokenizer's values"
+        )
+    return tokenizer

@@ -1,0 +1,81 @@
+"""A run's folder: what lies where, and whether it belongs to this config."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlp.cli.config import check_same_config
+from vlp.evals.results import write_json
+
+
+class Workdir:
+    """The files of a run under one folder.
+
+    Attributes:
+        path: the folder.
+        config, versions, metrics, ids, tokenizer, report: files in it.
+        checkpoints, results, tensorboard, profile: folders in it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.versions = self.path / "versions.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.ids = self.path / "ids.jsonl"
+        self.tokenizer = self.path / "tokenizer.model"
+        self.report = self.path / "report.html"
+        self.checkpoints = self.path / "checkpoints"
+        self.results = self.path / "results"
+        self.tensorboard = self.path / "tensorboard"
+        self.profile = self.path / "profile"
+
+    def claim(self, config: Mapping[str, Any], *, accept_changes: bool) -> bool:
+        """Makes the folder this config's, and says whether it holds a run of it already.
+
+        Raises:
+            ValueError: when it holds a run of another config and changes are not accepted.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"--workdir must be a folder, {self.path} is a file; choose another")
+        existing = self.config.is_file()
+        if existing and not accept_changes:
+            check_same_config(self.read_config(), config, self.path)
+        if not existing and self.path.is_dir() and any(self.path.iterdir()):
+            raise ValueError(
+                f"--workdir must be new, empty or a run of vlp, {self.path} holds other files; "
+                "choose another folder"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, config)
+        return existing
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved config of the run.
+
+        Raises:
+            ValueError: when there is none, or it is no JSON.
+        """
+        if not self.config.is_file():
+            raise ValueError(f"--workdir must hold a run (a config.json), {self.path} does not")
+        try:
+            return json.loads(self.config.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"{self.config} must be JSON, got {error}; restore it, or choose another --workdir"
+            ) from error
+
+    def report_data(self) -> str:
+        """The data whose pictures the run shows."""
+        config = self.read_config()
+        data = config["report"]["data"] or config["data"]["train"]
+        return str(data)
+
+    def metrics_rows(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        if not self.metrics.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line]

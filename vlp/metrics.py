@@ -86,7 +86,7 @@ def ranks(
         jnp.asarray(candidates, jnp.float32),
         jnp.asarray(query_labels, jnp.int32),
         jnp.asarray(candidate_labels, jnp.int32),
-        tolerance,
+        jnp.float32(tolerance),
         query_chunk=min(query_chunk, queries.shape[0]),
         candidate_chunk=min(candidate_chunk, candidates.shape[0]),
     )
@@ -110,7 +110,8 @@ def accuracy(
     top: int = 1,
 ) -> Float[Array, ""]:
     """Share of rows whose labelled class is among the `top` highest; a tie counts as a miss."""
-    is_true = jnp.asarray(labels)[:, None] == jnp.arange(logits.shape[1], dtype=labels.dtype)
+    classes = jnp.arange(logits.shape[1], dtype=jnp.int32)
+    is_true = jnp.asarray(labels, jnp.int32)[:, None] == classes[None, :]
     return recall_at_k(score_ranks(logits, is_true), top)
 
 
@@ -121,7 +122,7 @@ def mean_per_class_recall(
     num_classes: int,
 ) -> Float[Array, ""]:
     """Mean over the classes that occur of the share of their examples that are correct."""
-    labels = jnp.asarray(labels)
+    labels = jnp.asarray(labels, jnp.int32)
     total = jnp.bincount(labels, length=num_classes).astype(jnp.float32)
     hits = jnp.bincount(labels, jnp.asarray(correct, jnp.float32), length=num_classes)
     present = total > 0
@@ -144,7 +145,7 @@ def _chunked_ranks(
     candidates: Array,
     query_labels: Array,
     candidate_labels: Array,
-    tolerance: float,
+    tolerance: Array,
     *,
     query_chunk: int,
     candidate_chunk: int,
@@ -160,7 +161,7 @@ def _chunked_ranks(
             # Highest precision: TF32 or bfloat16 products would make ties of close scores.
             scores = jnp.matmul(query, candidate.T, precision=jax.lax.Precision.HIGHEST)
             same = label[:, None] == candidate_label[None, :]
-            return scores, same & is_real, ~same & is_real
+            return scores, same & is_real[None, :], ~same & is_real[None, :]
 
         def best_step(best: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
             scores, is_true, _ = score(block)

@@ -50,9 +50,8 @@ def line_chart(
     def place_y(y: float) -> float:
         return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
-    ]
+    box = f"0 0 {WIDTH} {HEIGHT}"
+    parts = [f'<svg class="chart" viewBox="{box}" role="img" aria-label="{escape(label)}">']
     for y in y_ticks:
         at = place_y(y)
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')

@@ -107,7 +107,7 @@ footer p { border-top: 1px solid var(--rule); padding-top: 14px; margin-top: 14p
   .hero { grid-template-columns: 1fr; gap: 22px; } .hero .big { font-size: 44px; }
   .strip { grid-template-columns: repeat(4, 1fr); } table { font-size: 14px; }
   th, td { padding-left: 10px; } tbody th { font-size: 14px; white-space: normal; }
-  .by { display: none; } .narrow { display: block; } }
+  .of .by { display: none; } .narrow { display: block; } }
 @media print { body { background: none; } .card, .chart { break-inside: avoid; } }
 """
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlp.evals import charts, page
-from vlp.evals.writing import count, escape, percent
 from vlp.evals.results import LABELS, Cell, table_rows, write_text
+from vlp.evals.writing import count, escape, percent
 
 _SCORE = re.compile(r"(?P<what>.+)/(?P<name>R@\d+|top\d+|mean_per_class_recall)$")
 
@@ -64,7 +64,7 @@ def _hero(results: Sequence[Mapping[str, Any]]) -> str:
     said = "".join(
         f'<div><div class="big">{percent(cell.value)}</div>'
         f'<div class="what">{escape(_sentence(rows[0].label, cell.column))}</div>'
-        f'{_bar(cell)}<div class="chance">by chance {percent(cell.chance)}</div></div>'
+        f'{_bar(cell)}<div class="chance">{_chance(cell)}</div></div>'
         for cell in rows[0].cells
     )
     return f'<p class="hero-name">{escape(_name(results[0]))}</p><div class="hero">{said}</div>'

@@ -1,0 +1,150 @@
+"""Embedding whole data sets: order, padding, rejects, meshes, one compilation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vlp.evals import embed
+from vlp.evals.embed import Encoder, match
+from vlp.parallel.mesh import make_mesh
+
+
+class Encoded(NamedTuple):
+    embedding: jax.Array
+
+
+class Tiny(nnx.Module):
+    """The mean colour and the first tokens, each through a matrix."""
+
+    def __init__(self, rngs):
+        self.image = nnx.Linear(3, 4, rngs=rngs)
+        self.text = nnx.Linear(2, 4, rngs=rngs)
+
+    def encode_image(self, images):
+        return Encoded(unit(self.image(images.astype(jnp.float32).mean(axis=(1, 2)) / 255)))
+
+    def encode_text(self, text):
+        return Encoded(unit(self.text(text[:, :2].astype(jnp.float32))))
+
+
+def unit(x):
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def tokenize(texts):
+    return np.array([[len(text), ord(text[0]), 0] for text in texts], np.int32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Tiny(nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (11, 5, 5, 3), dtype=np.uint8)
+
+
+def batches(images, size):
+    """As the host makes them: fixed size, the last filled up with weight 0 and id -1."""
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        fill = size - len(part)
+        yield {
+            "image": np.concatenate([part, np.zeros((fill, *part.shape[1:]), np.uint8)]),
+            "weight": np.array([1.0] * len(part) + [0.0] * fill, np.float32),
+            "id": np.array([*range(start, start + len(part)), *[-1] * fill], np.int64),
+            "reject": np.zeros(size, np.uint8),
+        }
+
+
+@pytest.mark.parametrize("size", [1, 4, 11, 16])
+def test_images_come_back_in_order_without_padding(model, images, size):
+    expected = np.asarray(model.encode_image(jnp.asarray(images)).embedding)
+    got = Encoder.from_model(model).embed_images(batches(images, size))
+    np.testing.assert_allclose(got.vectors, expected, atol=1e-6)
+    assert got.vectors.dtype == np.float32
+    assert got.ids.tolist() == list(range(11)) and got.rejected == 0 and len(got) == 11
+
+
+def test_batches_of_images_alone_are_enough_and_the_last_may_be_short(model, images):
+    expected = np.asarray(model.encode_image(jnp.asarray(images)).embedding)
+    parts = ({"image": images[i : i + 4]} for i in range(0, 11, 4))
+    got = Encoder.from_model(model).embed_images(parts)
+    np.testing.assert_allclose(got.vectors, expected, atol=1e-6)
+    assert got.ids.tolist() == list(range(11))
+
+
+def test_rejected_images_have_no_row_and_are_counted(model, images):
+    made = list(batches(images, 4))
+    made[1]["weight"][2] = 0
+    made[1]["reject"][2] = 3
+    got = Encoder.from_model(model).embed_images(made)
+    assert got.ids.tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10]
+    assert got.rejected == 1
+
+
+def test_texts_come_back_in_order(model):
+    texts = [chr(97 + i) * (i + 1) for i in range(10)]
+    expected = np.asarray(model.encode_text(jnp.asarray(tokenize(texts))).embedding)
+    got = Encoder.from_model(model).embed_texts(texts, tokenize, batch_size=4)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_a_mesh_of_eight_devices_gives_the_same(model, images, size):
+    alone, spread = Encoder.from_model(model), Encoder.from_model(model, mesh=make_mesh(fsdp=2))
+    one, eight = (e.embed_images(batches(images, size)) for e in (alone, spread))
+    np.testing.assert_allclose(eight.vectors, one.vectors, atol=1e-6)
+    assert eight.ids.tolist() == one.ids.tolist()
+    texts = list("abcdefghijk")
+    np.testing.assert_allclose(
+        spread.embed_texts(texts, tokenize, batch_size=size),
+        alone.embed_texts(texts, tokenize),
+        atol=1e-6,
+    )
+
+
+def test_new_weights_do_not_compile_again(model, images):
+    graphdef, params = nnx.split(model)
+    pure = nnx.to_pure_dict(params)
+    first = Encoder(graphdef, pure).embed_images(batches(images, 4))
+    compiled = embed._encode_image._cache_size()
+    doubled = jax.tree.map(lambda x: x * 2.0, pure)
+    second = Encoder(graphdef, doubled).embed_images(batches(images, 4))
+    assert embed._encode_image._cache_size() == compiled
+    np.testing.assert_allclose(second.vectors, first.vectors, atol=1e-6)  # unit norm either way
+
+
+def test_progress_counts_rows_up_to_the_last(model, images):
+    seen = []
+    Encoder.from_model(model).embed_images(batches(images, 4), progress=seen.append)
+    assert seen == [4, 8, 12]
+
+
+def test_nothing_to_embed_is_refused(model, images):
+    encoder = Encoder.from_model(model)
+    with pytest.raises(ValueError, match="got 0 rows"):
+        encoder.embed_images([])
+    with pytest.raises(ValueError, match="at least one readable image, got 4 rows"):
+        encoder.embed_images([{"image": images[:4], "weight": np.zeros(4, np.float32)}])
+    with pytest.raises(ValueError, match="at least one text"):
+        encoder.embed_texts([], tokenize)
+    with pytest.raises(ValueError, match="larger than the first, got 4 rows after 2"):
+        encoder.embed_images([{"image": images[:2]}, {"image": images[:4]}])
+
+
+def test_texts_of_rejected_images_are_left_out():
+    texts, image_of_text = match(np.array([0, 2, 5]), np.array([0, 0, 1, 2, 5, 5, 7]))
+    assert texts.tolist() == [0, 1, 3, 4, 5]
+    assert image_of_text.tolist() == [0, 0, 1, 2, 2]
+
+
+def test_rows_need_not_be_sorted_to_match():
+    texts, image_of_text = match(np.array([5, 0, 2]), np.array([0, 2, 3, 5]))
+    assert texts.tolist() == [0, 1, 3]
+    assert image_of_text.tolist() == [1, 2, 0]

@@ -13,7 +13,7 @@ pipeline_tag: zero-shot-image-classification
 ---
 # {title}
 
-A dual encoder trained with [vlp](https://github.com/vlp-jax/vlp), {updates} updates, objective
+A dual encoder trained with vlp ({vlp}), {updates} updates, objective
 {objective}.
 
 ```python
@@ -51,6 +51,7 @@ def readme(
     return _TEMPLATE.format(
         title=f"{run.folder.name}: {run.card['objective'].upper()} image and text encoders",
         licence_id=licence if re.fullmatch(r"[a-z0-9.-]+", licence) else "other",
+        vlp=run.card["vlp"],
         updates=run.step,
         objective=run.card["objective"],
         model_class=model_class,

@@ -110,7 +110,7 @@ def _json(path: Path) -> Any:
 
 
 def _fit(image: Image.Image, processor: dict[str, Any]) -> Image.Image:
-    """The picture at the model's size: both sides forced to it, or the middle of the short side's."""
+    """The picture at the model's size: squashed to it, or the middle once the short side fits."""
     size, resample = processor["size"], Image.Resampling(processor["resample"])
     if "shortest_edge" not in size:
         return image.resize((size["width"], size["height"]), resample)

@@ -1,4 +1,4 @@
-"""The device mesh: a `data` axis that repeats the parameters and an `fsdp` axis that divides them."""
+"""The device mesh: its `data` axis repeats the parameters, its `fsdp` axis divides them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,12 @@ AXES = ("data", "fsdp")
 def make_mesh(*, data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of shape `[data, fsdp]` over all devices.
 
-    The axes are of type Auto on purpose: `jax.jit` then places the collectives itself, while explicit
-    axes (what `jax.make_mesh` gives by default) make a plain `x @ x.T` over a sharded axis an error.
+    The axes are of type Auto on purpose: `jax.jit` then places the collectives itself, while
+    explicit axes (the default of `jax.make_mesh`) make a plain `x @ x.T` over a sharded axis an
+    error.
 
     Args:
-        data: how many groups of devices hold a whole copy of the parameters; -1 takes all that remain.
+        data: how many groups of devices hold a copy of the parameters; -1 takes all that remain.
         fsdp: over how many devices one copy of parameters and optimiser state is divided.
         devices: the devices to use, all processes' together; by default every device there is.
 
@@ -46,7 +47,7 @@ def abstract_mesh(*, data: int, fsdp: int = 1) -> AbstractMesh:
 
 
 def check_global_batch_size(global_batch_size: int, *, mesh: Mesh | AbstractMesh) -> None:
-    """Raises ValueError with the nearest sizes that fit when the batch does not divide by the mesh."""
+    """Raises ValueError, with the nearest sizes that fit, when the devices cannot share a batch."""
     count = mesh.size
     if global_batch_size > 0 and global_batch_size % count == 0:
         return

@@ -1,4 +1,4 @@
-"""One rule from an array's shape to its place on the mesh, over any pytree; batches onto the mesh."""
+"""One rule from an array's shape to its place on the mesh, for any pytree; and batches."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def batch_sharding(mesh: AnyMesh) -> NamedSharding:
 
 
 def shape_spec(shape: tuple[int, ...], *, fsdp: int, min_elements: int) -> PartitionSpec:
-    """The axes of one array: its largest dimension that divides by `fsdp` is divided, if worth it."""
+    """The axes of one array: its largest dimension that `fsdp` divides, if that is worth it."""
     if fsdp == 1 or int(np.prod(shape, dtype=np.int64)) < min_elements:
         return PartitionSpec()
     fitting = [axis for axis, length in enumerate(shape) if length and length % fsdp == 0]

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-# What tells a process that it is one of several: (variable, how it counts processes).
+# What tells a process that it is one of several.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _TPU_HOSTS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 
@@ -18,9 +18,9 @@ def start(
 ) -> None:
     """Joins the other processes of this run; does nothing for a run of one process.
 
-    With no argument the launcher's environment decides: Slurm (`srun`), Open MPI (`mpirun`), Cloud TPU
-    and GKE, or an indexed Kubernetes job, all as `jax.distributed` reads them. On CPU the processes
-    talk over gloo. Call it before anything else uses JAX.
+    With no argument the launcher's environment decides: Slurm (`srun`), Open MPI (`mpirun`), Cloud
+    TPU and GKE, or an indexed Kubernetes job, all as `jax.distributed` reads them. On CPU the
+    processes talk over gloo. Call it before anything else uses JAX.
 
     Args:
         coordinator: `host:port` of process 0, reachable from all.
@@ -53,9 +53,9 @@ def start(
     except Exception as error:
         where = f"at {coordinator}" if coordinator else f"found through {launched_by()}"
         raise RuntimeError(
-            f"all processes must reach the coordinator {where} within {timeout_s} s: {error}; check "
-            "that every process was started, that the port is free and open, and that no proxy "
-            "variable (http_proxy, ...) stands between the hosts"
+            f"all processes must reach the coordinator {where} within {timeout_s} s: {error}; "
+            "check that every process was started, that the port is free and open, and that no "
+            "proxy variable (http_proxy, ...) stands between the hosts"
         ) from error
 
 

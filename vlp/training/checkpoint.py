@@ -3,22 +3,16 @@
 import concurrent.futures
 import dataclasses
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
-from vlp.training import manifest
-from vlp.training.params import leaf_paths
+from vlp.training import contents, folders, manifest
+from vlp.training.folders import saved_steps
 
 _log = logging.getLogger("vlp")
-_TEMPORARY = ".orbax-checkpoint-tmp"
-_DELETING = ".deleting"
-_DAMAGED = ".damaged"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +29,8 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run; one process group writes to a directory at a time.
 
-    A checkpoint is a folder `<step>/`. It is written under another name, then gets a manifest with the
-    size and SHA-256 of each of its files, and is renamed last: at any moment it is whole or not
+    A checkpoint is a folder `<step>/`. It is written under another name, then gets a manifest with
+    the size and SHA-256 of each of its files, and is renamed last: at any moment it is whole or not
     there. Reading compares the files with the manifest.
 
     Args:
@@ -60,7 +54,7 @@ class Checkpoints:
             raise ValueError(f"keep must be at least 1 checkpoint, got {keep}; try 3")
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"keep_every must be at least 1 step, got {keep_every}; or None")
-        self.directory = epath.Path(directory)
+        self.directory = folders.absolute(directory)
         self._keep, self._keep_every = keep, keep_every
         self._json = {"config": config, "card": card}
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -72,7 +66,7 @@ class Checkpoints:
         )
         if jax.process_index() == 0:
             self.directory.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(self.directory)
+            folders.remove_leftovers(self.directory)
 
     def save(self, step: int, state: Any, *, loader: Any = None) -> None:
         """Starts saving and returns once the arrays are copied off the device.
@@ -93,7 +87,7 @@ class Checkpoints:
         self._writer.save(
             self.directory / str(step),
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_to_nested(state)),
+                state=ocp.args.StandardSave(contents.to_nested(state)),
                 **{name: ocp.args.JsonSave({"value": value}) for name, value in items.items()},
             ),
         )
@@ -124,29 +118,23 @@ class Checkpoints:
         A damaged one is reported, set aside as `<step>.damaged`, and the one before it taken.
 
         Args:
-            abstract: shapes and shardings of the state; any number of devices, whatever it was saved on.
+            abstract: shapes and shardings of the state, on any number of devices.
 
         Raises:
             ValueError: when all checkpoints are damaged, or the state has another structure.
         """
-        step = _agreed(_newest_intact(self.directory, set_aside=True))
+        step = folders.agreed(folders.newest_intact(self.directory, set_aside=True))
         if step is None:
             return None
         folder = self.directory / str(step)
-        state = _restore_arrays(folder, abstract, prefix=())
-        return Restored(
-            step=step,
-            state=state,
-            loader=read_json(folder, "loader"),
-            config=read_json(folder, "config"),
-            card=read_json(folder, "card"),
-        )
+        values = {name: contents.read_json(folder, name) for name in contents.JSON_ITEMS}
+        return Restored(step, contents.restore_arrays(folder, abstract, prefix=()), **values)
 
     def _seal(self) -> None:
         """Writes the manifest; orbax calls this when all files are there, before the commit."""
         final = self.directory / str(self._step)
         temporary = [
-            p for p in self.directory.iterdir() if p.name.startswith(final.name + _TEMPORARY)
+            p for p in self.directory.iterdir() if p.name.startswith(final.name + folders.TEMPORARY)
         ]
         manifest.write(temporary[0] if temporary else final)
 
@@ -160,13 +148,7 @@ class Checkpoints:
         steps = saved_steps(self.directory)
         for step in steps[: -self._keep]:
             if self._keep_every is None or step % self._keep_every:
-                _remove(self.directory / str(step))
-
-
-def saved_steps(directory: Any) -> list[int]:
-    """The steps of the committed checkpoints of a run, ascending."""
-    directory = epath.Path(directory)
-    return [step for step in _steps(directory) if manifest.is_committed(directory / str(step))]
+                folders.remove(self.directory / str(step))
 
 
 def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:
@@ -179,11 +161,11 @@ def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:
     Raises:
         ValueError: when there is none, or the one asked for is damaged.
     """
-    path = epath.Path(path)
+    path = folders.absolute(path)
     if path.name.isdecimal() and step is None:
         path, step = path.parent, int(path.name)
     if step is None:
-        newest = _newest_intact(path, set_aside=False)
+        newest = folders.newest_intact(path, set_aside=False)
         if newest is None:
             raise ValueError(f"a checkpoint must be at {path}, found none; train first")
         return path / str(newest)
@@ -198,13 +180,13 @@ def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:
 def load_params(
     path: Any, *, which: str = "params", step: int | None = None, like: Any = None
 ) -> Any:
-    """The parameters of a checkpoint, without knowing the optimiser or the machine it was trained on.
+    """The parameters of a checkpoint, whatever the optimiser and machine it was trained with.
 
     Args:
         path: a run's `checkpoints` folder, or the folder of one checkpoint in it.
         which: `params` or `teacher`, the moving average.
         step: which checkpoint; by default the newest that is undamaged.
-        like: shapes and shardings to restore into; by default a nested dict of numpy arrays.
+        like: shapes and shardings to restore into; by default a nested dict of numpy contents.
 
     Raises:
         ValueError: when there is no such checkpoint or it has no teacher.
@@ -212,140 +194,16 @@ def load_params(
     if which not in ("params", "teacher"):
         raise ValueError(f"which must be params or teacher, got {which}")
     folder = find_checkpoint(path, step=step)
-    saved = _saved_shapes(folder)
+    saved = contents.saved_shapes(folder)
     if which not in saved:
         raise ValueError(
             f"checkpoint {folder} must hold a {which}, got {', '.join(saved)}; set ema_decay"
         )
     if like is not None:
-        return _restore_arrays(folder, like, prefix=(which,))
-    return _with_int_keys(_read_arrays(folder, {which: saved[which]})[which])
+        return contents.restore_arrays(folder, like, prefix=(which,))
+    return contents.with_int_keys(contents.read_arrays(folder, {which: saved[which]})[which])
 
 
 def read_json(folder: Any, name: str) -> Any:
     """One JSON value of a checkpoint folder: `loader`, `config` or `card`."""
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        return reader.restore(epath.Path(folder) / name)["value"]
-
-
-def _to_nested(tree: Any) -> dict[str, Any]:
-    """Any pytree as nested dicts of arrays: what is on disk knows neither optax nor dataclasses."""
-    nested: dict[str, Any] = {}
-    for path, leaf in leaf_paths(tree):
-        _put(nested, path, leaf)
-    return nested
-
-
-def _put(nested: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
-    for part in path[:-1]:
-        nested = nested.setdefault(part, {})
-    nested[path[-1]] = leaf
-
-
-def _saved_shapes(folder: epath.Path) -> dict[str, Any]:
-    """Shapes and types of the arrays in a checkpoint, nested as on disk."""
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        tree = reader.metadata(folder / "state").item_metadata.tree
-    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), tree)
-
-
-def _restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]) -> Any:
-    """A pytree of the given shapes and shardings from the part of the checkpoint under `prefix`."""
-    wanted = {(*prefix, *path): leaf for path, leaf in leaf_paths(abstract)}
-    saved = dict(leaf_paths(_saved_shapes(folder)))
-    for path, leaf in wanted.items():
-        found = saved.get(path)
-        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
-            raise ValueError(
-                f"checkpoint {folder} must fit the config: {'/'.join(path)} should be "
-                f"{leaf.dtype}{list(leaf.shape)}, is "
-                f"{'missing' if found is None else f'{found.dtype}{list(found.shape)}'}; restore with "
-                "the config of that run, or start another run elsewhere"
-            )
-    nested: dict[str, Any] = {}
-    for path, leaf in wanted.items():
-        _put(nested, path, leaf)
-    restored = dict(leaf_paths(_read_arrays(folder, nested)))
-    return jax.tree.unflatten(jax.tree.structure(abstract), [restored[path] for path in wanted])
-
-
-def _read_arrays(folder: epath.Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The arrays `wanted` (a part of what is saved): with a sharding on the mesh, without in numpy."""
-
-    def how(leaf: Any) -> Any:
-        if getattr(leaf, "sharding", None) is None:
-            return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
-        return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)
-
-    args = ocp.args.PyTreeRestore(
-        wanted, restore_args=jax.tree.map(how, wanted), partial_restore=True
-    )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        return reader.restore(folder / "state", args=args)
-
-
-def _with_int_keys(tree: Any) -> Any:
-    """Positions in lists of layers as numbers again."""
-    if not isinstance(tree, Mapping):
-        return tree
-    return {int(k) if k.isdecimal() else k: _with_int_keys(v) for k, v in tree.items()}
-
-
-def _newest_intact(directory: epath.Path, *, set_aside: bool) -> int | None:
-    """The newest undamaged step, on process 0; a damaged one is said loudly and may be set aside."""
-    if jax.process_index() != 0:
-        return None
-    committed = saved_steps(directory)
-    for step in reversed(_steps(directory)):
-        problem = manifest.problem(directory / str(step))
-        if problem is None:
-            return step
-        _log.error(
-            "checkpoint %s is damaged: %s; trying the one before", directory / str(step), problem
-        )
-        if set_aside:
-            _set_aside(directory / str(step))
-    if committed:
-        raise ValueError(
-            f"at least one checkpoint in {directory} must be undamaged, all of {committed} are damaged; "
-            "restore them from a copy, or remove them to start from the beginning"
-        )
-    return None
-
-
-def _steps(directory: epath.Path) -> list[int]:
-    if not directory.exists():
-        return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
-
-
-def _agreed(step: int | None) -> int | None:
-    """Process 0's step, on all processes."""
-    if jax.process_count() == 1:
-        return step
-    sent = np.asarray(-1 if step is None else step, np.int64)
-    agreed = int(multihost_utils.broadcast_one_to_all(sent.astype(np.int32)))
-    return None if agreed < 0 else agreed
-
-
-def _set_aside(folder: epath.Path) -> None:
-    for number in range(1, 100):
-        target = folder.parent / f"{folder.name}{_DAMAGED}-{number}"
-        if not target.exists():
-            folder.rename(target)
-            return
-
-
-def _remove(folder: epath.Path) -> None:
-    """Removes a checkpoint so that being killed on the way leaves no half of one."""
-    doomed = folder.parent / (folder.name + _DELETING)
-    folder.rename(doomed)
-    doomed.rmtree()
-
-
-def _remove_leftovers(directory: epath.Path) -> None:
-    """Removes what earlier runs left half written or half deleted."""
-    for path in directory.iterdir():
-        if path.name.endswith(_DELETING) or _TEMPORARY in path.name:
-            _log.warning("removing %s, left behind by a run that was cut off", path)
-            path.rmtree()
+    return contents.read_json(folders.absolute(folder), name)

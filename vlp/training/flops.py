@@ -10,8 +10,8 @@ def model_flops(jaxpr: Any, *, trained: Sequence[bool]) -> float:
 
     A product costs as much again in the backward pass for each operand that depends on something
     trained: three times its forward cost inside of a tower that trains, twice at its input, once in
-    a frozen tower. Loops count times their length, which the compiler's own cost analysis leaves out,
-    and recomputation (`jax.checkpoint`) does not count.
+    a frozen tower. Loops count times their length, which the compiler's own cost analysis leaves
+    out, and recomputation (`jax.checkpoint`) does not count.
 
     Args:
         jaxpr: of the forward pass, from `jax.make_jaxpr`.

@@ -18,11 +18,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """While entered, SIGTERM and SIGINT ask the loop to save and stop; a second SIGINT stops at once.
+    """While entered, SIGTERM and SIGINT ask the loop to save and stop; a second SIGINT ends it.
 
-    With several processes a signal to any of them stops all after the same step: each step every
-    process dispatches a tiny collective over "was I told to stop?", whose answer is read a step later.
-    Nothing waits for it, and all processes read the same answer at the same step.
+    With several processes a signal to any of them stops all after the same step: at every step each
+    process dispatches a tiny collective over "was I told to stop?" and reads the answer a step
+    later. Nothing waits for it, and all processes read the same answer at the same step.
 
     Args:
         mesh: of all the run's devices.

@@ -1,4 +1,4 @@
-"""The training loop: batches in, steps out, metrics a step late, checkpoints and hooks on the way."""
+"""The training loop: batch, step, last step's metrics; on the way hooks and checkpoints."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ class Loader(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its state, the step it reached, and whether a signal stopped it after saving.
+    """How a run ended: state, the step it reached, and whether a signal stopped it (after saving).
 
     `seconds` says what the time went into: `data`, `step`, `hooks`, `checkpoints`.
     """
@@ -158,7 +158,7 @@ def _due(every: int | None, *, step: int, steps: int) -> bool:
 
 @contextlib.contextmanager
 def _watchdog(seconds: float | None) -> Iterator[Callable[[], None]]:
-    """Yields what to call while all is well; for want of it the process prints its stacks and exits.
+    """Yields what to call while all is well; without it the process prints its stacks and exits.
 
     The timer lives in a C thread, so that it works while Python hangs in a collective.
     """
@@ -178,7 +178,7 @@ def _watchdog(seconds: float | None) -> Iterator[Callable[[], None]]:
 def _profiler(
     steps: tuple[int, int] | None, directory: Any
 ) -> Iterator[Callable[[int, Any], None]]:
-    """Yields what to call before each step, to trace those from the first to the last of `steps`."""
+    """Yields what to call before each step, to trace those from first to last of `steps`."""
     running = False
 
     def before(step: int, state: Any) -> None:

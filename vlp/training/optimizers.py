@@ -21,7 +21,7 @@ HIDDEN = ("blocks",)
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """A gradient transformation without learning rate, and the learning rate as function of the step.
+    """A gradient transformation without learning rate, and that rate as a function of the step.
 
     The rate follows the step of the train state, not a counter of its own, so that a skipped update
     does not delay the schedule.

@@ -50,7 +50,7 @@ def peak_memory_gb() -> float:
 
 
 def mfu(*, flops: float, seconds: float, devices: Any) -> float | None:
-    """The share of the devices' peak that a step's model FLOPs make, or None without a known peak."""
+    """The share of the devices' peak that a step's model FLOPs are; None without a known peak."""
     kinds = [device.device_kind for device in np.ravel(devices)]
     peak = peak_flops(kinds[0])
     if peak is None or seconds <= 0:

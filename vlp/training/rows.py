@@ -37,7 +37,7 @@ class Dispatched:
 
 
 class Rows:
-    """Makes the rows of a run, hands them to the trackers, and keeps count of skipped steps and time.
+    """Makes the rows of a run and hands them to the trackers; counts skipped steps and time.
 
     Args:
         trackers: used on process 0 only.
@@ -152,10 +152,9 @@ class Rows:
             return
         worst = ", ".join(f"{name} {norm:.3g}" for name, norm in largest(by_array, names=names))
         raise Diverged(
-            f"loss and gradients must be finite in at least one of {self._max_skipped} steps, were not "
-            f"in the last {self._skipped}, up to step {row['step']} (loss {row['train/loss']:.4g}); "
-            f"largest gradients: {worst}; lower the learning rate, lengthen the warm-up or lower b2, "
-            "and start again from a checkpoint"
+            f"loss and gradients must be finite, were not in {self._skipped} steps in a row up to "
+            f"step {row['step']} (loss {row['train/loss']:.4g}, largest gradients: {worst}); lower "
+            "the learning rate, lengthen the warm-up or lower b2, and go on from a checkpoint"
         )
 
 

@@ -18,7 +18,7 @@ MakeCarry = Callable[[], Any]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Randomness is a function of seed and step, the data's position is the loader's: no more than this.
+    """No more than this: randomness follows from seed and step, the data's place is the loader's.
 
     Attributes:
         step: updates taken or skipped so far, int32.
@@ -36,7 +36,7 @@ class TrainState:
 
 
 def abstract_model(make_model: MakeModel) -> tuple[Any, Any]:
-    """The graph definition of a model and the nested dict of its parameters' shapes; allocates nothing.
+    """The graph definition of a model and its parameters' shapes; allocates nothing.
 
     Raises:
         ValueError: when the model holds variables that are not parameters, such as random state.

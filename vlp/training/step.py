@@ -30,9 +30,9 @@ def make_train_step(
     ema_decay: float | None = None,
     ema_warmup: bool = True,
 ) -> Step:
-    """The function from state and batch to the next state and the metrics, to be compiled by `jax.jit`.
+    """The function from state and batch to next state and metrics, to be compiled by `jax.jit`.
 
-    A non-finite loss or gradient leaves everything but the step as it was and sets `train/skipped`.
+    A non-finite loss, gradient or update leaves all but the step as it was: `train/skipped` is 1.
 
     Args:
         loss: an objective's loss.
@@ -54,9 +54,9 @@ def make_train_step(
         (value, (metrics, carry)), grads = gradients(trainable, fixed, state, batch)
         norms = l2_by_array(grads)
         norm = jnp.sqrt(jnp.sum(jnp.square(norms)))
-        fine = jnp.isfinite(value) & jnp.isfinite(norm)
-
         updates, opt_state = optimizer.update(grads, state.opt_state, trainable, step=state.step)
+        moved = l2(updates)
+        fine = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(moved)
         params = join(jax.tree.map(jnp.add, trainable, updates), fixed)
         teacher = state.teacher
         if teacher is not None and ema_decay is not None:
@@ -73,7 +73,7 @@ def make_train_step(
             "train/skipped": 1.0 - fine.astype(jnp.float32),
             "grad/l2": norm,
             "params/l2": l2(new.params),
-            "update/l2": jnp.where(fine, l2(updates), 0.0),
+            "update/l2": jnp.where(fine, moved, 0.0),
             BY_ARRAY: norms,
         }
         return new, metrics

@@ -23,7 +23,7 @@ class Tracker(Protocol):
 
 
 class Trackers:
-    """Several trackers as one; one that fails is reported once and then left out, training goes on."""
+    """Several trackers as one; one that fails is reported and left out, training goes on."""
 
     def __init__(self, trackers: Sequence[Tracker] = ()):
         self._trackers = list(trackers)

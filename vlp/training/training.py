@@ -1,4 +1,4 @@
-"""A training set up on a mesh: how to make its state, run its step, and compile it without either."""
+"""A training set up on a mesh: makes its state, runs its step, compiles it without either."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,7 @@ class Training:
             platforms: `("tpu",)` and the like; needed for a mesh without devices.
 
         Returns:
-            A `jax.stages.Lowered`; `.compile()` works where the mesh has devices, here or elsewhere.
+            A `jax.stages.Lowered`; `.compile()` works where the mesh has devices, even far ones.
         """
         return self.trace(batch).lower(lowering_platforms=tuple(platforms) if platforms else None)
 
@@ -114,7 +114,7 @@ def make_training(
 
     Args:
         make_model: from `nnx.Rngs` to the model.
-        loss: an objective's `loss(model, teacher, batch, *, key, carry)`, which returns the loss per
+        loss: an objective, `loss(model, teacher, batch, *, key, carry)`, which returns the loss per
             example `[n]`, metrics (scalars or `[n]`) and the carry.
         mesh: from `make_mesh`, or a mesh of devices that are not here.
         optimizer: from `make_optimizer`.

@@ -1,0 +1,92 @@
+"""What is in a checkpoint: arrays as nested dicts, read back onto any mesh, and JSON values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from vlp.training.params import leaf_paths
+
+JSON_ITEMS = ("loader", "config", "card")
+
+
+def to_nested(tree: Any) -> dict[str, Any]:
+    """Any pytree as nested dicts of arrays: what is on disk knows neither optax nor dataclasses."""
+    nested: dict[str, Any] = {}
+    for path, leaf in leaf_paths(tree):
+        _put(nested, path, leaf)
+    return nested
+
+
+def _put(nested: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
+    for part in path[:-1]:
+        nested = nested.setdefault(part, {})
+    nested[path[-1]] = leaf
+
+
+def saved_shapes(folder: epath.Path) -> dict[str, Any]:
+    """Shapes and types of the arrays in a checkpoint, nested as on disk."""
+    with ocp.Checkpointer(_handler()) as reader:
+        tree = reader.metadata(folder).item_metadata["state"].tree
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), tree)
+
+
+def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]) -> Any:
+    """A pytree of the given shapes and shardings from the part of the checkpoint under `prefix`."""
+    wanted = {(*prefix, *path): leaf for path, leaf in leaf_paths(abstract)}
+    _check_fits(folder, wanted)
+    nested: dict[str, Any] = {}
+    for path, leaf in wanted.items():
+        _put(nested, path, leaf)
+    restored = dict(leaf_paths(read_arrays(folder, nested)))
+    return jax.tree.unflatten(jax.tree.structure(abstract), [restored[path] for path in wanted])
+
+
+def _check_fits(folder: epath.Path, wanted: Mapping[tuple[str, ...], Any]) -> None:
+    saved = dict(leaf_paths(saved_shapes(folder)))
+    for path, leaf in wanted.items():
+        found = saved.get(path)
+        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
+            actual = "missing" if found is None else f"{found.dtype}{list(found.shape)}"
+            raise ValueError(
+                f"checkpoint {folder} must fit the config: {'/'.join(path)} should be "
+                f"{leaf.dtype}{list(leaf.shape)}, is {actual}; restore with the config of that run, "
+                "or start another run elsewhere"
+            )
+
+
+def read_arrays(folder: epath.Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The arrays `wanted` of those saved: on the mesh if they have shardings, else numpy."""
+
+    def how(leaf: Any) -> Any:
+        if getattr(leaf, "sharding", None) is None:
+            return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
+        return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)
+
+    args = ocp.args.PyTreeRestore(
+        wanted, restore_args=jax.tree.map(how, wanted), partial_restore=True
+    )
+    with ocp.Checkpointer(_handler()) as reader:
+        return reader.restore(folder, args=ocp.args.Composite(state=args))["state"]
+
+
+def read_json(folder: epath.Path, name: str) -> Any:
+    """One of the JSON values."""
+    args = ocp.args.Composite(**{name: ocp.args.JsonRestore()})
+    with ocp.Checkpointer(_handler()) as reader:
+        return reader.restore(folder, args=args)[name]["value"]
+
+
+def _handler() -> ocp.CompositeCheckpointHandler:
+    json = {name: ocp.JsonCheckpointHandler() for name in JSON_ITEMS}
+    return ocp.CompositeCheckpointHandler(state=ocp.PyTreeCheckpointHandler(), **json)
+
+
+def with_int_keys(tree: Any) -> Any:
+    """Positions in lists of layers as numbers again."""
+    if not isinstance(tree, Mapping):
+        return tree
+    return {int(k) if k.isdecimal() else k: with_int_keys(v) for k, v in tree.items()}

@@ -1,1 +1,1 @@
-"""One file a run. Each offers `get_config(arg)`; its docstring says paper, cost, score and command."""
+"""One file a run: `get_config(arg)`, with paper, cost, score and command in the docstring."""

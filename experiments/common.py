@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
-    """The `key=value,...` behind the colon of `--config=FILE.py:key=value,...`, typed by `defaults`.
+    """The `key=value,...` behind the colon of `--config=FILE.py:...`, typed by `defaults`.
 
     A comma separates only where a known key follows it, so values may contain commas.
 

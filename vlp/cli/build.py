@@ -9,16 +9,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vlp.models.dual_encoder import DualEncoder
-from vlp.models.presets import dual_encoder_kwargs
+from vlp.models.presets import dual_encoder_preset
 from vlp.objectives.clip import Clip
-from vlp.objectives.siglip import Siglip
+from vlp.objectives.siglip import SigLip
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import make_mesh
 from vlp.training.optimizers import make_optimizer
 from vlp.training.schedules import make_schedule, parse_duration
 from vlp.training.training import Training, abstract_batch, make_training
 
-OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (Siglip, "sigmoid")}
+OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (SigLip, "sigmoid")}
 DURATIONS = ("warmup", "cooldown")
 
 
@@ -51,7 +51,7 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     """Keyword arguments of `DualEncoder`: a preset's, the config's over them, and what other
     sections decide (pixels, normalisation, vocabulary, text length)."""
     own = config.model.to_dict()
-    kwargs = dual_encoder_kwargs(own.pop("preset")) if "preset" in own else {}
+    kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),

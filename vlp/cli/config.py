@@ -1,4 +1,4 @@
-"""Config files on the command line: `--config=FILE[:arg=value,...]` and `--config.section.key=value`."""
+"""Config files on the command line: `--config=FILE[:arg=value,...] --config.section.key=value`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def as_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def check_same_config(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Path) -> None:
-    """Raises ValueError that lists the keys in which a workdir's config differs from the new one."""
+    """Raises ValueError listing the keys in which a workdir's config differs from the new one."""
     before, after = flatten(old), flatten(new)
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     if not changed:

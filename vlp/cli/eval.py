@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--templates",
         metavar="NAME|FILE",
-        help="classification: prompts by name (simple, emoji, photo, clip7) or one a line in a file",
+        help="classification: prompts by name (simple, emoji, photo, clip7) or a file of them",
     )
     parser.set_defaults(run=run)
 

@@ -17,7 +17,7 @@ Vision-language pretraining in JAX: train dual encoders, judge them zero-shot, e
   vlp train  --config=experiments/emoji.py --workdir=runs/emoji    train, evaluate, write a report
   vlp eval   --workdir=runs/emoji --data=TAR --task=retrieval      judge a run on other data
   vlp search --workdir=runs/emoji "a red heart"                    find pictures by a sentence
-  vlp export --workdir=runs/emoji --to=hf --out=exported           hand the encoders to another stack
+  vlp export --workdir=runs/emoji --to=hf --out=exported           hand the encoders on
   vlp data   index|tokenizer|emoji                                 prepare data
 
 `vlp COMMAND --help` explains each. Set VLP_DEBUG=1 to see tracebacks."""

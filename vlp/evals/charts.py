@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlp.evals.writing import escape, short
+from vlp.evals.writing import Number, escape, short
 
 WIDTH, HEIGHT = 340, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 46, 14, 30
@@ -16,8 +16,8 @@ class Line:
     """One curve; `style` is the CSS class that colours it."""
 
     name: str
-    xs: Sequence[float]
-    ys: Sequence[float]
+    xs: Sequence[Number]
+    ys: Sequence[Number]
     style: str = "c1"
 
 
@@ -25,7 +25,7 @@ def line_chart(
     lines: Sequence[Line],
     *,
     label: str,
-    write_y: Callable[[float], str] = short,
+    write_y: Callable[[Number], str] = short,
     from_zero: bool = False,
 ) -> str:
     """An SVG element with axes, grid and the name of every curve at its end.
@@ -44,10 +44,10 @@ def line_chart(
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
     y_low, y_high = min(y_ticks[0], *ys), max(y_ticks[-1], *ys)
 
-    def place_x(x: float) -> float:
+    def place_x(x: Number) -> float:
         return LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
 
-    def place_y(y: float) -> float:
+    def place_y(y: Number) -> float:
         return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
     box = f"0 0 {WIDTH} {HEIGHT}"
@@ -77,7 +77,7 @@ def line_chart(
     return "".join([*parts, "</svg>"])
 
 
-def ticks(low: float, high: float, *, about: int) -> list[float]:
+def ticks(low: Number, high: Number, *, about: int) -> list[Number]:
     """Round numbers (1, 2 or 5 times a power of ten) from at most `low` to at least `high`."""
     if not high > low:
         margin = abs(low) * 0.1 or 1.0
@@ -100,14 +100,14 @@ def thin(line: Line) -> Line:
     return Line(line.name, means[0], means[1], line.style)
 
 
-def smooth(ys: Sequence[float], *, width: int) -> list[float]:
+def smooth(ys: Sequence[Number], *, width: int) -> list[Number]:
     """Running mean over `width` values, fewer at the ends, of the same length."""
     half = width // 2
     windows = (ys[max(0, i - half) : i + half + 1] for i in range(len(ys)))
     return [sum(window) / len(window) for window in windows]
 
 
-def spread(heights: Sequence[float], *, apart: float) -> list[float]:
+def spread(heights: Sequence[Number], *, apart: Number) -> list[Number]:
     """The heights, moved as little as it takes to lie `apart`, in the same order."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = list(heights)
@@ -118,7 +118,7 @@ def spread(heights: Sequence[float], *, apart: float) -> list[float]:
     return [at - excess for at in placed]
 
 
-def _text(x: float, y: float, text: str, *, anchor: str, style: str = "tick") -> str:
+def _text(x: Number, y: Number, text: str, *, anchor: str, style: str = "tick") -> str:
     return (
         f'<text class="{escape(style)}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
         f"{escape(text)}</text>"

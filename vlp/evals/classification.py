@@ -40,7 +40,7 @@ def classification(
     zimg: Float[np.ndarray, "n d"],
     zclass: Float[np.ndarray, "k d"],
     labels: Int[np.ndarray, " n"],
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | int]]:
     """Top-1 and top-5 accuracy and mean per-class recall, a tie counted as a miss.
 
     Args:

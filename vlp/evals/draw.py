@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -17,7 +17,8 @@ from rich.text import Text
 from vlp.evals.results import write_bytes
 from vlp.evals.writing import plain
 
-Pixels = UInt8[np.ndarray, "h w c"]
+Pixels = UInt8[np.ndarray, "_ _ _"]  # of any size: not every picture has the same
+Scores = Sequence[float] | Float[np.ndarray, " n"]
 
 COLUMNS = 5
 TILE, GAP, MARGIN = 176, 24, 48
@@ -29,7 +30,7 @@ PAPER, INK, SOFT, RULE = "#fbfaf7", "#1d1c1a", "#6b6862", "#e5e2da"
 def draw_results(
     images: Sequence[Pixels],
     captions: Sequence[str],
-    scores: Sequence[float],
+    scores: Scores,
     query: str,
     path: str | os.PathLike[str],
 ) -> tuple[int, int]:
@@ -82,7 +83,7 @@ def draw_results(
 def print_images(
     images: Sequence[Pixels],
     captions: Sequence[str],
-    scores: Sequence[float],
+    scores: Scores,
     *,
     console: Console | None = None,
     width: int = 18,
@@ -124,7 +125,7 @@ def half_blocks(image: Pixels, *, width: int) -> Text:
     return text
 
 
-def _check(images: Sequence[Pixels], captions: Sequence[str], scores: Sequence[float]) -> None:
+def _check(images: Sequence[Pixels], captions: Sequence[str], scores: Scores) -> None:
     if not len(images) == len(captions) == len(scores) or not len(images):
         raise ValueError(
             "every image needs one caption and one score, and there must be one image, got "

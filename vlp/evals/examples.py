@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from vlp import metrics
 
 
 def choose(
-    ranks: Int[np.ndarray, " n"],
+    ranks: Int[Array | np.ndarray, " n"],
     *,
     count: int = 12,
     misses: int = 3,

@@ -1,16 +1,13 @@
 """One HTML page about a run, for people who would rather look than read."""
 
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlp.evals import charts, page
+from vlp.evals import page
+from vlp.evals.curves import panels
 from vlp.evals.results import LABELS, Cell, table_rows, write_text
 from vlp.evals.writing import count, escape, percent
-
-_SCORE = re.compile(r"(?P<what>.+)/(?P<name>R@\d+|top\d+|mean_per_class_recall)$")
 
 
 def write_report(
@@ -210,41 +207,12 @@ def _is_hit(query: Mapping[str, Any]) -> bool:
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> str:
-    series = _series(rows)
-    panels = []
-    if loss := series.get("train/loss"):
-        steps, values = list(loss), list(loss.values())
-        calm = charts.smooth(values, width=max(1, len(values) // 40))
-        lines = [charts.Line("", steps, values, "faint"), charts.Line("loss", steps, calm)]
-        panels.append(("training loss", charts.line_chart(lines, label="Training loss by step")))
-    families: dict[str, list[charts.Line]] = {}
-    for name, points in series.items():
-        if match := _SCORE.match(name):
-            lines = families.setdefault(match["what"], [])
-            label = LABELS.get(match["name"], match["name"])
-            style = f"c{len(lines) % 3 + 1}"
-            lines.append(charts.Line(label, list(points), list(points.values()), style))
-    for what, lines in families.items():
-        words = [LABELS.get(word, word) for word in what.split("/") if word != "eval"]
-        name = " · ".join(words)
-        chart = charts.line_chart(
-            lines, label=f"{name} by step", write_y=lambda y: f"{100 * y:.3g} %", from_zero=True
-        )
-        panels.append((name, chart))
-    drawn = "".join(f'<div class="card"><h3>{escape(n)}</h3>{svg}</div>' for n, svg in panels)
+    drawn = "".join(
+        f'<div class="card"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in panels(rows)
+    )
     if not drawn:
         return ""
     return f'<section><h2>How it learned</h2><div class="charts">{drawn}</div></section>'
-
-
-def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, float]]:
-    """Values by step for every metric, steps ascending; what is no finite number is left out."""
-    series: dict[str, dict[float, float]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if name != "step" and isinstance(value, int | float) and math.isfinite(value):
-                series.setdefault(name, {})[row["step"]] = value
-    return {name: dict(sorted(points.items())) for name, points in series.items()}
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlp.evals.writing import count, percent, plain
+from vlp.evals.writing import Number, count, percent, plain
 
 FORMAT = 1
 LABELS = {
@@ -29,8 +29,8 @@ class Cell:
     """One score beside its chance level, both in 0..1."""
 
     column: str
-    value: float
-    chance: float | None
+    value: Number
+    chance: Number | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Row:
 
 def make_result(
     task: str,
-    scores: Mapping[str, Mapping[str, float]],
+    scores: Mapping[str, Mapping[str, Number]],
     *,
     data: str,
     fingerprint: str,

@@ -15,7 +15,7 @@ def retrieval(
     *,
     ks: Sequence[int] = (1, 5, 10),
     groups: Sequence[str] | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | int]]:
     """Recall@k both ways over the whole gallery, ties counted against the model.
 
     Text to image: the share of texts whose image is among the first k. Image to text: the share
@@ -52,7 +52,7 @@ def retrieval(
     image_ranks = np.asarray(
         metrics.ranks(zimg[asked], ztxt, query_labels=asked, candidate_labels=image_of_text)
     )
-    result: dict[str, dict[str, float]] = {"metrics": {}, "chance": {}, "counts": {}}
+    result: dict[str, dict[str, float | int]] = {"metrics": {}, "chance": {}, "counts": {}}
     result["counts"] |= {"images": n, "texts": m}
     labels = np.asarray([""] * n if groups is None else [str(group) for group in groups])
     for name in sorted({"", *labels.tolist()}):

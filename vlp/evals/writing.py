@@ -3,8 +3,10 @@
 import html
 import unicodedata
 
+Number = float | int
 
-def percent(share: float) -> str:
+
+def percent(share: Number) -> str:
     """A share in 0..1 as percent: one decimal, two below one percent.
 
     Examples:
@@ -26,7 +28,7 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def short(number: float) -> str:
+def short(number: Number) -> str:
     """A number for the axis of a chart: at most about four characters.
 
     Examples:

@@ -1,0 +1,113 @@
+"""Result files and the table for people."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from vlp.evals.results import make_result, print_results, table_rows, write_json, write_text
+
+FACTS = dict(fingerprint="f00d", step=1200, dtype="bfloat16", versions={"jax": "0.10"})
+RETRIEVAL = {
+    "metrics": {
+        "text_to_image/R@1": 0.0931,
+        "text_to_image/R@10": 0.369,
+        "image_to_text/R@1": 0.088,
+        "image_to_text/R@10": 0.3333,
+        "compositional/text_to_image/R@1": 0.5,
+        "compositional/text_to_image/R@10": 0.75,
+    },
+    "chance": {
+        "text_to_image/R@1": 0.00026,
+        "text_to_image/R@10": 0.0026,
+        "image_to_text/R@1": 0.00027,
+        "image_to_text/R@10": 0.0027,
+        "compositional/text_to_image/R@1": 0.00028,
+        "compositional/text_to_image/R@10": 0.0028,
+    },
+    "counts": {
+        "images": 3786,
+        "texts": 3787,
+        "text_to_image/queries": 3787,
+        "image_to_text/queries": 3786,
+        "compositional/text_to_image/queries": 41,
+    },
+}
+CLASSES = {
+    "metrics": {"top1": 0.61, "top5": 0.92, "mean_per_class_recall": 0.47},
+    "chance": {"top1": 0.1, "top5": 0.5, "mean_per_class_recall": 0.1, "majority_share": 0.43},
+    "counts": {"images": 3786, "classes": 10},
+}
+
+
+def retrieval_result(**changes):
+    facts = FACTS | dict(data="twemoji", samples=3786, rejected=2) | changes
+    return make_result("retrieval", RETRIEVAL, **facts)
+
+
+def class_result():
+    return make_result("classification", CLASSES, data="groups", samples=3786, rejected=0, **FACTS)
+
+
+def printed(*results):
+    out = io.StringIO()
+    print_results(results, console=Console(file=out, width=120))
+    return out.getvalue()
+
+
+def test_a_result_survives_its_file(tmp_path):
+    path = tmp_path / "new" / "eval.json"
+    write_json(path, [retrieval_result(), class_result()])
+    back = json.loads(path.read_text(encoding="utf-8"))
+    assert back == [retrieval_result(), class_result()]
+    assert {"task", "data", "fingerprint", "samples", "rejected", "step", "dtype", "versions",
+            "metrics", "chance"} <= set(back[0])  # fmt: skip
+
+
+def test_a_number_that_json_has_not_leaves_the_old_file(tmp_path):
+    path = tmp_path / "eval.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(OSError):
+        write_text(target, "a folder cannot be replaced by a file")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_table_shows_every_score_beside_its_chance():
+    text = printed(retrieval_result(), class_result())
+    for share in ("9.3 %", "36.9 %", "8.8 %", "33.3 %", "50.0 %", "75.0 %", "0.26 %", "0.28 %",
+                  "61.0 %", "92.0 %", "47.0 %", "10.0 %", "43.0 %"):  # fmt: skip
+        assert share in text
+    assert "2 samples unreadable" in text and "step 1,200" in text
+
+
+def test_a_group_has_lines_of_its_own_after_the_whole():
+    lines = [line.split("  ")[0].strip() for line in printed(retrieval_result()).splitlines()]
+    found = [line for line in lines if "→" in line or line == "compositional"]
+    assert found == ["text → image", "image → text", "compositional", "text → image"]
+
+
+def test_rows_say_group_direction_and_queries():
+    rows = table_rows(retrieval_result())
+    assert [(row.group, row.label, row.queries) for row in rows] == [
+        ("", "text → image", 3787),
+        ("", "image → text", 3786),
+        ("compositional", "text → image", 41),
+    ]
+    assert [(c.column, c.value, c.chance) for c in rows[2].cells] == [
+        ("R@1", 0.5, 0.00028),
+        ("R@10", 0.75, 0.0028),
+    ]
+
+
+def test_names_of_data_cannot_steer_the_terminal_or_the_markup():
+    text = printed(retrieval_result(data="\x1b[2J[bold]x"))
+    assert "\x1b[2J" not in text and "[bold]x" in text

@@ -40,9 +40,10 @@ def eval_images(
       batch_size: rows of every batch, the last one filled with rows of weight 0 and id -1.
       num_threads: batches that are loaded at the same time; 0 loads when asked.
 
-    Yields:
-      "image" uint8 `[batch_size, size, size, 3]`, "weight" float32 (0 = bad or padding), "id"
-      int64 (the sample's index), "reject" uint8 (0, or 1 + index into `faults.REASONS`).
+    Returns:
+      An iterator over batches of "image" uint8 `[batch_size, size, size, 3]`, "weight" float32
+      (0 = bad or padding), "id" int64 (the sample's index) and "reject" uint8 (0, or 1 + index
+      into `faults.REASONS`).
 
     Raises:
       ValueError: `batch_size` is below 1.
@@ -51,7 +52,7 @@ def eval_images(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     stream = grain.MapDataset.source(_ImageBatches(source, preprocess, batch_size))
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
-    yield from stream.to_iter_dataset(options)
+    return iter(stream.to_iter_dataset(options))
 
 
 def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str], np.ndarray]:

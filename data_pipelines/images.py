@@ -83,10 +83,13 @@ class ImagePreprocess:
           Reject: an image cannot be used.
           ValueError: an array of another shape or type.
         """
-        single = isinstance(images, str | Path | bytes | Image.Image) or (
-            isinstance(images, np.ndarray) and images.ndim < 4
-        )
-        items = [images] if single else list(images)
+        items: list[ImageLike]
+        if isinstance(images, str | Path | bytes | Image.Image):
+            items = [images]
+        elif isinstance(images, np.ndarray):
+            items = list(images) if images.ndim == 4 else [images]
+        else:
+            items = list(images)
         out = np.empty((len(items), self.size, self.size, 3), np.uint8)
         for row, item in zip(out, items, strict=True):
             row[:] = self._one(_pixels(item))

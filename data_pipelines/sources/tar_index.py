@@ -125,7 +125,10 @@ def _place(name: str) -> tuple[str, int | None]:
 
 def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[str, int, int]]:
     """Name, start and size of each plain file; `whole` only serves the error messages."""
-    position, long_name, extended = 0, None, {}
+    position = 0
+    long_name: str | None = None  # from the header before, for the member after
+    extended: dict[str, str] = {}
+    _check_uncompressed(os.pread(file, 6, 0), path)
     while True:
         header = os.pread(file, BLOCK, position)
         if len(header) < BLOCK:
@@ -161,16 +164,19 @@ def _parse(header: bytes, position: int, path: Path, whole: dict) -> tarfile.Tar
     try:
         return tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
-        for magic, kind in _COMPRESSED.items():
-            if position == 0 and header.startswith(magic):
-                raise ValueError(
-                    f"a tar must not be compressed to be read by offset, {path} is {kind}; "
-                    "unpack it (for example `gunzip`) and give the .tar"
-                ) from error
         raise ValueError(
             f"{path} is not a tar or is damaged: no valid header at byte {position} ({error}), "
             f"after {len(whole)} samples; copy or write it again"
         ) from error
+
+
+def _check_uncompressed(start: bytes, path: Path) -> None:
+    for magic, kind in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise ValueError(
+                f"a tar must not be compressed to be read by offset, {path} is {kind}; "
+                "unpack it (for example `gunzip`) and give the .tar"
+            )
 
 
 def _cut(path: Path, where: str, whole: dict) -> ValueError:

@@ -8,6 +8,7 @@ import os
 import tarfile
 import tempfile
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from data_pipelines.sources.tar_index import BLOCK, TarIndex, scan
 
 _VERSION = 1
 _CHECKED_MEMBERS = 8
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, BadZipFile)
 
 
 def index_path(path: str | Path) -> Path:
@@ -64,14 +66,15 @@ def load_index(path: str | Path) -> TarIndex:
         return scan(path)
     try:
         index = _read(sidecar)
-    except (ValueError, KeyError, OSError, EOFError, TypeError) as error:
+    except _UNREADABLE as error:
         raise _refused(path, f"cannot be read ({error})") from error
     _verify(index, path)
     return index
 
 
 def _read(sidecar: Path) -> TarIndex:
-    with np.load(sidecar, allow_pickle=False) as data:
+    # Opened here: numpy leaves a file that is no archive open.
+    with sidecar.open("rb") as file, np.load(file, allow_pickle=False) as data:
         if int(data["version"]) != _VERSION:
             raise ValueError(f"version {int(data['version'])}, this vlp reads {_VERSION}")
         return TarIndex(

@@ -1,0 +1,65 @@
+"""Each image once and in order, captions as one list, bad ones counted and not in the way."""
+
+import logging
+
+import numpy as np
+import pytest
+from data_makers import encoded, pairs, pixels, write_tar
+
+from data_pipelines.faults import REASONS
+from data_pipelines.images import ImagePreprocess
+from data_pipelines.loader import eval_captions, eval_images
+from data_pipelines.sources import TarSource
+
+
+@pytest.fixture
+def source(tmp_path):
+    members = pairs(7)
+    members[6] = ("0002.png", b"<html>")
+    members[10] = ("0003.txt", b"fine\ncaf\xe9\nalso fine")
+    members[13] = ("0004.txt", b"\xff")
+    del members[16]  # 0005.txt
+    return TarSource(write_tar(tmp_path / "a.tar", members))
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_images_come_once_in_order_and_the_last_batch_is_filled(source, threads):
+    preprocess = ImagePreprocess(8)
+    batches = list(eval_images(source, preprocess, batch_size=3, num_threads=threads))
+    np.testing.assert_array_equal(
+        [batch["id"] for batch in batches], [[0, 1, 2], [3, 4, 5], [6, -1, -1]]
+    )
+    np.testing.assert_array_equal(
+        [batch["weight"] for batch in batches], [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
+    )
+    rejects = np.concatenate([batch["reject"] for batch in batches])
+    assert rejects.nonzero()[0].tolist() == [2]
+    assert REASONS[rejects[2] - 1] == "image not recognised"
+    for batch in batches:
+        assert batch["image"].shape == (3, 8, 8, 3)
+        for index, image in zip(batch["id"], batch["image"], strict=True):
+            good = index not in (2, -1)
+            expected = preprocess(encoded(pixels(index)))[0] if good else np.zeros((8, 8, 3))
+            np.testing.assert_array_equal(image, expected)
+
+
+def test_first_captions_name_their_image_and_bad_ones_are_left_out_and_told(source, caplog):
+    with caplog.at_level(logging.WARNING):
+        texts, ids = eval_captions(source)
+    assert texts == ["caption 0", "caption 1", "caption 2", "fine", "caption 6"]
+    np.testing.assert_array_equal(ids, [0, 1, 2, 3, 6])
+    assert ids.dtype == np.int64
+    assert "caption missing 1" in caplog.text and "caption not utf-8 1" in caplog.text
+
+
+def test_all_captions_name_their_image(source):
+    texts, ids = eval_captions(source, captions="all")
+    np.testing.assert_array_equal(ids, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 6, 6, 6])
+    assert texts[9:12] == ["fine", "also fine", "caption 6"]
+
+
+def test_values_out_of_range_are_refused(source):
+    with pytest.raises(ValueError, match='must be "first" or "all", got \'some\''):
+        eval_captions(source, captions="some")
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        eval_images(source, ImagePreprocess(8), batch_size=0)

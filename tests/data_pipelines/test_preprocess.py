@@ -1,0 +1,132 @@
+"""Evaluation preprocessing against Pillow's own steps."""
+
+import json
+
+import numpy as np
+import pytest
+from data_makers import encoded, pixels
+from PIL import Image
+
+from data_pipelines.faults import Reject
+from data_pipelines.images import ImagePreprocess, flatten
+
+PHOTO = pixels(0, height=50, width=81)
+
+
+def pillow(array, size, box=None):
+    image = Image.fromarray(array).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image.crop(box) if box else image)
+
+
+def test_squash_is_pillows_antialiased_resize():
+    np.testing.assert_array_equal(ImagePreprocess(16)(PHOTO)[0], pillow(PHOTO, (16, 16)))
+
+
+def test_shortest_cuts_out_the_centre():
+    # 81 / 50 * 16 = 25.92: 25 columns, as torchvision; (25 - 16) / 2 = 4.5 rounds to 4.
+    expected = pillow(PHOTO, (25, 16), (4, 0, 20, 16))
+    np.testing.assert_array_equal(ImagePreprocess(16, resize="shortest")(PHOTO)[0], expected)
+    tall = np.ascontiguousarray(PHOTO.swapaxes(0, 1))
+    expected = pillow(tall, (16, 25), (0, 4, 16, 20))
+    np.testing.assert_array_equal(ImagePreprocess(16, resize="shortest")(tall)[0], expected)
+
+
+def test_longest_pads_with_the_background():
+    out = ImagePreprocess(16, resize="longest", background=(1, 2, 3))(PHOTO)[0]
+    np.testing.assert_array_equal(out[3:13], pillow(PHOTO, (16, 10)))
+    assert (out[:3] == [1, 2, 3]).all() and (out[13:] == [1, 2, 3]).all()
+
+
+def test_an_image_of_the_right_size_passes_unchanged():
+    array = pixels(1, height=16, width=16)
+    for resize in ("squash", "shortest", "longest"):
+        np.testing.assert_array_equal(ImagePreprocess(16, resize=resize)(array)[0], array)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30000), (30000, 1), (3, 5)])
+@pytest.mark.parametrize("resize", ["squash", "shortest", "longest"])
+def test_extreme_shapes_stay_small(shape, resize):
+    array = np.full((*shape, 3), 7, np.uint8)
+    out = ImagePreprocess(8, resize=resize, background=(7, 7, 7))(array)
+    np.testing.assert_array_equal(out, np.full((1, 8, 8, 3), 7))
+
+
+def test_every_kind_of_input_gives_the_same_pixels_and_a_leading_axis(tmp_path):
+    data = encoded(PHOTO)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    preprocess = ImagePreprocess(16)
+    opaque = np.concatenate([PHOTO, np.full_like(PHOTO[..., :1], 255)], axis=-1)
+    kinds = [path, str(path), data, Image.fromarray(PHOTO), PHOTO, opaque]
+    batch = preprocess(kinds)
+    assert (batch.shape, batch.dtype) == ((6, 16, 16, 3), np.uint8)
+    for kind, row in zip(kinds, batch, strict=True):
+        np.testing.assert_array_equal(row, batch[0])
+        np.testing.assert_array_equal(preprocess(kind), batch[:1])
+        np.testing.assert_array_equal(preprocess([kind]), batch[:1])
+    np.testing.assert_array_equal(preprocess(np.stack([PHOTO, PHOTO])), batch[:2])
+    assert preprocess([]).shape == (0, 16, 16, 3)
+
+
+def test_grey_arrays_and_images_become_rgb():
+    grey = PHOTO[..., 0]
+    expected = ImagePreprocess(16)(grey[..., None].repeat(3, axis=-1))
+    for kind in (grey, grey[..., None], Image.fromarray(grey)):
+        np.testing.assert_array_equal(ImagePreprocess(16)(kind), expected)
+
+
+def test_transparent_pixels_show_the_background_and_hide_their_colour():
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[..., :3] = [200, 0, 0]
+    rgba[:, 2:, 3] = 255
+    out = ImagePreprocess(4, background=(0, 255, 0))(rgba)[0]
+    assert (out[:, :2] == [0, 255, 0]).all() and (out[:, 2:] == [200, 0, 0]).all()
+
+
+def test_flattening_is_the_rounded_blend():
+    rgba = pixels(2, height=30, width=30, channels=4)
+    alpha = rgba[..., 3:] / 255
+    expected = np.floor(rgba[..., :3] * alpha + np.array([10, 100, 250]) * (1 - alpha) + 0.5)
+    assert np.abs(flatten(rgba, (10, 100, 250)) - expected).max() <= 1
+    np.testing.assert_array_equal(flatten(rgba | [[[0, 0, 0, 255]]], (9, 9, 9)), rgba[..., :3])
+
+
+def test_a_card_holds_all_of_it():
+    preprocess = ImagePreprocess(
+        20, resize="longest", interpolation="bilinear", background=(1, 2, 3), mean=(0.1, 0.2, 0.3)
+    )
+    again = ImagePreprocess.from_dict(json.loads(json.dumps(preprocess.to_dict())))
+    assert again.to_dict() == preprocess.to_dict()
+    np.testing.assert_array_equal(again(PHOTO), preprocess(PHOTO))
+
+
+def test_a_bad_file_says_why(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"<html>")
+    with pytest.raises(Reject, match="image not recognised"):
+        ImagePreprocess(8)(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 0}, "size must be at least 1 pixel, got 0"),
+        ({"resize": "crop"}, "resize must be one of squash, shortest, longest; got 'crop'"),
+        ({"interpolation": "area"}, "interpolation must be one of bicubic, bilinear"),
+        ({"background": (0, 0, 256)}, "background must be 3 values in 0..255"),
+        ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
+    ],
+)
+def test_values_out_of_range_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        ImagePreprocess(**({"size": 8} | values))
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 2), np.uint8)])
+def test_arrays_of_another_kind_are_refused(array):
+    with pytest.raises(ValueError, match="must be uint8"):
+        ImagePreprocess(8)(array)
+
+
+def test_an_image_needs_a_pixel():
+    with pytest.raises(ValueError, match="at least one pixel"):
+        ImagePreprocess(8)(np.zeros((0, 4, 3), np.uint8))

@@ -79,6 +79,8 @@ def _decode_pillow(data: bytes, max_pixels: int) -> np.ndarray:
         return turn(rgba(image), turned)
     except (Reject, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise Reject("image too large", str(error)) from error
     except Exception as error:
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
         raise Reject(

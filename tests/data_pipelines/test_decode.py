@@ -187,6 +187,15 @@ def test_a_huge_jpeg_is_refused_by_its_header():
         decode(bytes(jpeg))
 
 
+def test_a_huge_webp_is_refused_by_its_header():
+    webp = bytearray(encoded(Image.new("RGB", (16, 16)), "WEBP", lossless=True))
+    place = webp.index(b"VP8L") + 9
+    flags = int.from_bytes(webp[place : place + 4], "little") >> 28 << 28
+    webp[place : place + 4] = (flags | 16382 | 16382 << 14).to_bytes(4, "little")
+    with pytest.raises(Reject, match="image too large"):
+        decode(bytes(webp))
+
+
 def test_the_pixel_limit_is_inclusive():
     data = encoded(Image.new("RGB", (10, 10)))
     assert decode(data, max_pixels=100).shape == (10, 10, 4)

@@ -122,7 +122,8 @@ def model_tensors(model: DualEncoder) -> dict[str, np.ndarray]:
             matrix = _projection(params.get(ours), width)
             tensors |= _named(f"{theirs}_projection", matrix)
         tensors["logit_scale"] = params["log_scale"]
-    return {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
+    # Not ascontiguousarray: that makes a vector of a scalar.
+    return {name: np.array(tensor, np.float32, order="C") for name, tensor in tensors.items()}
 
 
 def _settings(model: DualEncoder) -> dict[str, Any]:

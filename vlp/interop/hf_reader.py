@@ -8,14 +8,14 @@ import torch
 import transformers
 from jaxtyping import Float, Int
 from PIL import Image
-from transformers import AutoModel, AutoProcessor, CLIPModel, SiglipModel
+from transformers import AutoImageProcessor, AutoModel, AutoProcessor, CLIPModel, SiglipModel
 
 # Named so that an installation that cannot load them fails here, at the import.
 CLASSES = (CLIPModel, SiglipModel)
 
 
 class TransformersReader:
-    """An exported folder behind `AutoModel` and `AutoProcessor`.
+    """An exported folder behind `AutoModel` and `AutoProcessor`, pictures resized by Pillow.
 
     Args:
         folder: what `vlp export --to=hf` writes.
@@ -25,10 +25,19 @@ class TransformersReader:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         local = dict(local_files_only=True, trust_remote_code=False)
-        self.model = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, **local
-        ).eval()
+        self.model, loading = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
+        )
+        problems = {key: names for key, names in loading.items() if names}
+        if problems:
+            raise ValueError(
+                f"transformers must find every tensor of {type(self.model).__name__} and no other, "
+                f"got {problems}; please report this"
+            )
+        self.model.eval()
         self.processor = AutoProcessor.from_pretrained(folder, **local)
+        # Pillow's resize, as in training; that of torchvision is up to 17 levels off at hard edges.
+        self.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -37,7 +46,7 @@ class TransformersReader:
 
     def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"]:
         """Normalised pixels of pictures."""
-        read = self.processor.image_processor(images=list(images), return_tensors="np")
+        read = self.image_processor(images=list(images), return_tensors="np")
         return np.asarray(read["pixel_values"], np.float32)
 
     def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"]:

@@ -13,8 +13,7 @@ pipeline_tag: zero-shot-image-classification
 ---
 # {title}
 
-A dual encoder trained with vlp ({vlp}), {updates} updates, objective
-{objective}.
+A dual encoder trained with vlp {vlp}: {updates} updates, objective {objective}.
 
 ```python
 from PIL import Image
@@ -29,6 +28,9 @@ print(model(**inputs).logits_per_image{activation})
 
 - `parity.json` says how far embeddings and logits agree with the model this was exported from, and
   in which library that was measured.
+- With torchvision installed, transformers resizes pictures with it, up to some levels of 255 away
+  from what the model was trained with. For the same pixels:
+  `processor.image_processor = AutoImageProcessor.from_pretrained(".", backend="pil")`.
 - Texts are {length} tokens long: `padding="max_length", truncation=True` gives what was trained on.
 - Transparent pictures: training put them on {background}. transformers 5 puts them on white,
   version 4 drops the transparency and shows the hidden colours. Flatten such pictures before.

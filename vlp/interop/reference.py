@@ -22,6 +22,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import erf, expit
 
+from vlp.interop.hf_shapes import check_tensors
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -30,6 +32,9 @@ class ReferenceModel:
 
     Args:
         folder: what `vlp export --to=hf` writes.
+
+    Raises:
+        ValueError: tensors are missing, too many, or of another shape than `config.json` says.
     """
 
     name = "numpy reference"
@@ -39,6 +44,7 @@ class ReferenceModel:
         self.config = _json(folder / "config.json")
         self.processor = _json(folder / "preprocessor_config.json")
         self.tensors = load_file(folder / "model.safetensors")
+        check_tensors(self.tensors, self.config)
         self.siglip = self.config["model_type"] == "siglip"
         self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         split = _json(folder / "tokenizer_config.json")["split_special_tokens"]

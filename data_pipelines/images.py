@@ -123,7 +123,8 @@ class ImagePreprocess:
         if (wide, high) != image.size:
             image = image.resize((wide, high), _FILTERS[self.interpolation])
         if self.resize == "shortest":
-            left, top = round((wide - self.size) / 2), round((high - self.size) / 2)
+            # Rounded down, as transformers does and exported processors will (torchvision: to even).
+            left, top = (wide - self.size) // 2, (high - self.size) // 2
             image = image.crop((left, top, left + self.size, top + self.size))
         elif self.resize == "longest":
             canvas = Image.new("RGB", (self.size, self.size), self.background)

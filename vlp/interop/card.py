@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _FIELDS: dict[str, type] = {
     "tokenizer.length": int,
     "objective": str,
     "licence": str,
-    "attribution": list,
+    "attribution": str,
 }
 
 
@@ -41,7 +41,7 @@ def build_card(
     text_length: int,
     objective: str,
     licence: str = "unknown",
-    attribution: Sequence[str] = (),
+    attribution: str = "",
     tokenizer_file: str = "tokenizer.model",
 ) -> dict[str, Any]:
     """The card of a model, checked.
@@ -74,7 +74,7 @@ def build_card(
             },
             "objective": objective,
             "licence": licence,
-            "attribution": list(attribution),
+            "attribution": attribution,
         }
     )
 

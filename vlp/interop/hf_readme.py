@@ -48,7 +48,7 @@ def readme(
     """The text, in Markdown, with the metadata that model hubs read."""
     licence = run.card["licence"]
     figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
-    lines = [f"Licence: {licence}.", *run.card["attribution"]]
+    lines = [f"Licence: {licence}.", *run.card["attribution"].splitlines()]
     background = run.preprocess.background
     return _TEMPLATE.format(
         title=f"{run.folder.name}: {run.card['objective'].upper()} image and text encoders",

@@ -122,3 +122,12 @@ def test_groups_of_another_length_are_refused():
         retrieval(z, z, np.arange(3), groups=["a", "b"])
     with pytest.raises(ValueError, match="got 0 images"):
         retrieval(z[:0], z, np.arange(3))
+
+
+def test_chance_of_an_image_grows_with_its_captions():
+    zimg, ztxt, _ = embeddings(images=12, texts=36)
+    three_each = np.repeat(np.arange(12), 3)
+    chance = retrieval(zimg, ztxt, three_each, ks=(1, 2))["chance"]
+    assert chance["image_to_text/R@1"] == pytest.approx(3 / 36)
+    assert chance["image_to_text/R@2"] == pytest.approx(1 - 33 * 32 / (36 * 35))
+    assert chance["text_to_image/R@2"] == pytest.approx(2 / 12)

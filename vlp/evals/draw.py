@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from rich.columns import Columns
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.text import Text
 
 from vlp.evals.results import write_bytes
@@ -103,9 +104,10 @@ def print_images(
     cells = []
     for image, caption, score in zip(images, captions, scores, strict=True):
         words = Text(f"{score:.3f} ", style="dim").append(plain(caption), style="not dim")
-        cells.append(Group(half_blocks(image, width=width), words) if colour else words)
+        drawn = Group(half_blocks(image, width=width), words)
+        cells.append(Padding(drawn, (0, 0, 1, 0)) if colour else words)
     if colour:
-        console.print(Columns(cells, width=width, padding=(0, 2, 1, 0)))
+        console.print(Columns(cells, width=width, padding=(0, 2)))
     else:
         console.print(Group(*cells))
 

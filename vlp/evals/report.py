@@ -116,7 +116,7 @@ def _table(result: Mapping[str, Any]) -> str:
         lines.append(f'<tr><th scope="row">{escape(row.label)}</th><td>{queries}</td>{cells}</tr>')
     return (
         f'<div class="wide"><h3>{escape(_name(result))}</h3><p class="note">{escape(note)}'
-        f'<span class="narrow">Small: by chance.</span></p>'
+        f'<span class="narrow">Below each score: chance.</span></p>'
         f'<table><thead><tr><th></th><th scope="col">queries</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )

@@ -123,7 +123,7 @@ class ImagePreprocess:
         if (wide, high) != image.size:
             image = image.resize((wide, high), _FILTERS[self.interpolation])
         if self.resize == "shortest":
-            # Rounded down, as transformers does and exported processors will (torchvision: to even).
+            # Rounded down, as in transformers, where exported models get their pictures.
             left, top = (wide - self.size) // 2, (high - self.size) // 2
             image = image.crop((left, top, left + self.size, top + self.size))
         elif self.resize == "longest":

@@ -13,12 +13,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import grain
 import numpy as np
 
 from data_pipelines.assemble import Batch, empty_batch
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject, summary
+from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
 from data_pipelines.text import clean_caption
 
@@ -50,9 +50,7 @@ def eval_images(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    stream = grain.MapDataset.source(_ImageBatches(source, preprocess, batch_size))
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
-    return iter(stream.to_iter_dataset(options))
+    return prefetch(_ImageBatches(source, preprocess, batch_size), num_threads=num_threads)
 
 
 def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str], np.ndarray]:

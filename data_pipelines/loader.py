@@ -9,17 +9,18 @@ A bad sample stays in its place as a row of weight 0: dropping it would shift al
 """
 
 import logging
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
 
 from data_pipelines.assemble import Batch, TrainBatches
 from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.faults import REASONS, summary
+from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
 from data_pipelines.text import Tokenizer
 
@@ -140,7 +141,7 @@ class Loader:
         self._max_reject_share = max_reject_share
         self._min_samples = min_samples_before_stop
         self._samples = 0
-        self._iterator: grain.DatasetIterator | None = None
+        self._running: list[grain.DatasetIterator[Batch]] = []  # one, once batches are loaded
         self.seen = 0
         self.rejects: dict[str, int] = {}
 
@@ -153,9 +154,9 @@ class Loader:
         return self
 
     def __next__(self) -> Batch:
-        if self._iterator is None:
-            self._iterator = self._start()
-        batch = next(self._iterator)
+        if not self._running:
+            self._start()
+        batch = next(self._running[0])
         if self._workers:
             # The workers' arrays are shared memory that ends with them; jax may keep an array.
             batch = {name: np.array(value) for name, value in batch.items()}
@@ -202,25 +203,14 @@ class Loader:
 
     def close(self) -> None:
         """Ends the threads and worker processes; the loader can be used again."""
-        if self._iterator is not None:
-            self._iterator.close()
-            self._iterator = None
+        if self._running:
+            self._stop()
 
-    def _start(self) -> grain.DatasetIterator:
-        remaining = self._batches.after(self._samples)
-        # Whole batches are the elements, so that workers cannot deal samples out differently.
-        threads = self._threads if self._workers == 0 else 1
-        stream = grain.MapDataset.source(remaining).to_iter_dataset(
-            grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-        )
-        if self._workers:
-            if not flags.FLAGS.is_parsed():
-                # grain asks absl for its own flags; a program without absl never parses any.
-                flags.FLAGS.mark_as_parsed()
-            stream = stream.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
-            )
-        return iter(stream)
+    def _start(self) -> None:
+        rest = self._batches.after(self._samples)
+        self._running.append(prefetch(rest, num_threads=self._threads, num_workers=self._workers))
+        # Also when nobody calls close: at the end of the loader, or of the program.
+        self._stop = weakref.finalize(self, _stop, self._running)
 
     def _count(self, batch: Batch) -> None:
         self.seen += int((batch["id"] >= 0).sum())
@@ -239,6 +229,10 @@ class Loader:
                 f"{self._batches.source.name}: {summary(self.rejects)}; repair the data, or raise "
                 "max_reject_share if that many are expected"
             )
+
+
+def _stop(running: list[Any]) -> None:
+    running.pop().close()
 
 
 def _check(**values: tuple[float, float, float | None]) -> None:

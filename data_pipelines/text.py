@@ -10,7 +10,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import sentencepiece
@@ -25,6 +25,7 @@ _BOM = "\ufeff"
 _SMALLEST_VOCABULARY = 300
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What the loader needs to turn captions into ids."""
 

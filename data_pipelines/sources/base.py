@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from data_pipelines.faults import Reject
 
@@ -28,6 +28,7 @@ class Sample:
     meta: Mapping[str, Any]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Pairs by index. Instances pickle, and are read from several threads at once.
 

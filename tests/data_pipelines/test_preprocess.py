@@ -23,9 +23,13 @@ def test_squash_is_pillows_antialiased_resize():
 
 
 def test_shortest_cuts_out_the_centre():
-    # 81 / 50 * 16 = 25.92: 25 columns, as torchvision; (25 - 16) / 2 = 4.5 rounds to 4.
+    # 81 / 50 * 16 = 25.92: 25 columns; the cut begins at (25 - 16) // 2 = 4.
     expected = pillow(PHOTO, (25, 16), (4, 0, 20, 16))
     np.testing.assert_array_equal(ImagePreprocess(16, resize="shortest")(PHOTO)[0], expected)
+    nearly_square = np.ascontiguousarray(PHOTO[:, :60])  # 19.2 columns: from 3 // 2 = 1
+    expected = pillow(nearly_square, (19, 16), (1, 0, 17, 16))
+    out = ImagePreprocess(16, resize="shortest")(nearly_square)[0]
+    np.testing.assert_array_equal(out, expected)
     tall = np.ascontiguousarray(PHOTO.swapaxes(0, 1))
     expected = pillow(tall, (16, 25), (0, 4, 16, 20))
     np.testing.assert_array_equal(ImagePreprocess(16, resize="shortest")(tall)[0], expected)

@@ -201,3 +201,9 @@ def test_drawings_stay_exact_and_photographs_become_thumbnails(shape, kind, size
     assert opened.size == size
     if opened.size == shape[1::-1]:
         np.testing.assert_array_equal(np.asarray(opened), image)
+
+
+def test_an_opaque_photograph_with_an_alpha_channel_is_a_photograph():
+    image = np.full((400, 400, 4), 255, np.uint8)
+    assert page.data_uri(image) == page.data_uri(image[..., :3])
+    assert page.data_uri(image).startswith("data:image/jpeg")

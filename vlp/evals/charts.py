@@ -59,14 +59,14 @@ def line_chart(
     for x in x_ticks:
         if x_low <= x <= x_high:
             parts.append(_text(place_x(x), HEIGHT - 10, short(x), anchor="middle"))
-    parts.append(_text(WIDTH - RIGHT + 7, HEIGHT - 10, "steps", anchor="start"))
+    parts.append(_text(WIDTH - 2, HEIGHT - 10, "steps", anchor="end"))
     for line in lines:
         points = " ".join(
             f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in zip(line.xs, line.ys, strict=True)
         )
         if len(line.xs) == 1:
-            x, y = points.split(",")
-            parts.append(f'<circle class="dot {escape(line.style)}" cx="{x}" cy="{y}" r="3"/>')
+            left, top = points.split(",")
+            parts.append(f'<circle class="dot {escape(line.style)}" cx="{left}" cy="{top}" r="3"/>')
         else:
             parts.append(f'<polyline class="line {escape(line.style)}" points="{points}"/>')
     named = [line for line in lines if line.name]

@@ -135,7 +135,8 @@ def data_uri(image: UInt8[np.ndarray, "h w c"]) -> str:
     Small or transparent pictures stay exact (PNG), larger ones become JPEG: drawings are small,
     photographs large.
     """
-    picture = Image.fromarray(image)
+    opaque = image.shape[2] == 4 and bool((image[..., 3] == 255).all())
+    picture = Image.fromarray(image[..., :3] if opaque else image)
     exact = picture.mode == "RGBA" or max(picture.size) <= THUMBNAIL // 2
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

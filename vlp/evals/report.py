@@ -146,8 +146,8 @@ def _text_card(query: Mapping[str, Any]) -> str:
         tiles.append(f"<figure{mark}>{page.picture(item['image'], alt=alt)}</figure>")
     if not _is_hit(query):
         answer = page.picture(query["answer"]["image"], alt=f"wanted: {query['query']}")
-        place = f"at {count(query['rank'] + 1)}"
-        tiles.append(f'<figure class="wanted">{answer}<figcaption>{place}</figcaption></figure>')
+        where = f"at {count(query['rank'] + 1)}"
+        tiles.append(f'<figure class="wanted">{answer}<figcaption>{where}</figcaption></figure>')
     return (
         f'<div class="card"><p class="query">{escape(query["query"])}</p>'
         f'<p class="rank">{_place(query)}</p><div class="strip">{"".join(tiles)}</div></div>'

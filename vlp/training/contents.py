@@ -53,7 +53,7 @@ def _check_fits(folder: epath.Path, wanted: Mapping[tuple[str, ...], Any]) -> No
             actual = "missing" if found is None else f"{found.dtype}{list(found.shape)}"
             raise ValueError(
                 f"checkpoint {folder} must fit the config: {'/'.join(path)} should be "
-                f"{leaf.dtype}{list(leaf.shape)}, is {actual}; restore with the config of that run, "
+                f"{leaf.dtype}{list(leaf.shape)}, is {actual}; restore with that run's config, "
                 "or start another run elsewhere"
             )
 

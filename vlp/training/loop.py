@@ -5,7 +5,7 @@ import dataclasses
 import faulthandler
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ HOST_ONLY = ("id", "reject")
 Hook = Callable[[int, Any], Mapping[str, float] | None]
 
 
+@runtime_checkable
 class Loader(Protocol):
     """Host batches, one after another, and where in the data they are."""
 
@@ -163,9 +164,11 @@ def _watchdog(seconds: float | None) -> Iterator[Callable[[], None]]:
     The timer lives in a C thread, so that it works while Python hangs in a collective.
     """
 
+    stderr = sys.__stderr__ or sys.stderr
+
     def still_alive() -> None:
         if seconds is not None:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
 
     try:
         yield still_alive

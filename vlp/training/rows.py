@@ -111,7 +111,7 @@ class Rows:
         taken, self._since = now - self._since, now
         self.seconds["step"] += taken
         by_array = np.asarray(metrics.pop(BY_ARRAY))
-        row = {"step": dispatched.step}
+        row: dict[str, Any] = {"step": dispatched.step}
         if self._samples_per_epoch:
             row["epoch"] = dispatched.step * dispatched.pairs / self._samples_per_epoch
         row |= {name: float(value) for name, value in sorted(metrics.items())}

@@ -43,7 +43,6 @@ def make_train_step(
         ema_decay: decay of the teacher's moving average; used when the state has a teacher.
         ema_warmup: begin with a shorter average, decay `(1 + step) / (10 + step)`.
     """
-
     mean_loss = make_mean_loss(loss, graphdef=graphdef, seed=seed)
 
     def train_step(

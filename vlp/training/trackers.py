@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 _log = logging.getLogger("vlp")
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Takes the metrics of one step after another."""
 

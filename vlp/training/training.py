@@ -40,7 +40,7 @@ class Training:
     step: Any
     abstract: TrainState
     graphdef: Any
-    mesh: AnyMesh
+    mesh: Any
     gradient_names: tuple[str, ...]
     loss: Loss
     _seed: int

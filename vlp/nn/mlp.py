@@ -1,9 +1,12 @@
 """The two-layer perceptron of a transformer block and its activations."""
 
+import math
+
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+from vlp.nn.linear import Linear
 
 
 def quick_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -12,8 +15,8 @@ def quick_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The exact GELU, by the error function."""
-    return jax.nn.gelu(x, approximate=False)
+    """The exact GELU, by erf; `jax.nn.gelu` has erfc, 1.5 times as slow on CPUs."""
+    return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
 def gelu_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -55,10 +58,8 @@ class Mlp(nnx.Module):
                 f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
             )
         self.activation = activation
-        normal = nnx.initializers.normal
-        kinds = dict(dtype=jnp.dtype(dtype), rngs=rngs)
-        self.up = nnx.Linear(width, mlp_dim, kernel_init=normal((2 * width) ** -0.5), **kinds)
-        self.down = nnx.Linear(mlp_dim, width, kernel_init=normal(out_std), **kinds)
+        self.up = Linear(width, mlp_dim, std=(2 * width) ** -0.5, dtype=dtype, rngs=rngs)
+        self.down = Linear(mlp_dim, width, std=out_std, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*batch w"]) -> Float[Array, "*batch w"]:
         return self.down(ACTIVATIONS[self.activation](self.up(x)))

@@ -1,9 +1,10 @@
 """Images to patch embeddings, and the random subset of patches of FLIP."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
+
+from vlp.nn.linear import Linear
 
 
 class PatchEmbedding(nnx.Module):
@@ -23,14 +24,8 @@ class PatchEmbedding(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        self.linear = nnx.Linear(
-            3 * patch_size**2,
-            width,
-            use_bias=bias,
-            kernel_init=nnx.initializers.lecun_normal(),
-            dtype=jnp.dtype(dtype),
-            rngs=rngs,
-        )
+        fan_in = 3 * patch_size**2
+        self.linear = Linear(fan_in, width, bias=bias, std=fan_in**-0.5, dtype=dtype, rngs=rngs)
 
     def __call__(self, patches: Float[Array, "n p c"]) -> Float[Array, "n p w"]:
         return self.linear(patches)

@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vlp.nn.attention import check_heads, dot_product_attention
+from vlp.nn.linear import Linear
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 
@@ -51,16 +52,15 @@ class AttentionPool(nnx.Module):
     ):
         check_heads(width, num_heads)
         self.num_heads = num_heads
-        normal = nnx.initializers.normal(width**-0.5)
-        kinds = dict(kernel_init=normal, dtype=jnp.dtype(dtype), rngs=rngs)
+        std = width**-0.5
+        normal = nnx.initializers.normal(std)
+        kinds = dict(std=std, dtype=dtype, rngs=rngs)
         self.probe = nnx.Param(normal(rngs.params(), (width,), jnp.float32))
-        self.query = nnx.Linear(width, width, **kinds)
-        self.key_value = nnx.Linear(width, 2 * width, **kinds)
-        self.out = nnx.Linear(width, width, **kinds)
+        self.query = Linear(width, width, **kinds)
+        self.key_value = Linear(width, 2 * width, **kinds)
+        self.out = Linear(width, width, **kinds)
         self.norm = LayerNorm(width, eps=norm_eps)
-        self.mlp = Mlp(
-            width, mlp_dim, activation=activation, out_std=width**-0.5, dtype=dtype, rngs=rngs
-        )
+        self.mlp = Mlp(width, mlp_dim, activation=activation, out_std=std, dtype=dtype, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n w"]:
         n, length, w = tokens.shape

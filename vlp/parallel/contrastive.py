@@ -1,22 +1,109 @@
 """A contrastive loss over the global batch, however that batch is spread over devices."""
 
+import functools
+import math
 from collections.abc import Callable
 
-from jax.sharding import Mesh
+import jax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
 
 from vlp.losses import sigmoid_loss, softmax_loss
+from vlp.losses.sharded import (
+    DEFAULT_TILE,
+    gathered_sigmoid_loss,
+    gathered_softmax_loss,
+    ring_sigmoid_loss,
+    ring_softmax_loss,
+)
 
-KINDS = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+BATCH_AXES = ("data", "fsdp")
+KINDS = {
+    "softmax": {
+        "dense": softmax_loss,
+        "gathered": gathered_softmax_loss,
+        "ring": ring_softmax_loss,
+    },
+    "sigmoid": {
+        "dense": sigmoid_loss,
+        "gathered": gathered_sigmoid_loss,
+        "ring": ring_sigmoid_loss,
+    },
+}
+IMPLEMENTATIONS = ("auto", "dense", "gathered", "ring")
+GATHERED_BYTES = 2**28
 
 
 def contrastive_loss(
-    kind: str, *, mesh: Mesh | None = None, implementation: str = "auto"
-) -> Callable:
-    """A function with the signature of `softmax_loss` or `sigmoid_loss` over global arrays.
+    kind: str,
+    *,
+    mesh: Mesh | None = None,
+    implementation: str = "auto",
+    tile: int = DEFAULT_TILE,
+) -> Callable[..., Float[Array, " n"]]:
+    """A function with the signature of the dense loss, over global arrays.
+
+    Args:
+        kind: "softmax" (CLIP) or "sigmoid" (SigLIP).
+        mesh: the batch is taken to be split over its axes "data" and "fsdp"; None means one device.
+        implementation: "dense" leaves the N x N logits to the compiler; "gathered" brings all
+            texts to every device, which holds N / devices rows of the logits; "ring" never holds
+            more than one tile of them. "auto" takes dense where nothing is split, else gathered
+            while a device's rows take at most 256 MiB (32,768 pairs over 16 devices), else ring.
+        tile: rows and columns of a tile of the ring.
 
     Raises:
-        ValueError: when the kind is unknown.
+        ValueError: when the kind or implementation is unknown or the tile is under 1; the returned
+            function raises it when the batch does not divide by the devices.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    return KINDS[kind]
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}"
+        )
+    if tile < 1:
+        raise ValueError(f"tile must be at least 1, got {tile}")
+    axes = () if mesh is None else tuple(name for name in BATCH_AXES if name in mesh.shape)
+    shards = math.prod(mesh.shape[name] for name in axes) if axes else 1
+
+    def loss(zimg, ztxt, *, weight=None, **parameters):
+        chosen = implementation
+        if chosen == "auto":
+            chosen = _choose(zimg.shape[0], shards)
+        function = KINDS[kind][chosen]
+        if chosen == "dense" or not axes:
+            return KINDS[kind]["dense"](zimg, ztxt, weight=weight, **parameters)
+        _check_divides(zimg.shape[0], shards)
+        if chosen == "ring":
+            function = functools.partial(function, tile=tile)
+        return _over_mesh(function, mesh, axes)(zimg, ztxt, weight, parameters)
+
+    return loss
+
+
+def _choose(n: int, shards: int) -> str:
+    if shards == 1:
+        return "dense"
+    return "gathered" if 4 * n * n // shards <= GATHERED_BYTES else "ring"
+
+
+def _over_mesh(function: Callable, mesh: Mesh, axes: tuple[str, ...]) -> Callable:
+    """The loss of one shard applied to arrays split over `axes`; scale and bias are everywhere."""
+    split = PartitionSpec(axes)
+
+    def shard(zimg, ztxt, weight, parameters):
+        return function(zimg, ztxt, axis_name=axes, weight=weight, **parameters)
+
+    return jax.shard_map(
+        shard, mesh=mesh, in_specs=(split, split, split, PartitionSpec()), out_specs=split
+    )
+
+
+def _check_divides(n: int, shards: int) -> None:
+    if n % shards:
+        lower = n // shards * shards
+        raise ValueError(
+            f"global_batch_size must divide by {shards} devices, got {n}; "
+            f"try {lower or shards} or {lower + shards}"
+        )

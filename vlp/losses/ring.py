@@ -1,0 +1,87 @@
+"""Blocks of images and texts that meet tile by tile while the texts travel around a ring.
+
+For use inside `jax.shard_map`; see `vlp.losses.sharded` for what is computed on the way.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+AxisName = str | tuple[str, ...]
+
+
+def around_the_ring(
+    visit: Callable,
+    rows: Any,
+    columns: Any,
+    row_state: Any,
+    column_state: Any,
+    *,
+    axis_name: AxisName,
+    tile: int,
+) -> tuple[Any, Any]:
+    """Lets the columns of every device meet the rows of every device, tile by tile.
+
+    Args:
+        visit: `(row, column, row_state, column_state) -> (row_state, column_state)` for one tile.
+        rows, columns: pytrees of arrays `[n, ...]`, this device's own.
+        row_state, column_state: what is accumulated for them; the latter travels with the columns.
+
+    Returns:
+        Both states after the last visit, back where they belong.
+    """
+    n = jax.tree.leaves(rows)[0].shape[0]
+    count = -(-n // tile)
+    states = varying((row_state, column_state), axis_name)
+    rows, columns, row_state, column_state = (
+        jax.tree.map(lambda x: _tiles(x, count), tree) for tree in (rows, columns, *states)
+    )
+
+    def meet(carry, _):
+        row_state, columns, column_state = carry
+        row_state, column_state = _all_tiles(visit, rows, columns, row_state, column_state)
+        columns, column_state = _to_neighbour((columns, column_state), axis_name)
+        return (row_state, columns, column_state), None
+
+    steps = jax.lax.axis_size(axis_name)
+    carry = (row_state, columns, column_state)
+    (row_state, _, column_state), _ = jax.lax.scan(meet, carry, length=steps)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], (row_state, column_state))
+
+
+def _all_tiles(visit, rows, columns, row_state, column_state):
+    """Visits every tile of one block of the logits."""
+
+    def along_rows(column_state, row_and_state):
+        row, state = row_and_state
+
+        def along_columns(state, column_and_state):
+            return visit(row, column_and_state[0], state, column_and_state[1])
+
+        state, column_state = jax.lax.scan(along_columns, state, (columns, column_state))
+        return column_state, state
+
+    column_state, row_state = jax.lax.scan(along_rows, column_state, (rows, row_state))
+    return row_state, column_state
+
+
+def _tiles(x, count):
+    """`[n, ...]` as `[count, tile, ...]`, filled up with zeros, which for `present` is absent."""
+    tile = -(-x.shape[0] // count)
+    fill = count * tile - x.shape[0]
+    x = jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
+    return x.reshape(count, tile, *x.shape[1:])
+
+
+def _to_neighbour(tree, axis_name):
+    size = jax.lax.axis_size(axis_name)
+    ring = [(device, (device + 1) % size) for device in range(size)]
+    return jax.lax.ppermute(tree, axis_name, ring)
+
+
+def varying(tree: Any, axis_name: AxisName) -> Any:
+    """Marks values that are equal on all devices as ones that may differ from now on."""
+    zero = 0 * jax.lax.axis_index(axis_name)  # differs by device as far as the type system knows
+    return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)

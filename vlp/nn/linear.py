@@ -1,0 +1,35 @@
+"""The linear layer."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class Linear(nnx.Module):
+    """`x kernel + bias` over the last axis; parameters float32, the product in `dtype`.
+
+    The leading axes are flattened into one before the product: XLA's CPU back end runs the product
+    and above all its gradients 1.2 to 1.5 times as fast that way, others do not mind.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        bias: bool = True,
+        std: float,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        init = nnx.initializers.normal(std)
+        self.kernel = nnx.Param(init(rngs.params(), (in_dim, out_dim), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((out_dim,), jnp.float32)) if bias else None
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "*batch i"]) -> Float[Array, "*batch o"]:
+        dtype = jnp.dtype(self.dtype)
+        y = x.reshape(-1, x.shape[-1]).astype(dtype) @ self.kernel[...].astype(dtype)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(dtype)[None]
+        return y.reshape(*x.shape[:-1], -1)

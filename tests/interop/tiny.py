@@ -57,15 +57,19 @@ def merged(base: dict, changes: dict) -> dict:
 
 
 def model(settings: dict, *, seed: int = 0) -> LoadedEncoder:
-    """A dual encoder with noise on every parameter, biases and scales included."""
-    built = LoadedEncoder(**settings, rngs=nnx.Rngs(seed))
+    """A dual encoder with noise on every parameter, biases and scales included.
+
+    Filled by numpy: compiling the initialisation would take longer than all else in a test.
+    """
     rng = np.random.default_rng(seed)
-    state = jax.tree.map(
-        lambda leaf: leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), jnp.float32),
-        nnx.state(built),
-    )
-    nnx.update(built, state)
-    return built
+    abstract = nnx.eval_shape(lambda: LoadedEncoder(**settings, rngs=nnx.Rngs(0)))
+    graphdef, state = nnx.split(abstract)
+
+    def fill(path, leaf):
+        centre = 1.0 if "scale" in jax.tree_util.keystr(path) else 0.0
+        return jnp.asarray(centre + 0.2 * rng.normal(size=leaf.shape), jnp.float32)
+
+    return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(fill, state))
 
 
 def make_run(kind: str, *, resize: str = "squash", seed: int = 0, **changes) -> Run:

@@ -7,6 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 from toy import device_batch
 
 from vlp.parallel.sharding import put_batch
@@ -254,7 +255,7 @@ def test_parameters_load_without_the_optimiser(directory, fsdp_training, states)
     assert_same(load_params(directory, step=1, which="teacher"), states[1].teacher)
     spread = load_params(directory, like=fsdp_training.abstract.params)
     assert_same(jax.tree.map(np.array, spread), states[3].params)
-    assert spread["text"]["tokens"].sharding.spec == ("fsdp",)
+    assert spread["text"]["tokens"].sharding.spec == PartitionSpec("fsdp")
     with pytest.raises(ValueError, match="which must be params or teacher"):
         load_params(directory, which="opt_state")
 

@@ -70,15 +70,6 @@ def test_the_teacher_is_the_moving_average_with_a_short_beginning(training):
         )
 
 
-def test_without_warm_up_the_teacher_keeps_its_decay():
-    training = make_toy_training(ema_decay=0.75, ema_warmup=False)
-    state = training.init()
-    before = host(state.teacher)["text"]["tokens"]
-    state, _ = training.step(state, device_batch(1))
-    want = 0.75 * before + 0.25 * np.asarray(state.params["text"]["tokens"])
-    np.testing.assert_allclose(state.teacher["text"]["tokens"], want, rtol=1e-6)
-
-
 def test_a_step_that_is_not_finite_changes_nothing_but_the_step(training):
     state, _ = training.step(training.init(), device_batch(1))
     before = host(state)
@@ -101,15 +92,20 @@ def training_rate(step):
     return np.asarray(make_schedule("cosine", peak=1e-2, steps=20, warmup=2)(step))
 
 
-def test_a_frozen_tower_stays_to_the_bit_and_has_no_optimiser_state():
-    training = make_toy_training(freeze=["image/.*"], ema_decay=0.9)
+def test_a_frozen_tower_stays_to_the_bit_without_optimiser_state_and_the_teacher_follows():
+    training = make_toy_training(freeze=["image/.*"], ema_decay=0.75, ema_warmup=False)
     state = training.init()
     before = host(state)
     for step in range(3):
+        teacher = host(state.teacher)
         state, _ = training.step(state, device_batch(step))
     assert_same(host(state.params["image"]), before.params["image"])
     assert_same(host(state.teacher["image"]), before.params["image"])
-    assert not np.array_equal(state.params["text"]["tokens"], before.params["text"]["tokens"])
+    tokens = np.asarray(state.params["text"]["tokens"])
+    assert not np.array_equal(tokens, before.params["text"]["tokens"])
+    np.testing.assert_allclose(
+        state.teacher["text"]["tokens"], 0.75 * teacher["text"]["tokens"] + 0.25 * tokens, rtol=1e-5
+    )
     moments = state.opt_state[1].mu
     assert set(traverse_util.flatten_dict(moments, sep="/")) == {"text/tokens", "log_scale"}
     assert training.gradient_names == ("log_scale", "text/tokens")
@@ -141,13 +137,13 @@ def test_training_may_begin_with_parts_of_another_run(training):
         training.init({"text": {"tokens": tokens[:2, :2]}})
 
 
-def test_the_seed_decides_parameters_and_the_randomness_of_every_step():
-    noise = []
-    for seed in (0, 0, 1):
-        training = make_toy_training(seed=seed)
-        state = training.init({"log_scale": np.float32(1)})
-        noise.append(float(state.params["text"]["tokens"][0, 0]))
-    assert noise[0] == noise[1] != noise[2]
+def test_the_seed_decides_parameters_and_the_randomness_of_every_step(training):
+    other = make_toy_training(seed=1, ema_decay=0.9)
+    first, second = training.init(), other.init()
+    assert not np.array_equal(first.params["text"]["tokens"], second.params["text"]["tokens"])
+    _, here = training.step(first, device_batch(1))
+    _, there = other.step(other.init(host(training.init().params)), device_batch(1))
+    assert here["train/loss"] != there["train/loss"]
 
 
 def test_models_with_state_besides_parameters_are_refused():
@@ -181,6 +177,6 @@ def test_the_teacher_is_handed_to_the_objective_without_gradient():
 
     training = make_toy_training(loss=distilled, ema_decay=0.9)
     state, metrics = training.step(training.init(), device_batch(1))
-    assert metrics["train/gap"] == 0.0
+    assert metrics["train/gap"] < 1e-12
     _, metrics = training.step(state, device_batch(2))
-    assert metrics["train/gap"] > 0.0
+    assert metrics["train/gap"] > 1e-6

@@ -54,7 +54,7 @@ def _count_equation(eqn: Any, inputs: list[bool]) -> tuple[float, list[bool]]:
     if len(inner) == 1 and len(getattr(inner[0], "jaxpr", inner[0]).invars) == len(inputs):
         flops, outputs = _count(inner[0], inputs)
         return flops * _copies(name, params), outputs
-    flops = sum(_count(body, [any(inputs)] * _arity(body))[0] for body in inner)
+    flops = sum((_count(body, [any(inputs)] * _arity(body))[0] for body in inner), 0.0)
     return flops, everything
 
 
@@ -74,7 +74,7 @@ def _copies(name: str, params: Any) -> int:
     """How often a body runs side by side: inside of `shard_map` shapes are those of one device."""
     if name != "shard_map":
         return 1
-    return math.prod(params["mesh"].shape[axis] for axis in params["manual_axes"])
+    return math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
 
 
 def _arity(jaxpr: Any) -> int:

@@ -14,7 +14,7 @@ from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint import Checkpoints
 from vlp.training.interruption import Interruption
 from vlp.training.rows import Rows
-from vlp.training.trackers import JsonLines, Tracker
+from vlp.training.trackers import Tracker
 from vlp.training.training import Training
 
 HOST_ONLY = ("id", "reject")
@@ -58,7 +58,7 @@ def train(
     checkpoint_every: int | None = None,
     trackers: Sequence[Tracker] = (),
     hooks: Sequence[tuple[int, Hook]] = (),
-    ids: JsonLines | None = None,
+    ids: Tracker | None = None,
     profile: tuple[int, int] | None = None,
     profile_directory: Any = None,
     max_skipped_in_a_row: int = 10,
@@ -82,7 +82,7 @@ def train(
         trackers: take a row of metrics a step, on process 0; closed at the end.
         hooks: pairs of how many steps and what to call that often, and after the last step; not
             called at the step at which a signal stops the run.
-        ids: takes this process's sample ids of every step.
+        ids: takes this process's sample ids of every step; closed at the end.
         profile: first and last step to trace with JAX's profiler.
         profile_directory: where that trace goes.
         max_skipped_in_a_row: give up after so many steps without finite loss and gradient.
@@ -93,7 +93,12 @@ def train(
         ValueError: when the data ends before the last step.
     """
     step, stop, dispatched = int(state.step), False, None
-    rows = Rows(trackers, samples_per_epoch=samples_per_epoch, max_skipped=max_skipped_in_a_row)
+    rows = Rows(
+        trackers,
+        ids=ids,
+        samples_per_epoch=samples_per_epoch,
+        max_skipped=max_skipped_in_a_row,
+    )
     with (
         rows,
         Interruption(training_at(step).mesh) as interruption,
@@ -106,9 +111,7 @@ def train(
                 batch = _next_batch(batches, step=step, steps=steps)
             step += 1
             host = {name: batch.pop(name) for name in HOST_ONLY if name in batch}
-            if ids is not None:
-                ids.log(step, {"ids": host["id"].tolist()})
-
+            rows.log_ids(step, host.get("id"))
             profiler(step, state)
             training = training_at(step - 1)
             state, metrics = training.step(state, put_batch(batch, training.mesh))

@@ -41,12 +41,18 @@ class Rows:
 
     Args:
         trackers: used on process 0 only.
+        ids: takes the sample ids of each step, on every process; may be None.
         samples_per_epoch: for the metric `epoch`; None leaves it out.
         max_skipped: steps skipped in a row that end the run.
     """
 
     def __init__(
-        self, trackers: Sequence[Tracker], *, samples_per_epoch: int | None, max_skipped: int
+        self,
+        trackers: Sequence[Tracker],
+        *,
+        ids: Tracker | None,
+        samples_per_epoch: int | None,
+        max_skipped: int,
     ):
         if max_skipped < 1:
             raise ValueError(
@@ -54,6 +60,7 @@ class Rows:
             )
         self.seconds: dict[str, float] = collections.defaultdict(float)
         self._trackers = Trackers(trackers if jax.process_index() == 0 else ())
+        self._ids = Trackers(() if ids is None else (ids,))
         self._samples_per_epoch = samples_per_epoch
         self._max_skipped, self._skipped = max_skipped, 0
         self._flops: dict[int, float | None] = {}
@@ -65,6 +72,7 @@ class Rows:
 
     def __exit__(self, *exception: Any) -> None:
         self._trackers.close()
+        self._ids.close()
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -123,6 +131,11 @@ class Rows:
         """Hands a row to the trackers."""
         values = dict(row)
         self._trackers.log(values.pop("step"), values)
+
+    def log_ids(self, step: int, ids: np.ndarray | None) -> None:
+        """Hands this process's sample ids of a step to whom they are for."""
+        if self._ids and ids is not None:
+            self._ids.log(step, {"ids": ids.tolist()})
 
     def _speed(self, dispatched: Dispatched, *, seconds: float) -> dict[str, float]:
         speed = {

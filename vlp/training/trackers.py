@@ -29,6 +29,9 @@ class Trackers:
     def __init__(self, trackers: Sequence[Tracker] = ()):
         self._trackers = list(trackers)
 
+    def __bool__(self) -> bool:
+        return bool(self._trackers)
+
     def log(self, step: int, row: Mapping[str, Any]) -> None:
         """Hands one step's metrics to each."""
         for tracker in list(self._trackers):

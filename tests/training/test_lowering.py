@@ -1,0 +1,68 @@
+"""A step compiles without data and parameters, for meshes that are here and that are not."""
+
+import jax
+import pytest
+from toy import LENGTH, PAIRS, SIZE, Toy, clip, make_toy_training
+
+from vlp.models.dual_encoder import DualEncoder
+from vlp.objectives.clip import Clip
+from vlp.parallel.contrastive import contrastive_loss
+from vlp.parallel.mesh import abstract_mesh, make_mesh
+from vlp.training.optimizers import make_optimizer
+from vlp.training.schedules import make_schedule
+from vlp.training.training import abstract_batch, lower_train_step
+
+TOY_BATCH = dict(global_batch_size=PAIRS, image_size=SIZE, text_length=LENGTH)
+LARGE = dict(
+    image=dict(image_size=224, patch_size=14, width=1024, depth=24, num_heads=16),
+    text=dict(vocab_size=49408, length=77, width=768, depth=12, num_heads=12),
+    embed_dim=768,
+)
+
+
+def test_eight_devices_report_memory_and_cost_before_any_data():
+    training = make_toy_training(mesh=make_mesh(fsdp=8))
+    compiled = training.lower(abstract_batch(**TOY_BATCH)).compile()
+    memory = compiled.memory_analysis()
+    state = sum(
+        leaf.dtype.itemsize * leaf.size // (8 if leaf.sharding.spec != () else 1)
+        for leaf in jax.tree.leaves(training.abstract)
+    )
+    assert memory.argument_size_in_bytes >= state
+    assert memory.alias_size_in_bytes >= 0.9 * state  # the state's memory is taken over
+    assert compiled.cost_analysis()["flops"] > 0
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_a_mesh_without_devices_lowers(platform):
+    training = make_toy_training(mesh=abstract_mesh(data=4, fsdp=64))
+    batch = abstract_batch(**TOY_BATCH | dict(global_batch_size=512))
+    text = training.lower(batch, platforms=[platform]).as_text()
+    assert '"data"=4, "fsdp"=64' in text
+
+
+def test_a_vit_l14_step_lowers_without_allocating():
+    mesh = make_mesh(fsdp=8)
+    before = sum(array.nbytes for array in jax.live_arrays())
+    lowered = lower_train_step(
+        lambda rngs: DualEncoder(**LARGE, rngs=rngs),
+        Clip(contrastive_loss("softmax", mesh=mesh)),
+        mesh=mesh,
+        batch=abstract_batch(global_batch_size=4096, image_size=224, text_length=77),
+        optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=100)),
+        ema_decay=0.999,
+    )
+    state = jax.tree.leaves(lowered.args_info[0][0])
+    assert sum(leaf.shape != () and leaf._aval.size for leaf in state) > 4 * 400e6
+    assert sum(array.nbytes for array in jax.live_arrays()) - before < 1e6
+
+
+def test_lowering_alone_needs_no_training_object():
+    lowered = lower_train_step(
+        Toy,
+        clip,
+        mesh=make_mesh(),
+        batch=abstract_batch(**TOY_BATCH),
+        optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=100)),
+    )
+    assert "stablehlo" in lowered.as_text()

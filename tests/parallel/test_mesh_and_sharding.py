@@ -120,3 +120,8 @@ def test_only_launchers_of_several_processes_are_followed(monkeypatch, environme
 def test_contradicting_arguments_are_refused(arguments, remedy):
     with pytest.raises(ValueError, match=remedy):
         start(**arguments)
+
+
+def test_a_coordinator_that_never_comes_is_an_error_with_what_to_check():
+    with pytest.raises(RuntimeError, match=r"localhost:1 within 1 s: .*refused.*port is free"):
+        start(coordinator="localhost:1", num_processes=2, process_id=1, timeout_s=1)

@@ -1,6 +1,9 @@
 """Joining the processes of a run into one, before JAX touches a device."""
 
+import logging
 import os
+import socket
+import time
 
 import jax
 
@@ -44,14 +47,15 @@ def start(
         _check_explicit(str(coordinator), int(num_processes or 0), int(process_id or 0))
     if num_processes == 1 or not (all(given) or launched_by() is not None):
         return
-    if os.environ.get("JAX_PLATFORMS", jax.config.jax_platforms or "").startswith("cpu"):
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    where = f"at {coordinator}" if coordinator else f"found through {launched_by()}"
+    logging.getLogger("vlp").info("joining the coordinator %s, for up to %d s", where, timeout_s)
     try:
+        if coordinator and process_id:
+            _wait_for(coordinator, timeout_s=timeout_s)
         jax.distributed.initialize(
             coordinator, num_processes, process_id, initialization_timeout=timeout_s
         )
     except Exception as error:
-        where = f"at {coordinator}" if coordinator else f"found through {launched_by()}"
         raise RuntimeError(
             f"all processes must reach the coordinator {where} within {timeout_s} s: {error}; "
             "check that every process was started, that the port is free and open, and that no "
@@ -72,6 +76,20 @@ def launched_by() -> str | None:
     if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("JOB_COMPLETION_INDEX"):
         return "JOB_COMPLETION_INDEX"
     return None
+
+
+def _wait_for(coordinator: str, *, timeout_s: int) -> None:
+    """Returns once the coordinator listens; JAX itself would abort the process if it never does."""
+    host, _, port = coordinator.rpartition(":")
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def _check_explicit(coordinator: str, num_processes: int, process_id: int) -> None:

@@ -31,6 +31,7 @@ References:
 """
 
 import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float

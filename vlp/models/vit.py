@@ -104,7 +104,7 @@ class VisionTransformer(nnx.Module):
             patch_drop: share of patches left out, of each image others (FLIP). Training only.
 
         Raises:
-            ValueError: when the image size is another or keys are missing.
+            ValueError: when the image size is another, keys are missing or the share is not in [0, 1).
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
         tokens = self.norm(self.stack(x))
@@ -148,6 +148,8 @@ class VisionTransformer(nnx.Module):
         return table[0], table[-self.num_patches :]
 
     def _kept(self, keys, patch_drop):
+        if not 0 < patch_drop < 1:
+            raise ValueError(f"patch_drop must be in [0, 1), got {patch_drop}")
         if keys is None:
             raise ValueError(f"patch_drop {patch_drop} needs keys: one random key an example")
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)

@@ -5,11 +5,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 
+DTYPES = ("float32", "bfloat16")
+
+
 class Linear(nnx.Module):
     """`x kernel + bias` over the last axis; parameters float32, the product in `dtype`.
 
     The leading axes are flattened into one before the product: XLA's CPU back end runs the product
     and above all its gradients 1.2 to 1.5 times as fast that way, others do not mind.
+
+    Raises:
+        ValueError: when the dtype is unknown.
     """
 
     def __init__(
@@ -22,6 +28,8 @@ class Linear(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         init = nnx.initializers.normal(std)
         self.kernel = nnx.Param(init(rngs.params(), (in_dim, out_dim), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((out_dim,), jnp.float32)) if bias else None

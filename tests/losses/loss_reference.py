@@ -1,0 +1,49 @@
+"""Both losses as loops in float64 numpy, and derivatives by central differences."""
+
+import numpy as np
+
+
+def softmax_reference(zimg, ztxt, scale, weight):
+    present = [i for i in range(len(zimg)) if weight[i] > 0]
+    loss = np.zeros(len(zimg))
+    for i in present:
+        texts = [np.exp(scale * zimg[i] @ ztxt[j]) for j in present]
+        images = [np.exp(scale * zimg[j] @ ztxt[i]) for j in present]
+        own = np.exp(scale * zimg[i] @ ztxt[i])
+        loss[i] = (-np.log(own / sum(texts)) - np.log(own / sum(images))) / 2
+    return loss
+
+
+def sigmoid_reference(zimg, ztxt, scale, bias, weight):
+    loss = np.zeros(len(zimg))
+    for i in range(len(zimg)):
+        for j in range(len(ztxt)):
+            if weight[i] > 0 and weight[j] > 0:
+                sign = 1 if i == j else -1
+                logit = scale * zimg[i] @ ztxt[j] + bias
+                loss[i] += np.log(1 + np.exp(-sign * logit))
+    return loss
+
+
+def central_differences(function, arguments, step=1e-5):
+    """Derivatives of a scalar function with respect to each of its float64 arguments."""
+    gradients = []
+    for which, value in enumerate(arguments):
+        gradient = np.zeros_like(value)
+        for index in np.ndindex(value.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = value.copy()
+                moved[index] += sign * step
+                ends.append(function(*arguments[:which], moved, *arguments[which + 1 :]))
+            gradient[index] = (ends[0] - ends[1]) / (2 * step)
+        gradients.append(gradient)
+    return gradients
+
+
+def embeddings(n, d, seed=0):
+    """Two related sets of unit-norm float64 vectors."""
+    rng = np.random.default_rng(seed)
+    zimg, ztxt = rng.normal(size=(2, n, d))
+    ztxt = ztxt + zimg
+    return tuple(z / np.linalg.norm(z, axis=1, keepdims=True) for z in (zimg, ztxt))

@@ -1,0 +1,104 @@
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vlp.models import DualEncoder
+from vlp.models.dual_encoder import unit_norm
+
+KWARGS = dict(
+    image=dict(image_size=8, patch_size=4, width=16, depth=1, num_heads=2),
+    text=dict(vocab_size=20, length=6, width=12, depth=1, num_heads=2),
+    embed_dim=10,
+)
+
+
+def make(**kwargs):
+    return DualEncoder(**{**KWARGS, **kwargs}, rngs=nnx.Rngs(0))
+
+
+def images():
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8))
+
+
+def text():
+    return jnp.int32([[3, 4, 1, 0], [5, 1, 0, 0], [6, 7, 8, 1]])
+
+
+def test_embeddings_are_unit_norm_float32_even_in_bfloat16():
+    towers = {name: {**KWARGS[name], "dtype": "bfloat16"} for name in ("image", "text")}
+    for model in (make(), make(**towers)):
+        for encoded in (model.encode_image(images()), model.encode_text(text())):
+            assert encoded.embedding.shape == (3, 10) and encoded.embedding.dtype == jnp.float32
+            np.testing.assert_allclose(jnp.linalg.norm(encoded.embedding, axis=1), 1, rtol=1e-5)
+
+
+def test_tokens_are_those_of_the_towers():
+    model = make()
+    assert model.encode_image(images()).tokens.shape == (3, 5, 16)
+    np.testing.assert_array_equal(model.encode_text(text()).tokens, model.text(text())[1])
+
+
+def test_bytes_are_normalised_by_mean_and_deviation_of_each_channel():
+    model = make(image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.6, 0.7))
+    want = (np.asarray(images()) / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
+    np.testing.assert_allclose(model.normalise(images()), want, atol=1e-6)
+
+
+def test_the_same_model_is_built_again_from_its_own_kwargs():
+    model = make(init_bias=-10.0, image_projection="linear_bias")
+    kwargs = json.loads(json.dumps(model.kwargs))
+    again = DualEncoder(**kwargs, rngs=nnx.Rngs(0))
+    assert again.kwargs == model.kwargs
+    first, second = (nnx.split(m) for m in (model, again))
+    assert first[0] == second[0] and hash(first[0]) == hash(second[0])
+    jax.tree.map(np.testing.assert_array_equal, first[1], second[1])
+
+
+def test_scale_and_bias_start_where_asked():
+    assert float(make().log_scale[...]) == pytest.approx(math.log(1 / 0.07))
+    assert make().bias is None
+    model = make(init_scale=10.0, init_bias=-10.0)
+    assert float(jnp.exp(model.log_scale[...])) == pytest.approx(10)
+    assert float(model.bias[...]) == -10
+
+
+def test_projections_are_linear_with_or_without_bias_or_absent():
+    narrow = {**KWARGS["text"], "width": 10}
+    model = make(image_projection="linear_bias", text=narrow, text_projection="none")
+    assert model.image_projection.bias is not None and model.text_projection is None
+    want = unit_norm(model.text(text())[0])
+    np.testing.assert_array_equal(model.encode_text(text()).embedding, want)
+
+
+def test_a_zero_vector_has_a_zero_unit_vector_and_a_finite_gradient():
+    x = jnp.zeros((2, 4)).at[1].set(2.0)
+    np.testing.assert_allclose(unit_norm(x), [[0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]], rtol=1e-6)
+    gradient = jax.grad(lambda x: jnp.sum(unit_norm(x)[:, 0]))(x)
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+
+
+def test_every_parameter_of_the_towers_gets_a_gradient():
+    graphdef, params = nnx.split(make())
+
+    def total(params):
+        model = nnx.merge(graphdef, params)
+        logits = model.encode_image(images()).embedding @ model.encode_text(text()).embedding.T
+        return jnp.sum(jnp.exp(model.log_scale[...]) * jnp.diagonal(logits))
+
+    gradients = nnx.as_pure(jax.jit(jax.grad(total))(params))
+    for path, gradient in jax.tree.leaves_with_path(gradients):
+        assert float(jnp.abs(gradient).max()) > 0, jax.tree_util.keystr(path)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="image_projection must be one of none, linear, linear_b"):
+        make(image_projection="mlp")
+    with pytest.raises(ValueError, match='text_projection="none" needs a tower of width embed_dim'):
+        make(text_projection="none")
+    with pytest.raises(TypeError, match="heads"):
+        make(image={**KWARGS["image"], "heads": 2})

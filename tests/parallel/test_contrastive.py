@@ -1,0 +1,143 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from vlp.parallel.contrastive import contrastive_loss
+
+N, D = 48, 8
+PARAMETERS = {"softmax": {"scale": 20.0}, "sigmoid": {"scale": 20.0, "bias": -5.0}}
+WEIGHTS = ("none", "some", "zero")
+FORMS = [("gathered", 1), ("ring", 1), ("ring", 4), ("ring", 6), ("ring", 4096)]
+
+
+def make_mesh(**axes):
+    kinds = (AxisType.Auto,) * len(axes)
+    return jax.make_mesh(tuple(axes.values()), tuple(axes), axis_types=kinds)
+
+
+@functools.cache
+def pairs(n=N):
+    rng = np.random.default_rng(0)
+    zimg, ztxt = rng.normal(size=(2, n, D))
+    ztxt = ztxt + zimg
+    zimg, ztxt = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (zimg, ztxt))
+    weight = rng.integers(0, 3, n)
+    return jnp.float32(zimg), jnp.float32(ztxt), jnp.float32(weight)
+
+
+def outcome(loss, kind, weights="none", n=N):
+    """Losses and all gradients of an unevenly weighted mean."""
+    zimg, ztxt, weight = pairs(n)
+    weight = {"none": None, "some": weight, "zero": jnp.zeros(n)}[weights]
+    share = jnp.linspace(0.0, 2.0, n) / n
+
+    def total(zimg, ztxt, parameters):
+        losses = loss(zimg, ztxt, weight=weight, **parameters)
+        return jnp.sum(losses * share), losses
+
+    parameters = {name: jnp.float32(value) for name, value in PARAMETERS[kind].items()}
+    run = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))
+    (_, losses), gradients = run(zimg, ztxt, parameters)
+    return jax.tree.map(np.asarray, (losses, gradients))
+
+
+@functools.cache
+def dense(kind, weights="none", n=N):
+    return outcome(contrastive_loss(kind), kind, weights, n)
+
+
+def assert_equal(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
+
+
+@pytest.mark.parametrize(("implementation", "tile"), FORMS)
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_sharded_forms_equal_the_dense_one_in_values_and_gradients(kind, implementation, tile):
+    mesh = make_mesh(data=8)
+    loss = contrastive_loss(kind, mesh=mesh, implementation=implementation, tile=tile)
+    assert_equal(outcome(loss, kind, "some"), dense(kind, "some"))
+
+
+@pytest.mark.parametrize("implementation", ["gathered", "ring"])
+@pytest.mark.parametrize("weights", ["none", "zero"])
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_missing_and_all_zero_weights_are_as_in_the_dense_form(kind, weights, implementation):
+    loss = contrastive_loss(kind, mesh=make_mesh(data=8), implementation=implementation, tile=4)
+    assert_equal(outcome(loss, kind, weights), dense(kind, weights))
+
+
+@pytest.mark.parametrize("implementation", ["gathered", "ring"])
+@pytest.mark.parametrize("axes", [{"data": 2, "fsdp": 4}, {"fsdp": 2, "tensor": 4}, {"data": 1}])
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_any_mesh_gives_the_same_loss(kind, axes, implementation):
+    loss = contrastive_loss(kind, mesh=make_mesh(**axes), implementation=implementation, tile=5)
+    assert_equal(outcome(loss, kind, "some"), dense(kind, "some"))
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_the_ring_takes_and_returns_bfloat16(kind):
+    zimg, ztxt, weight = pairs()
+    loss = contrastive_loss(kind, mesh=make_mesh(data=8), implementation="ring", tile=4)
+
+    def total(loss, dtype, zimg, ztxt):
+        z = (zimg.astype(jnp.bfloat16).astype(dtype), ztxt.astype(jnp.bfloat16).astype(dtype))
+        mean = jax.jit(lambda z: jnp.sum(loss(*z, weight=weight, **PARAMETERS[kind])) / N)
+        return jax.value_and_grad(mean)(z)
+
+    value, gradient = total(loss, jnp.bfloat16, zimg, ztxt)
+    want, want_gradient = total(contrastive_loss(kind), jnp.float32, zimg, ztxt)
+    assert value.dtype == jnp.float32 and gradient[0].dtype == jnp.bfloat16
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+    for got, exact in zip(gradient, want_gradient, strict=True):
+        error = jnp.linalg.norm(got.astype(jnp.float32) - exact)
+        assert float(error) < 0.01 * float(jnp.linalg.norm(exact))
+
+
+def temporary_bytes(loss, mesh, n, kind="softmax"):
+    batch = NamedSharding(mesh, PartitionSpec("data"))
+    z = jax.ShapeDtypeStruct((n, D), jnp.float32, sharding=batch)
+    run = jax.jit(jax.grad(lambda a, b: jnp.sum(loss(a, b, **PARAMETERS[kind])), argnums=(0, 1)))
+    return run.lower(z, z).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_the_ring_never_holds_the_logits(kind):
+    n, mesh = 8192, make_mesh(data=8)
+    ring = contrastive_loss(kind, mesh=mesh, implementation="ring", tile=128)
+    rows_of_logits = 4 * n * n // 8
+    assert temporary_bytes(ring, mesh, n, kind) < rows_of_logits // 20
+    gathered = contrastive_loss(kind, mesh=mesh, implementation="gathered")
+    assert temporary_bytes(gathered, mesh, n, kind) >= rows_of_logits
+
+
+def test_auto_is_dense_alone_then_gathered_then_ring():
+    def collectives(mesh, n):
+        z = jax.ShapeDtypeStruct((n, D), jnp.float32)
+        text = str(jax.make_jaxpr(contrastive_loss("softmax", mesh=mesh))(z, z, scale=1.0))
+        return {name for name in ("all_gather", "ppermute") if name in text}
+
+    mesh = make_mesh(data=8)
+    assert collectives(None, 64) == collectives(make_mesh(data=1), 64) == set()
+    assert collectives(make_mesh(tensor=8), 64) == set()
+    assert collectives(mesh, 64) == collectives(mesh, 16384) == {"all_gather"}
+    assert collectives(mesh, 32768) == {"ppermute"}
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="kind must be one of softmax, sigmoid, got 'clip'"):
+        contrastive_loss("clip")
+    with pytest.raises(ValueError, match="one of auto, dense, gathered, ring, got 'fast'"):
+        contrastive_loss("softmax", implementation="fast")
+    with pytest.raises(ValueError, match="tile must be at least 1, got 0"):
+        contrastive_loss("softmax", tile=0)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_ones_that_do():
+    loss = contrastive_loss("softmax", mesh=make_mesh(data=8), implementation="ring")
+    z = jnp.ones((100, D))
+    with pytest.raises(ValueError, match="divide by 8 devices, got 100; try 96 or 104"):
+        loss(z, z, scale=1.0)

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def test_a_folder_holds_what_transformers_asks_for(exported):
     assert read(folder, "parity.json") == report
     with safe_open(folder / "model.safetensors", framework="numpy") as file:
         assert file.metadata() == {"format": "pt"}
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
     with_five, with_four = (
         read(folder, "processor_config.json"),
         read(folder, "preprocessor_config.json"),
@@ -62,6 +64,10 @@ def test_both_sides_agree_to_rounding(exported):
             assert result["max_abs_difference"] < 1e-5 * max(1, 1 / 0.07)
     assert report["pixels"]["max_levels"] < 1e-3
     assert report["token_ids"]["unequal"] == []
+    assert re.fullmatch(
+        r"verified with numpy reference: image_embeds within \de-0\d, text_embeds within .*",
+        parity.summary(report),
+    )
 
 
 def test_special_ids_and_widths_are_in_every_place_that_is_read():

@@ -66,7 +66,9 @@ def write_folder(run: Run, folder: Path, *, metrics: Mapping[str, float]) -> Non
         },
     )
     convert_sentencepiece(run.tokenizer.model, length=length).save(str(folder / "tokenizer.json"))
-    save_file(model_tensors(run.model), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = folder / "model.safetensors"
+    save_file(model_tensors(run.model), weights, metadata={"format": "pt"})
+    weights.chmod((folder / "config.json").stat().st_mode)  # safetensors writes for the owner only
     text = readme(run, model_class=name, processor_class=processor_class, metrics=metrics)
     (folder / "README.md").write_text(text, encoding="utf-8")
 

@@ -197,7 +197,7 @@ def _text(params: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _blocks(name: str, stacked: dict[str, Any]) -> dict[str, np.ndarray]:
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for layer in range(len(stacked["norm1"]["scale"])):
         block = jax.tree.map(lambda leaf, layer=layer: leaf[layer], stacked)
         parts = {

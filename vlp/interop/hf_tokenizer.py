@@ -26,7 +26,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 PAD, EOS, UNK = "<pad token>", "<end of text>", "<unknown piece>"
 _SPACE = "\u2581"  # SentencePiece's visible space
 _LITERAL_BYTE = "<(?=0x[0-9A-F]{2}>)"
-_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+_Model: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # made at import
+_Piece = _Model.SentencePiece
 # The part of each of SentencePiece's rules that `tokenizers` knows by itself.
 _FOLDS = {
     "identity": (),
@@ -50,7 +51,7 @@ def convert_sentencepiece(model: bytes, *, length: int) -> tokenizers.Tokenizer:
     Raises:
         ValueError: The model is of a kind whose ids could not be reproduced.
     """
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto = _Model.FromString(model)
     _check(proto)
     trained = proto.trainer_spec
     tokenizer = tokenizers.Tokenizer(

@@ -52,8 +52,9 @@ class Reader(Protocol):
     """Another implementation that has opened an exported folder."""
 
     name: str
-    versions: dict[str, str]
 
+    @property
+    def versions(self) -> dict[str, str]: ...
     def pixels(self, images: Sequence[Image.Image]) -> np.ndarray: ...
     def ids(self, texts: Sequence[str]) -> np.ndarray: ...
     def forward(self, pixels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]: ...
@@ -102,6 +103,21 @@ def measure(run: Run, reader: Reader) -> dict[str, Any]:
         "pixels": {"images": len(images), "max_levels": float(levels.max())},
         "token_ids": {"texts": len(TEXTS), "unequal": unequal},
     }
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The report in a line for people."""
+    worst = {
+        name: max(result["max_abs_difference"] for result in by_batch.values())
+        for name, by_batch in report["outputs"].items()
+    }
+    figures = ", ".join(f"{name} within {difference:.0e}" for name, difference in worst.items())
+    with_version = report["versions"].get(report["verified_with"], "")
+    return (
+        f"verified with {report['verified_with']} {with_version}".rstrip() + f": {figures}, "
+        f"pixels within {report['pixels']['max_levels']:.1g} of 255 levels, "
+        f"the ids of {report['token_ids']['texts']} captions equal"
+    )
 
 
 def sample_images(size: int) -> Iterator[Image.Image]:

@@ -1,0 +1,150 @@
+"""The compact form unpacked as tars in a cache folder, once for all processes of a machine."""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from data_pipelines.emoji import compact
+from data_pipelines.emoji.captions import caption, training_captions
+from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
+from data_pipelines.sources.tar_sidecar import build_index, index_path
+
+# Counts up when the tars change though the compact form does not: captions, splits, encoding.
+VERSION = 1
+# Which emoji of which vendor a tar holds: all, or those of one split.
+TARS = {
+    "noto": ("noto", None),
+    "noto-train": ("noto", TRAIN),
+    "noto-compositional": ("noto", COMPOSITIONAL),
+    "twemoji": ("twemoji", None),
+}
+_TRAINING_VENDORS = ("noto",)
+
+
+def materialize() -> Path:
+    """The folder with `noto.tar`, `noto-train.tar`, `noto-compositional.tar` and `twemoji.tar`.
+
+    It lies in `$VLP_CACHE`, or else in `~/.cache/vlp`, and its name holds a hash of the data. The
+    first call writes it beside its place and moves it there in one step, so that no process ever
+    sees a part of it; of several that write at once one wins, and all use the winner's.
+
+    Raises:
+      ValueError: the folder is incomplete, or the package's data are missing or damaged.
+    """
+    cache = Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
+    identity = hashlib.sha256(f"{VERSION} {compact.fingerprint()}".encode()).hexdigest()
+    folder = cache / f"emoji-{identity[:16]}"
+    if folder.is_dir():
+        return _complete(folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".emoji-"))
+    try:
+        _write(partial)
+        partial.chmod(0o755)
+        try:
+            partial.rename(folder)
+        except OSError:
+            # Another process was first; anything else is an error.
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return _complete(folder)
+
+
+def _complete(folder: Path) -> Path:
+    tars = [folder / f"{name}.tar" for name in TARS]
+    missing = [path.name for tar in tars for path in (tar, index_path(tar)) if not path.exists()]
+    if missing:
+        raise ValueError(
+            f"{folder} must hold all tars of the emoji, but lacks {', '.join(missing)}; remove the "
+            "folder, it is made again"
+        )
+    return folder
+
+
+def _write(folder: Path) -> None:
+    entries, vendors = compact.read()
+    split = splits(entries)
+    for vendor, pixels in vendors:
+        files = {
+            (folder / f"{name}.tar").open("wb"): kind
+            for name, (drawn_by, kind) in TARS.items()
+            if drawn_by == vendor
+        }
+        for entry, kind, image in zip(entries, split, pixels, strict=True):
+            sample = _sample({**entry, "vendor": vendor, "split": kind}, image)
+            for file, wanted in files.items():
+                if wanted in (None, kind):
+                    file.write(sample)
+        for file in files:
+            _finish(file)
+    for name in TARS:
+        build_index(folder / f"{name}.tar")
+
+
+def _sample(entry: Mapping[str, Any], image: np.ndarray) -> bytes:
+    """The members of one sample as they stand in a tar."""
+    key = entry["unified"].lower()
+    trains = entry["vendor"] in _TRAINING_VENDORS
+    lines = training_captions(key, entry) if trains else [caption(entry)]
+    members = {
+        "png": png(image),
+        "txt": "\n".join(lines).encode(),
+        "json": json.dumps(entry, ensure_ascii=False).encode(),
+    }
+    return b"".join(_member(f"{key}.{kind}", data) for kind, data in members.items())
+
+
+def _member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def _finish(file: BinaryIO) -> None:
+    """Writes a tar's end marker and waits for the disk."""
+    with file:
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def png(rgba: np.ndarray) -> bytes:
+    """A PNG that stores its pixels as they are: quick to write and read.
+
+    Stored, not deflated, also because zlib's output differs between its versions, and the tars'
+    fingerprints would with it.
+
+    Args:
+      rgba: uint8 `[h, w, 4]`, less than 64 KiB in all.
+
+    References: PNG specification (ISO/IEC 15948), zlib (RFC 1950), stored blocks (RFC 1951).
+    """
+    height, width, _ = rgba.shape
+    rows = np.zeros((height, 1 + 4 * width), np.uint8)
+    rows[:, 1:] = rgba.reshape(height, -1)
+    raw = rows.tobytes()
+    stored = struct.pack("<BHH", 1, len(raw), len(raw) ^ 0xFFFF) + raw
+    deflated = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(raw))
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", deflated)
+        + _chunk(b"IEND", b"")
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

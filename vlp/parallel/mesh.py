@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 AXES = ("data", "fsdp")
@@ -38,7 +37,7 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = 
             f"try data={count // fsdp}, or data=-1 for all that remain"
         )
     kinds = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh((data, fsdp), AXES, axis_types=kinds, devices=np.asarray(devices))
+    return jax.make_mesh((data, fsdp), AXES, axis_types=kinds, devices=devices)
 
 
 def abstract_mesh(*, data: int, fsdp: int = 1) -> AbstractMesh:

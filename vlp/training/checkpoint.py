@@ -77,7 +77,7 @@ class Checkpoints:
             loader: JSON value, the data iterator's state after the batch of this step.
 
         Raises:
-            Exception: whatever made the save before this one fail.
+            RuntimeError: when the save before this one has failed.
         """
         self.wait()
         if step in saved_steps(self.directory):
@@ -94,15 +94,22 @@ class Checkpoints:
         self._pending = self._thread.submit(self._finish, step)
 
     def check(self) -> None:
-        """Raises what made a save fail, if one has; never waits."""
+        """Raises RuntimeError if a save has failed; never waits."""
         if self._pending is not None and self._pending.done():
             self.wait()
 
     def wait(self) -> None:
-        """Waits until the save under way is committed; raises what made it fail."""
+        """Waits until the save under way is committed; raises RuntimeError if it fails."""
         pending, self._pending = self._pending, None
-        if pending is not None:
+        if pending is None:
+            return
+        try:
             pending.result()
+        except Exception as error:
+            raise RuntimeError(
+                f"checkpoint {self._step} could not be saved in {self.directory}: {error}; make "
+                "room or mend the disk, then start again from the one before"
+            ) from error
 
     def close(self) -> None:
         """Waits for the save under way and ends the threads."""
@@ -123,7 +130,9 @@ class Checkpoints:
         Raises:
             ValueError: when all checkpoints are damaged, or the state has another structure.
         """
-        step = folders.agreed(folders.newest_intact(self.directory, set_aside=True))
+        first = jax.process_index() == 0
+        newest = folders.newest_intact(self.directory, set_aside=True) if first else None
+        step = folders.agreed(newest)
         if step is None:
             return None
         folder = self.directory / str(step)

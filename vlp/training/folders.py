@@ -30,9 +30,7 @@ def absolute(path: Any) -> epath.Path:
 
 
 def newest_intact(directory: epath.Path, *, set_aside: bool) -> int | None:
-    """The newest undamaged step, on process 0; damaged ones are reported, and may be set aside."""
-    if jax.process_index() != 0:
-        return None
+    """The newest undamaged step, or None; damaged ones are reported, and may be set aside."""
     committed = saved_steps(directory)
     for step in reversed(_steps(directory)):
         problem = manifest.problem(directory / str(step))

@@ -19,7 +19,7 @@ from vlp.training.training import Training
 
 HOST_ONLY = ("id", "reject")
 
-# hook(step, state) -> metrics to add to the step's row, or None
+# hook(step, state) -> metrics to add to the step's row, or None; the state is gone afterwards
 Hook = Callable[[int, Any], Mapping[str, float] | None]
 
 
@@ -86,7 +86,8 @@ def train(
         profile: first and last step to trace with JAX's profiler.
         profile_directory: where that trace goes.
         max_skipped_in_a_row: give up after so many steps without finite loss and gradient.
-        watchdog_s: when a step, hook or save takes longer, print all threads' stacks and exit.
+        watchdog_s: when a step (the first one compiles), hook or save takes longer, print all
+            threads' stacks and exit.
 
     Raises:
         Diverged: after too many skipped steps; names the largest gradients.

@@ -163,6 +163,7 @@ class Rows:
         self._skipped = self._skipped + 1 if row["train/skipped"] else 0
         if self._skipped < self._max_skipped:
             return
+        self.log(row)
         worst = ", ".join(f"{name} {norm:.3g}" for name, norm in largest(by_array, names=names))
         raise Diverged(
             f"loss and gradients must be finite, were not in {self._skipped} steps in a row up to "

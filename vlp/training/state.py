@@ -42,10 +42,10 @@ def abstract_model(make_model: MakeModel) -> tuple[Any, Any]:
         ValueError: when the model holds variables that are not parameters, such as random state.
     """
     model = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    extra = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(rest))
+    graphdef, params, *rest = nnx.split(model, nnx.Param, ...)
+    extra = jax.tree_util.tree_leaves_with_path([nnx.to_pure_dict(each) for each in rest])
     if extra:
-        names = ", ".join(jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in extra)
+        names = ", ".join(jax.tree_util.keystr(p[1:], simple=True, separator="/") for p, _ in extra)
         raise ValueError(
             f"a model may hold nothing but parameters (nnx.Param), got {names}; hand randomness in "
             "by key and keep constants outside of variables"

@@ -54,7 +54,7 @@ class Augment:
       shade: strength of a linear light-dark gradient over the picture.
       gloss_p: a bright spot, as on glossy drawings.
       flat_p: a median filter, which removes small detail and noise.
-      posterise_p: rounding of colours to 3-8 values a channel.
+      posterise_p: rounding of colours to 5-10 values a channel (fewer turn brown skin red).
       edges_p: lines drawn where the brightness jumps.
       outline_p: a dark, white or coloured line around the picture.
       erode_p: thinning of the picture by one pixel.
@@ -199,7 +199,7 @@ class Augment:
         if flat < self.flat_p:
             rgb = median(rgb, passes=int(rng.integers(1, 4)))
         if posterise < self.posterise_p:
-            steps = np.float32(rng.integers(2, 8))
+            steps = np.float32(rng.integers(4, 10))
             rgb = np.rint(rgb * steps) / steps
         if lines < self.edges_p:
             dark = np.float32(rng.uniform(0.3, 1.0)) * edges(rgb, gain=rng.uniform(2, 6))

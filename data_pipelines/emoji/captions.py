@@ -38,7 +38,7 @@ def _candidates(entry: Mapping[str, Any]) -> list[str]:
     category, subcategory = entry["category"].lower(), _words(entry["subcategory"])
     short = [_words(text) for text in entry["short_names"] if any(c.isalpha() for c in text)]
     tone = " and ".join(tones)
-    subjects = [name, *short]
+    subjects = [name, *(text for text in short if text != _words(name))]
     # Alternately "dark skin tone baby" and "baby with dark skin tone".
     if tones:
         subjects = [form for text in subjects for form in (f"{tone} {text}", f"{text} with {tone}")]

@@ -1,31 +1,15 @@
-"""Makes torchvision importable beside a torch it was not built for, such as some CPU wheels.
+"""Lets `open_clip` be imported next to a CPU build of torch.
 
-Its import then stops at two detection operators that nothing here uses; their schemas are enough.
+open_clip imports torchvision, whose compiled operators may be missing for a CPU-only torch; its
+import then stops at two operators that nothing here calls. Declaring them is enough.
 """
 
-import warnings
-
-import pytest
 import torch
 
-MISSING = (
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+for _schema in (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        LIBRARY = torch.library.Library("torchvision", "DEF")
-        for schema in MISSING:
-            LIBRARY.define(schema)
-        import torchvision  # noqa: F401
-
-
-def pytest_collection_modifyitems(items):
-    """What the peers warn of is theirs to mend: not an error in this suite."""
-    for item in items:
-        if "peers" in item.path.parts:
-            item.add_marker(pytest.mark.filterwarnings("default"))
+):
+    if not hasattr(torch.ops.torchvision, _schema.partition("(")[0]):
+        _LIBRARY.define(_schema)

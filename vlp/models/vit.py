@@ -104,7 +104,7 @@ class VisionTransformer(nnx.Module):
             patch_drop: share of patches left out, of each image others (FLIP). Training only.
 
         Raises:
-            ValueError: when the image size is another, keys are missing or the share is not in [0, 1).
+            ValueError: when the image size or the share does not fit, or keys are missing.
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
         tokens = self.norm(self.stack(x))

@@ -4,7 +4,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-
 DTYPES = ("float32", "bfloat16")
 
 

@@ -21,8 +21,17 @@ FORMAT = 1
 SIZE = 64
 # Twemoji judges models, so it is exact. Noto only trains: 6 bits a colour save 1.9 MB.
 LEVELS = {"noto": 63, "twemoji": 255}
-FIELDS = ("unified", "base", "name", "caption", "short_names", "category", "subcategory")
-FIELDS += ("skin_tones", "added_in")
+FIELDS = (
+    "unified",
+    "base",
+    "name",
+    "caption",
+    "short_names",
+    "category",
+    "subcategory",
+    "skin_tones",
+    "added_in",
+)
 _METADATA = "emoji.json.xz"
 # Four bytes a pixel: literals and matches know their place in the pixel.
 _FILTERS = [

@@ -64,7 +64,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.optimizer = ConfigDict(
         dict(name="adamw", b2=0.98, weight_decay=0.1, clip_norm=1.0)
     )
-    config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-3, warmup=f"{min(2.0, args.epochs / 4):g} epochs"))
+    config.optim.schedule = ConfigDict(
+        dict(name="cosine", peak=1e-3, warmup=f"{min(2.0, args.epochs / 4):g} epochs")
+    )
     config.train.total = f"{args.epochs:g} epochs"
     config.train.global_batch_size = 256
     config.train.ema_decay = 0.998

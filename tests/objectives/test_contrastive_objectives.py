@@ -79,7 +79,7 @@ def test_the_losses_are_those_of_the_embeddings():
 
 @pytest.mark.parametrize(
     ("name", "size", "patch_drop"),
-    [("clip", 1, 0.0), ("clip", 5, 0.0), ("clip", 4, 0.5), ("siglip", 4, 0.0), ("siglip", 3, 0.5)],
+    [("clip", 1, 0.0), ("clip", 4, 0.5), ("siglip", 5, 0.0)],
 )
 def test_micro_batches_change_neither_losses_nor_gradients(name, size, patch_drop):
     objective = OBJECTIVES[name](micro_batch_size=size, patch_drop=patch_drop)

@@ -13,7 +13,7 @@ from vlp.models.presets import dual_encoder_preset
 from vlp.objectives.clip import Clip
 from vlp.objectives.siglip import SigLip
 from vlp.parallel.contrastive import contrastive_loss
-from vlp.parallel.mesh import make_mesh
+from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.training.optimizers import make_optimizer
 from vlp.training.schedules import make_schedule, parse_duration
 from vlp.training.training import Training, abstract_batch, make_training
@@ -92,6 +92,7 @@ def plan(
     """
     mesh = mesh if mesh is not None else make_mesh(**config.mesh.to_dict(), devices=devices)
     batch = config.train.global_batch_size
+    check_global_batch_size(batch, mesh=mesh)
 
     def duration(value: Any) -> int:
         return parse_duration(value, global_batch_size=batch, samples_per_epoch=samples_per_epoch)

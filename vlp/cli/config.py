@@ -28,10 +28,11 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
     for override in overrides:
         if not override.startswith("--config."):
             raise ValueError(_unknown_argument(override))
+    arguments = ["vlp", f"--config={_find(path)}", *overrides]
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
     try:
-        values(["vlp", f"--config={_find(path)}", *overrides])
+        values(arguments)
         return values["config"].value
     except (AttributeError, KeyError) as error:
         raise ValueError(_unknown_key(path, overrides)) from error

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from data_pipelines.augment import Augment
@@ -56,7 +55,7 @@ class Inputs:
 
 
 def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
-    """Opens the training data, trains or reads the tokenizer, and sets the loader up.
+    """The training data, the tokenizer (trained if need be) and the loader; writes nothing.
 
     Raises:
         ValueError: when data, tokenizer and config do not fit together.
@@ -84,21 +83,19 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
 
 
 def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> SentencePieceTokenizer:
-    """The config's tokenizer, copied into the workdir; without a path one is trained there."""
+    """The run's tokenizer: the workdir's, else the config's, else one trained on the captions.
+
+    Training is deterministic, so that every process of a run makes the same one.
+    """
     settings = config.tokenizer
-    if jax.process_index() == 0 and not workdir.tokenizer.is_file():
-        if settings.path:
-            tokenizer = SentencePieceTokenizer.load(Path(settings.path))
-        else:
-            tokenizer = train_sentencepiece(
-                all_captions(source), vocab_size=settings.vocab_size, name=source.name
-            )
-        partial = workdir.tokenizer.with_suffix(".partial")
-        tokenizer.save(partial)
-        partial.rename(workdir.tokenizer)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("tokenizer")
-    tokenizer = SentencePieceTokenizer.load(workdir.tokenizer, name=source.name)
+    if workdir.tokenizer.is_file():
+        tokenizer = SentencePieceTokenizer.load(workdir.tokenizer, name=source.name)
+    elif settings.path:
+        tokenizer = SentencePieceTokenizer.load(Path(settings.path), name=source.name)
+    else:
+        tokenizer = train_sentencepiece(
+            all_captions(source), vocab_size=settings.vocab_size, name=source.name
+        )
     expected = (settings.eos_id, settings.pad_id)
     if tokenizer.vocab_size > settings.vocab_size or (
         (tokenizer.eos_id, tokenizer.pad_id) != expected

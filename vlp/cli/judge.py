@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from data_pipelines.evaluation import eval_captions, eval_images
@@ -20,7 +18,7 @@ from vlp.evals.embed import Encoder, match
 from vlp.evals.results import make_result
 from vlp.evals.retrieval import retrieval
 from vlp.interop.load import load_run
-from vlp.version import __version__
+from vlp.version import versions
 
 TASKS = ("retrieval", "classification")
 BATCH = 256
@@ -166,9 +164,3 @@ def _meta(source: Source, index: int) -> dict[str, Any]:
         return dict(source[index].meta)
     except Reject:
         return {}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a number."""
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    return {"vlp": __version__, "jax": jax.__version__, "numpy": np.__version__, "python": python}

@@ -12,7 +12,6 @@ MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-proce
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from pathlib import Path
@@ -67,20 +66,18 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     from vlp.cli.finish import finish
     from vlp.cli.inputs import open_inputs
     from vlp.cli.workdir import Workdir
-    from vlp.interop.card import write_card
     from vlp.training.checkpoint import Checkpoints
     from vlp.training.interruption import EXIT_PREEMPTED
     from vlp.training.loop import train
 
     _use_compilation_cache()
     workdir = Workdir(args.workdir)
-    workdir.claim(as_json(config), accept_changes=args.accept_config_changes)
+    workdir.check(as_json(config), accept_changes=args.accept_config_changes)
     inputs = open_inputs(config, workdir)
     planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch)
     card = inputs.card(planned.model_kwargs, config)
     if jax.process_index() == 0:
-        write_card(card, workdir.path)
-        _write_facts(workdir, config)
+        workdir.claim(as_json(config), card, inputs.tokenizer.model)
     every = planned.duration(config.checkpoint.every)
     checkpoints = Checkpoints(
         workdir.checkpoints.resolve(),
@@ -165,21 +162,3 @@ def _use_compilation_cache() -> None:
     if not jax.config.jax_compilation_cache_dir:
         root = Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
         jax.config.update("jax_compilation_cache_dir", str(root / "xla"))
-
-
-def _write_facts(workdir: Any, config: Any) -> None:
-    """versions.json: what this run was made with."""
-    import jax
-
-    from vlp.cli.judge import versions
-
-    device = jax.devices()[0]
-    facts = dict(
-        versions=versions(),
-        device=device.device_kind,
-        platform=device.platform,
-        devices=jax.device_count(),
-        processes=jax.process_count(),
-        seed=config.seed,
-    )
-    workdir.versions.write_text(json.dumps(facts, indent=2) + "\n")

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from vlp.cli.config import check_same_config
-from vlp.evals.results import write_json
+from vlp.evals.results import write_bytes, write_json
+from vlp.interop.card import write_card
+from vlp.version import versions
 
 
 class Workdir:
@@ -33,8 +37,8 @@ class Workdir:
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
 
-    def claim(self, config: Mapping[str, Any], *, accept_changes: bool) -> bool:
-        """Makes the folder this config's, and says whether it holds a run of it already.
+    def check(self, config: Mapping[str, Any], *, accept_changes: bool) -> None:
+        """Refuses a folder that is not this config's; writes nothing.
 
         Raises:
             ValueError: when it holds a run of another config and changes are not accepted.
@@ -49,9 +53,22 @@ class Workdir:
                 f"--workdir must be new, empty or a run of vlp, {self.path} holds other files; "
                 "choose another folder"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: bytes) -> None:
+        """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
         write_json(self.config, config)
-        return existing
+        write_bytes(self.tokenizer, tokenizer)
+        write_card(card, self.path)
+        device = jax.devices()[0]
+        facts = dict(
+            versions=versions(),
+            device=device.device_kind,
+            platform=device.platform,
+            devices=jax.device_count(),
+            processes=jax.process_count(),
+            seed=config["seed"],
+        )
+        write_json(self.versions, facts)
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config of the run.

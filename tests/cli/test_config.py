@@ -1,0 +1,93 @@
+"""Configs: every experiment builds, own data train with one line, the step lowers from a config."""
+
+import csv
+
+import jax
+import pytest
+
+from experiments import emoji, own_data
+from experiments.common import parse_arg
+from tests.cli.conftest import COLOURS, SHAPES, losses, picture
+from vlp.cli.build import lower, model_kwargs, plan
+from vlp.cli.config import load_config
+from vlp.cli.main import main
+from vlp.parallel.mesh import make_mesh
+
+
+def test_arguments_are_typed_and_keep_commas_in_values():
+    args = parse_arg("data=a.tar,b.tar,epochs=2,flag=true", data="", epochs=1.0, flag=False)
+    assert (args.data, args.epochs, args.flag) == ("a.tar,b.tar", 2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("arg", "said"),
+    [("dat=x", "did you mean data?"), ("epochs=many", "type float"), ("flag=1", "true or false")],
+)
+def test_a_wrong_argument_names_the_right_one(arg, said):
+    with pytest.raises(ValueError, match=said):
+        parse_arg(arg, data="", epochs=1.0, flag=False)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        emoji.get_config(),
+        own_data.get_config("data=x"),
+        own_data.get_config("data=x,model=siglip/ViT-B/16,batch=64"),
+    ],
+    ids=["emoji", "own_data", "own_data_siglip"],
+)
+def test_every_experiment_lowers_from_its_config_alone(config):
+    text = lower(config, samples_per_epoch=100_000).as_text()
+    assert f"{config.train.global_batch_size}x" in text and "sharding" in text
+
+
+def test_the_step_compiles_for_a_mesh_and_tells_its_memory():
+    config = emoji.get_config("size=16")
+    config.model.image.update(patch_size=8, depth=2)
+    config.model.text.depth = 2
+    compiled = lower(config, samples_per_epoch=1000, mesh=make_mesh(data=2, fsdp=4)).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes > 0
+
+
+def test_a_preset_takes_the_sizes_that_other_sections_decide():
+    config = own_data.get_config("data=x,model=clip/ViT-B/32,res=288,vocab=5000")
+    kwargs = model_kwargs(config)
+    assert kwargs["image"]["width"] == 768 and kwargs["image"]["image_size"] == 288
+    assert kwargs["text"]["vocab_size"] == 5000 and kwargs["text"]["eos_id"] == 1
+
+
+def test_patch_dropping_ends_where_unmasked_tuning_begins():
+    config = emoji.get_config("epochs=4")
+    config.objective.patch_drop = 0.5
+    config.train.unmasked_tuning = "10 steps"
+    planned = plan(config, samples_per_epoch=2560)
+    assert planned.training_at(planned.steps - 11) is planned.training
+    assert planned.training_at(planned.steps - 10) is planned.tuning
+
+
+def test_an_installed_experiment_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("experiments/emoji.py:epochs=3", []).train.total == "3 epochs"
+
+
+def test_own_data_in_a_folder_train_with_one_line(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with (folder / "captions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "caption"])
+        for colour in COLOURS:
+            for shape in SHAPES:
+                (folder / f"{colour}-{shape}.png").write_bytes(picture(colour, shape))
+                rows.writerow([f"{colour}-{shape}.png", f"a {colour} {shape}"])
+    workdir = tmp_path / "run"
+    code = main(
+        ["train", f"--config=experiments/own_data.py:data={folder},eval={folder},res=32,batch=8",
+         f"--workdir={workdir}", "--config.train.total=2 steps", "--config.tokenizer.vocab_size=300",
+         "--config.optim.schedule.warmup=0 steps", "--config.model.preset=clip/ViT-Ti/16"]
+    )  # fmt: skip
+    assert code == 0, capsys.readouterr().err
+    assert len(losses(workdir)) == 2
+    assert "held_out" in str(list((workdir / "results").iterdir()))
+    assert jax.device_count() == 8

@@ -1,0 +1,130 @@
+"""A whole run from one command: trained, judged, reported, exported; resumed to the bit."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+
+import vlp
+from tests.cli.conftest import TINY, command, losses
+from vlp.cli.main import main
+
+
+def test_one_command_trains_judges_reports_and_exports(train, capsys):
+    code, workdir = train()
+    assert code == 0
+    said = capsys.readouterr().out
+    assert "text → image" in said and "chance" in said and "report.html" in said
+    assert sorted(losses(workdir)) == [1, 2, 3, 4, 5, 6]
+    result = json.loads((workdir / "results" / "same.json").read_text())
+    assert result["step"] == 6 and result["samples"] == 36
+    assert "red/text_to_image/R@1" in result["metrics"]
+    assert json.loads((workdir / "results" / "kinds.json").read_text())["counts"]["classes"] == 3
+    parity = json.loads((workdir / "exported" / "parity.json").read_text())
+    assert parity["verified"] is True
+    page = (workdir / "report.html").read_text()
+    assert "data:image/" in page and "a red square" in page
+    for name in ("config.json", "card.json", "versions.json", "tokenizer.model", "tensorboard"):
+        assert (workdir / name).exists(), name
+    row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[2])
+    for name in ("perf/pairs_per_s", "perf/step_s", "perf/data_wait_s", "perf/peak_memory_gb"):
+        assert row[name] >= 0
+
+
+def test_siglip_trains_with_the_same_command(train):
+    code, workdir = train("--config.objective.name=siglip", arg="steps=3,objective=siglip")
+    assert code == 0 and len(losses(workdir)) == 3
+
+
+def test_five_lines_of_python_give_zero_shot(train, pairs):
+    _, workdir = train(arg="steps=2")
+    model, preprocess, tokenize = vlp.load(workdir)
+    zimg = model.encode_image(preprocess([np.zeros((30, 20, 3), np.uint8)])).embedding
+    ztxt = model.encode_text(tokenize(["a red square", "a blue bar"])).embedding
+    assert (zimg @ ztxt.T).shape == (1, 2)
+    np.testing.assert_allclose(np.linalg.norm(ztxt, axis=1), 1, rtol=1e-5)
+
+
+def test_eval_search_and_export_work_on_a_finished_run(train, pairs, tmp_path, capsys):
+    _, workdir = train(arg="steps=2")
+    out = tmp_path / "result.json"
+    assert main(["eval", f"--workdir={workdir}", f"--data={pairs}", "--task=retrieval",
+                 f"--out={out}"]) == 0  # fmt: skip
+    ours = json.loads(out.read_text())["metrics"]
+    assert ours == {
+        key: value
+        for key, value in json.loads((workdir / "results/same.json").read_text())["metrics"].items()
+        if key in ours
+    }
+    assert main(["search", f"--workdir={workdir}", "--top=3", "a red square"]) == 0
+    assert (workdir / "search.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["export", f"--workdir={workdir}", "--to=hf", f"--out={tmp_path / 'hf'}"]) == 0
+    assert (tmp_path / "hf" / "model.safetensors").exists()
+
+
+def test_a_finished_run_started_again_changes_nothing(train):
+    _, workdir = train()
+    before = losses(workdir)
+    code, _ = train()
+    assert code == 0 and losses(workdir) == before
+
+
+def test_a_run_killed_three_times_equals_one_that_was_not(pairs, tmp_path):
+    config = f"--config={TINY}:data={pairs},steps=24"
+    flags = ["--config.export.out=exported", "--config.report.data=", "--log-ids"]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _finish(_start(whole, config, *flags), whole)
+    for step in sorted(random.Random(time.time()).sample(range(2, 23), 3)):
+        process = _start(killed, config, *flags)
+        _wait_for_step(killed, step, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=60)
+    _finish(_start(killed, config, *flags), killed)
+
+    assert losses(killed) == losses(whole)
+    assert _ids(killed) == _ids(whole)
+    stream = [i for step in sorted(_ids(killed)) for i in _ids(killed)[step]]
+    for epoch in range(len(stream) // 36):
+        assert sorted(stream[36 * epoch : 36 * (epoch + 1)]) == list(range(36))
+
+
+def _start(workdir, config, *flags):
+    """`vlp train` in a process of its own, what it says in WORKDIR.log."""
+    line, environment = command("train", config, f"--workdir={workdir}", *flags)
+    with workdir.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(line, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def _finish(process, workdir, *, code=0):
+    said = workdir.with_suffix(".log")
+    assert process.wait(timeout=240) == code, said.read_text()
+    return said.read_text()
+
+
+def _wait_for_step(workdir, step, process):
+    deadline = time.monotonic() + 240
+    path = workdir / "metrics.jsonl"
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.exists() and path.read_bytes().count(b"\n") >= step:
+            return
+        time.sleep(0.01)
+
+
+def _ids(workdir):
+    rows = [json.loads(line) for line in (workdir / "ids.jsonl").read_text().splitlines()]
+    return {row["step"]: row["ids"] for row in rows}
+
+
+def test_sigterm_saves_and_exits_with_75(pairs, tmp_path):
+    workdir = tmp_path / "run"
+    process = _start(
+        workdir, f"--config={TINY}:data={pairs},steps=100000", "--config.checkpoint.every=0 steps"
+    )
+    _wait_for_step(workdir, 3, process)
+    process.send_signal(signal.SIGTERM)
+    assert "after saving" in _finish(process, workdir, code=75)
+    assert any(path.name.isdecimal() for path in (workdir / "checkpoints").iterdir())

@@ -1,0 +1,36 @@
+"""The emoji experiment, shrunk until a run takes seconds; `data=` names the pairs."""
+
+from ml_collections import ConfigDict
+
+from experiments import emoji
+from experiments.common import parse_arg
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """A run of `steps` steps on `data`."""
+    args = parse_arg(arg, data="", steps=6, batch=16, objective="clip")
+    config = emoji.get_config("size=16,epochs=1")
+    config.data.train = args.data
+    config.tokenizer.vocab_size = 300
+    config.tokenizer.length = 8
+    config.model.embed_dim = 16
+    for tower in (config.model.image, config.model.text):
+        tower.update(width=16, depth=2, num_heads=2)
+    config.model.image.patch_size = 8
+    config.objective = ConfigDict(dict(name=args.objective))
+    config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
+    config.train.total = f"{args.steps} steps"
+    config.train.global_batch_size = args.batch
+    config.train.unmasked_tuning = "0 steps"
+    config.checkpoint.every = "2 steps"
+    config.evals = ConfigDict(
+        dict(
+            same=dict(task="retrieval", data=args.data, every=f"{args.steps} steps", group="kind"),
+            kinds=dict(
+                task="classification", data=args.data, every="0 steps", label="kind",
+                templates="simple",
+            ),
+        )
+    )  # fmt: skip
+    config.report.data = args.data
+    return config

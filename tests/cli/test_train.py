@@ -35,7 +35,7 @@ def test_one_command_trains_judges_reports_and_exports(train, capsys):
 
 
 def test_siglip_trains_with_the_same_command(train):
-    code, workdir = train("--config.objective.name=siglip", arg="steps=3,objective=siglip")
+    code, workdir = train(arg="steps=3,objective=siglip")
     assert code == 0 and len(losses(workdir)) == 3
 
 

@@ -18,6 +18,8 @@ def get_config(arg: str = "") -> ConfigDict:
         tower.update(width=16, depth=2, num_heads=2)
     config.model.image.patch_size = 8
     config.objective = ConfigDict(dict(name=args.objective))
+    if args.objective == "siglip":
+        config.model.update(init_scale=10.0, init_bias=-10.0)
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
     config.train.total = f"{args.steps} steps"
     config.train.global_batch_size = args.batch

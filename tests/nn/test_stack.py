@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.filled import filled
 from vlp.nn.block import Block
 from vlp.nn.stack import Stack
 
@@ -12,7 +13,7 @@ BLOCK = dict(mlp_dim=32, num_heads=2)
 
 
 def make_stack(**kwargs):
-    return Stack(WIDTH, DEPTH, **BLOCK, **kwargs, rngs=nnx.Rngs(0))
+    return filled(lambda: Stack(WIDTH, DEPTH, **BLOCK, **kwargs, rngs=nnx.Rngs(0)))
 
 
 def tokens():
@@ -48,7 +49,7 @@ def test_a_stack_is_its_blocks_one_after_another():
 def test_every_parameter_has_a_leading_depth_axis_and_layers_differ():
     params = jax.tree.leaves(nnx.state(make_stack().blocks))
     assert all(leaf.shape[0] == DEPTH for leaf in params)
-    kernel = make_stack().blocks.mlp.up.kernel[...]
+    kernel = Stack(WIDTH, DEPTH, **BLOCK, rngs=nnx.Rngs(0)).blocks.mlp.up.kernel[...]
     assert float(jnp.min(jnp.std(kernel[1:] - kernel[:1], axis=(1, 2)))) > 0.1
 
 
@@ -93,8 +94,8 @@ def test_hidden_states_are_the_input_and_each_block_s_output():
 
 
 def test_the_residual_stream_does_not_grow_with_depth():
-    deep = Stack(64, 24, mlp_dim=256, num_heads=4, rngs=nnx.Rngs(0))
-    x = jnp.float32(np.random.default_rng(0).normal(size=(2, 16, 64)))
+    deep = Stack(WIDTH, 24, **BLOCK, rngs=nnx.Rngs(0))
+    x = tokens()
     assert float(jnp.std(deep(x))) < 1.5
 
 

@@ -1,4 +1,5 @@
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from tests.filled import filled
 from vlp.losses import sigmoid_loss, softmax_loss
 from vlp.models import DualEncoder
 from vlp.objectives import Clip, SigLip
@@ -20,13 +22,19 @@ OBJECTIVES = {"clip": Clip, "siglip": SigLip}
 
 @functools.cache
 def model(init_bias=-5.0):
-    return DualEncoder(
-        image=dict(image_size=8, patch_size=2, width=16, depth=1, num_heads=2),
-        text=dict(vocab_size=20, length=6, width=16, depth=1, num_heads=2),
-        embed_dim=8,
-        init_bias=init_bias,
-        rngs=nnx.Rngs(0),
+    model = filled(
+        lambda: DualEncoder(
+            image=dict(image_size=8, patch_size=2, width=16, depth=1, num_heads=2),
+            text=dict(vocab_size=20, length=6, width=16, depth=1, num_heads=2),
+            embed_dim=8,
+            init_bias=init_bias,
+            rngs=nnx.Rngs(0),
+        )
     )
+    model.log_scale[...] = jnp.float32(math.log(10))
+    if init_bias is not None:
+        model.bias[...] = jnp.float32(init_bias)
+    return model
 
 
 def make_batch(n=N):
@@ -72,7 +80,7 @@ def test_the_losses_are_those_of_the_embeddings():
     batch, encoder = make_batch(), model()
     zimg = jax.jit(lambda x: encoder.encode_image(x).embedding)(batch["image"])
     ztxt = jax.jit(lambda x: encoder.encode_text(x).embedding)(batch["text"])
-    given = dict(scale=1 / 0.07, weight=batch["weight"])
+    given = dict(scale=10.0, weight=batch["weight"])
     assert_equal(whole("clip")[0], softmax_loss(zimg, ztxt, **given))
     assert_equal(whole("siglip")[0], sigmoid_loss(zimg, ztxt, bias=-5.0, **given))
 

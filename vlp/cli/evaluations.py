@@ -49,16 +49,21 @@ class Evaluations:
         if self._judge is None or self._judge.step != step:
             training = self._plan.training
             params = state.params if state.teacher is None else state.teacher
-            encoder = Encoder(training.graphdef, params, mesh=training.mesh)
-            self._judge = Judge(encoder, self._inputs.preprocess, self._inputs.tokenize, step)
+            self._judge = Judge(
+                Encoder(training.graphdef, params, mesh=training.mesh),
+                self._inputs.preprocess,
+                self._inputs.tokenize,
+                step,
+                self._plan.model_kwargs["image"].get("dtype", "float32"),
+            )
         return self._judge
 
     def all(self, step: int, state: Any) -> list[dict[str, Any]]:
-        """The results of all evaluations for this state."""
+        """The results of all evaluations for this state, retrieval first."""
         for name in self._settings:
             if self.results.get(name, {}).get("step") != step:
                 self._run(name, step, state)
-        return list(self.results.values())
+        return sorted(self.results.values(), key=lambda result: result["task"] != "retrieval")
 
     def _run(self, name: str, step: int, state: Any) -> dict[str, float]:
         settings = {k: v for k, v in self._settings[name].items() if k not in ("every", "task")}

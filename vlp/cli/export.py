@@ -21,18 +21,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, choices=("hf",), help="the target's format")
     parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    parser.add_argument(
+        "--weights",
+        choices=("auto", "ema", "params"),
+        default="auto",
+        help="the averaged weights, the weights themselves, or (auto) the average if there is one",
+    )
+    parser.add_argument(
+        "--check",
+        choices=("auto", "transformers", "numpy"),
+        default="auto",
+        help="what to compare with; auto: transformers where it and torch are installed",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Exports and says how far the two sides agree."""
     from vlp.interop.export import export
+    from vlp.interop.parity import summary
 
-    report = export(args.workdir, args.out, to=args.to, overwrite=args.overwrite)
-    print_parity(args.out, report)
+    report = export(
+        args.workdir,
+        args.out,
+        to=args.to,
+        weights=args.weights,
+        check=args.check,
+        overwrite=args.overwrite,
+    )
+    print(f"exported to {args.out}, {summary(report)}")
     return 0
-
-
-def print_parity(out, report) -> None:
-    """One line on where an export lies and how it was verified."""
-    print(f"exported to {out}: {report}")

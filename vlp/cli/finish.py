@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from vlp.cli.evaluations import Evaluations
 from vlp.cli.inputs import Inputs
@@ -15,6 +15,7 @@ from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
 from vlp.interop.export import export
+from vlp.interop.parity import summary
 from vlp.training.loop import Outcome
 
 
@@ -32,27 +33,31 @@ def finish(
     if jax.process_index() != 0:
         return
     draw_report(config, workdir, results=results, judge=judge, gallery=gallery)
-    exported = _export(config, workdir)
-    console = Console()
     if results:
-        print_results(results, console=console)
-    console.print(_places(workdir, exported))
+        print_results(results, console=Console())
     _say_rejects(inputs)
+    exported = _export(config, workdir, results)
+    _say_places(workdir, exported)
 
 
-def _export(config: ConfigDict, workdir: Workdir) -> dict[str, str]:
+def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:
+    """Exports as the config says; returns what to name and where it lies."""
     if not config.export:
         return {}
     folder = workdir.path / config.export.out
-    export(workdir.path, folder, to=config.export.to, overwrite=True)
-    return {"exported": str(folder)}
+    scores = {
+        f"{result['data']} {name}": value
+        for result in results
+        for name, value in result["metrics"].items()
+        if name.count("/") < 2  # whole data sets, not their groups
+    }
+    report = export(workdir.path, folder, to=config.export.to, metrics=scores, overwrite=True)
+    print(f"exported, {summary(report)}")
+    return {"exported": folder}
 
 
-def _places(workdir: Workdir, exported: dict[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    places: dict[str, Any] = {
+def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:
+    places = {
         "report": workdir.report,
         "metrics": workdir.metrics,
         "TensorBoard": workdir.tensorboard,
@@ -60,9 +65,8 @@ def _places(workdir: Workdir, exported: dict[str, str]) -> Table:
         "results": workdir.results,
     }
     for name, path in (places | exported).items():
-        table.add_row(name, str(path))
-    table.add_row("try", f'vlp search --workdir={workdir.path} "a red heart"')
-    return table
+        print(f"{name:12} {path}")
+    print(f'{"try":12} vlp search --workdir={workdir.path} "a red heart"')
 
 
 def _say_rejects(inputs: Inputs) -> None:

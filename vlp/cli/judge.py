@@ -33,19 +33,27 @@ class Judge:
         preprocess: an `ImagePreprocess`.
         tokenize: strings to int32 `[n, l]`.
         step: training step of the encoder's weights.
+        dtype: what the towers compute in.
     """
 
     encoder: Encoder
     preprocess: Any
     tokenize: Callable[[list[str]], np.ndarray]
     step: int
+    dtype: str
     _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of_run(cls, path: str | Path) -> Judge:
         """The judge of a run's newest good checkpoint, or of the checkpoint that `path` is."""
         run = load_run(path)
-        return cls(Encoder.from_model(run.model), run.preprocess, run.tokenize, run.step)
+        return cls(
+            Encoder.from_model(run.model),
+            run.preprocess,
+            run.tokenize,
+            run.step,
+            run.model.image.dtype,
+        )
 
     def gallery(self, data: str, *, captions: str = "first") -> Gallery:
         """The embedded images and captions of a data set."""
@@ -95,7 +103,7 @@ class Judge:
             samples=len(gallery.ids),
             rejected=gallery.rejected,
             step=self.step,
-            dtype="float32",
+            dtype=self.dtype,
             versions=versions(),
             settings=settings,
         )

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("vlp").setLevel(logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells more than users can use
     from vlp.parallel.startup import start
 
     start(

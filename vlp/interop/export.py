@@ -83,7 +83,7 @@ def _check_free(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
-        raise ValueError(f"{out} must not exist yet; give another folder, or overwrite=True")
+        raise ValueError(f"{out} must not exist yet; give another folder, or --overwrite")
     if not (out / parity.FILE).is_file():
         raise ValueError(
             f"only an earlier export is overwritten, and {out} holds no {parity.FILE}; "

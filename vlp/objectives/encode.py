@@ -63,8 +63,28 @@ def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int)
 
 
 def clamped_scale(log_scale: Float[Array, ""], *, max_scale: float) -> Float[Array, ""]:
-    """The multiplier of the cosines, never over `max_scale` (CLIP: 100)."""
-    return jnp.exp(jnp.minimum(log_scale, math.log(max_scale)))
+    """The multiplier of the cosines, never over `max_scale` (CLIP: 100).
+
+    At the limit the gradient passes only where it leads back below, as if the parameter were
+    clipped after each update; a plain minimum would hold it there for good.
+    """
+    return jnp.exp(_clamp(log_scale, math.log(max_scale)))
+
+
+@jax.custom_vjp
+def _clamp(x: Float[Array, ""], limit: float) -> Float[Array, ""]:
+    return jnp.minimum(x, limit)
+
+
+def _clamp_forward(x, limit):
+    return jnp.minimum(x, limit), x >= limit
+
+
+def _clamp_backward(at_limit, gradient):
+    return jnp.where(at_limit & (gradient < 0), 0.0, gradient), None
+
+
+_clamp.defvjp(_clamp_forward, _clamp_backward)
 
 
 def in_batch_accuracy(

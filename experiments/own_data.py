@@ -40,10 +40,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.train = args.data
     config.preprocess.size = args.res
     # Photographs: crop and colour, but none of what changes a drawing's style.
-    photo = dict.fromkeys(
-        ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette"), 0.0
-    )
-    config.augment = ConfigDict(dict(photo, crop=(0.5, 1.0)))
+    drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette")
+    config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | dict(crop=(0.5, 1.0)))
     config.tokenizer.vocab_size = args.vocab
     config.model = ConfigDict(dict(preset=args.model))
     config.objective = ConfigDict(dict(name=family))

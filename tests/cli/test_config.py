@@ -84,7 +84,8 @@ def test_own_data_in_a_folder_train_with_one_line(tmp_path, capsys):
     workdir = tmp_path / "run"
     code = main(
         ["train", f"--config=experiments/own_data.py:data={folder},eval={folder},res=32,batch=8",
-         f"--workdir={workdir}", "--config.train.total=2 steps", "--config.tokenizer.vocab_size=300",
+         f"--workdir={workdir}", "--config.train.total=2 steps",
+         "--config.tokenizer.vocab_size=300",
          "--config.optim.schedule.warmup=0 steps", "--config.model.preset=clip/ViT-Ti/16"]
     )  # fmt: skip
     assert code == 0, capsys.readouterr().err

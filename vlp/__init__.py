@@ -8,7 +8,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: Any, *, weights: str = "auto") -> tuple[Any, Any, Any]:
-    """The model of a run, its image preprocessing and its tokenizer; see `vlp.interop.load.load`."""
+    """Model, image preprocessing and tokenizer of a run; see `vlp.interop.load.load`."""
     from vlp.interop.load import load as load_run  # imports JAX: only when a model is wanted
 
     return load_run(path, weights=weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,14 +35,10 @@ class Evaluations:
 
     def hooks(self) -> list[tuple[int, Callable[[int, Any], dict[str, float]]]]:
         """One hook an evaluation: (every how many steps, function of step and state)."""
-        hooks = []
+        hooks: list[tuple[int, Callable[[int, Any], dict[str, float]]]] = []
         for name, settings in self._settings.items():
             every = self._plan.duration(settings["every"])
-
-            def hook(step: int, state: Any, name: str = name) -> dict[str, float]:
-                return self._run(name, step, state)
-
-            hooks.append((every or self._plan.steps, hook))
+            hooks.append((every or self._plan.steps, functools.partial(self._run, name)))
         return hooks
 
     def judge(self, step: int, state: Any) -> Judge:

@@ -54,7 +54,7 @@ def draw_report(
 
 def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
     """A dozen text queries and half a dozen images, varied and with some failures."""
-    common = dict(
+    common: dict[str, Any] = dict(
         zimg=gallery.zimg,
         ztxt=gallery.ztxt,
         image_of_text=gallery.image_of_text,

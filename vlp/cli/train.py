@@ -160,6 +160,6 @@ def _use_compilation_cache() -> None:
     """Compiled programs are kept between runs, in $VLP_CACHE/xla or ~/.cache/vlp/xla."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         root = Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
         jax.config.update("jax_compilation_cache_dir", str(root / "xla"))

@@ -72,15 +72,13 @@ def test_the_other_poolings_take_what_they_say():
 
 
 def test_padding_is_seen_by_attention_unless_masked():
-    other_padding = captions().at[:, -1].set(17)
     for mask, same in ((False, False), (True, True)):
         tower = make(pool="mean", causal=False, mask_padding=mask, pad_id=17)
         text = jnp.where(captions() == PAD, 17, captions())
-        moved = tower.positions[...].at[-1].add(3.0)
+        moved = tower.positions[...].at[-1].multiply(-3.0)
         before = tower(text)[0]
         tower.positions[...] = moved
         assert np.allclose(tower(text)[0], before, atol=1e-6) == same
-    assert not np.allclose(make()(other_padding)[1], make()(captions())[1])
 
 
 def test_bfloat16_compute_is_near_float32():

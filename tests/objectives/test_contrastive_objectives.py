@@ -173,7 +173,7 @@ def test_micro_batches_save_the_memory_of_activations():
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_small_model_learns_its_pairs_by_heart(name):
     graphdef, params = nnx.split(model())
-    optimizer, batch, objective = optax.adam(3e-3), make_batch(), OBJECTIVES[name]()
+    optimizer, batch, objective = optax.adam(1e-2), make_batch(), OBJECTIVES[name]()
 
     @jax.jit
     def train(params):
@@ -189,7 +189,7 @@ def test_a_small_model_learns_its_pairs_by_heart(name):
             updates, moments = optimizer.update(gradient, moments)
             return (optax.apply_updates(params, updates), moments), metrics
 
-        return jax.lax.scan(step, (params, optimizer.init(params)), length=80)[1]
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=150)[1]
 
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam needs it
         metrics = train(nnx.as_pure(params))

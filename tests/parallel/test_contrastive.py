@@ -134,6 +134,9 @@ def test_unknown_names_are_refused_with_the_known_ones():
         contrastive_loss("softmax", implementation="fast")
     with pytest.raises(ValueError, match="tile must be at least 1, got 0"):
         contrastive_loss("softmax", tile=0)
+    for mesh in (None, make_mesh(tensor=8)):
+        with pytest.raises(ValueError, match="'ring' needs a mesh with an axis data or fsdp"):
+            contrastive_loss("softmax", mesh=mesh, implementation="ring")
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_ones_that_do():

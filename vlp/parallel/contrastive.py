@@ -53,8 +53,9 @@ def contrastive_loss(
         tile: rows and columns of a tile of the ring.
 
     Raises:
-        ValueError: when the kind or implementation is unknown or the tile is under 1; the returned
-            function raises it when the batch does not divide by the devices.
+        ValueError: when the kind or implementation is unknown, the mesh has no batch axis to go
+            along, or the tile is under 1; the returned function raises it when the batch
+            does not divide by the devices.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -65,16 +66,20 @@ def contrastive_loss(
     if tile < 1:
         raise ValueError(f"tile must be at least 1, got {tile}")
     axes = () if mesh is None else tuple(name for name in BATCH_AXES if name in mesh.shape)
+    if implementation in ("gathered", "ring") and not axes:
+        raise ValueError(
+            f"implementation {implementation!r} needs a mesh with an axis "
+            f"{' or '.join(BATCH_AXES)}, got {mesh}; use 'auto'"
+        )
     shards = math.prod(mesh.shape[name] for name in axes) if axes else 1
 
     def loss(zimg, ztxt, *, weight=None, **parameters):
-        chosen = implementation
-        if chosen == "auto":
-            chosen = _choose(zimg.shape[0], shards)
+        n = zimg.shape[0]
+        chosen = _choose(n, shards) if implementation == "auto" else implementation
         function = KINDS[kind][chosen]
-        if chosen == "dense" or not axes:
-            return KINDS[kind]["dense"](zimg, ztxt, weight=weight, **parameters)
-        _check_divides(zimg.shape[0], shards)
+        if chosen == "dense":
+            return function(zimg, ztxt, weight=weight, **parameters)
+        _check_divides(n, shards)
         if chosen == "ring":
             function = functools.partial(function, tile=tile)
         return _over_mesh(function, mesh, axes)(zimg, ztxt, weight, parameters)

@@ -6,7 +6,8 @@ zero-shot classification by category. The split "compositional" holds persons in
 training never showed together.
 
 Method: Radford et al., 2021, https://arxiv.org/abs/2103.00020, with strong style augmentation and
-an average of the weights.
+an average of the weights, optimised with Muon (Jordan et al., 2024,
+https://kellerjordan.github.io/posts/muon).
 Cost: 7 minutes on two CPU cores.
 Expected on Twemoji: see README.
 
@@ -22,7 +23,7 @@ from experiments.common import base_config, parse_arg
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of the quickstart."""
-    args = parse_arg(arg, epochs=40.0, size=48)
+    args = parse_arg(arg, epochs=34.0, size=48)
     config = base_config()
     config.attribution = (
         "Training drawings: Noto Emoji, Google, Apache License 2.0.",
@@ -30,54 +31,42 @@ def get_config(arg: str = "") -> ConfigDict:
         "Names and groups: emoji-datasource, Cal Henderson, MIT.",
     )
     config.data.train = "emoji:noto-train"
-    config.data.caption_first_probability = 0.7
+    config.data.caption_first_probability = 0.8
     config.preprocess.size = args.size
     config.augment = ConfigDict({})
-    config.tokenizer.vocab_size = 2048
-    config.tokenizer.length = 20
+    config.tokenizer.vocab_size = 1024
+    config.tokenizer.length = 16
     config.model = ConfigDict(
         dict(
-            embed_dim=192,
+            embed_dim=128,
+            init_scale=20.0,
             image=dict(
-                patch_size=6,
-                width=192,
-                depth=6,
-                num_heads=3,
-                pool="cls",
-                pre_norm=True,
-                patch_bias=False,
-                norm_eps=1e-5,
-                activation="quick_gelu",
+                patch_size=12, width=192, depth=6, num_heads=3, pool="cls", pre_norm=True,
+                patch_bias=False, norm_eps=1e-5, activation="relu", unroll=6,
             ),
             text=dict(
-                width=192,
-                depth=3,
-                num_heads=3,
-                causal=True,
-                pool="eot",
-                norm_eps=1e-5,
-                activation="quick_gelu",
+                width=128, depth=2, num_heads=4, causal=True, pool="eot", norm_eps=1e-5,
+                activation="relu", unroll=2,
             ),
         )
-    )
+    )  # fmt: skip
     config.objective = ConfigDict(dict(name="clip"))
-    config.optim.optimizer = ConfigDict(
-        dict(name="adamw", b2=0.98, weight_decay=0.1, clip_norm=1.0)
-    )
-    config.optim.schedule = ConfigDict(
-        dict(name="cosine", peak=1e-3, warmup=f"{min(2.0, args.epochs / 4):g} epochs")
-    )
+    # On a small budget Muon learns twice as much a step as AdamW does.
+    config.optim.optimizer = ConfigDict(dict(name="muon", weight_decay=0.1, clip_norm=1.0))
+    warmup = f"{min(2.0, args.epochs / 4):g} epochs"
+    config.optim.schedule = ConfigDict(dict(name="cosine", peak=4e-3, warmup=warmup))
     config.train.total = f"{args.epochs:g} epochs"
     config.train.global_batch_size = 256
     config.train.ema_decay = 0.998
-    config.checkpoint.every = "10 epochs"
+    config.checkpoint.every = f"{args.epochs / 4:g} epochs"
+    every = f"{args.epochs / 5:g} epochs"
     config.evals = ConfigDict(
         dict(
-            twemoji=dict(task="retrieval", data="emoji:twemoji", every="10 epochs", group="split"),
+            twemoji=dict(task="retrieval", data="emoji:twemoji", every=every, group="split"),
             categories=dict(
                 task="classification",
                 data="emoji:twemoji",
-                every="10 epochs",
+                every=every,
                 label="category",
                 templates="emoji",
             ),

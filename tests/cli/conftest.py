@@ -87,7 +87,6 @@ def command(*arguments: str, devices: int = 1) -> tuple[list[str], dict[str, str
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
-        "XLA_FLAGS": "",
         "COLUMNS": "200",
     }
     return [sys.executable, "-m", "vlp.cli.main", *arguments], environment

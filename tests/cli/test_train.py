@@ -6,11 +6,13 @@ import signal
 import subprocess
 import time
 
+import jax
 import numpy as np
 
 import vlp
 from tests.cli.conftest import TINY, command, losses
 from vlp.cli.main import main
+from vlp.training.checkpoint import load_params
 
 
 def test_one_command_trains_judges_reports_and_exports(train, capsys):
@@ -128,3 +130,21 @@ def test_sigterm_saves_and_exits_with_75(pairs, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert "after saving" in _finish(process, workdir, code=75)
     assert any(path.name.isdecimal() for path in (workdir / "checkpoints").iterdir())
+
+
+def test_a_frozen_tower_from_another_run_stays_as_it_was(train, tmp_path):
+    _, teacher = train(arg="steps=2", workdir="teacher")
+    code, workdir = train(
+        f"--config.init.path={teacher}", "--config.init.only=('image/.*',)",
+        "--config.optim.freeze=('image/.*',)", arg="steps=3", workdir="lit",
+    )  # fmt: skip
+    assert code == 0
+    before, after = (load_params(folder / "checkpoints") for folder in (teacher, workdir))
+    same = jax.tree.map(np.array_equal, before, after)
+    assert all(jax.tree.leaves(same["image"])) and not all(jax.tree.leaves(same["text"]))
+
+
+def test_resume_refuses_to_begin_anew(train, capsys):
+    code, workdir = train("--resume")
+    assert code == 1 and "--resume needs a run" in capsys.readouterr().err
+    assert not workdir.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,7 +15,9 @@ from vlp.objectives.clip import Clip
 from vlp.objectives.siglip import SigLip
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.training.checkpoint import load_params
 from vlp.training.optimizers import make_optimizer
+from vlp.training.params import partition, select
 from vlp.training.schedules import make_schedule, parse_duration
 from vlp.training.training import Training, abstract_batch, make_training
 
@@ -126,6 +129,18 @@ def plan(
         model_kwargs=kwargs,
         duration=duration,
     )
+
+
+def given_params(config: ConfigDict) -> Any:
+    """Parameters to begin with, from the run that `config.init` names, or None.
+
+    With `only=("image/.*",)` and `optim.freeze` of the same this is LiT (Zhai et al., 2022,
+    https://arxiv.org/abs/2111.07991).
+    """
+    if not config.init.path:
+        return None
+    params = load_params(Path(config.init.path).resolve() / "checkpoints", which=config.init.which)
+    return partition(params, select(params, config.init.only))[1]
 
 
 def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:

@@ -44,6 +44,9 @@ def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]])
     """Exports as the config says; returns what to name and where it lies."""
     if not config.export:
         return {}
+    if jax.process_count() > 1:
+        print(f"not exported from several processes: vlp export --workdir={workdir.path} ...")
+        return {}
     folder = workdir.path / config.export.out
     scores = {
         f"{result['data']} {name}": value

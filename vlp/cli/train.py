@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="config file, see experiments/")
     parser.add_argument("--workdir", required=True, help="folder of the run")
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="refuse to begin anew (a run in the workdir is resumed with or without this)",
+    )
+    parser.add_argument(
         "--accept-config-changes",
         action="store_true",
         help="resume a run although its config was another",
@@ -60,8 +65,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
 def _train(args: argparse.Namespace, config: Any) -> int:
     import jax
+    from jax.experimental import multihost_utils
 
-    from vlp.cli.build import plan
+    from vlp.cli.build import given_params, plan
     from vlp.cli.config import as_json
     from vlp.cli.evaluations import Evaluations
     from vlp.cli.finish import finish
@@ -73,10 +79,13 @@ def _train(args: argparse.Namespace, config: Any) -> int:
 
     _use_compilation_cache()
     workdir = Workdir(args.workdir)
-    workdir.check(as_json(config), accept_changes=args.accept_config_changes)
+    workdir.check(
+        as_json(config), accept_changes=args.accept_config_changes, must_exist=args.resume
+    )
     inputs = open_inputs(config, workdir)
     planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch)
     card = inputs.card(planned.model_kwargs, config)
+    multihost_utils.sync_global_devices("workdir checked")  # before anyone writes into it
     if jax.process_index() == 0:
         workdir.claim(as_json(config), card, inputs.tokenizer.model)
     every = planned.duration(config.checkpoint.every)
@@ -88,7 +97,10 @@ def _train(args: argparse.Namespace, config: Any) -> int:
         card=card,
     )
     restored = checkpoints.restore(planned.training.abstract)
-    state = planned.training.init() if restored is None else restored.state
+    if restored is None:
+        state = planned.training.init(given_params(config))
+    else:
+        state = restored.state
     start = 0 if restored is None else restored.step
     if restored is not None:
         inputs.loader.set_state(restored.loader)

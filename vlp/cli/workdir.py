@@ -37,7 +37,7 @@ class Workdir:
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
 
-    def check(self, config: Mapping[str, Any], *, accept_changes: bool) -> None:
+    def check(self, config: Mapping[str, Any], *, accept_changes: bool, must_exist: bool) -> None:
         """Refuses a folder that is not this config's; writes nothing.
 
         Raises:
@@ -46,6 +46,8 @@ class Workdir:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--workdir must be a folder, {self.path} is a file; choose another")
         existing = self.config.is_file()
+        if must_exist and not existing:
+            raise ValueError(f"--resume needs a run in --workdir, {self.path} holds none")
         if existing and not accept_changes:
             check_same_config(self.read_config(), config, self.path)
         if not existing and self.path.is_dir() and any(self.path.iterdir()):

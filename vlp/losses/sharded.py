@@ -137,7 +137,7 @@ def _logsumexps(zimg, ztxt, scale, present, axis_name, tile):
 
 def _logsumexps_forward(zimg, ztxt, scale, present, axis_name, tile):
     def visit(row, column, over_texts, over_images):
-        logits = _masked_logits(*row, *column, scale)
+        logits = _masked_logits(row[0], row[1], column[0], column[1], scale)
         return _add_exponentials(over_texts, logits, 1), _add_exponentials(over_images, logits, 0)
 
     nothing = jnp.zeros((zimg.shape[0],), jnp.float32)
@@ -196,7 +196,7 @@ def _softplus_sums(zimg, ztxt, scale, bias, present, axis_name, tile):
 
 def _softplus_sums_forward(zimg, ztxt, scale, bias, present, axis_name, tile):
     def visit(row, column, sums, _):
-        logits = _masked_logits(*row, *column, scale, bias)
+        logits = _masked_logits(row[0], row[1], column[0], column[1], scale, bias)
         return sums + jnp.sum(jax.nn.softplus(logits), axis=1), ()
 
     start = jnp.zeros((zimg.shape[0],), jnp.float32)

@@ -1,5 +1,7 @@
 """The vision transformer tower."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
@@ -74,7 +76,9 @@ class VisionTransformer(nnx.Module):
         count = self.num_patches + (pool == "cls")
         self.positions = table(count, width) if position == "learned" else None
         self.pre_norm = LayerNorm(width, eps=norm_eps) if pre_norm else None
-        shared = dict(activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        shared: dict[str, Any] = dict(
+            activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs
+        )
         self.stack = Stack(
             width,
             depth,
@@ -155,9 +159,9 @@ class VisionTransformer(nnx.Module):
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
 
     def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
-        if self.pool == "cls":
-            return tokens[:, 0]
-        return mean_pool(tokens) if self.pool == "mean" else self.head(tokens)
+        if self.head is not None:
+            return self.head(tokens)
+        return tokens[:, 0] if self.pool == "cls" else mean_pool(tokens)
 
 
 def _check(image_size: int, patch_size: int, pool: str, position: str) -> None:

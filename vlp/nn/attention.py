@@ -1,5 +1,7 @@
 """Multi-head attention over short sequences: images of patches and captions."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -86,9 +88,8 @@ def dot_product_attention(
             bfloat16 only).
     """
     if implementation != "einsum":
-        return jax.nn.dot_product_attention(
-            query, key, value, mask=mask, implementation=implementation
-        )
+        flash: Any = jax.nn.dot_product_attention  # its annotation names the two literals only
+        return flash(query, key, value, mask=mask, implementation=implementation)
     # Heads to the front: then these are plain matrix products, 1.5 times as fast on CPUs.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     query = query * query.shape[-1] ** -0.5

@@ -33,7 +33,9 @@ class Clip:
     ):
         self.loss = loss
         self.max_scale = max_scale
-        self.encoding = dict(micro_batch_size=micro_batch_size, patch_drop=patch_drop)
+        self.encoding: dict[str, Any] = dict(
+            micro_batch_size=micro_batch_size, patch_drop=patch_drop
+        )
 
     def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
         """Per-pair losses, metrics and the carry, which this objective leaves as it is."""

@@ -18,7 +18,7 @@ from vlp.losses.sharded import (
 )
 
 BATCH_AXES = ("data", "fsdp")
-KINDS = {
+KINDS: dict[str, dict[str, Callable[..., Float[Array, " n"]]]] = {
     "softmax": {
         "dense": softmax_loss,
         "gathered": gathered_softmax_loss,
@@ -71,13 +71,13 @@ def contrastive_loss(
             f"implementation {implementation!r} needs a mesh with an axis "
             f"{' or '.join(BATCH_AXES)}, got {mesh}; use 'auto'"
         )
-    shards = math.prod(mesh.shape[name] for name in axes) if axes else 1
+    shards = 1 if mesh is None else math.prod(mesh.shape[name] for name in axes)
 
     def loss(zimg, ztxt, *, weight=None, **parameters):
         n = zimg.shape[0]
         chosen = _choose(n, shards) if implementation == "auto" else implementation
         function = KINDS[kind][chosen]
-        if chosen == "dense":
+        if chosen == "dense" or mesh is None:
             return function(zimg, ztxt, weight=weight, **parameters)
         _check_divides(n, shards)
         if chosen == "ring":

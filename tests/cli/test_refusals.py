@@ -52,6 +52,7 @@ def test_a_mistyped_command_line_names_what_is_right(capsys, arguments, said):
         ("--config.optim.freeze=('imag/.*',)", 'did you mean "image/.*"?'),
         ("--config.model.image.patch_size=7", "must divide by patch_size 7"),
         ("--config.model.image.pool=max", "cls, mean, map"),
+        ("--config.model.image.pool=mean", "accepted: 'cls'"),
         ("--config.tokenizer.path=nowhere.model", "nowhere.model"),
         ("--config.tokenizer.vocab_size=20", "vocab_size must be at least"),
     ],

@@ -20,6 +20,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.objective = ConfigDict(dict(name=args.objective))
     if args.objective == "siglip":
         config.model.update(init_scale=10.0, init_bias=-10.0)
+        config.export = ConfigDict({})  # a CLIP-shaped model with a bias has no class elsewhere
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
     config.train.total = f"{args.steps} steps"
     config.train.global_batch_size = args.batch

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax import nnx
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -15,7 +16,9 @@ from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
 from vlp.interop.export import export
+from vlp.interop.hf_model import model_class
 from vlp.interop.parity import summary
+from vlp.models.dual_encoder import DualEncoder
 from vlp.training.loop import Outcome
 
 
@@ -38,6 +41,12 @@ def finish(
     _say_rejects(inputs)
     exported = _export(config, workdir, results)
     _say_places(workdir, exported)
+
+
+def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
+    """Raises ValueError before training for a model that could not be exported after it."""
+    if config.export:
+        model_class(nnx.eval_shape(lambda: DualEncoder(**model_kwargs, rngs=nnx.Rngs(0))))
 
 
 def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:

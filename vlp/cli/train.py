@@ -70,7 +70,7 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     from vlp.cli.build import given_params, plan
     from vlp.cli.config import as_json
     from vlp.cli.evaluations import Evaluations
-    from vlp.cli.finish import finish
+    from vlp.cli.finish import check_export, finish
     from vlp.cli.inputs import open_inputs
     from vlp.cli.workdir import Workdir
     from vlp.training.checkpoint import Checkpoints
@@ -84,6 +84,7 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     )
     inputs = open_inputs(config, workdir)
     planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch)
+    check_export(config, planned.model_kwargs)
     card = inputs.card(planned.model_kwargs, config)
     multihost_utils.sync_global_devices("workdir checked")  # before anyone writes into it
     if jax.process_index() == 0:

@@ -8,8 +8,8 @@ training never showed together.
 Method: Radford et al., 2021, https://arxiv.org/abs/2103.00020, with strong style augmentation and
 an average of the weights, optimised with Muon (Jordan et al., 2024,
 https://kellerjordan.github.io/posts/muon).
-Cost: 7 minutes on two CPU cores.
-Expected on Twemoji: see README.
+Cost: 6 minutes on two CPU cores.
+Expected on Twemoji: text to image R@5 0.31 and R@10 0.41 among 3,786; by chance 0.001 and 0.003.
 
   vlp train --config=experiments/emoji.py --workdir=runs/emoji
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
@@ -71,7 +72,13 @@ def base_config() -> ConfigDict:
             model=dict(),  # vlp.models.dual_encoder.DualEncoder
             # A run whose parameters to begin with: which of its weights, and of which names.
             init=dict(path="", which="params", only=(".*",)),
-            objective=dict(),  # vlp.objectives
+            objective=dict(  # vlp.objectives, implementation: vlp.parallel.contrastive
+                name="clip",
+                implementation="auto",
+                micro_batch_size=placeholder(int),
+                patch_drop=0.0,
+                max_scale=100.0,
+            ),
             optim=dict(
                 optimizer=dict(),  # vlp.training.optimizers.make_optimizer
                 schedule=dict(),  # vlp.training.schedules.make_schedule

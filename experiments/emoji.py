@@ -58,7 +58,6 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
         )
     )  # fmt: skip
-    config.objective = ConfigDict(dict(name="clip"))
     # On a small budget Muon learns twice as much a step as AdamW does.
     config.optim.optimizer = ConfigDict(dict(name="muon", weight_decay=0.1, clip_norm=1.0))
     warmup = f"{min(2.0, args.epochs / 4):g} epochs"

@@ -41,10 +41,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preprocess.size = args.res
     # Photographs: crop and colour, but none of what changes a drawing's style.
     drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette")
-    config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | dict(crop=(0.5, 1.0)))
+    colour = dict(brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1, cutout_p=0.1)
+    config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | colour | dict(crop=(0.5, 1.0)))
     config.tokenizer.vocab_size = args.vocab
     config.model = ConfigDict(dict(preset=args.model))
-    config.objective = ConfigDict(dict(name=family))
+    config.objective.name = family
     config.optim.optimizer = ConfigDict(dict(name="adamw", b2=0.98, weight_decay=0.1))
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=args.lr, warmup="1 epochs"))
     config.train.total = f"{args.epochs:g} epochs"

@@ -66,6 +66,17 @@ def test_patch_dropping_ends_where_unmasked_tuning_begins():
     assert planned.training_at(planned.steps - 10) is planned.tuning
 
 
+def test_every_setting_of_the_objective_is_a_key_of_the_config():
+    flags = [
+        "--config.objective.micro_batch_size=4",
+        "--config.objective.implementation=ring",
+        "--config.objective.patch_drop=0.25",
+    ]
+    config = load_config("experiments/emoji.py", flags)
+    planned = plan(config, samples_per_epoch=1000)
+    assert planned.training.loss.encoding == {"micro_batch_size": 4, "patch_drop": 0.25}
+
+
 def test_an_installed_experiment_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config("experiments/emoji.py:epochs=3", []).train.total == "3 epochs"

@@ -17,7 +17,7 @@ def get_config(arg: str = "") -> ConfigDict:
     for tower in (config.model.image, config.model.text):
         tower.update(width=16, depth=2, num_heads=2)
     config.model.image.patch_size = 8
-    config.objective = ConfigDict(dict(name=args.objective))
+    config.objective.name = args.objective
     if args.objective == "siglip":
         config.model.update(init_scale=10.0, init_bias=-10.0)
         config.export = ConfigDict({})  # a CLIP-shaped model with a bias has no class elsewhere

@@ -27,7 +27,10 @@ def test_nothing_and_help_explain_themselves(capsys):
     ("arguments", "said"),
     [
         (["trian"], "did you mean train?"),
-        (["eval", "--workdri=x"], "--workdir"),
+        (["eval", "--workdri=x"], "did you mean --workdir?"),
+        (["train", "--confg=x.py", "--workdir=x"], "did you mean --config?"),
+        (["data", "tokenizer", "--dta=x", "--out=y"], "did you mean --data?"),
+        (["train", "--workdir=x"], "--config"),
         (["export", "--workdir=x", "--to=onnyx", "--out=y"], "hf"),
         (["data", "indx", "x.tar"], "index"),
     ],

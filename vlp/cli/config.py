@@ -25,9 +25,6 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
     Raises:
       ValueError: for a missing file, an unknown key (naming the nearest) or a value of wrong type.
     """
-    for override in overrides:
-        if not override.startswith("--config."):
-            raise ValueError(_unknown_argument(override))
     arguments = ["vlp", f"--config={_find(path)}", *overrides]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
@@ -50,14 +47,6 @@ def _find(path: str) -> str:
     raise ValueError(
         f"config file {file} does not exist; installed experiments: {', '.join(known)}"
     )
-
-
-def _unknown_argument(argument: str) -> str:
-    name = argument.split("=", 1)[0]
-    known = ["--config", "--workdir", "--fresh", "--log-ids", "--accept-config-changes"]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}?" if nearest else "see `vlp train --help`"
-    return f"unknown argument {name}; {hint}"
 
 
 def _unknown_key(path: str, overrides: Sequence[str]) -> str:

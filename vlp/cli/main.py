@@ -29,12 +29,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
 
+    def options(self) -> list[str]:
+        """Every flag, those of sub-commands included."""
+        found: list[str] = []
+        for action in self._actions:
+            found += action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                found += [flag for parser in action.choices.values() for flag in parser.options()]
+        return found
+
     def reject_unknown(self, unknown: Sequence[str]) -> None:
         """Raises UsageError for the first argument that no flag takes."""
         if not unknown:
             return
         name = unknown[0].split("=", 1)[0]
-        known = [option for action in self._actions for option in action.option_strings]
+        known = self.options()
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]}?" if nearest else f"; known flags: {', '.join(known)}"
         raise UsageError(f"unknown argument {name}{hint}")
@@ -79,10 +88,19 @@ def _dispatch(arguments: Sequence[str]) -> int:
         nearest = difflib.get_close_matches(command, parsers, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(parsers)}"
         raise UsageError(f"unknown command {command}; {hint}")
-    args, unknown = parser.parse_known_args(arguments)
-    if not getattr(args, "takes_config", False):
-        parsers[args.command].reject_unknown(unknown)
-    return args.run(args, unknown) or 0
+    try:
+        args, unknown = parser.parse_known_args(arguments)
+    except UsageError:
+        # A mistyped flag that is required: say which one was meant, not that it is missing.
+        if command in parsers:
+            known = (*parsers[command].options(), "--config.")
+            flags = [item for item in arguments if item.startswith("--")]
+            parsers[command].reject_unknown([x for x in flags if not x.startswith(known)])
+        raise
+    takes_config = getattr(args, "takes_config", False)
+    overrides = [item for item in unknown if takes_config and item.startswith("--config.")]
+    parsers[args.command].reject_unknown([item for item in unknown if item not in overrides])
+    return args.run(args, overrides) or 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

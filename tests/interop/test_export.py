@@ -8,9 +8,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.interop.tiny import SIZE, make_run, save_run
-from vlp.interop import hf, parity
+from vlp.interop import parity
+from vlp.interop.hf import write as hf
 from vlp.interop.export import export
-from vlp.interop.reference import ReferenceModel
+from vlp.interop.hf.reference import ReferenceModel
 
 FILES = {
     "README.md",
@@ -81,7 +82,7 @@ def test_special_ids_and_widths_are_in_every_place_that_is_read():
 
 
 def _written_config(run):
-    from vlp.interop.hf_model import model_config
+    from vlp.interop.hf.model import model_config
 
     return model_config(run.model)
 

@@ -11,11 +11,12 @@ import transformers
 from PIL import Image
 
 from tests.interop.tiny import LENGTH, SIZE, make_run
-from vlp.interop import hf, parity
+from vlp.interop import parity
+from vlp.interop.hf import write as hf
 from vlp.interop.export import export
-from vlp.interop.hf_reader import TransformersReader
-from vlp.interop.hf_shapes import tensor_shapes
-from vlp.interop.reference import ReferenceModel
+from vlp.interop.hf.reader import TransformersReader
+from vlp.interop.hf.shapes import tensor_shapes
+from vlp.interop.hf.reference import ReferenceModel
 
 BATCHES = (1, 5)
 TEXTS = list(parity.TEXTS[:5])

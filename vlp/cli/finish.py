@@ -16,7 +16,7 @@ from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
 from vlp.interop.export import export
-from vlp.interop.hf_model import model_class
+from vlp.interop.hf.model import model_class
 from vlp.interop.parity import summary
 from vlp.models.dual_encoder import DualEncoder
 from vlp.training.loop import Outcome

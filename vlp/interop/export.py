@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlp.interop import hf, parity
+from vlp.interop import parity
+from vlp.interop.hf import write as hf
 from vlp.interop.load import Run, load_run
-from vlp.interop.reference import ReferenceModel
+from vlp.interop.hf.reference import ReferenceModel
 
 TARGETS = ("hf",)
 CHECKS = ("auto", "transformers", "numpy")
@@ -67,7 +68,7 @@ def _reader(check: str) -> Callable[[Path], parity.Reader]:
     if check == "numpy":
         return ReferenceModel
     try:
-        from vlp.interop.hf_reader import TransformersReader  # PyTorch: only where installed
+        from vlp.interop.hf.reader import TransformersReader  # PyTorch: only where installed
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision for another torch
         if check == "transformers":
             raise ValueError(

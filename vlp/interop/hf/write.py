@@ -11,8 +11,8 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
-from vlp.interop.hf_model import model_class, model_config, model_tensors
-from vlp.interop.hf_readme import readme
+from vlp.interop.hf.model import model_class, model_config, model_tensors
+from vlp.interop.hf.readme import readme
 from vlp.interop.hf_tokenizer import EOS, PAD, UNK, convert_sentencepiece
 from vlp.interop.load import Run
 

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import erf, expit
 
-from vlp.interop.hf_shapes import check_tensors
+from vlp.interop.hf.shapes import check_tensors
 
 Tensors = dict[str, np.ndarray]
 

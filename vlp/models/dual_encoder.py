@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,8 @@ from vlp.models.vit import VisionTransformer
 from vlp.nn.linear import Linear
 
 PROJECTIONS = ("none", "linear", "linear_bias")
+IMAGE_TOWERS: dict[str, Callable[..., Any]] = {"vit": VisionTransformer}
+TEXT_TOWERS: dict[str, Callable[..., Any]] = {"transformer": TextTransformer}
 
 
 class Encoded(NamedTuple):
@@ -31,17 +33,19 @@ class DualEncoder(nnx.Module):
     JSON data and goes into the model card.
 
     Args:
-        image: keyword arguments of `VisionTransformer`.
-        text: keyword arguments of `TextTransformer`.
+        image: keyword arguments of the image tower, whose class "kind" names in `IMAGE_TOWERS`
+            ("vit" where it says nothing); or None for a text tower alone.
+        text: likewise of the text tower, in `TEXT_TOWERS` ("transformer"); or None.
         embed_dim: width of the shared space.
         image_projection, text_projection: "linear" (no bias), "linear_bias", or "none", which
-            needs the tower's width to be `embed_dim`.
+            needs the tower's width to be `embed_dim`. An absent tower has no projection.
         image_mean, image_std: per-channel normalisation of pixels in [0, 1].
         init_scale: multiplier of the cosine similarities at the start (CLIP 1 / 0.07, SigLIP 10).
         init_bias: added to the logits at the start (SigLIP -10), or None for no such parameter.
+            A tower alone makes no logits: it has neither scale nor bias.
 
     Raises:
-        ValueError: when a setting is unknown or widths do not fit.
+        ValueError: when a setting is unknown, widths do not fit or both towers are absent.
 
     References:
         Radford et al., 2021, https://arxiv.org/abs/2103.00020; Zhai et al., 2023,
@@ -51,8 +55,8 @@ class DualEncoder(nnx.Module):
     def __init__(
         self,
         *,
-        image: dict[str, Any],
-        text: dict[str, Any],
+        image: dict[str, Any] | None,
+        text: dict[str, Any] | None,
         embed_dim: int,
         image_projection: str = "linear",
         text_projection: str = "linear",
@@ -65,8 +69,8 @@ class DualEncoder(nnx.Module):
         # Kept as text: a module's plain attributes must be hashable.
         self._kwargs = json.dumps(
             dict(
-                image=dict(image),
-                text=dict(text),
+                image=image,
+                text=text,
                 embed_dim=embed_dim,
                 image_projection=image_projection,
                 text_projection=text_projection,
@@ -77,16 +81,19 @@ class DualEncoder(nnx.Module):
             )
         )
         self.image_mean, self.image_std = tuple(image_mean), tuple(image_std)
-        self.image = VisionTransformer(**image, rngs=rngs)
-        self.text = TextTransformer(**text, rngs=rngs)
+        if image is None and text is None:
+            raise ValueError("a dual encoder needs image or text to be a dict, got None for both")
+        self.image = _tower(IMAGE_TOWERS, image, default="vit", name="image", rngs=rngs)
+        self.text = _tower(TEXT_TOWERS, text, default="transformer", name="text", rngs=rngs)
         self.image_projection = _projection(
-            image_projection, self.image.width, embed_dim, name="image_projection", rngs=rngs
+            image_projection, self.image, embed_dim, name="image_projection", rngs=rngs
         )
         self.text_projection = _projection(
-            text_projection, self.text.width, embed_dim, name="text_projection", rngs=rngs
+            text_projection, self.text, embed_dim, name="text_projection", rngs=rngs
         )
-        self.log_scale = nnx.Param(jnp.asarray(math.log(init_scale), jnp.float32))
-        self.bias = None if init_bias is None else nnx.Param(jnp.asarray(init_bias, jnp.float32))
+        pair = image is not None and text is not None
+        self.log_scale: Any = _scalar(math.log(init_scale)) if pair else None
+        self.bias = _scalar(init_bias) if pair and init_bias is not None else None
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -100,14 +107,37 @@ class DualEncoder(nnx.Module):
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
     ) -> Encoded:
-        """Embeddings and tokens of images; `keys` and `patch_drop` as in `VisionTransformer`."""
-        pooled, tokens = self.image(self.normalise(images), keys=keys, patch_drop=patch_drop)
+        """Embeddings and tokens of images; `keys` and `patch_drop` as in `VisionTransformer`.
+
+        Raises:
+            ValueError: when there is no image tower, or patches are dropped in one without any.
+        """
+        tower = _present(self.image, "image")
+        if patch_drop and not isinstance(tower, VisionTransformer):
+            raise ValueError(
+                f'patch_drop {patch_drop} needs an image tower of kind "vit", '
+                f"got {type(tower).__name__}; set patch_drop to 0"
+            )
+        dropping = dict(keys=keys, patch_drop=patch_drop) if patch_drop else {}
+        pooled, tokens = tower(self.normalise(images), **dropping)
         return Encoded(_embed(pooled, self.image_projection), tokens)
 
     def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
-        """Embeddings and tokens of captions."""
-        pooled, tokens = self.text(text)
+        """Embeddings and tokens of captions.
+
+        Raises:
+            ValueError: when there is no text tower.
+        """
+        pooled, tokens = _present(self.text, "text")(text)
         return Encoded(_embed(pooled, self.text_projection), tokens)
+
+    def image_hidden_states(self, images: UInt8[Array, "n h w 3"]) -> Float[Array, "states n t w"]:
+        """The input of the image tower's first block and the output of each."""
+        return _present(self.image, "image").hidden_states(self.normalise(images))
+
+    def text_hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n t w"]:
+        """The input of the text tower's first block and the output of each."""
+        return _present(self.text, "text").hidden_states(text)
 
     def normalise(self, images: UInt8[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
         """Bytes to normalised float32 pixels."""
@@ -126,9 +156,39 @@ def _embed(pooled: Float[Array, "n w"], projection: Linear | None) -> Float[Arra
     return unit_norm(pooled if projection is None else projection(pooled))
 
 
-def _projection(kind: str, width: int, embed_dim: int, *, name: str, rngs) -> Linear | None:
+def _tower(
+    kinds: dict[str, Callable[..., Any]],
+    settings: dict[str, Any] | None,
+    *,
+    default: str,
+    name: str,
+    rngs: nnx.Rngs,
+) -> Any:
+    if settings is None:
+        return None
+    settings = dict(settings)
+    kind = settings.pop("kind", default)
+    if kind not in kinds:
+        raise ValueError(f"{name}.kind must be one of {', '.join(kinds)}, got {kind!r}")
+    return kinds[kind](**settings, rngs=rngs)
+
+
+def _present(tower: Any, name: str) -> Any:
+    if tower is None:
+        raise ValueError(f"this model has no {name} tower; load or build one that has")
+    return tower
+
+
+def _scalar(value: float) -> nnx.Param:
+    return nnx.Param(jnp.asarray(value, jnp.float32))
+
+
+def _projection(kind: str, tower: Any, embed_dim: int, *, name: str, rngs) -> Linear | None:
     if kind not in PROJECTIONS:
         raise ValueError(f"{name} must be one of {', '.join(PROJECTIONS)}, got {kind!r}")
+    if tower is None:
+        return None
+    width = tower.width
     if kind == "none":
         if width != embed_dim:
             raise ValueError(

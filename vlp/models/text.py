@@ -9,7 +9,7 @@ from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import first_position, mean_pool, take_token
 from vlp.nn.stack import Stack
 
-POOLS = ("eot", "last", "mean", "cls")
+POOLS = ("eot", "argmax", "first", "last", "mean", "cls", "cls_last")
 
 
 class TextTransformer(nnx.Module):
@@ -23,16 +23,25 @@ class TextTransformer(nnx.Module):
         causal: whether a token sees only itself and earlier ones (CLIP: yes, SigLIP: no).
         mask_padding: whether `pad_id` is hidden from attention (SigLIP: no).
         pool: "eot" (the first `eos_id` of the row, or its last position where there is none),
-            "last" (the last position, padding or not, as in SigLIP), "mean" (over what is not
-            padding), or "cls" (a learned class token in front; needs `causal=False`).
+            "argmax" (the largest id of the row, for tokenizers whose last id is end of text: the
+            rule of CLIP's own code), "first" or "last" (that position, padding or not; SigLIP:
+            last), "mean" (over what is not padding), "cls" (a learned class token in front; needs
+            `causal=False`), or "cls_last" (a learned class token behind, as in CoCa).
+        layer_scale: see `vlp.nn.block`.
         attention, remat, unroll, dtype: as in `VisionTransformer`.
+
+    With "cls_last" the tokens leave without the class token and not normalised, only the pooled
+    vector is, and padding is hidden from attention, one place too late: the released weights of
+    CoCa were trained with the mask of a class token in front, so the first token of padding is
+    seen and the class token is not, unless the caption fills its row.
 
     Raises:
         ValueError: when a setting is unknown or settings contradict each other.
 
     References:
         Radford et al., 2021, https://arxiv.org/abs/2103.00020; Zhai et al., 2023,
-        https://arxiv.org/abs/2303.15343.
+        https://arxiv.org/abs/2303.15343; Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917;
+        Ilharco et al., open_clip, https://github.com/mlfoundations/open_clip (CoCa's mask).
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class TextTransformer(nnx.Module):
         pad_id: int = 0,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        layer_scale: float | None = None,
         attention: str = "einsum",
         remat: str = "none",
         unroll: int = 1,
@@ -66,11 +76,12 @@ class TextTransformer(nnx.Module):
             return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
 
         self.vocab_size, self.length, self.width = vocab_size, length, width
-        self.pool, self.mask_padding = pool, mask_padding
+        self.pool, self.mask_padding = pool, mask_padding or pool == "cls_last"
         self.eos_id, self.pad_id, self.dtype = eos_id, pad_id, dtype
         self.tokens = table(0.02, vocab_size, width)
-        self.positions = table(0.01, length + (pool == "cls"), width)
-        self.class_token = table(0.02, width) if pool == "cls" else None
+        class_token = pool in ("cls", "cls_last")
+        self.positions = table(0.01, length + class_token, width)
+        self.class_token = table(0.02, width) if class_token else None
         self.stack = Stack(
             width,
             depth,
@@ -79,6 +90,7 @@ class TextTransformer(nnx.Module):
             causal=causal,
             activation=activation,
             norm_eps=norm_eps,
+            layer_scale=layer_scale,
             attention=attention,
             remat=remat,
             unroll=unroll,
@@ -95,14 +107,15 @@ class TextTransformer(nnx.Module):
         Raises:
             ValueError: when the text is longer than `length`.
         """
-        present = self._present(text)
-        x = self.embed(text)
-        tokens = self.norm(self.stack(x, present=present if self.mask_padding else None))
-        if self.pool == "eot":
-            return take_token(tokens, first_position(text, self.eos_id)), tokens
-        if self.pool == "mean":
-            return mean_pool(tokens, present=present), tokens
-        return tokens[:, 0 if self.pool == "cls" else -1], tokens
+        x = self.stack(self.embed(text), present=self._visible(text))
+        if self.pool == "cls_last":
+            return self.norm(x[:, -1]), x[:, :-1]
+        tokens = self.norm(x)
+        return self._pool(tokens, text), tokens
+
+    def hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n t w"]:
+        """The input of the first block and the output of each, none of them normalised."""
+        return self.stack.hidden_states(self.embed(text), present=self._visible(text))
 
     def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n t w"]:
         """What enters the first block: embedded tokens with positions."""
@@ -114,9 +127,21 @@ class TextTransformer(nnx.Module):
         x = self.tokens[...][text]
         if self.class_token is not None:
             first = jnp.broadcast_to(self.class_token[...][None, None], (x.shape[0], 1, self.width))
-            x = jnp.concatenate([first, x], axis=1)
+            x = jnp.concatenate([x, first] if self.pool == "cls_last" else [first, x], axis=1)
         x = x + self.positions[...][None, : x.shape[1]]
         return x.astype(jnp.dtype(self.dtype))
+
+    def _pool(self, tokens: Float[Array, "n t w"], text: Int[Array, "n l"]) -> Float[Array, "n w"]:
+        if self.pool == "eot":
+            return take_token(tokens, first_position(text, self.eos_id))
+        if self.pool == "argmax":
+            return take_token(tokens, jnp.argmax(text, axis=1))
+        if self.pool == "mean":
+            return mean_pool(tokens, present=self._present(text))
+        return tokens[:, -1 if self.pool == "last" else 0]
+
+    def _visible(self, text: Int[Array, "n l"]) -> Bool[Array, "n t"] | None:
+        return self._present(text) if self.mask_padding else None
 
     def _present(self, text: Int[Array, "n l"]) -> Bool[Array, "n t"]:
         present = text != self.pad_id

@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from vlp.nn.attention import check_heads, check_implementation
+from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
 from vlp.nn.patches import PatchEmbedding, extract_patches, kept_patches
 from vlp.nn.pooling import AttentionPool, mean_pool
@@ -24,8 +25,14 @@ class VisionTransformer(nnx.Module):
         image_size: pixels along each side; must divide by `patch_size`.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         pool: "cls" (a learned class token), "mean" (over the patches) or "map" (attention pooling).
+        class_token: whether there is a class token; None means where `pool` needs it. "mean" leaves
+            it out of the mean, "map" attends to it.
         position: "learned" or "sincos2d" (fixed; the class token then has none).
         pre_norm: a LayerNorm in front of the first block, as in CLIP.
+        norm_after_pool: the final LayerNorm is applied to the pooled vector and not to the tokens,
+            as in CLIPA.
+        pooler: a linear layer and tanh behind the pooled vector, as in BERT.
+        layer_scale: see `vlp.nn.block`.
         patch_bias: whether the patch embedding has a bias (CLIP: no, SigLIP: yes).
         attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`.
         dtype: of the matrix products and the residual stream; parameters stay float32.
@@ -48,8 +55,12 @@ class VisionTransformer(nnx.Module):
         mlp_ratio: float = 4.0,
         mlp_dim: int | None = None,
         pool: str = "cls",
+        class_token: bool | None = None,
         position: str = "learned",
         pre_norm: bool = False,
+        norm_after_pool: bool = False,
+        pooler: bool = False,
+        layer_scale: float | None = None,
         patch_bias: bool = True,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
@@ -59,7 +70,8 @@ class VisionTransformer(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        _check(image_size, patch_size, pool, position)
+        class_token = pool == "cls" if class_token is None else class_token
+        _check(image_size, patch_size, pool, position, class_token)
         check_heads(width, num_heads)
         check_implementation(attention)
         mlp_dim = mlp_dim or round(width * mlp_ratio)
@@ -67,13 +79,14 @@ class VisionTransformer(nnx.Module):
         self.image_size, self.patch_size, self.width = image_size, patch_size, width
         self.num_patches = (image_size // patch_size) ** 2
         self.pool, self.position, self.dtype = pool, position, dtype
+        self.norm_after_pool = norm_after_pool
         self.patches = PatchEmbedding(patch_size, width, bias=patch_bias, dtype=dtype, rngs=rngs)
 
         def table(*shape):
             return nnx.Param(normal(rngs.params(), shape, jnp.float32))
 
-        self.class_token = table(width) if pool == "cls" else None
-        count = self.num_patches + (pool == "cls")
+        self.class_token = table(width) if class_token else None
+        count = self.num_patches + class_token
         self.positions = table(count, width) if position == "learned" else None
         self.pre_norm = LayerNorm(width, eps=norm_eps) if pre_norm else None
         shared: dict[str, Any] = dict(
@@ -84,6 +97,7 @@ class VisionTransformer(nnx.Module):
             depth,
             mlp_dim=mlp_dim,
             num_heads=num_heads,
+            layer_scale=layer_scale,
             attention=attention,
             remat=remat,
             unroll=unroll,
@@ -92,6 +106,7 @@ class VisionTransformer(nnx.Module):
         self.norm = LayerNorm(width, eps=norm_eps)
         pool_kwargs = dict(mlp_dim=mlp_dim, **shared)
         self.head = AttentionPool(width, num_heads, **pool_kwargs) if pool == "map" else None
+        self.pooler = Linear(width, width, std=width**-0.5, rngs=rngs) if pooler else None
 
     def __call__(
         self,
@@ -102,6 +117,8 @@ class VisionTransformer(nnx.Module):
     ) -> tuple[Float[Array, "n f"], Float[Array, "n t f"]]:
         """The pooled vectors and the normalised tokens (class token first, where there is one).
 
+        With `norm_after_pool` the tokens are those of the last block as they are.
+
         Args:
             pixels: normalised pixels.
             keys: one random key an example, needed when `patch_drop` is over 0.
@@ -111,8 +128,19 @@ class VisionTransformer(nnx.Module):
             ValueError: when the image size or the share does not fit, or keys are missing.
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
-        tokens = self.norm(self.stack(x))
-        return self._pool(tokens), tokens
+        tokens = self.stack(x)
+        if not self.norm_after_pool:
+            tokens = self.norm(tokens)
+        pooled = self._pool(tokens)
+        if self.norm_after_pool:
+            pooled = self.norm(pooled)
+        if self.pooler is not None:
+            pooled = jnp.tanh(self.pooler(pooled))
+        return pooled, tokens
+
+    def hidden_states(self, pixels: Float[Array, "n h w 3"]) -> Float[Array, "states n t f"]:
+        """The input of the first block and the output of each, none of them normalised."""
+        return self.stack.hidden_states(self.embed(pixels))
 
     def embed(
         self,
@@ -161,10 +189,12 @@ class VisionTransformer(nnx.Module):
     def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
         if self.head is not None:
             return self.head(tokens)
-        return tokens[:, 0] if self.pool == "cls" else mean_pool(tokens)
+        if self.pool == "cls":
+            return tokens[:, 0]
+        return mean_pool(tokens if self.class_token is None else tokens[:, 1:])
 
 
-def _check(image_size: int, patch_size: int, pool: str, position: str) -> None:
+def _check(image_size: int, patch_size: int, pool: str, position: str, class_token: bool) -> None:
     if image_size % patch_size:
         lower = image_size // patch_size * patch_size
         raise ValueError(
@@ -175,3 +205,5 @@ def _check(image_size: int, patch_size: int, pool: str, position: str) -> None:
         raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
     if position not in POSITIONS:
         raise ValueError(f"position must be one of {', '.join(POSITIONS)}, got {position!r}")
+    if pool == "cls" and not class_token:
+        raise ValueError('pool="cls" needs class_token to be True or None, got False')

@@ -1,22 +1,35 @@
-"""The pre-norm transformer block."""
+"""The transformer block, with its normalisation before or after what it normalises."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vlp.nn.attention import SelfAttention
 from vlp.nn.mlp import Mlp
-from vlp.nn.norm import LayerNorm
+from vlp.nn.norm import LayerNorm, last_axis
+
+NORM_ORDERS = ("pre", "post")
 
 
 class Block(nnx.Module):
-    """Attention and perceptron, each behind a LayerNorm and added to the residual stream.
+    """Attention and perceptron, each added to the residual stream.
 
     The two layers that write to the stream start at `width**-0.5 * (2 depth)**-0.5`, so that the
     stream's variance does not grow with depth.
 
+    Args:
+        norm_order: "pre": a LayerNorm in front of attention and perceptron; "post": behind each
+            addition, as in BERT, so that the stream itself is normalised.
+        layer_scale: start value of a learned factor on each channel of what is added to the stream
+            (the parameters `attention_scale` and `mlp_scale`), or None for no such factors.
+
+    Raises:
+        ValueError: when the order is unknown.
+
     References:
         Radford et al., 2021, https://arxiv.org/abs/2103.00020 (and its released code, for the
-        initialisation); Xiong et al., 2020, https://arxiv.org/abs/2002.04745 (pre-norm).
+        initialisation); Xiong et al., 2020, https://arxiv.org/abs/2002.04745 (pre- and post-norm);
+        Touvron et al., 2021, https://arxiv.org/abs/2103.17239 (layer scale).
     """
 
     def __init__(
@@ -29,10 +42,17 @@ class Block(nnx.Module):
         causal: bool = False,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        norm_order: str = "pre",
+        layer_scale: float | None = None,
         attention: str = "einsum",
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
+        if norm_order not in NORM_ORDERS:
+            raise ValueError(
+                f"norm_order must be one of {', '.join(NORM_ORDERS)}, got {norm_order!r}"
+            )
+        self.norm_order = norm_order
         out_std = width**-0.5 * (2 * depth) ** -0.5
         self.norm1 = LayerNorm(width, eps=norm_eps)
         self.attention = SelfAttention(
@@ -48,9 +68,22 @@ class Block(nnx.Module):
         self.mlp = Mlp(
             width, mlp_dim, activation=activation, out_std=out_std, dtype=dtype, rngs=rngs
         )
+        self.attention_scale = _factors(width, layer_scale)
+        self.mlp_scale = _factors(width, layer_scale)
 
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
-        x = x + self.attention(self.norm1(x), present=present)
-        return x + self.mlp(self.norm2(x))
+        if self.norm_order == "post":
+            x = self.norm1(x + _scaled(self.attention(x, present=present), self.attention_scale))
+            return self.norm2(x + _scaled(self.mlp(x), self.mlp_scale))
+        x = x + _scaled(self.attention(self.norm1(x), present=present), self.attention_scale)
+        return x + _scaled(self.mlp(self.norm2(x)), self.mlp_scale)
+
+
+def _factors(width: int, start: float | None) -> nnx.Param | None:
+    return None if start is None else nnx.Param(jnp.full((width,), start, jnp.float32))
+
+
+def _scaled(x: Float[Array, "n l w"], factors: nnx.Param | None) -> Float[Array, "n l w"]:
+    return x if factors is None else x * last_axis(factors[...], x.ndim).astype(x.dtype)

@@ -27,8 +27,7 @@ class Linear(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        check_dtype(dtype)
         init = nnx.initializers.normal(std)
         self.kernel = nnx.Param(init(rngs.params(), (in_dim, out_dim), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((out_dim,), jnp.float32)) if bias else None
@@ -40,3 +39,9 @@ class Linear(nnx.Module):
         if self.bias is not None:
             y = y + self.bias[...].astype(dtype)[None]
         return y.reshape(*x.shape[:-1], -1)
+
+
+def check_dtype(dtype: str) -> None:
+    """Raises ValueError when products cannot be taken in this dtype."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")

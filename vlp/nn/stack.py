@@ -20,6 +20,7 @@ class Stack(nnx.Module):
     """`depth` blocks run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
 
     Args:
+        norm_order, layer_scale: see `vlp.nn.block`.
         remat: what the backward pass recomputes: "none", "full" (keep the input of each block
             only), or "dots" (keep the outputs of the large matrix products).
         unroll: how many blocks one iteration of the scan holds.
@@ -38,6 +39,8 @@ class Stack(nnx.Module):
         causal: bool = False,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        norm_order: str = "pre",
+        layer_scale: float | None = None,
         attention: str = "einsum",
         remat: str = "none",
         unroll: int = 1,
@@ -62,6 +65,8 @@ class Stack(nnx.Module):
                 causal=causal,
                 activation=activation,
                 norm_eps=norm_eps,
+                norm_order=norm_order,
+                layer_scale=layer_scale,
                 attention=attention,
                 dtype=dtype,
                 rngs=nnx.Rngs(key),

@@ -2,12 +2,14 @@
 
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.presets import dual_encoder_preset, text_preset, vision_preset
+from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
 
 __all__ = [
     "DualEncoder",
     "Encoded",
+    "ModifiedResNet",
     "TextTransformer",
     "VisionTransformer",
     "dual_encoder_preset",

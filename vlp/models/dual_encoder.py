@@ -8,14 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
+from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
 from vlp.nn.linear import Linear
 
 PROJECTIONS = ("none", "linear", "linear_bias")
-IMAGE_TOWERS: dict[str, Callable[..., Any]] = {"vit": VisionTransformer}
+IMAGE_TOWERS: dict[str, Callable[..., Any]] = {
+    "vit": VisionTransformer,
+    "resnet": ModifiedResNet,
+}
 TEXT_TOWERS: dict[str, Callable[..., Any]] = {"transformer": TextTransformer}
 
 
@@ -106,8 +110,16 @@ class DualEncoder(nnx.Module):
         *,
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
+        train: bool = False,
+        present: Bool[Array, " n"] | None = None,
     ) -> Encoded:
-        """Embeddings and tokens of images; `keys` and `patch_drop` as in `VisionTransformer`.
+        """Embeddings and tokens of images.
+
+        Args:
+            images: bytes.
+            keys, patch_drop: as in `VisionTransformer`.
+            train, present: as in `ModifiedResNet`; towers without batch norm do the same either
+                way.
 
         Raises:
             ValueError: when there is no image tower, or patches are dropped in one without any.
@@ -118,8 +130,10 @@ class DualEncoder(nnx.Module):
                 f'patch_drop {patch_drop} needs an image tower of kind "vit", '
                 f"got {type(tower).__name__}; set patch_drop to 0"
             )
-        dropping = dict(keys=keys, patch_drop=patch_drop) if patch_drop else {}
-        pooled, tokens = tower(self.normalise(images), **dropping)
+        settings: dict[str, Any] = dict(keys=keys, patch_drop=patch_drop) if patch_drop else {}
+        if isinstance(tower, ModifiedResNet):
+            settings = dict(train=train, present=present)
+        pooled, tokens = tower(self.normalise(images), **settings)
         return Encoded(_embed(pooled, self.image_projection), tokens)
 
     def encode_text(self, text: Int[Array, "n l"]) -> Encoded:

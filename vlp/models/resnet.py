@@ -116,6 +116,13 @@ class ModifiedResNet(nnx.Module):
             maps.append(x)
         return maps
 
+    def hidden_states(self, pixels: Float[Array, "n h w 3"]) -> Float[Array, "states n t w"]:
+        """Raises ValueError: the states of a ResNet have several shapes."""
+        raise ValueError(
+            "hidden states need a transformer, got a ResNet, whose feature maps have several "
+            "shapes; use stages"
+        )
+
 
 class Stem(nnx.Module):
     """Three convolutions and an average pool: a quarter of the pixels along each side."""

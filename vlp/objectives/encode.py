@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from vlp.nn.batch_norm import learns_statistics
+
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
 
 
@@ -26,19 +28,36 @@ def encode_pairs(
     gradients are those of the whole batch. Randomness belongs to the example, not to the
     micro-batch, so they stay equal under `patch_drop` too.
 
+    Batch norm takes its statistics from the examples with a weight and moves its running ones,
+    unless they are frozen.
+
+    Raises:
+        ValueError: when micro-batches meet statistics of the whole batch.
+
     References:
         Gao et al., 2021 (GradCache), https://arxiv.org/abs/2101.06983.
     """
     inputs = {"image": batch["image"], "text": batch["text"]}
     if patch_drop:
         inputs["key"] = jax.random.split(key, batch["image"].shape[0])
+    learning: dict[str, Any] = {}
+    if learns_statistics(model):
+        learning = dict(train=True, present=batch["weight"] > 0)
 
     def encode(part):
-        image = model.encode_image(part["image"], keys=part.get("key"), patch_drop=patch_drop)
+        image = model.encode_image(
+            part["image"], keys=part.get("key"), patch_drop=patch_drop, **learning
+        )
         return image.embedding, model.encode_text(part["text"]).embedding
 
     if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:
         return encode(inputs)
+    if learning:
+        raise ValueError(
+            "batch norm needs the whole batch at once: its statistics would be those of "
+            f"micro-batches, got micro_batch_size {micro_batch_size}; set it to None, or freeze "
+            'the statistics with "image/.*/(mean|variance)"'
+        )
     return map_micro_batches(encode, inputs, size=micro_batch_size)
 
 

@@ -11,6 +11,8 @@ from flax import nnx
 from vlp.training.optimizers import Optimizer
 from vlp.training.params import Path, join, partition
 
+# What a model may hold: what is learned, and the running statistics of batch norm.
+VARIABLES = (nnx.Param, nnx.BatchStat)
 MakeModel = Callable[[nnx.Rngs], nnx.Module]
 MakeCarry = Callable[[], Any]
 
@@ -22,7 +24,7 @@ class TrainState:
 
     Attributes:
         step: updates taken or skipped so far, int32.
-        params: nested dict of the model's parameters.
+        params: nested dict of the model's parameters, running statistics of batch norm included.
         opt_state: the optimiser's state, for the parameters that train.
         teacher: moving average of `params`, or None.
         carry: what the objective hands from step to step, or None.
@@ -39,16 +41,16 @@ def abstract_model(make_model: MakeModel) -> tuple[Any, Any]:
     """The graph definition of a model and its parameters' shapes; allocates nothing.
 
     Raises:
-        ValueError: when the model holds variables that are not parameters, such as random state.
+        ValueError: when the model holds other variables, such as random state.
     """
     model = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
-    graphdef, params, *rest = nnx.split(model, nnx.Param, ...)
+    graphdef, params, *rest = nnx.split(model, VARIABLES, ...)
     extra = jax.tree_util.tree_leaves_with_path([nnx.to_pure_dict(each) for each in rest])
     if extra:
         names = ", ".join(jax.tree_util.keystr(p[1:], simple=True, separator="/") for p, _ in extra)
         raise ValueError(
-            f"a model may hold nothing but parameters (nnx.Param), got {names}; hand randomness in "
-            "by key and keep constants outside of variables"
+            f"a model may hold nothing but parameters (nnx.Param) and statistics (nnx.BatchStat), "
+            f"got {names}; hand randomness in by key and keep constants outside of variables"
         )
     return graphdef, nnx.to_pure_dict(params)
 
@@ -75,7 +77,7 @@ def initial_state(
         make_carry: begins the objective's carry.
     """
     model = make_model(nnx.Rngs(key))
-    params = join(nnx.to_pure_dict(nnx.split(model, nnx.Param, ...)[1]), given)
+    params = join(nnx.to_pure_dict(nnx.split(model, VARIABLES, ...)[1]), given)
     trainable, _ = partition(params, frozen)
     return TrainState(
         step=jnp.zeros((), jnp.int32),

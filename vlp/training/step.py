@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vlp.nn.batch_norm import statistics
 from vlp.training.optimizers import Optimizer
 from vlp.training.params import Path, join, partition
 from vlp.training.state import TrainState
@@ -27,6 +28,7 @@ def make_train_step(
     optimizer: Optimizer,
     seed: int,
     frozen: frozenset[Path] = frozenset(),
+    moving: frozenset[Path] = frozenset(),
     ema_decay: float | None = None,
     ema_warmup: bool = True,
 ) -> Step:
@@ -40,7 +42,9 @@ def make_train_step(
         optimizer: what turns gradients into updates.
         seed: randomness at step k is `fold_in(key(seed), k)`.
         frozen: paths of the parameters that do not train.
-        ema_decay: decay of the teacher's moving average; used when the state has a teacher.
+        moving: paths of batch norm's running statistics, which the loss itself moves in the model.
+        ema_decay: decay of the teacher's moving average; used when the state has a teacher. It
+            averages running statistics as it does parameters.
         ema_warmup: begin with a shorter average, decay `(1 + step) / (10 + step)`.
     """
     mean_loss = make_mean_loss(loss, graphdef=graphdef, seed=seed)
@@ -48,15 +52,17 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Mapping[str, Any]
     ) -> tuple[TrainState, dict[str, Any]]:
-        trainable, fixed = partition(state.params, frozen)
+        trainable, fixed = partition(state.params, frozen | moving)
         gradients = jax.value_and_grad(mean_loss, has_aux=True)
-        (value, (metrics, carry)), grads = gradients(trainable, fixed, state, batch)
+        (value, (metrics, carry, moved_statistics)), grads = gradients(
+            trainable, fixed, state, batch
+        )
         norms = l2_by_array(grads)
         norm = jnp.sqrt(jnp.sum(jnp.square(norms)))
         updates, opt_state = optimizer.update(grads, state.opt_state, trainable, step=state.step)
         moved = l2(updates)
         fine = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(moved)
-        params = join(jax.tree.map(jnp.add, trainable, updates), fixed)
+        params = join(jax.tree.map(jnp.add, trainable, updates), join(fixed, moved_statistics))
         teacher = state.teacher
         if teacher is not None and ema_decay is not None:
             decay = _ema_decay(state.step, decay=ema_decay, warmup=ema_warmup)
@@ -71,7 +77,7 @@ def make_train_step(
             "train/lr": optimizer.schedule(state.step),
             "train/skipped": 1.0 - fine.astype(jnp.float32),
             "grad/l2": norm,
-            "params/l2": l2(new.params),
+            "params/l2": l2(partition(new.params, moving)[0]),
             "update/l2": jnp.where(fine, moved, 0.0),
             BY_ARRAY: norms,
         }
@@ -81,20 +87,21 @@ def make_train_step(
 
 
 def make_mean_loss(loss: Loss, *, graphdef: Any, seed: int) -> Callable[..., Any]:
-    """The function `(trainable, fixed, state, batch) -> (mean loss, (metrics, carry))`.
+    """The function `(trainable, fixed, state, batch) -> (mean loss, (metrics, carry, statistics))`.
 
     Its parameters are those of the first two arguments; the state gives step, teacher and carry.
+    The statistics are batch norm's running ones after this batch, a nested dict, empty for most.
     """
 
     def mean_loss(
         trainable: Any, fixed: Any, state: TrainState, batch: Mapping[str, Any]
-    ) -> tuple[jax.Array, tuple[dict[str, Any], Any]]:
+    ) -> tuple[jax.Array, tuple[dict[str, Any], Any, dict[Any, Any]]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         model = nnx.merge(graphdef, join(trainable, fixed))
         teacher = None if state.teacher is None else nnx.merge(graphdef, state.teacher)
         losses, metrics, carry = loss(model, teacher, batch, key=key, carry=state.carry)
         mean = weighted_mean(losses, batch["weight"])
-        return mean, (_reduced(metrics, batch["weight"]), carry)
+        return mean, (_reduced(metrics, batch["weight"]), carry, statistics(model))
 
     return mean_loss
 

@@ -17,6 +17,7 @@ from vlp.parallel.sharding import (
     shape_shardings,
     with_shardings,
 )
+from vlp.training.batch_statistics import statistics_paths, with_frozen_statistics
 from vlp.training.flops import model_flops
 from vlp.training.optimizers import Optimizer
 from vlp.training.params import Path, leaf_names, partition, path_name, select
@@ -44,7 +45,7 @@ class Training:
     gradient_names: tuple[str, ...]
     loss: Loss
     _seed: int
-    _frozen: frozenset[Path]
+    _untrained: frozenset[Path]
     _init: Callable[[Any], TrainState]
     _compiled: Callable[[Loss], Any]
 
@@ -89,7 +90,7 @@ class Training:
         Args:
             batch: the global batch or its shapes.
         """
-        trainable, fixed = partition(self.abstract.params, self._frozen)
+        trainable, fixed = partition(self.abstract.params, self._untrained)
         mean_loss = make_mean_loss(self.loss, graphdef=self.graphdef, seed=self._seed)
         shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in batch.items()}
         jaxpr = jax.make_jaxpr(mean_loss)(trainable, fixed, self.abstract, shapes)
@@ -120,7 +121,7 @@ def make_training(
         optimizer: from `make_optimizer`.
         seed: of the parameters and of every step's randomness.
         freeze: regular expressions over parameter names (`image/.*`) of what does not train and has
-            no optimiser state.
+            no optimiser state; batch norms whose statistics match normalise by them in training.
         ema_decay: keep a teacher, the parameters' moving average with this decay.
         ema_warmup: let the teacher's average begin short, decay `(1 + step) / (10 + step)`.
         make_carry: what the objective carries from step to step, at the start.
@@ -131,7 +132,9 @@ def make_training(
     """
     graphdef, shapes = abstract_model(make_model)
     frozen = select(shapes, freeze)
-    trainable, _ = partition(shapes, frozen)
+    moving = statistics_paths(graphdef, shapes)
+    graphdef = with_frozen_statistics(graphdef, shapes, frozen=frozen)
+    trainable, _ = partition(shapes, frozen | moving)
     if not jax.tree.leaves(trainable):
         raise ValueError(
             f"freeze must leave something to train, got {list(freeze)}; remove a pattern"
@@ -144,7 +147,7 @@ def make_training(
             # Apart from the keys of all steps, which are folded from the same seed.
             key=jax.random.fold_in(jax.random.key(seed), np.uint32(2**32 - 1)),
             optimizer=optimizer,
-            frozen=frozen,
+            frozen=frozen | moving,
             with_teacher=ema_decay is not None,
             make_carry=make_carry,
         )
@@ -159,6 +162,7 @@ def make_training(
             optimizer=optimizer,
             seed=seed,
             frozen=frozen,
+            moving=moving,
             ema_decay=ema_decay,
             ema_warmup=ema_warmup,
         )
@@ -177,7 +181,7 @@ def make_training(
         gradient_names=tuple(leaf_names(trainable)),
         loss=loss,
         _seed=seed,
-        _frozen=frozen,
+        _untrained=frozen | moving,
         _init=jax.jit(init, out_shardings=shardings),
         _compiled=compiled,
     )

@@ -1,15 +1,22 @@
 """Towers and the models made of them."""
 
+from vlp.models.bert import Bert
+from vlp.models.bow import BagOfWords
 from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.naflex import NaflexImages, NaflexTransformer
 from vlp.models.presets import dual_encoder_preset, text_preset, vision_preset
 from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
 
 __all__ = [
+    "BagOfWords",
+    "Bert",
     "DualEncoder",
     "Encoded",
     "ModifiedResNet",
+    "NaflexImages",
+    "NaflexTransformer",
     "TextTransformer",
     "VisionTransformer",
     "dual_encoder_preset",

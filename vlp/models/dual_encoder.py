@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
+from vlp.models.bert import Bert
+from vlp.models.bow import BagOfWords
+from vlp.models.naflex import NaflexImages, NaflexTransformer, normalise_patches
 from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
@@ -18,9 +21,14 @@ from vlp.nn.linear import Linear
 PROJECTIONS = ("none", "linear", "linear_bias")
 IMAGE_TOWERS: dict[str, Callable[..., Any]] = {
     "vit": VisionTransformer,
+    "naflex": NaflexTransformer,
     "resnet": ModifiedResNet,
 }
-TEXT_TOWERS: dict[str, Callable[..., Any]] = {"transformer": TextTransformer}
+TEXT_TOWERS: dict[str, Callable[..., Any]] = {
+    "transformer": TextTransformer,
+    "bert": Bert,
+    "bow": BagOfWords,
+}
 
 
 class Encoded(NamedTuple):
@@ -106,7 +114,7 @@ class DualEncoder(nnx.Module):
 
     def encode_image(
         self,
-        images: UInt8[Array, "n h w 3"],
+        images: UInt8[Array, "n h w 3"] | NaflexImages,
         *,
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
@@ -116,7 +124,7 @@ class DualEncoder(nnx.Module):
         """Embeddings and tokens of images.
 
         Args:
-            images: bytes.
+            images: bytes; for an image tower of kind "naflex" as `NaflexImages`.
             keys, patch_drop: as in `VisionTransformer`.
             train, present: as in `ModifiedResNet`; towers without batch norm do the same either
                 way.
@@ -145,7 +153,9 @@ class DualEncoder(nnx.Module):
         pooled, tokens = _present(self.text, "text")(text)
         return Encoded(_embed(pooled, self.text_projection), tokens)
 
-    def image_hidden_states(self, images: UInt8[Array, "n h w 3"]) -> Float[Array, "states n t w"]:
+    def image_hidden_states(
+        self, images: UInt8[Array, "n h w 3"] | NaflexImages
+    ) -> Float[Array, "states n t w"]:
         """The input of the image tower's first block and the output of each."""
         return _present(self.image, "image").hidden_states(self.normalise(images))
 
@@ -153,10 +163,13 @@ class DualEncoder(nnx.Module):
         """The input of the text tower's first block and the output of each."""
         return _present(self.text, "text").hidden_states(text)
 
-    def normalise(self, images: UInt8[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
-        """Bytes to normalised float32 pixels."""
-        mean = jnp.asarray(self.image_mean, jnp.float32).reshape(1, 1, 1, 3)
-        std = jnp.asarray(self.image_std, jnp.float32).reshape(1, 1, 1, 3)
+    def normalise(self, images: UInt8[Array, "n h w 3"] | NaflexImages) -> Any:
+        """Bytes to normalised float32 pixels, of the same shape."""
+        mean = jnp.asarray(self.image_mean, jnp.float32)
+        std = jnp.asarray(self.image_std, jnp.float32)
+        if isinstance(images, NaflexImages):
+            return normalise_patches(images, mean=mean, std=std)
+        mean, std = mean.reshape(1, 1, 1, 3), std.reshape(1, 1, 1, 3)
         return (images.astype(jnp.float32) / 255 - mean) / std
 
 

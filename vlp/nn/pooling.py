@@ -33,7 +33,7 @@ def take_token(tokens: Float[Array, "n l w"], position: Int[Array, " n"]) -> Flo
 
 
 class AttentionPool(nnx.Module):
-    """One learned query attends to all tokens, followed by a residual perceptron.
+    """One learned query attends to all tokens, or to those present, then a residual perceptron.
 
     References:
         Zhai et al., 2022, https://arxiv.org/abs/2106.04560 (the MAP head); used by SigLIP.
@@ -62,13 +62,18 @@ class AttentionPool(nnx.Module):
         self.norm = LayerNorm(width, eps=norm_eps)
         self.mlp = Mlp(width, mlp_dim, activation=activation, out_std=std, dtype=dtype, rngs=rngs)
 
-    def __call__(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n w"]:
+    def __call__(
+        self, tokens: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+    ) -> Float[Array, "n w"]:
         n, length, w = tokens.shape
         head = (self.num_heads, w // self.num_heads)
         query = self.query(self.probe[...][None, None]).reshape(1, 1, *head)
         key_value = self.key_value(tokens).reshape(n, length, 2, *head)
         x = dot_product_attention(
-            jnp.broadcast_to(query, (n, 1, *head)), key_value[:, :, 0], key_value[:, :, 1]
+            jnp.broadcast_to(query, (n, 1, *head)),
+            key_value[:, :, 0],
+            key_value[:, :, 1],
+            mask=None if present is None else present[:, None, None, :],
         )
         x = self.out(x.reshape(n, w))
         return x + self.mlp(self.norm(x))

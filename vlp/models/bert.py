@@ -1,0 +1,131 @@
+"""The BERT text tower."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from vlp.nn.attention import check_heads, check_implementation
+from vlp.nn.linear import Linear
+from vlp.nn.norm import LayerNorm
+from vlp.nn.pooling import mean_pool
+from vlp.nn.stack import Stack
+
+POOLS = ("cls", "mean")
+
+
+class Bert(nnx.Module):
+    """Token ids through a post-norm transformer to one vector a text; without dropout.
+
+    Args:
+        length: the most tokens a text may have. Padding is hidden from attention, so cutting
+            columns that hold nothing else changes no result.
+        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
+        num_types: how many kinds of tokens (segments) there are.
+        pool: "cls" (the first token, which the tokenizer puts there) or "mean" (over what is not
+            padding).
+        pooler: a linear layer and tanh behind the pooled vector.
+        attention, remat, unroll, dtype: as in `VisionTransformer`.
+
+    Raises:
+        ValueError: when a setting is unknown.
+
+    References:
+        Devlin et al., 2019, https://arxiv.org/abs/1810.04805.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        length: int,
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
+        num_types: int = 2,
+        pool: str = "cls",
+        pooler: bool = True,
+        pad_id: int = 0,
+        activation: str = "gelu",
+        norm_eps: float = 1e-12,
+        attention: str = "einsum",
+        remat: str = "none",
+        unroll: int = 1,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        if pool not in POOLS:
+            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        check_heads(width, num_heads)
+        check_implementation(attention)
+        normal = nnx.initializers.normal(0.02)
+
+        def table(*shape):
+            return nnx.Param(normal(rngs.params(), shape, jnp.float32))
+
+        self.vocab_size, self.length, self.width = vocab_size, length, width
+        self.pool, self.pad_id, self.dtype = pool, pad_id, dtype
+        self.tokens = table(vocab_size, width)
+        self.positions = table(length, width)
+        self.types = table(num_types, width)
+        self.embed_norm = LayerNorm(width, eps=norm_eps)
+        self.stack = Stack(
+            width,
+            depth,
+            mlp_dim=mlp_dim or round(width * mlp_ratio),
+            num_heads=num_heads,
+            activation=activation,
+            norm_eps=norm_eps,
+            norm_order="post",
+            attention=attention,
+            remat=remat,
+            unroll=unroll,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.pooler = Linear(width, width, std=0.02, rngs=rngs) if pooler else None
+
+    def __call__(
+        self, text: Int[Array, "n l"], *, token_types: Int[Array, "n l"] | None = None
+    ) -> tuple[Float[Array, "n w"], Float[Array, "n l w"]]:
+        """The pooled vectors and the tokens.
+
+        Args:
+            text: token ids.
+            token_types: the kind of each token, in [0, num_types); left out, all are 0.
+
+        Raises:
+            ValueError: when the text is longer than `length`.
+        """
+        present = self.present(text)
+        tokens = self.stack(self.embed(text, token_types=token_types), present=present)
+        pooled = tokens[:, 0] if self.pool == "cls" else mean_pool(tokens, present=present)
+        if self.pooler is not None:
+            pooled = jnp.tanh(self.pooler(pooled))
+        return pooled, tokens
+
+    def hidden_states(
+        self, text: Int[Array, "n l"], *, token_types: Int[Array, "n l"] | None = None
+    ) -> Float[Array, "states n l w"]:
+        """The input of the first block and the output of each; the last are the tokens."""
+        x = self.embed(text, token_types=token_types)
+        return self.stack.hidden_states(x, present=self.present(text))
+
+    def embed(
+        self, text: Int[Array, "n l"], *, token_types: Int[Array, "n l"] | None = None
+    ) -> Float[Array, "n l w"]:
+        """What enters the first block: the normalised sum of token, kind and position."""
+        if text.shape[1] > self.length:
+            raise ValueError(
+                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
+                "truncate it or build the model with a larger length"
+            )
+        types = self.types[...]
+        kind = types[0][None, None] if token_types is None else types[token_types]
+        x = self.tokens[...][text] + kind + self.positions[...][None, : text.shape[1]]
+        return self.embed_norm(x).astype(jnp.dtype(self.dtype))
+
+    def present(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
+        """Which tokens are no padding."""
+        return text != self.pad_id

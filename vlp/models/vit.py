@@ -12,9 +12,10 @@ from vlp.nn.norm import LayerNorm
 from vlp.nn.patches import PatchEmbedding, extract_patches, kept_patches
 from vlp.nn.pooling import AttentionPool, mean_pool
 from vlp.nn.positions import sincos_2d
+from vlp.nn.query_pool import QueryPool
 from vlp.nn.stack import Stack
 
-POOLS = ("cls", "mean", "map")
+POOLS = ("cls", "mean", "map", "queries")
 POSITIONS = ("learned", "sincos2d")
 
 
@@ -24,9 +25,12 @@ class VisionTransformer(nnx.Module):
     Args:
         image_size: pixels along each side; must divide by `patch_size`.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        pool: "cls" (a learned class token), "mean" (over the patches) or "map" (attention pooling).
+        pool: "cls" (a learned class token), "mean" (over the patches), "map" (attention pooling) or
+            "queries" (several learned queries attend: the first gives the pooled vector, all of
+            them are the tokens, as in CoCa).
+        queries: for that pool, `width`, `num_queries` and `num_heads` of `QueryPool`.
         class_token: whether there is a class token; None means where `pool` needs it. "mean" leaves
-            it out of the mean, "map" attends to it.
+            it out of the mean, "map" and "queries" attend to it.
         position: "learned" or "sincos2d" (fixed; the class token then has none).
         pre_norm: a LayerNorm in front of the first block, as in CLIP.
         norm_after_pool: the final LayerNorm is applied to the pooled vector and not to the tokens,
@@ -55,6 +59,7 @@ class VisionTransformer(nnx.Module):
         mlp_ratio: float = 4.0,
         mlp_dim: int | None = None,
         pool: str = "cls",
+        queries: dict[str, int] | None = None,
         class_token: bool | None = None,
         position: str = "learned",
         pre_norm: bool = False,
@@ -72,11 +77,12 @@ class VisionTransformer(nnx.Module):
     ):
         class_token = pool == "cls" if class_token is None else class_token
         _check(image_size, patch_size, pool, position, class_token)
+        _check_queries(pool, queries)
         check_heads(width, num_heads)
         check_implementation(attention)
         mlp_dim = mlp_dim or round(width * mlp_ratio)
         normal = nnx.initializers.normal(width**-0.5)
-        self.image_size, self.patch_size, self.width = image_size, patch_size, width
+        self.image_size, self.patch_size, self.stream_width = image_size, patch_size, width
         self.num_patches = (image_size // patch_size) ** 2
         self.pool, self.position, self.dtype = pool, position, dtype
         self.norm_after_pool = norm_after_pool
@@ -103,10 +109,15 @@ class VisionTransformer(nnx.Module):
             unroll=unroll,
             **shared,
         )
-        self.norm = LayerNorm(width, eps=norm_eps)
-        pool_kwargs = dict(mlp_dim=mlp_dim, **shared)
-        self.head = AttentionPool(width, num_heads, **pool_kwargs) if pool == "map" else None
-        self.pooler = Linear(width, width, std=width**-0.5, rngs=rngs) if pooler else None
+        head: Any = None
+        if pool == "map":
+            head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, **shared)
+        elif queries is not None:
+            head = QueryPool(width, **queries, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.head = head
+        self.width = width if queries is None else queries["width"]
+        self.norm = LayerNorm(self.width, eps=norm_eps)
+        self.pooler = Linear(self.width, self.width, std=width**-0.5, rngs=rngs) if pooler else None
 
     def __call__(
         self,
@@ -129,6 +140,8 @@ class VisionTransformer(nnx.Module):
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
         tokens = self.stack(x)
+        if self.pool == "queries":
+            tokens = self.head(tokens)
         if not self.norm_after_pool:
             tokens = self.norm(tokens)
         pooled = self._pool(tokens)
@@ -166,7 +179,7 @@ class VisionTransformer(nnx.Module):
         x = self.patches(patches).astype(jnp.float32) + positions
         if self.class_token is not None:
             first = self.class_token[...] + class_position
-            first = jnp.broadcast_to(first[None, None], (x.shape[0], 1, self.width))
+            first = jnp.broadcast_to(first[None, None], (x.shape[0], 1, self.stream_width))
             x = jnp.concatenate([first, x], axis=1)
         if self.pre_norm is not None:
             x = self.pre_norm(x)
@@ -175,7 +188,8 @@ class VisionTransformer(nnx.Module):
     def _positions(self) -> tuple[Float[Array, " f"], Float[Array, "p f"]]:
         if self.positions is None:
             side = self.image_size // self.patch_size
-            return jnp.zeros((self.width,), jnp.float32), sincos_2d(side, side, self.width)
+            width = self.stream_width
+            return jnp.zeros((width,), jnp.float32), sincos_2d(side, side, width)
         table = self.positions[...]
         return table[0], table[-self.num_patches :]
 
@@ -187,9 +201,9 @@ class VisionTransformer(nnx.Module):
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
 
     def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
-        if self.head is not None:
+        if self.pool == "map":
             return self.head(tokens)
-        if self.pool == "cls":
+        if self.pool in ("cls", "queries"):
             return tokens[:, 0]
         return mean_pool(tokens if self.class_token is None else tokens[:, 1:])
 
@@ -207,3 +221,11 @@ def _check(image_size: int, patch_size: int, pool: str, position: str, class_tok
         raise ValueError(f"position must be one of {', '.join(POSITIONS)}, got {position!r}")
     if pool == "cls" and not class_token:
         raise ValueError('pool="cls" needs class_token to be True or None, got False')
+
+
+def _check_queries(pool: str, queries: dict[str, int] | None) -> None:
+    if (pool == "queries") != (queries is not None):
+        raise ValueError(
+            f'queries must be given with pool="queries" and only then, got {queries} with '
+            f"pool={pool!r}; such as dict(width=512, num_queries=256, num_heads=8)"
+        )

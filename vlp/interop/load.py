@@ -36,7 +36,7 @@ class LoadedEncoder(DualEncoder):
     speed matters. Inside a function of your own under `jax.jit` it is like any other module.
     """
 
-    def encode_image(
+    def encode_image(  # type: ignore[override]  # for evaluation only: nothing to `train`
         self,
         images: UInt8[Array | np.ndarray, "n h w 3"],
         *,

@@ -29,8 +29,8 @@ class VisionTransformer(nnx.Module):
             "queries" (several learned queries attend: the first gives the pooled vector, all of
             them are the tokens, as in CoCa).
         queries: for that pool, `width`, `num_queries` and `num_heads` of `QueryPool`.
-        class_token: whether there is a class token; None means where `pool` needs it. "mean" leaves
-            it out of the mean, "map" and "queries" attend to it.
+        class_token: whether there is a class token; None means where `pool` needs it. "mean"
+            and "map" leave it out, "queries" attend to it.
         position: "learned" or "sincos2d" (fixed; the class token then has none).
         pre_norm: a LayerNorm in front of the first block, as in CLIP.
         norm_after_pool: the final LayerNorm is applied to the pooled vector and not to the tokens,
@@ -201,11 +201,10 @@ class VisionTransformer(nnx.Module):
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
 
     def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
-        if self.pool == "map":
-            return self.head(tokens)
         if self.pool in ("cls", "queries"):
             return tokens[:, 0]
-        return mean_pool(tokens if self.class_token is None else tokens[:, 1:])
+        patches = tokens if self.class_token is None else tokens[:, 1:]
+        return self.head(patches) if self.pool == "map" else mean_pool(patches)
 
 
 def _check(image_size: int, patch_size: int, pool: str, position: str, class_token: bool) -> None:

@@ -1,21 +1,29 @@
-"""Captions to token ids: cleaning with limits, and a SentencePiece tokenizer.
+"""Captions: cleaning with limits, and training a SentencePiece tokenizer on them.
 
 References:
   Kudo and Richardson, "SentencePiece", 2018 (arXiv 1808.06226); Kudo, "Subword regularization",
   2018 (arXiv 1804.10959) for the unigram model.
 """
 
-import hashlib
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
 
-import numpy as np
 import sentencepiece
 
 from data_pipelines.faults import Reject
+from data_pipelines.tokens import SentencePieceTokenizer, Tokenizer
+
+__all__ = [
+    "EOS_ID",
+    "MAX_CAPTION_BYTES",
+    "PAD_ID",
+    "UNK_ID",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "clean_caption",
+    "train_sentencepiece",
+]
 
 # The ids of special tokens in models that `train_sentencepiece` makes; there is no begin token.
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
@@ -23,21 +31,6 @@ MAX_CAPTION_BYTES = 64 * 1024
 _BOM = "\ufeff"
 # 256 byte pieces, pad, eos and unk come first; a model needs room for some characters as well.
 _SMALLEST_VOCABULARY = 300
-
-
-@runtime_checkable
-class Tokenizer(Protocol):
-    """What the loader needs to turn captions into ids."""
-
-    name: str
-    sha256: str
-    vocab_size: int
-    pad_id: int
-    eos_id: int
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Ids int32 `[n, length]`: tokens, the end token, padding; a cut text keeps the end."""
-        ...
 
 
 def clean_caption(caption: str | bytes, *, max_bytes: int = MAX_CAPTION_BYTES) -> str:
@@ -64,71 +57,6 @@ def clean_caption(caption: str | bytes, *, max_bytes: int = MAX_CAPTION_BYTES) -
     if not text:
         raise Reject("caption empty")
     return text
-
-
-class SentencePieceTokenizer:
-    """Text to ids with a SentencePiece model.
-
-    Args:
-      model: the bytes of a `.model` file.
-      name: what reports call the tokenizer.
-
-    Raises:
-      ValueError: the bytes are no SentencePiece model, or it has no pad or end token.
-    """
-
-    def __init__(self, model: bytes, *, name: str = "sentencepiece") -> None:
-        self.name = name
-        self.model = bytes(model)
-        self.sha256 = hashlib.sha256(self.model).hexdigest()
-        self._processor = _processor(self.model, name)
-        self.vocab_size: int = self._processor.vocab_size()
-        self.pad_id: int = self._processor.pad_id()
-        self.eos_id: int = self._processor.eos_id()
-        if min(self.pad_id, self.eos_id) < 0:
-            raise ValueError(
-                f"a tokenizer needs a pad and an end token, {name} has pad_id={self.pad_id} and "
-                f"eos_id={self.eos_id}; train one with train_sentencepiece"
-            )
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Ids of each text.
-
-        Args:
-          texts: n captions; the names of special tokens are plain text in them.
-          length: row length in tokens, the end token included, at least 2.
-
-        Returns:
-          int32 `[n, length]`: tokens, the end token, padding. A text that is too long loses
-          its tail, never the end token.
-
-        Raises:
-          ValueError: `length` leaves no room for a token.
-        """
-        if length < 2:
-            raise ValueError(f"length must be at least 2 (a token and the end), got {length}")
-        ids = np.full((len(texts), length), self.pad_id, np.int32)
-        # One thread: the loader decides how many cores it may use.
-        for row, tokens in zip(
-            ids, self._processor.encode(list(texts), out_type=int, num_threads=1), strict=True
-        ):
-            tokens = tokens[: length - 1]
-            row[: len(tokens)] = tokens
-            row[len(tokens)] = self.eos_id
-        return ids
-
-    def save(self, path: str | Path) -> None:
-        """Writes the `.model` file."""
-        Path(path).write_bytes(self.model)
-
-    @classmethod
-    def load(cls, path: str | Path, *, name: str | None = None) -> "SentencePieceTokenizer":
-        """Reads a `.model` file; the name is the file's stem unless given."""
-        return cls(Path(path).read_bytes(), name=name or Path(path).stem)
-
-    def __reduce__(self) -> tuple:
-        # Worker processes rebuild the processor from the model instead of copying its memory.
-        return (_rebuild, (self.model, self.name))
 
 
 def train_sentencepiece(
@@ -196,16 +124,3 @@ def _usable(captions: Iterable[str | bytes], limit: int) -> Iterator[str]:
         taken += 1
         if taken == limit:
             return
-
-
-def _processor(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
-    try:
-        return sentencepiece.SentencePieceProcessor(model_proto=model)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{name} must be a SentencePiece .model file, got {len(model)} bytes that are not one"
-        ) from error
-
-
-def _rebuild(model: bytes, name: str) -> SentencePieceTokenizer:
-    return SentencePieceTokenizer(model, name=name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
+from data_pipelines.tokens.convert import EOS, PAD, UNK, convert_sentencepiece
 from tests.interop.tiny import LENGTH, tokenizer
-from vlp.interop.hf_tokenizer import EOS, PAD, UNK, convert_sentencepiece
 from vlp.interop.parity import TEXTS
 
 HOSTILE = (

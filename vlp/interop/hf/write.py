@@ -11,9 +11,9 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
+from data_pipelines.tokens.convert import EOS, PAD, UNK, convert_sentencepiece
 from vlp.interop.hf.model import model_class, model_config, model_tensors
 from vlp.interop.hf.readme import readme
-from vlp.interop.hf_tokenizer import EOS, PAD, UNK, convert_sentencepiece
 from vlp.interop.load import Run
 
 _RESAMPLE = {"bilinear": 2, "bicubic": 3}  # the numbers of Pillow's filters

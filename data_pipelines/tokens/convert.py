@@ -16,6 +16,7 @@ Sequences of combining marks in an order that Unicode calls non-canonical remain
 """
 
 import functools
+import string
 from typing import Any
 
 import sentencepiece
@@ -36,29 +37,47 @@ _FOLDS = {
     "nfkc_cf": (normalizers.NFKC, normalizers.Lowercase),
     "nmt_nfkc_cf": (normalizers.NFKC, normalizers.Lowercase),
 }
+_CLEANINGS: dict[str, list[normalizers.Normalizer]] = {
+    "none": [],
+    "ascii_lower": [normalizers.Replace(upper, upper.lower()) for upper in string.ascii_uppercase],
+}
 # All planes with characters; the private and unassigned rest maps to itself everywhere.
 _CODE_POINTS = (*range(1, 0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE01F0))
 _NONCHARACTER = 0xFDD0  # first of 32 code points that no text may hold
 
 
-def convert_sentencepiece(model: bytes, *, length: int) -> tokenizers.Tokenizer:
+def convert_sentencepiece(
+    model: bytes, *, length: int, pad_id: int | None = None, clean: str = "none"
+) -> tokenizers.Tokenizer:
     """The tokenizer of a SentencePiece unigram model: text to `length` ids, padded on the right.
 
     Args:
-        model: The content of the `.model` file.
-        length: Tokens in a row, the end token included.
+      model: the content of the `.model` file.
+      length: tokens in a row, the end token included.
+      pad_id: what fills a row; the model's own unless given.
+      clean: "none", or "ascii_lower": the letters A to Z become lower case first.
 
     Raises:
-        ValueError: The model is of a kind whose ids could not be reproduced.
+      ValueError: the model or the cleaning is of a kind whose ids could not be reproduced.
     """
+    if clean not in _CLEANINGS:
+        raise ValueError(
+            f"a tokenizer.json must hold all that is done to a text, which it can of the cleanings "
+            f"{', '.join(_CLEANINGS)}, got {clean!r}; export for a stack that cleans by itself"
+        )
     proto = _Model.FromString(model)
     _check(proto)
     trained = proto.trainer_spec
+    pad_id = trained.pad_id if pad_id is None else pad_id
     tokenizer = tokenizers.Tokenizer(
         models.Unigram(_vocabulary(proto), trained.unk_id, trained.byte_fallback)
     )
     tokenizer.normalizer = normalizers.Sequence(
-        [*_rules(model, proto.normalizer_spec.name), *_white_space(proto.normalizer_spec)]
+        [
+            *_CLEANINGS[clean],
+            *_rules(model, proto.normalizer_spec.name),
+            *_white_space(proto.normalizer_spec),
+        ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         tokenizers.Regex(_LITERAL_BYTE), behavior="merged_with_previous"
@@ -76,7 +95,8 @@ def convert_sentencepiece(model: bytes, *, length: int) -> tokenizers.Tokenizer:
         single=["$A", EOS], special_tokens=[(EOS, trained.eos_id)]
     )
     tokenizer.enable_truncation(length)
-    tokenizer.enable_padding(length=length, pad_id=trained.pad_id, pad_token=PAD)
+    pad_token = tokenizer.id_to_token(pad_id)
+    tokenizer.enable_padding(length=length, pad_id=pad_id, pad_token=pad_token)
     return tokenizer
 
 

@@ -1,0 +1,246 @@
+"""CLIP's byte-pair encoding, as its authors and open_clip apply it and as transformers does.
+
+The two share 49,408 ids and differ in what they do before: the authors repair text with ftfy and
+resolve HTML entities; transformers composes characters (NFC) and does neither. They pad with 0 and
+with the end token. Published models are mostly used with the one that comes with their format.
+
+References:
+  Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021
+  (arXiv 2103.00020), https://github.com/openai/CLIP; the table of merges is theirs, MIT licence.
+  Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016.
+"""
+
+import gzip
+import itertools
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
+
+from data_pipelines.tokens.clean import cleaning
+from data_pipelines.tokens.pipeline import PipelineTokenizer
+from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows
+
+_END_OF_WORD = "</w>"
+_BEGIN, _END = "<start_of_text>", "<end_of_text>"
+_HF_BEGIN, _HF_END = "<|startoftext|>", "<|endoftext|>"
+_DEFAULTS: dict[str, Any] = {"clean": "lower", "pad_id": 0}
+# The originals ignore case by Unicode's simple folding, in which the long s is an s.
+_FOLDED = {letter: f"[{letter}{letter.upper()}]" for letter in "abcdefghijklmnopqrtuvwxyz"} | {
+    "s": "[sSſ]"
+}
+_CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
+_WORDS = r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+class ClipTokenizer:
+    """CLIP's own tokenizer: ids as `open_clip.SimpleTokenizer` gives them.
+
+    A literal "<start_of_text>" or "<end_of_text>" in a caption becomes that token where it stands
+    by itself, as in the original.
+
+    Args:
+      merges: the lines of the table of merges, its heading first.
+      name: what reports call the tokenizer.
+      clean: "lower", "whitespace" or "canonicalize", see `data_pipelines.tokens.clean`.
+      pad_id: what fills a row.
+
+    Raises:
+      ValueError: not a table of merges, or an unknown cleaning.
+    """
+
+    kind = "clip"
+
+    def __init__(
+        self, merges: bytes, *, name: str = "clip", clean: str = "lower", pad_id: int = 0
+    ) -> None:
+        self._clean = cleaning(clean)
+        self.name, self.clean, self.pad_id = name, clean, pad_id
+        self.content = bytes(merges)
+        self.sha256 = fingerprint(self.content, self.settings)
+        pairs = read_merges(self.content, name)
+        vocabulary = clip_vocabulary(pairs, special=(_BEGIN, _END))
+        self.bos_id, self.eos_id = vocabulary[_BEGIN], vocabulary[_END]
+        self.vocab_size = len(vocabulary)
+        folded = [_fold(text) for text in (_BEGIN, _END, *_CONTRACTIONS)]
+        self._split = _splitter("|".join([*folded, _WORDS]))
+        self._tokenizer = tokenizers.Tokenizer(_model(vocabulary, pairs, unknown=None))
+        self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [self._split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make this tokenizer from its file, as JSON values."""
+        return changed({"clean": self.clean, "pad_id": self.pad_id}, _DEFAULTS)
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids of each text, int32 `[n, length]`: begin, tokens, end, padding.
+
+        Raises:
+          ValueError: `length` leaves no room for a token.
+        """
+        check_length(length, 3)
+        found = (self._ids(self._clean(text))[: length - 2] for text in texts)
+        framed = ([self.bos_id, *ids, self.eos_id] for ids in found)
+        return rows(framed, n=len(texts), length=length, pad_id=self.pad_id)
+
+    def save(self, path: str) -> None:
+        """Writes the table of merges."""
+        with open(path, "wb") as file:
+            file.write(self.content)
+
+    def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
+        """Raises ValueError: ftfy and HTML entities are beyond a `tokenizer.json`."""
+        raise ValueError(
+            f"a tokenizer.json must hold all that is done to a text, and ftfy and HTML entities, "
+            f"with which {self.name} cleans, cannot be expressed in one; export "
+            "data_pipelines.tokens.hf_clip_tokenizer(), which leaves them out, in its place"
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        if _BEGIN not in text and _END not in text:
+            return self._tokenizer.encode(text).ids
+        return [token for part in self._parts(text) for token in self._part(part)]
+
+    def _parts(self, text: str) -> Iterator[str]:
+        """The text, cut around the special tokens that stand by themselves."""
+        start = 0
+        for piece, (begin, end) in self._split.pre_tokenize_str(text):
+            if piece in (_BEGIN, _END):
+                yield from (text[start:begin], piece)
+                start = end
+        yield text[start:]
+
+    def _part(self, part: str) -> list[int]:
+        special = {_BEGIN: self.bos_id, _END: self.eos_id}.get(part)
+        return self._tokenizer.encode(part).ids if special is None else [special]
+
+    def __reduce__(self) -> tuple:
+        return (_rebuild, (self.content, self.name, self.settings))
+
+
+def clip_tokenizer(*, name: str = "clip", clean: str = "lower") -> ClipTokenizer:
+    """CLIP's tokenizer, for checkpoints that bring none (open_clip's and the authors')."""
+    return ClipTokenizer(clip_merges(), name=name, clean=clean)
+
+
+def hf_clip_tokenizer(
+    vocabulary: dict[str, int] | None = None,
+    merges: Sequence[tuple[str, str]] | None = None,
+    *,
+    name: str = "clip",
+    pad_token: str = _HF_END,
+    padding_side: str = "right",
+) -> PipelineTokenizer:
+    """CLIP's tokenizer by transformers' rules: ids as `CLIPTokenizer` of version 5 gives them.
+
+    A literal "<|endoftext|>" in a caption becomes that token.
+
+    Args:
+      vocabulary: token -> id; CLIP's own unless given.
+      merges: pairs in the order of their rank; likewise.
+      name: what reports call the tokenizer.
+      pad_token: what fills a row.
+      padding_side: "right" or "left".
+
+    Raises:
+      ValueError: the vocabulary lacks the begin, end or padding token.
+    """
+    if vocabulary is None or merges is None:
+        merges = read_merges(clip_merges(), name)
+        vocabulary = clip_vocabulary(merges, special=(_HF_BEGIN, _HF_END))
+    missing = sorted({_HF_BEGIN, _HF_END, pad_token} - vocabulary.keys())
+    if missing:
+        raise ValueError(
+            f"the vocabulary of {name} must have {', '.join(missing)}, it has {len(vocabulary)} "
+            "other tokens; is this CLIP's vocab.json?"
+        )
+    begin, end = ((token, vocabulary[token]) for token in (_HF_BEGIN, _HF_END))
+    made = tokenizers.Tokenizer(_model(vocabulary, merges, unknown=_HF_END))
+    made.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    special = [r"<\|startoftext\|>", r"<\|endoftext\|>"]
+    words = _splitter("|".join([*special, *_CONTRACTIONS, _WORDS]))
+    # The second splits words again, by GPT-2's rule: without effect but for "<|ENDOFTEXT|>".
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    made.decoder = decoders.ByteLevel()
+    made.post_processor = processors.RobertaProcessing(
+        end, begin, trim_offsets=False, add_prefix_space=False
+    )
+    made.add_special_tokens([_HF_BEGIN, _HF_END, pad_token])
+    return PipelineTokenizer(
+        made.to_str().encode(),
+        name=name,
+        pad_id=vocabulary[pad_token],
+        eos_id=vocabulary[_HF_END],
+        padding_side=padding_side,
+    )
+
+
+def clip_merges() -> bytes:
+    """CLIP's table of merges, from this package."""
+    packed = resources.files("data_pipelines.tokens").joinpath("clip", "merges.txt.gz")
+    return gzip.decompress(packed.read_bytes())
+
+
+def read_merges(content: bytes, name: str) -> list[tuple[str, str]]:
+    """The pairs in a table of merges, by rank, without its heading.
+
+    Raises:
+      ValueError: a line that is no pair, or no pair at all.
+    """
+    lines = content.decode("utf-8").split("\n")
+    pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    if wrong is not None or not pairs:
+        raise ValueError(f"{name} must be lines of two symbols, got {wrong}")
+    return [(first, second) for first, second in pairs]
+
+
+def clip_vocabulary(merges: Sequence[tuple[str, str]], *, special: Sequence[str]) -> dict[str, int]:
+    """Token -> id: bytes, bytes that end a word, merges by rank, special tokens."""
+    letters = list(_byte_letters())
+    ends = [letter + _END_OF_WORD for letter in letters]
+    tokens = [*letters, *ends, *(first + second for first, second in merges), *special]
+    return {token: i for i, token in enumerate(tokens)}
+
+
+def _byte_letters() -> Iterator[str]:
+    """A visible character for each byte: itself where it has one, in CLIP's order."""
+    visible = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+    hidden = itertools.count(0x100)
+    yield from map(chr, visible)
+    yield from (chr(next(hidden)) for byte in range(256) if byte not in visible)
+
+
+def _fold(text: str) -> str:
+    return "".join(_FOLDED.get(letter, letter) for letter in text)
+
+
+def _splitter(pattern: str) -> pre_tokenizers.Split:
+    """What matches the pattern is a piece; what lies between is dropped."""
+    return pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
+
+
+def _model(
+    vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], *, unknown: str | None
+) -> models.BPE:
+    return models.BPE(
+        vocabulary,
+        list(merges),
+        continuing_subword_prefix="",
+        end_of_word_suffix=_END_OF_WORD,
+        fuse_unk=False,
+        unk_token=unknown,
+    )
+
+
+def _rebuild(content: bytes, name: str, settings: dict[str, Any]) -> ClipTokenizer:
+    return ClipTokenizer(content, name=name, **settings)

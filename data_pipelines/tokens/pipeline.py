@@ -1,0 +1,149 @@
+"""A tokenizer that is a `tokenizer.json`: any pipeline of the library `tokenizers`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from data_pipelines.tokens.clean import cleaning
+from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows
+
+_DEFAULTS: dict[str, Any] = {"clean": "none", "padding_side": "right"}
+# Post-processors with fixed places: the special tokens that they put behind the text.
+_ENDINGS = {"RobertaProcessing": 1, "BertProcessing": 1}
+
+
+class PipelineTokenizer:
+    """Text to ids with the content of a `tokenizer.json`.
+
+    The literal name of a special token in a text becomes that token where the file says so, as it
+    does in transformers.
+
+    Args:
+      content: the bytes of the file; its truncation and padding are ignored.
+      pad_id: what fills a row.
+      eos_id: the token that ends a text.
+      name: what reports call the tokenizer.
+      clean: what is done to a text first, see `data_pipelines.tokens.clean`.
+      padding_side: "right", or "left" of the text.
+
+    Raises:
+      ValueError: not such a file, an id that is not in it, or an unknown cleaning or side.
+    """
+
+    kind = "tokenizers"
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        pad_id: int,
+        eos_id: int,
+        name: str = "tokenizer",
+        clean: str = "none",
+        padding_side: str = "right",
+    ) -> None:
+        check_side(padding_side)
+        self._clean = cleaning(clean)
+        self.name = name
+        self.content = bytes(content)
+        self._tokenizer = _read(self.content, name)
+        self.vocab_size: int = self._tokenizer.get_vocab_size()
+        self.pad_id, self.eos_id = pad_id, eos_id
+        self.clean, self.padding_side = clean, padding_side
+        for role, token in (("pad_id", pad_id), ("eos_id", eos_id)):
+            if self._tokenizer.id_to_token(token) is None:
+                raise ValueError(
+                    f"{role} must be an id of {name}, whose {self.vocab_size} tokens do not "
+                    f"include {token}; give the id of a token in the file"
+                )
+        self.sha256 = fingerprint(self.content, self.settings)
+        self._special = self._tokenizer.num_special_tokens_to_add(False)
+        self._ending = _ending(json.loads(self.content).get("post_processor"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make this tokenizer from its file, as JSON values."""
+        given = {"clean": self.clean, "padding_side": self.padding_side}
+        return {"pad_id": self.pad_id, "eos_id": self.eos_id, **changed(given, _DEFAULTS)}
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids of each text, int32 `[n, length]`, special tokens and padding as in the file.
+
+        Raises:
+          ValueError: `length` leaves no room for a token.
+        """
+        check_length(length, self._special + 1)
+        # One text at a time: in a batch the library would use every core, and the loader decides.
+        encoded = (self._cut(self._tokenizer.encode(self._clean(t)).ids, length) for t in texts)
+        return rows(
+            encoded, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side
+        )
+
+    def save(self, path: str) -> None:
+        """Writes the `tokenizer.json`."""
+        with open(path, "wb") as file:
+            file.write(self.content)
+
+    def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
+        """The same ids from the library alone: rows of `length`, cut and padded.
+
+        Raises:
+          ValueError: the cleaning before the file cannot be expressed in it.
+        """
+        if self.clean != "none":
+            raise ValueError(
+                f"a tokenizer.json must hold all that is done to a text, and the cleaning "
+                f"{self.clean!r} of {self.name} cannot be expressed in one; export it for a "
+                "stack that cleans by itself"
+            )
+        made = _read(self.content, self.name)
+        made.enable_truncation(length)
+        made.enable_padding(
+            length=length,
+            pad_id=self.pad_id,
+            pad_token=made.id_to_token(self.pad_id),
+            direction=self.padding_side,
+        )
+        return made
+
+    def _cut(self, ids: list[int], length: int) -> list[int]:
+        """As much of the text as fits, with the tokens that end it."""
+        if len(ids) <= length:
+            return ids
+        return ids[: length - self._ending] + ids[len(ids) - self._ending :]
+
+    def __reduce__(self) -> tuple:
+        # Worker processes read the file again instead of copying the library's memory.
+        return (_rebuild, (self.content, self.name, self.settings))
+
+
+def _read(content: bytes, name: str) -> tokenizers.Tokenizer:
+    try:
+        made = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
+    except Exception as error:  # the library raises plain Exception for whatever is wrong
+        raise ValueError(
+            f"{name} must be a tokenizer.json, got {len(content)} bytes that are none ({error})"
+        ) from error
+    made.no_truncation()
+    made.no_padding()
+    return made
+
+
+def _ending(processor: Mapping[str, Any] | None) -> int:
+    """How many special tokens a post-processor puts behind a text."""
+    if processor is None:
+        return 0
+    if processor["type"] == "Sequence":
+        return sum(_ending(part) for part in processor["processors"])
+    if processor["type"] == "TemplateProcessing":
+        parts = processor["single"]
+        last = max(i for i, part in enumerate(parts) if "Sequence" in part)
+        return len(parts) - 1 - last
+    return _ENDINGS.get(processor["type"], 0)
+
+
+def _rebuild(content: bytes, name: str, settings: dict[str, Any]) -> PipelineTokenizer:
+    return PipelineTokenizer(content, name=name, **settings)

@@ -1,0 +1,155 @@
+"""SigLIP's tokenizer, as `SiglipTokenizer` of transformers 5 applies a SentencePiece model.
+
+References:
+  Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023 (arXiv 2303.15343).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from data_pipelines.tokens.clean import without_punctuation
+from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows
+from data_pipelines.tokens.spiece import read_model
+
+_SPACE = "\u2581"
+_DEFAULTS: dict[str, Any] = {
+    "lower": True,
+    "eos_token": "</s>",
+    "pad_token": "</s>",
+    "unk_token": "<unk>",
+    "special_tokens": [],
+    "padding_side": "right",
+}
+
+
+class SiglipTokenizer:
+    """Canonical text to ids with a SentencePiece model; padded with the end token.
+
+    Text loses its ASCII punctuation and becomes lower case; white space becomes single spaces. The
+    literal name of a special token in a caption becomes that token, and where it is the end token
+    at the very end, no other follows: both as in transformers.
+
+    Args:
+      model: the bytes of `spiece.model`.
+      name: what reports call the tokenizer.
+      lower: whether text becomes lower case.
+      eos_token, pad_token, unk_token: pieces of the model.
+      special_tokens: more pieces that are found in text by their literal name.
+      padding_side: "right" or "left".
+
+    Raises:
+      ValueError: not a SentencePiece model, or one without these pieces.
+    """
+
+    kind = "siglip"
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        name: str = "siglip",
+        lower: bool = True,
+        eos_token: str = "</s>",
+        pad_token: str = "</s>",
+        unk_token: str = "<unk>",
+        special_tokens: Sequence[str] = (),
+        padding_side: str = "right",
+    ) -> None:
+        check_side(padding_side)
+        self.name, self.content = name, bytes(model)
+        self._processor = read_model(self.content, name)
+        self.vocab_size: int = self._processor.vocab_size()
+        self.lower, self.padding_side = lower, padding_side
+        self.eos_token, self.pad_token, self.unk_token = eos_token, pad_token, unk_token
+        self.special_tokens = list(special_tokens)
+        self._special = {
+            token: self._piece(token)
+            for token in (eos_token, unk_token, pad_token, *self.special_tokens)
+        }
+        self.eos_id, self.pad_id = self._special[eos_token], self._special[pad_token]
+        longest_first = sorted(self._special, key=len, reverse=True)
+        self._literal = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+        # Text is encoded behind the name of the unknown token, whose pieces are dropped again:
+        # thus it keeps its leading space.
+        self._prefix = len(self._processor.encode(unk_token))
+        self.sha256 = fingerprint(self.content, self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make this tokenizer from its file, as JSON values."""
+        return changed({key: getattr(self, key) for key in _DEFAULTS}, _DEFAULTS)
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids of each text, int32 `[n, length]`: tokens, the end token, padding.
+
+        Raises:
+          ValueError: `length` leaves no room for a token.
+        """
+        check_length(length)
+        cut = (self._ids(text)[: length - 1] for text in texts)
+        ended = (ids if ids[-1:] == [self.eos_id] else [*ids, self.eos_id] for ids in cut)
+        return rows(ended, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the `spiece.model`."""
+        Path(path).write_bytes(self.content)
+
+    def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
+        """The ids of rows of `length` from the library `tokenizers` alone.
+
+        Raises:
+          ValueError: the model is of a kind whose ids could not be reproduced.
+        """
+        raise ValueError("not yet")
+
+    def canonical(self, text: str) -> str:
+        """Without ASCII punctuation, in lower case, with single spaces."""
+        text = without_punctuation(text.lower() if self.lower else text)
+        return re.sub(r"\s+", " ", text).strip()
+
+    def _ids(self, text: str) -> list[int]:
+        parts = list(self._parts(_SPACE + text.replace(_SPACE, " ")))
+        ids = [token for part in parts for token in self._part(part)]
+        if len(ids) > 1 and ids[0] == self._processor.piece_to_id(_SPACE):
+            # A lone space before a special token is none.
+            ids = ids[1:] if ids[1] in self._special.values() else ids
+        return ids
+
+    def _parts(self, text: str) -> Iterator[str]:
+        """The text, cut at the literal names of special tokens; white space at the cuts goes."""
+        parts = self._literal.split(text)
+        for place, part in enumerate(parts):
+            if part in self._special:
+                yield part
+                continue
+            part = part.lstrip() if place > 0 else part
+            part = part.rstrip() if place < len(parts) - 1 else part
+            if part:
+                yield part
+
+    def _part(self, part: str) -> list[int]:
+        if part in self._special:
+            return [self._special[part]]
+        ids = self._processor.encode(self.unk_token + self.canonical(part))
+        return ids[self._prefix :] if len(ids) >= self._prefix else ids
+
+    def _piece(self, token: str) -> int:
+        found: int = self._processor.piece_to_id(token)
+        if self._processor.id_to_piece(found) != token:
+            raise ValueError(
+                f"the SentencePiece model of {self.name} must have the piece {token!r}, its "
+                f"{self.vocab_size} pieces do not; give the name that it has"
+            )
+        return found
+
+    def __reduce__(self) -> tuple:
+        return (_rebuild, (self.content, self.name, self.settings))
+
+
+def _rebuild(model: bytes, name: str, settings: dict[str, Any]) -> SiglipTokenizer:
+    return SiglipTokenizer(model, name=name, **settings)

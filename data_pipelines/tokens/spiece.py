@@ -1,0 +1,142 @@
+"""SentencePiece models as they are: our own, and those of big_vision.
+
+References:
+  Kudo and Richardson, "SentencePiece", 2018 (arXiv 1808.06226).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+import tokenizers
+
+from data_pipelines.tokens.clean import cleaning
+from data_pipelines.tokens.convert import convert_sentencepiece
+from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows
+
+
+class SentencePieceTokenizer:
+    """Text to ids with a SentencePiece model.
+
+    Args:
+      model: the bytes of a `.model` file.
+      name: what reports call the tokenizer.
+      clean: what is done to a text first, see `data_pipelines.tokens.clean`.
+      pad_id: what fills a row; the model's own unless given.
+
+    Raises:
+      ValueError: the bytes are no SentencePiece model, it has no pad or end token, or an unknown
+        cleaning.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        name: str = "sentencepiece",
+        clean: str = "none",
+        pad_id: int | None = None,
+    ) -> None:
+        self._clean = cleaning(clean)
+        self.name, self.clean = name, clean
+        self.model = bytes(model)
+        self._processor = read_model(self.model, name)
+        self.vocab_size: int = self._processor.vocab_size()
+        self._own_pad: int = self._processor.pad_id()
+        self.pad_id = self._own_pad if pad_id is None else pad_id
+        self.eos_id: int = self._processor.eos_id()
+        if min(self.pad_id, self.eos_id) < 0:
+            raise ValueError(
+                f"a tokenizer needs a pad and an end token, {name} has pad_id={self.pad_id} and "
+                f"eos_id={self.eos_id}; train one with train_sentencepiece"
+            )
+        self.sha256 = fingerprint(self.model, self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make this tokenizer from its file, as JSON values."""
+        given = {"clean": self.clean, "pad_id": self.pad_id}
+        return changed(given, {"clean": "none", "pad_id": self._own_pad})
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids of each text.
+
+        Args:
+          texts: n captions; the names of special tokens are plain text in them.
+          length: row length in tokens, the end token included, at least 2.
+
+        Returns:
+          int32 `[n, length]`: tokens, the end token, padding. A text that is too long loses
+          its tail, never the end token.
+
+        Raises:
+          ValueError: `length` leaves no room for a token.
+        """
+        check_length(length)
+        # One thread: the loader decides how many cores it may use.
+        found = self._processor.encode(
+            [self._clean(text) for text in texts], out_type=int, num_threads=1
+        )
+        ended = ([*ids[: length - 1], self.eos_id] for ids in found)
+        return rows(ended, n=len(texts), length=length, pad_id=self.pad_id)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the `.model` file."""
+        Path(path).write_bytes(self.model)
+
+    @classmethod
+    def load(cls, path: str | Path, *, name: str | None = None) -> "SentencePieceTokenizer":
+        """Reads a `.model` file; the name is the file's stem unless given."""
+        return cls(Path(path).read_bytes(), name=name or Path(path).stem)
+
+    def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
+        """The ids of rows of `length` from the library `tokenizers` alone.
+
+        Raises:
+          ValueError: the model or the cleaning is of a kind whose ids could not be reproduced.
+        """
+        return convert_sentencepiece(
+            self.model, length=length, pad_id=self.pad_id, clean=self.clean
+        )
+
+    def __reduce__(self) -> tuple:
+        # Worker processes rebuild the processor from the model instead of copying its memory.
+        return (_rebuild, (self.model, self.name, self.settings))
+
+
+def big_vision_tokenizer(
+    model: bytes, *, name: str = "big_vision", pad_id: int | None = None
+) -> SentencePieceTokenizer:
+    """Ids as big_vision's contrastive configs give them: ASCII in lower case, a sticky end token.
+
+    Args:
+      model: its SentencePiece model: c4_en and mc4 for SigLIP, Gemma's for SigLIP 2.
+      name: what reports call the tokenizer.
+      pad_id: 1 for SigLIP, whose configs pad with the end token; the model's own unless given.
+
+    References:
+      https://github.com/google-research/big_vision: pp/ops_text.py, `tokenize` and `lower`.
+    """
+    return SentencePieceTokenizer(model, name=name, clean="ascii_lower", pad_id=pad_id)
+
+
+def read_model(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
+    """The library's reading of a model.
+
+    Raises:
+      ValueError: the bytes are none.
+    """
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} must be a SentencePiece .model file, got {len(model)} bytes that are not one"
+        ) from error
+
+
+def _rebuild(model: bytes, name: str, settings: dict[str, Any]) -> SentencePieceTokenizer:
+    return SentencePieceTokenizer(model, name=name, **settings)

@@ -1,4 +1,4 @@
-"""A trained model, its image preprocessing and its tokenizer, from the folder of a run.
+"""A trained model, its image preprocessing and its tokenizer, from a run or from another stack.
 
 import vlp
 model, preprocess, tokenize = vlp.load("runs/emoji")
@@ -8,188 +8,190 @@ print(zimg @ ztxt.T)
 """
 
 import dataclasses
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Int
 
-from data_pipelines.images import ImagePreprocess
-from data_pipelines.text import SentencePieceTokenizer
-from vlp.interop.card import FILE, check_tokenizer, validate_card
-from vlp.models import DualEncoder, Encoded
-from vlp.training.checkpoint import find_checkpoint, load_params, read_json
+from data_pipelines.images import open_preprocess
+from data_pipelines.text import Tokenizer
+from vlp.interop import runs
+from vlp.interop.card import build_card
+from vlp.interop.foreign import Foreign
+from vlp.interop.formats import READERS, RUN, detect
+from vlp.interop.layout import read_params
+from vlp.interop.loaded import LoadedEncoder, model_of, param_shapes
+from vlp.interop.tokenizer_files import find_tokenizer
+from vlp.models.resize import resize_positions
 
-WEIGHTS = ("auto", "params", "ema")
-
-
-class LoadedEncoder(DualEncoder):
-    """A `DualEncoder` with weights, whose methods may be called as they are.
-
-    Each is compiled at the first call with each shape of input, so keep batches of one size where
-    speed matters. Inside a function of your own under `jax.jit` it is like any other module.
-    """
-
-    def encode_image(  # type: ignore[override]  # for evaluation only: nothing to `train`
-        self,
-        images: UInt8[Array | np.ndarray, "n h w 3"],
-        *,
-        keys: Key[Array, " n"] | None = None,
-        patch_drop: float = 0.0,
-    ) -> Encoded:
-        """Unit-norm embeddings `[n, d]`, and tokens, of preprocessed images."""
-        return _encode_image(*nnx.split(self), images, keys, patch_drop)
-
-    def encode_text(self, text: Int[Array | np.ndarray, "n l"]) -> Encoded:
-        """Unit-norm embeddings `[n, d]`, and tokens, of tokenized captions."""
-        return _encode_text(*nnx.split(self), text)
-
-    def logits(self, zimg: Float[Array, "n d"], ztxt: Float[Array, "m d"]) -> Float[Array, "n m"]:
-        """What the model was trained to judge by: scaled (and shifted) cosines."""
-        logits = zimg @ ztxt.T * jnp.exp(self.log_scale[...])
-        return logits if self.bias is None else logits + self.bias[...]
-
-
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def _encode_image(graphdef: Any, state: Any, images: Any, keys: Any, patch_drop: float) -> Encoded:
-    model = nnx.merge(graphdef, state)
-    return DualEncoder.encode_image(model, images, keys=keys, patch_drop=patch_drop)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode_text(graphdef: Any, state: Any, text: Any) -> Encoded:
-    return DualEncoder.encode_text(nnx.merge(graphdef, state), text)
+__all__ = ["LoadedEncoder", "Run", "load", "load_run"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One checkpoint of a run, opened.
+    """A model, opened: one checkpoint of a run, or the files of another stack.
 
     Attributes:
         model: the model with its weights.
-        preprocess: any images to uint8 `[n, size, size, 3]`.
-        tokenizer: the run's tokenizer.
+        preprocess: any images to what `model.encode_image` takes; None without an image tower.
+        tokenizer: of the text tower; None without one, or where it was left out on purpose.
         card: see `vlp.interop.card`.
-        step: updates the weights have seen.
+        step: updates the weights have seen; 0 for weights of another stack.
         weights: "params", or "ema": the average over the run.
-        folder: the folder of the run.
+        folder: where it was read.
     """
 
     model: LoadedEncoder
-    preprocess: ImagePreprocess
-    tokenizer: SentencePieceTokenizer
+    preprocess: Any
+    tokenizer: Tokenizer | None
     card: dict[str, Any]
     step: int
     weights: str
     folder: Path
 
     def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
-        """Token ids int32 of one caption or several, as long as the model's text input."""
+        """Token ids int32 of one caption or several, as long as the model's text input.
+
+        Raises:
+            ValueError: the model was loaded without a tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                "tokenize needs a tokenizer, and this model was loaded without one; "
+                "load it with tokenizer=FILE"
+            )
         texts = [texts] if isinstance(texts, str) else list(texts)
         return self.tokenizer.encode(texts, self.card["tokenizer"]["length"])
 
 
 def load(
-    path: str | os.PathLike, *, weights: str = "auto"
-) -> tuple[LoadedEncoder, ImagePreprocess, Callable[[str | Sequence[str]], np.ndarray]]:
+    source: str | os.PathLike,
+    *,
+    weights: str = "auto",
+    image_size: int | None = None,
+    text_length: int | None = None,
+    tokenizer: str | os.PathLike | None = None,
+    allow_pickle_weights: bool = False,
+) -> tuple[LoadedEncoder, Any, Callable[[str | Sequence[str]], np.ndarray]]:
     """What one needs to embed images and texts with a trained model.
 
     Args:
-        path: the workdir of `vlp train`, for its newest undamaged checkpoint, or the folder of one
-            checkpoint.
-        weights: "ema" for the average of the weights, "params" for the weights themselves, "auto"
-            for the average where the run kept one.
+        source: the workdir of `vlp train`, for its newest undamaged checkpoint, or the folder of
+            one checkpoint; a folder of transformers, open_clip or timm; an npz of big_vision. The
+            format is seen from the files, or given in front: "hf:", "open_clip:", "timm:",
+            "big_vision:".
+        weights: of a run: "ema" for the average of the weights, "params" for the weights
+            themselves, "auto" for the average where the run kept one.
+        image_size, text_length: change the model's input; position embeddings are resized by the
+            rule of `vlp.models.resize.resize_positions`.
+        tokenizer: a file or folder to read the tokenizer from where the weights bring none, or
+            "none" to do without.
+        allow_pickle_weights: read torch pickles, by `torch.load(weights_only=True)`.
 
     Returns:
         The model (`encode_image`, `encode_text`), `preprocess` (paths, Pillow images or arrays to
-        uint8 `[n, size, size, 3]`) and `tokenize` (captions to int32 `[n, l]`).
+        what `encode_image` takes) and `tokenize` (captions to int32 `[n, l]`).
 
     Raises:
-        ValueError: not a run, no checkpoint yet, all damaged, or the wrong tokenizer beside it.
+        ValueError: nothing known is there, or what is there is damaged or does not fit together;
+            nothing is half-loaded.
     """
-    run = load_run(path, weights=weights)
+    run = load_run(
+        source,
+        weights=weights,
+        image_size=image_size,
+        text_length=text_length,
+        tokenizer=tokenizer,
+        allow_pickle_weights=allow_pickle_weights,
+    )
     return run.model, run.preprocess, run.tokenize
 
 
-def load_run(path: str | os.PathLike, *, weights: str = "auto") -> Run:
+def load_run(
+    source: str | os.PathLike,
+    *,
+    weights: str = "auto",
+    image_size: int | None = None,
+    text_length: int | None = None,
+    tokenizer: str | os.PathLike | None = None,
+    allow_pickle_weights: bool = False,
+) -> Run:
     """As `load`, with the card and the pieces by name."""
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
-    folder, checkpoint = _find(Path(path))
-    card = validate_card(read_json(checkpoint, "card"), source=f"the card in {checkpoint}")
-    tokenizer = _tokenizer(folder, card)
-    model, used = _model(card, checkpoint, weights)
-    return Run(
-        model=model,
-        preprocess=ImagePreprocess.from_dict(card["preprocess"]),
-        tokenizer=tokenizer,
-        card=card,
-        step=int(checkpoint.name),
-        weights=used,
-        folder=folder,
-    )
-
-
-def _find(path: Path) -> tuple[Path, Path]:
-    """The folders of the run and of the checkpoint that `path` means."""
-    path = path.resolve()
-    if path.name.isdecimal() and path.parent.name == "checkpoints":
-        folder, checkpoints = path.parent.parent, path
+    if weights not in runs.WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(runs.WEIGHTS)}, got {weights!r}")
+    kind, path = detect(source)
+    if kind == RUN:
+        parts = _open_run(path, weights)
     else:
-        folder = path.parent if path.name == "checkpoints" else path
-        checkpoints = folder / "checkpoints"
-    if not folder.is_dir() or not (checkpoints.exists() or (folder / FILE).exists()):
-        raise ValueError(
-            f"a run must be a folder with checkpoints/ and {FILE}, {path} is none; "
-            "give the --workdir of `vlp train`, or one of its checkpoints/STEP"
+        foreign = READERS[kind](path, allow_pickle_weights=allow_pickle_weights)
+        parts = _open_foreign(foreign, path, tokenizer)
+    return _resized(parts, image_size=image_size, text_length=text_length).run()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """A run before its model is made."""
+
+    card: dict[str, Any]
+    params: Mapping[str, Any]
+    tokenizer: Tokenizer | None
+    step: int
+    weights: str
+    folder: Path
+
+    def run(self) -> Run:
+        preprocess = self.card["preprocess"]
+        return Run(
+            model=model_of(self.card["model"], self.params),
+            preprocess=None if preprocess is None else open_preprocess(preprocess),
+            tokenizer=self.tokenizer,
+            card=self.card,
+            step=self.step,
+            weights=self.weights,
+            folder=self.folder,
         )
-    return folder, Path(find_checkpoint(checkpoints))
 
 
-def _tokenizer(folder: Path, card: dict[str, Any]) -> SentencePieceTokenizer:
-    path = folder / card["tokenizer"]["file"]
-    if not path.is_file():
-        raise ValueError(
-            f"the run's tokenizer must be at {path}, found none; copy it back from where it trained"
-        )
-    tokenizer = SentencePieceTokenizer.load(path, name=card["tokenizer"]["name"])
-    check_tokenizer(card, tokenizer)
-    return tokenizer
+def _open_run(path: Path, weights: str) -> _Parts:
+    folder, checkpoint = runs.find_run(path)
+    card = runs.read_card_of(checkpoint)
+    tokenizer = runs.read_tokenizer_of(folder, card)
+    params, used = runs.read_weights(checkpoint, weights=weights)
+    runs.check_weights(params, param_shapes(card["model"]), checkpoint)
+    return _Parts(card, params, tokenizer, int(checkpoint.name), used, folder)
 
 
-def _model(card: dict[str, Any], checkpoint: Path, weights: str) -> tuple[LoadedEncoder, str]:
-    abstract = nnx.eval_shape(lambda: LoadedEncoder(**card["model"], rngs=nnx.Rngs(0)))
-    graphdef, state = nnx.split(abstract)
-    params, used = _params(checkpoint, weights)
-    given = dict(jax.tree_util.tree_leaves_with_path(params))
-    wanted = dict(jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state)))
-    wrong = [p for p in given.keys() | wanted.keys() if not _fits(given.get(p), wanted.get(p))]
-    if wrong:
-        names = sorted(jax.tree_util.keystr(path, simple=True, separator="/") for path in wrong)
-        raise ValueError(
-            f"the weights in {checkpoint} must fit the card's model, {len(wrong)} arrays do not, "
-            f"such as {names[0]}; put back the card this run was trained with"
-        )
-    nnx.replace_by_pure_dict(state, jax.tree.map(jnp.asarray, params))
-    return nnx.merge(graphdef, state), used
+def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None) -> _Parts:
+    kwargs = foreign.kwargs
+    found = find_tokenizer(foreign, tokenizer, source=path) if kwargs["text"] else None
+    if found is not None and kwargs["text"].get("pool") not in ("eot", "argmax"):
+        # Such towers do not look for these ids themselves: the tokenizer knows them.
+        kwargs |= {"text": kwargs["text"] | dict(eos_id=found.eos_id, pad_id=found.pad_id)}
+    preprocess = foreign.preprocess
+    card = build_card(
+        model=kwargs,
+        preprocess=None if preprocess is None else preprocess.to_dict(),
+        tokenizer=found,
+        text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
+        objective=foreign.objective,
+        licence=foreign.licence,
+        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {path.name}.",
+    )
+    params = read_params(foreign.rules, foreign.tensors, param_shapes(kwargs))
+    return _Parts(card, params, found, 0, "params", path)
 
 
-def _fits(given: Any, wanted: Any) -> bool:
-    return given is not None and wanted is not None and given.shape == wanted.shape
-
-
-def _params(checkpoint: Path, weights: str) -> tuple[Any, str]:
-    if weights == "params":
-        return load_params(checkpoint), "params"
-    try:
-        return load_params(checkpoint, which="teacher"), "ema"
-    except ValueError:
-        if weights == "ema":
-            raise
-        return load_params(checkpoint), "params"
+def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) -> _Parts:
+    if image_size is None and text_length is None:
+        return parts
+    sizes = dict(image_size=image_size, text_length=text_length)
+    kwargs, params = resize_positions(parts.card["model"], parts.params, **sizes)
+    card = parts.card | {"model": kwargs}
+    if image_size is not None:
+        card["preprocess"] = open_preprocess(card["preprocess"]).resized(image_size).to_dict()
+    if text_length is not None and card["tokenizer"] is not None:
+        card["tokenizer"] = card["tokenizer"] | {"length": text_length}
+    return dataclasses.replace(parts, card=card, params=params)

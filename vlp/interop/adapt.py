@@ -1,0 +1,158 @@
+"""The same function in the shape that another stack can hold, or a refusal that names what cannot.
+
+What a stack lacks is written with what it has where no result changes: a patch bias goes into the
+positions, fixed positions become a table, a missing projection becomes the identity.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS, DualEncoder
+from vlp.nn.positions import sincos_2d
+
+Params = dict[str, np.ndarray]
+Accepted = Mapping[str, tuple[Any, ...]]
+"""Dotted settings, such as "image.pool", and the values that a stack can hold."""
+
+_PARTS = {"image": ("image/", "image_projection/"), "text": ("text/", "text_projection/")}
+
+
+def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `DualEncoder` with every default written out."""
+    full = _defaults(DualEncoder) | dict(kwargs)
+    for tower, classes in (("image", IMAGE_TOWERS), ("text", TEXT_TOWERS)):
+        if full[tower] is None:
+            continue
+        own = dict(full[tower])
+        kind = own.pop("kind", next(iter(classes)))
+        own = _defaults(classes[kind]) | own
+        if "mlp_dim" in own:
+            own["mlp_dim"] = own["mlp_dim"] or round(own["width"] * own.get("mlp_ratio", 4))
+        full[tower] = {"kind": kind, **own}
+    return full
+
+
+def only_tower(
+    kwargs: Mapping[str, Any], params: Params, *, towers: str
+) -> tuple[dict[str, Any], Params]:
+    """One tower of a model with its projection; "both" changes nothing.
+
+    Raises:
+        ValueError: the model does not have that tower.
+    """
+    kept = dict(kwargs)
+    if towers == "both":
+        return kept, params
+    if kwargs[towers] is None:
+        raise ValueError(f"towers must be one that the model has, got {towers!r}; leave it out")
+    kept["text" if towers == "image" else "image"] = None
+    return kept, {n: array for n, array in params.items() if n.startswith(_PARTS[towers])}
+
+
+def adapt(
+    kwargs: Mapping[str, Any], params: Params, *, accepted: Accepted, stack: str
+) -> tuple[dict[str, Any], Params]:
+    """The model with every setting at a value that is accepted.
+
+    Args:
+        kwargs: complete keyword arguments, see `complete`.
+        params: parameters by name.
+        accepted: values by setting; those of a tower that is None are not looked at.
+        stack: what messages call the stack.
+
+    Raises:
+        ValueError: no equal form exists; names every setting in the way and its accepted values.
+    """
+    kwargs = {key: dict(v) if isinstance(v, Mapping) else v for key, v in kwargs.items()}
+    params, wrong = dict(params), []
+    for setting, values in accepted.items():
+        section, _, key = setting.rpartition(".")
+        if (section or key.removesuffix("_projection")) in _PARTS and not kwargs[
+            section or key.removesuffix("_projection")
+        ]:
+            continue
+        part = kwargs[section] if section else kwargs
+        if part.get(key) in values:
+            continue
+        changes = [(value, _CHANGES.get((setting, part.get(key), value))) for value in values]
+        change = next(((value, apply) for value, apply in changes if apply is not None), None)
+        if change is None:
+            wrong.append(f"{setting}={part.get(key)!r} (accepted: {' or '.join(map(repr, values))})")
+            continue
+        change[1](kwargs, params)
+        part[key] = change[0]
+    if wrong:
+        raise ValueError(
+            f"the model must have the shape of {stack}, got {'; '.join(wrong)}; train with these "
+            "settings (dual_encoder_preset has CLIP's and SigLIP's), or choose another format"
+        )
+    return kwargs, params
+
+
+def _defaults(make: Callable) -> dict[str, Any]:
+    parameters = inspect.signature(make).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+
+def _fold_patch_bias(kwargs: dict[str, Any], params: Params) -> None:
+    """Into the positions of the patches, which are added right after it."""
+    bias = params.pop("image/patches/linear/bias")
+    positions = np.array(params["image/positions"])
+    first = len(positions) - (kwargs["image"]["image_size"] // kwargs["image"]["patch_size"]) ** 2
+    positions[first:] += bias
+    params["image/positions"] = positions
+
+
+def _add_patch_bias(kwargs: dict[str, Any], params: Params) -> None:
+    params["image/patches/linear/bias"] = np.zeros(kwargs["image"]["width"], np.float32)
+
+
+def _write_positions(kwargs: dict[str, Any], params: Params) -> None:
+    image = kwargs["image"]
+    side = image["image_size"] // image["patch_size"]
+    table = np.asarray(sincos_2d(side, side, image["width"]), np.float32)
+    first = np.zeros((1 if image["pool"] == "cls" else 0, image["width"]), np.float32)
+    params["image/positions"] = np.concatenate([first, table])
+
+
+def _identity(name: str, *, bias: bool) -> Callable:
+    def add(kwargs: dict[str, Any], params: Params) -> None:
+        params[f"{name}/kernel"] = np.eye(kwargs["embed_dim"], dtype=np.float32)
+        if bias:
+            _zero_bias(name)(kwargs, params)
+
+    return add
+
+
+def _zero_bias(name: str) -> Callable:
+    def add(kwargs: dict[str, Any], params: Params) -> None:
+        params[f"{name}/bias"] = np.zeros(kwargs["embed_dim"], np.float32)
+
+    return add
+
+
+def _zero_logit_bias(kwargs: dict[str, Any], params: Params) -> None:
+    if kwargs["image"] and kwargs["text"]:
+        params["bias"] = np.zeros((), np.float32)
+
+
+# (setting, what it is, what it becomes): how. The order of `accepted` decides what goes first:
+# positions are written before a bias is folded into them.
+_CHANGES: dict[tuple[str, Any, Any], Callable[[dict[str, Any], Params], None]] = {
+    ("image.position", "sincos2d", "learned"): _write_positions,
+    ("image.patch_bias", True, False): _fold_patch_bias,
+    ("image.patch_bias", False, True): _add_patch_bias,
+    ("init_bias", None, 0.0): _zero_logit_bias,
+    **{
+        change: apply
+        for name in ("image_projection", "text_projection")
+        for change, apply in {
+            (name, "none", "linear"): _identity(name, bias=False),
+            (name, "none", "linear_bias"): _identity(name, bias=True),
+            (name, "linear", "linear_bias"): _zero_bias(name),
+        }.items()
+    },
+}

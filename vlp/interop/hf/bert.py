@@ -1,0 +1,99 @@
+"""`BertModel`: config.json, our keyword arguments, and the names of tensors."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vlp.interop.hf.names import bert_layers, tower_config, tower_kwargs
+from vlp.interop.layout import Rule, linear, norm, same
+
+OBJECTIVE = "clip"
+ACCEPTED = {
+    "text.kind": ("bert",),
+    "text.pool": ("cls",),
+    "text_projection": ("none",),
+}
+# What the class assumes where a config says nothing: the sizes of bert-base.
+_DEFAULTS = dict(
+    vocab_size=30522, hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
+    num_attention_heads=12, max_position_embeddings=512, type_vocab_size=2, hidden_act="gelu",
+    layer_norm_eps=1e-12, pad_token_id=0,
+)  # fmt: skip
+_OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+
+def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """What the class can hold, see `vlp.interop.adapt`."""
+    return ACCEPTED
+
+
+def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `DualEncoder` for the text tower alone.
+
+    Raises:
+        ValueError: the config is of a decoder, or of positions other than absolute ones.
+    """
+    config = _DEFAULTS | dict(config)
+    expected = {
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "position_embedding_type": "absolute",
+    }
+    for key, value in expected.items():
+        if config.get(key, value) != value:
+            raise ValueError(f"{key} of a BertModel must be {value!r}, got {config[key]!r}")
+    return dict(
+        image=None,
+        text=dict(
+            kind="bert",
+            vocab_size=config["vocab_size"],
+            length=config["max_position_embeddings"],
+            num_types=config["type_vocab_size"],
+            **tower_kwargs(config),
+            pad_id=config["pad_token_id"],
+            pool="cls",
+            pooler="pooler.dense.weight" in tensors,
+        ),
+        embed_dim=config["hidden_size"],
+        text_projection="none",
+    )
+
+
+def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """`config.json` for complete keyword arguments."""
+    text = kwargs["text"]
+    sizes = {k: v for k, v in tower_config(text).items() if k != "attention_dropout"}
+    return {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": text["vocab_size"],
+        "max_position_embeddings": text["length"],
+        "type_vocab_size": text["num_types"],
+        **sizes,
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_dropout_prob": 0.0,
+        "pad_token_id": text["pad_id"],
+    }
+
+
+def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
+    """The names of tensors for complete keyword arguments."""
+    text, embeddings = kwargs["text"], "embeddings"
+    pooler = linear("text/pooler", "pooler.dense") if text["pooler"] else []
+    return [
+        same("text/tokens", f"{embeddings}.word_embeddings.weight"),
+        same("text/positions", f"{embeddings}.position_embeddings.weight"),
+        same("text/types", f"{embeddings}.token_type_embeddings.weight"),
+        *norm("text/embed_norm", f"{embeddings}.LayerNorm"),
+        *bert_layers("text", depth=text["depth"]),
+        *pooler,
+    ]
+
+
+def rename(name: str) -> str | None:
+    """A tensor's name in `BertModel`; None for buffers and for the heads of its descendants."""
+    if name.startswith("cls.") or name.endswith("position_ids"):
+        return None
+    old = re.search("LayerNorm.(gamma|beta)$", name)
+    name = name if old is None else name[: old.start()] + _OLD_NORMS[old.group()]
+    return name.removeprefix("bert.")

@@ -1,0 +1,150 @@
+"""Names of tensors in the layers of transformers' classes, and of activations in their configs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlp.interop.layout import (
+    Rule,
+    convolution,
+    joined_linear,
+    layers,
+    linear,
+    norm,
+    same,
+    split_linear,
+)
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_pytorch_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
+# Other names for the same functions in published configs.
+_ALIASES = {"gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh", "swish": "silu"}
+
+
+def activation(name: str) -> str:
+    """Our name of one of their activations.
+
+    Raises:
+        ValueError: there is none.
+    """
+    ours = {theirs: ours for ours, theirs in ACTIVATIONS.items()} | _ALIASES
+    if name not in ours:
+        raise ValueError(f"hidden_act must be one of {', '.join(ours)}, got {name!r}")
+    return ours[name]
+
+
+def tower_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that all their towers name alike."""
+    return dict(
+        width=config["hidden_size"],
+        depth=config["num_hidden_layers"],
+        num_heads=config["num_attention_heads"],
+        mlp_dim=config["intermediate_size"],
+        activation=activation(config["hidden_act"]),
+        norm_eps=config["layer_norm_eps"],
+    )
+
+
+def tower_config(tower: Mapping[str, Any]) -> dict[str, Any]:
+    """`tower_kwargs`, backwards."""
+    return dict(
+        hidden_size=tower["width"],
+        num_hidden_layers=tower["depth"],
+        num_attention_heads=tower["num_heads"],
+        intermediate_size=tower["mlp_dim"],
+        hidden_act=ACTIVATIONS[tower["activation"]],
+        layer_norm_eps=tower["norm_eps"],
+        attention_dropout=0.0,
+    )
+
+
+def clip_layers(tower: str, theirs: str, *, depth: int) -> list[Rule]:
+    """The blocks of CLIP's and SigLIP's towers."""
+    rules = [
+        *norm("norm1", "layer_norm1"),
+        *joined_linear("attention/qkv", [f"self_attn.{part}_proj" for part in "qkv"]),
+        *linear("attention/out", "self_attn.out_proj"),
+        *norm("norm2", "layer_norm2"),
+        *linear("mlp/up", "mlp.fc1"),
+        *linear("mlp/down", "mlp.fc2"),
+    ]
+    ours, theirs = f"{tower}/stack/blocks", f"{theirs}.encoder.layers.{{}}"
+    return layers(rules, ours=ours, theirs=theirs, depth=depth)
+
+
+def vit_layers(tower: str, *, depth: int) -> list[Rule]:
+    """The blocks of `ViTModel`."""
+    attention = "attention.attention"
+    rules = [
+        *norm("norm1", "layernorm_before"),
+        *joined_linear("attention/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
+        *linear("attention/out", "attention.output.dense"),
+        *norm("norm2", "layernorm_after"),
+        *linear("mlp/up", "intermediate.dense"),
+        *linear("mlp/down", "output.dense"),
+    ]
+    return layers(rules, ours=f"{tower}/stack/blocks", theirs="encoder.layer.{}", depth=depth)
+
+
+def bert_layers(tower: str, *, depth: int) -> list[Rule]:
+    """The blocks of `BertModel`."""
+    attention = "attention.self"
+    rules = [
+        *joined_linear("attention/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
+        *linear("attention/out", "attention.output.dense"),
+        *norm("norm1", "attention.output.LayerNorm"),
+        *linear("mlp/up", "intermediate.dense"),
+        *linear("mlp/down", "output.dense"),
+        *norm("norm2", "output.LayerNorm"),
+    ]
+    return layers(rules, ours=f"{tower}/stack/blocks", theirs="encoder.layer.{}", depth=depth)
+
+
+def clip_image(image: Mapping[str, Any]) -> list[Rule]:
+    """The image tower of `CLIPModel`."""
+    embeddings = "vision_model.embeddings"
+    return [
+        same("image/class_token", f"{embeddings}.class_embedding"),
+        *convolution(
+            "image/patches/linear",
+            f"{embeddings}.patch_embedding",
+            patch_size=image["patch_size"],
+            bias=False,
+        ),
+        same("image/positions", f"{embeddings}.position_embedding.weight"),
+        *norm("image/pre_norm", "vision_model.pre_layrnorm"),  # their spelling
+        *clip_layers("image", "vision_model", depth=image["depth"]),
+        *norm("image/norm", "vision_model.post_layernorm"),
+    ]
+
+
+def siglip_head() -> list[Rule]:
+    """The attention pooling of SigLIP's image towers."""
+    head = "vision_model.head"
+    return [
+        same("image/head/probe", f"{head}.probe", axes=2),
+        *split_linear(
+            ["image/head/query", "image/head/key_value"],
+            f"{head}.attention.in_proj_weight",
+            f"{head}.attention.in_proj_bias",
+        ),
+        *linear("image/head/out", f"{head}.attention.out_proj"),
+        *norm("image/head/norm", f"{head}.layernorm"),
+        *linear("image/head/mlp/up", f"{head}.mlp.fc1"),
+        *linear("image/head/mlp/down", f"{head}.mlp.fc2"),
+    ]
+
+
+def clip_text(text: Mapping[str, Any]) -> list[Rule]:
+    """The text tower of `CLIPModel` and `SiglipModel`."""
+    embeddings = "text_model.embeddings"
+    return [
+        same("text/tokens", f"{embeddings}.token_embedding.weight"),
+        same("text/positions", f"{embeddings}.position_embedding.weight"),
+        *clip_layers("text", "text_model", depth=text["depth"]),
+        *norm("text/norm", "text_model.final_layer_norm"),
+    ]

@@ -1,0 +1,108 @@
+"""A folder of transformers: which class it is of, and what is in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from data_pipelines.images import ImagePreprocess
+from data_pipelines.naflex import NaflexPreprocess
+from vlp.interop.adapt import complete
+from vlp.interop.foreign import Foreign
+from vlp.interop.hf import bert, clip, dual, siglip, vit
+from vlp.interop.hf.processors import read_preprocess
+from vlp.interop.hf.tokenizers import read_tokenizer
+from vlp.interop.weights import PICKLES, Tensors, find_weights, open_tensors, read_json_object
+
+# model_type of config.json: the module that knows the class.
+CLASSES: dict[str, ModuleType] = {
+    "clip": clip,
+    "clip_vision_model": clip,
+    "clip_text_model": clip,
+    "siglip": siglip,
+    "siglip_vision_model": siglip,
+    "siglip_text_model": siglip,
+    "siglip2": siglip,
+    "siglip2_vision_model": siglip,
+    "siglip2_text_model": siglip,
+    "vision-text-dual-encoder": dual,
+    "vit": vit,
+    "bert": bert,
+}
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    *(f"pytorch_model{suffix}" for suffix in PICKLES),
+)
+_PROJECTIONS = ("visual_projection.", "text_projection.")
+
+
+def open_folder(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
+    """What a folder with config.json and weights holds.
+
+    Args:
+        folder: as transformers' `save_pretrained` writes it.
+        allow_pickle_weights: see `vlp.interop.weights.open_tensors`.
+
+    Raises:
+        ValueError: the architecture is not known, or a file is missing or damaged.
+    """
+    config = read_json_object(folder / "config.json")
+    kind = config.get("model_type")
+    if kind not in CLASSES:
+        raise ValueError(
+            f"model_type in {folder / 'config.json'} must be one of {', '.join(CLASSES)}, "
+            f"got {kind!r}"
+        )
+    module = CLASSES[kind]
+    path = find_weights(folder, _WEIGHTS)
+    found = open_tensors(path, allow_pickle_weights=allow_pickle_weights)
+    tensors = found.renamed(lambda name: module.rename(_with_prefix(name, kind)))
+    kwargs = _kwargs(module, config, tensors)
+    preprocess = read_preprocess(folder)
+    if preprocess is None and kwargs["image"]:
+        preprocess = default_preprocess(kwargs, module)
+    if preprocess is not None:
+        kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
+    return Foreign(
+        stack="hf",
+        architecture=(config.get("architectures") or [kind])[0],
+        kwargs=kwargs,
+        rules=module.rules(complete(kwargs)),
+        tensors=tensors,
+        preprocess=preprocess,
+        tokenizer=read_tokenizer(folder) if kwargs["text"] else None,
+        objective=module.OBJECTIVE,
+    )
+
+
+def default_preprocess(kwargs: Mapping[str, Any], module: ModuleType) -> Any:
+    """What the class's own image processor does where a folder brings no configuration of it."""
+    image, colours = kwargs["image"], dict(mean=module.MEAN, std=module.STD)
+    if image.get("kind") == "naflex":
+        return NaflexPreprocess(
+            patch_size=image["patch_size"], max_num_patches=image["num_patches"], **colours
+        )
+    resize = "shortest" if module is clip else "squash"
+    interpolation = "bilinear" if module in (vit, dual) else "bicubic"
+    return ImagePreprocess(
+        image["image_size"], resize=resize, interpolation=interpolation, **colours
+    )
+
+
+def _kwargs(module: ModuleType, config: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
+    try:
+        return module.kwargs(config, tensors)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"config.json must describe a {config['model_type']} as transformers writes it, but "
+            f"{type(error).__name__}: {error}; restore it from where the weights came"
+        ) from error
+
+
+def _with_prefix(name: str, kind: str) -> str:
+    """Towers alone are saved with or without the prefix that they have in the whole model."""
+    tower = next((t for t in ("vision_model", "text_model") if kind.endswith(f"_{t}")), None)
+    if tower is None or name.startswith((f"{tower}.", *_PROJECTIONS)):
+        return name
+    return f"{tower}.{name}"

@@ -1,0 +1,90 @@
+"""`ViTModel`: config.json, our keyword arguments, and the names of tensors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlp.interop.hf.names import tower_config, tower_kwargs, vit_layers
+from vlp.interop.layout import Rule, convolution, linear, norm, same
+
+OBJECTIVE = "clip"
+MEAN = STD = (0.5, 0.5, 0.5)
+ACCEPTED = {
+    "image.kind": ("vit",),
+    "image.pool": ("cls",),
+    "image.pre_norm": (False,),
+    "image.norm_after_pool": (False,),
+    "image.layer_scale": (None,),
+    "image.position": ("learned",),
+    "image.patch_bias": (True,),
+    "image_projection": ("none",),
+}
+# What the class assumes where a config says nothing: the sizes of B/16.
+_DEFAULTS = dict(
+    hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+    image_size=224, patch_size=16, hidden_act="gelu", layer_norm_eps=1e-12,
+)  # fmt: skip
+
+
+def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """What the class can hold, see `vlp.interop.adapt`."""
+    return ACCEPTED
+
+
+def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `DualEncoder` for the image tower alone.
+
+    Raises:
+        ValueError: the config asks for what the class has and the tower here has not.
+    """
+    config = _DEFAULTS | dict(config)
+    expected = {"qkv_bias": True, "pooler_act": "tanh", "pooler_output_size": config["hidden_size"]}
+    for key, value in expected.items():
+        if config.get(key, value) != value:
+            raise ValueError(f"{key} of a ViTModel must be {value!r}, got {config[key]!r}")
+    return dict(
+        image=dict(
+            image_size=config["image_size"],
+            patch_size=config["patch_size"],
+            **tower_kwargs(config),
+            pool="cls",
+            pooler="pooler.dense.weight" in tensors,
+        ),
+        text=None,
+        embed_dim=config["hidden_size"],
+        image_projection="none",
+    )
+
+
+def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """`config.json` for complete keyword arguments."""
+    image = kwargs["image"]
+    sizes = {key: image[key] for key in ("image_size", "patch_size")}
+    return {
+        "architectures": ["ViTModel"],
+        "model_type": "vit",
+        **sizes,
+        "num_channels": 3,
+        **tower_config(image),
+        "qkv_bias": True,
+        "pooler_act": "tanh",
+        "pooler_output_size": image["width"],
+    }
+
+
+def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
+    """The names of tensors for complete keyword arguments."""
+    image, patches = kwargs["image"], "embeddings.patch_embeddings.projection"
+    pooler = linear("image/pooler", "pooler.dense") if image["pooler"] else []
+    return [
+        same("image/class_token", "embeddings.cls_token", axes=2),
+        same("image/positions", "embeddings.position_embeddings", axes=1),
+        *convolution("image/patches/linear", patches, patch_size=image["patch_size"], bias=True),
+        *vit_layers("image", depth=image["depth"]),
+        *norm("image/norm", "layernorm"),
+        *pooler,
+    ]
+
+
+def rename(name: str) -> str | None:
+    """A tensor's name in `ViTModel`; None for the heads of its descendants."""
+    return None if name.startswith("classifier.") else name.removeprefix("vit.")

@@ -1,0 +1,107 @@
+"""Models with weights, whose methods may be called as they are."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from vlp.models import DualEncoder, Encoded
+from vlp.training.params import leaf_paths, path_name
+
+
+class Compiled(nnx.Module):
+    """Compiles the methods of the class behind it, once for each shape of input.
+
+    Keep batches of one size where speed matters. Inside a function of your own under `jax.jit`
+    such a model is like any other module.
+    """
+
+    def encode_image(
+        self, images: Any, *, keys: Key[Array, " n"] | None = None, patch_drop: float = 0.0
+    ) -> Encoded:
+        """Unit-norm embeddings `[n, d]`, and tokens, of preprocessed images."""
+        return _call("encode_image", self, images, keys=keys, patch_drop=patch_drop)
+
+    def encode_text(self, text: Int[Array | np.ndarray, "n l"]) -> Encoded:
+        """Unit-norm embeddings `[n, d]`, and tokens, of tokenized captions."""
+        return _call("encode_text", self, text)
+
+    def image_hidden_states(self, images: Any) -> Float[Array, "states n t w"]:
+        """What enters the image tower's first block and what leaves each of them."""
+        return _call("image_hidden_states", self, images)
+
+    def text_hidden_states(
+        self, text: Int[Array | np.ndarray, "n l"]
+    ) -> Float[Array, "states n t w"]:
+        """What enters the text tower's first block and what leaves each of them."""
+        return _call("text_hidden_states", self, text)
+
+    def logits(self, zimg: Float[Array, "n d"], ztxt: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """What the model was trained to judge by: scaled (and shifted) cosines."""
+        logits = zimg @ ztxt.T * jnp.exp(self.log_scale[...])
+        return logits if self.bias is None else logits + self.bias[...]
+
+
+class LoadedEncoder(Compiled, DualEncoder):
+    """A `DualEncoder` with weights."""
+
+
+def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:
+    """The model of these keyword arguments, with shapes in place of arrays.
+
+    Raises:
+        ValueError: a setting is unknown or does not fit another.
+    """
+    return nnx.eval_shape(lambda: LoadedEncoder(**kwargs, rngs=nnx.Rngs(0)))
+
+
+def param_shapes(kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's parameters, by name."""
+    state = nnx.to_pure_dict(nnx.state(abstract_model(kwargs)))
+    return {path_name(path): leaf.shape for path, leaf in leaf_paths(state)}
+
+
+def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> LoadedEncoder:
+    """The model of these keyword arguments with these parameters, by name."""
+    graphdef, state = nnx.split(abstract_model(kwargs))
+    filled = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.asarray(params[_name(path)], leaf.dtype),
+        nnx.to_pure_dict(state),
+    )
+    nnx.replace_by_pure_dict(state, filled)
+    return nnx.merge(graphdef, state)
+
+
+def params_of(model: nnx.Module) -> dict[str, np.ndarray]:
+    """A model's parameters, by name."""
+    state = nnx.to_pure_dict(nnx.state(model))
+    return {path_name(path): np.asarray(leaf) for path, leaf in leaf_paths(state)}
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _call(method: str, model: Compiled, *args: Any, **kwargs: Any) -> Any:
+    static = tuple(sorted(key for key in kwargs if key == "patch_drop"))
+    fixed = tuple((key, kwargs.pop(key)) for key in static)
+    graphdef, state = nnx.split(model)
+    return _compiled(method, graphdef, fixed, state, args, kwargs)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(
+    method: str,
+    graphdef: Any,
+    fixed: tuple[tuple[str, Any], ...],
+    state: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    model = nnx.merge(graphdef, state)
+    return getattr(super(Compiled, model), method)(*args, **dict(fixed), **kwargs)

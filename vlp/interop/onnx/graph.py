@@ -1,0 +1,118 @@
+"""An ONNX graph while it is built: nodes in order, constants by value, shapes of all values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = tuple[Any, ...]  # integers and symbolic dimensions
+
+
+class Graph:
+    """Nodes, initialisers, and what is known of each value.
+
+    Attributes:
+        shapes: of every value, by name; axes that ONNX would broadcast may be 1.
+        producers: the node that makes a value, by name.
+        dims: for each symbolic dimension a graph input that has it, and the axis.
+    """
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, Shape] = {}
+        self.producers: dict[str, onnx.NodeProto] = {}
+        self.dims: list[tuple[Any, str, int]] = []
+        self._constants: dict[str, np.ndarray] = {}
+        self._names: dict[Any, str] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, *, dtype: Any, shape: Shape) -> str:
+        """Declares an input; symbolic dimensions keep their names."""
+        self._inputs.append(_info(name, dtype, shape))
+        self.shapes[name] = shape
+        for axis, size in enumerate(shape):
+            if not isinstance(size, int):
+                self.dims.append((size, name, axis))
+        return name
+
+    def node(self, kind: str, *inputs: str | np.ndarray, shape: Shape, **attributes: Any) -> str:
+        """Adds a node with one output of this shape, and returns the output's name."""
+        return self.nodes(kind, *inputs, shapes=[shape], **attributes)[0]
+
+    def nodes(
+        self, kind: str, *inputs: str | np.ndarray, shapes: Sequence[Shape], **attributes: Any
+    ) -> list[str]:
+        """Adds a node with several outputs."""
+        names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
+        key = (kind, tuple(names), repr(sorted(attributes.items())))
+        if key in self._names:  # the same node again, such as the shape of an input
+            return list(self.producers[self._names[key]].output)
+        outputs = [f"{kind}_{len(self.producers) + i}" for i in range(len(shapes))]
+        node = helper.make_node(kind, names, outputs, name=outputs[0], **attributes)
+        for output, shape in zip(outputs, shapes, strict=True):
+            self.producers[output], self.shapes[output] = node, tuple(shape)
+        self._names[key] = outputs[0]
+        return outputs
+
+    def constant(self, array: np.ndarray) -> str:
+        """The name of an initialiser that holds the array; equal small ones are one."""
+        array = np.asarray(array)
+        key = (array.dtype, array.shape, array.tobytes() if array.size < 1024 else id(array))
+        if key not in self._names:
+            self._names[key] = f"constant_{len(self._constants)}"
+            self._constants[self._names[key]] = array
+            self.shapes[self._names[key]] = array.shape
+        return self._names[key]
+
+    def producer(self, value: str | np.ndarray, kind: str) -> onnx.NodeProto | None:
+        """The node that makes the value, if it is of this kind."""
+        node = self.producers.get(value) if isinstance(value, str) else None
+        return node if node is not None and node.op_type == kind else None
+
+    def value(self, name: str) -> np.ndarray | None:
+        """What a constant holds; None for a value that is computed."""
+        return self._constants.get(name)
+
+    def model(self, outputs: dict[str, tuple[str, Any, Shape]], *, opset: int) -> onnx.ModelProto:
+        """The finished model, without what no output needs.
+
+        Args:
+            outputs: by name: the value, its dtype and its shape.
+            opset: version of the operators.
+        """
+        ends = [helper.make_node("Identity", [v], [name]) for name, (v, _, _) in outputs.items()]
+        nodes = self._needed([value for value, _, _ in outputs.values()]) + ends
+        used = {name for node in nodes for name in node.input}
+        graph = helper.make_graph(
+            nodes,
+            "vlp",
+            self._inputs,
+            [_info(name, dtype, shape) for name, (_, dtype, shape) in outputs.items()],
+            [numpy_helper.from_array(a, n) for n, a in self._constants.items() if n in used],
+        )
+        imports = [helper.make_opsetid("", opset)]
+        version = helper.find_min_ir_version_for(imports)
+        return helper.make_model(
+            graph, opset_imports=imports, ir_version=version, producer_name="vlp"
+        )
+
+    def _needed(self, values: list[str]) -> list[onnx.NodeProto]:
+        needed = set(values)
+        nodes = []
+        for node in reversed(list({node.name: node for node in self.producers.values()}.values())):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                nodes.append(node)
+        return nodes[::-1]
+
+
+def _info(name: str, dtype: Any, shape: Shape) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    sizes = [size if isinstance(size, int) else str(size) for size in shape]
+    return helper.make_tensor_value_info(name, kind, sizes)
+
+
+def tensor_kind(dtype: Any) -> int:
+    """ONNX's number for a NumPy dtype."""
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype))) if dtype else TensorProto.UNDEFINED

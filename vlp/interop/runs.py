@@ -1,0 +1,106 @@
+"""Our own runs: finds the checkpoint that a path means and reads what belongs to it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.tokens import Tokenizer, open_tokenizer
+from vlp.interop.card import FILE, check_tokenizer, validate_card
+from vlp.training.checkpoint import find_checkpoint, load_params, read_json
+from vlp.training.params import leaf_paths, path_name
+
+WEIGHTS = ("auto", "params", "ema")
+
+
+def is_run(path: Path) -> bool:
+    """Whether this is the folder of a run, of its checkpoints, or of one of them."""
+    return bool(_folder_of(path)) or (path / FILE).is_file() or (path / "checkpoints").is_dir()
+
+
+def find_run(path: Path) -> tuple[Path, Path]:
+    """The folders of the run and of the checkpoint that `path` means: the newest good one.
+
+    Raises:
+        ValueError: no checkpoint is there, or none that is not damaged.
+    """
+    folder = _folder_of(path) or path
+    named = path if path.name.isdecimal() and folder != path else folder / "checkpoints"
+    return folder, Path(find_checkpoint(named))
+
+
+def read_card_of(checkpoint: Path) -> dict[str, Any]:
+    """The card that was committed with a checkpoint."""
+    return validate_card(read_json(checkpoint, "card"), source=f"the card in {checkpoint}")
+
+
+def read_tokenizer_of(folder: Path, card: Mapping[str, Any]) -> Tokenizer | None:
+    """The tokenizer of a run; None where its model reads no text.
+
+    Raises:
+        ValueError: it is not there, or another one is.
+    """
+    entry = card["tokenizer"]
+    if entry is None:
+        return None
+    path = folder / entry["file"]
+    if not path.is_file():
+        raise ValueError(
+            f"the run's tokenizer must be at {path}, found none; copy it back from where it trained"
+        )
+    settings = entry.get("settings", {})
+    tokenizer = open_tokenizer(entry["kind"], path, name=entry["name"], **settings)
+    check_tokenizer(card, tokenizer)
+    return tokenizer
+
+
+def read_weights(checkpoint: Path, *, weights: str) -> tuple[dict[str, Any], str]:
+    """The parameters of a checkpoint, by name, and which ones they are.
+
+    Args:
+        checkpoint: its folder.
+        weights: "ema", "params" or "auto".
+
+    Raises:
+        ValueError: an unknown choice, or an average that the run did not keep.
+    """
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
+    params, used = _params(checkpoint, weights)
+    return {path_name(path): leaf for path, leaf in leaf_paths(params)}, used
+
+
+def check_weights(given: Mapping[str, Any], wanted: Mapping[str, Any], checkpoint: Path) -> None:
+    """Compares names and shapes with those of the card's model.
+
+    Raises:
+        ValueError: they differ; names an array.
+    """
+    wrong = sorted(
+        name
+        for name in given.keys() | wanted.keys()
+        if name not in given or name not in wanted or given[name].shape != wanted[name]
+    )
+    if wrong:
+        raise ValueError(
+            f"the weights in {checkpoint} must fit the card's model, {len(wrong)} arrays do not, "
+            f"such as {wrong[0]}; put back the card this run was trained with"
+        )
+
+
+def _folder_of(path: Path) -> Path | None:
+    """The run's folder where `path` is its checkpoints/ or one of them."""
+    if path.name == "checkpoints":
+        return path.parent
+    step = path.name.isdecimal() and path.parent.name == "checkpoints"
+    return path.parent.parent if step else None
+
+
+def _params(checkpoint: Path, weights: str) -> tuple[Any, str]:
+    if weights == "params":
+        return load_params(checkpoint), "params"
+    try:
+        return load_params(checkpoint, which="teacher"), "ema"
+    except ValueError:
+        if weights == "ema":
+            raise
+        return load_params(checkpoint), "params"

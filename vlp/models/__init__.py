@@ -2,6 +2,7 @@
 
 from vlp.models.bert import Bert
 from vlp.models.bow import BagOfWords
+from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.naflex import NaflexImages, NaflexTransformer
 from vlp.models.presets import dual_encoder_preset, text_preset, vision_preset
@@ -10,6 +11,7 @@ from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
 
 __all__ = [
+    "CoCa",
     "BagOfWords",
     "Bert",
     "DualEncoder",

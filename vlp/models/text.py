@@ -76,7 +76,8 @@ class TextTransformer(nnx.Module):
             return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
 
         self.vocab_size, self.length, self.width = vocab_size, length, width
-        self.pool, self.mask_padding = pool, mask_padding or pool == "cls_last"
+        self.pool, self.causal = pool, causal
+        self.mask_padding = mask_padding or pool == "cls_last"
         self.eos_id, self.pad_id, self.dtype = eos_id, pad_id, dtype
         self.tokens = table(0.02, vocab_size, width)
         class_token = pool in ("cls", "cls_last")

@@ -1,6 +1,7 @@
 """A stack of equal transformer blocks, stored as one block with a leading depth axis."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +48,7 @@ class Stack(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        if remat not in REMAT:
-            raise ValueError(f"remat must be one of {', '.join(REMAT)}, got {remat!r}")
-        if depth < 1 or unroll < 1:
-            raise ValueError(f"depth and unroll must be at least 1, got {depth} and {unroll}")
+        check_stack(depth, remat=remat, unroll=unroll)
         self.depth = depth
         self.remat = remat
         self.unroll = min(unroll, depth)
@@ -95,13 +93,34 @@ class Stack(nnx.Module):
         return jnp.concatenate([x[None], states])
 
     def _layer(self, present: Bool[Array, "n l"] | None) -> tuple[Callable, nnx.State]:
-        graphdef, layers = nnx.split(self.blocks)
+        return layer_function(self.blocks, remat=self.remat, unroll=self.unroll, present=present)
 
-        def apply(layer, x):
-            return nnx.merge(graphdef, layer)(x, present=present)
 
-        if self.remat != "none":
-            # Inside a loop the compiler cannot merge the recomputation with the forward pass, so
-            # the guard against that is needed only for unrolled blocks.
-            apply = jax.checkpoint(apply, policy=REMAT[self.remat], prevent_cse=self.unroll > 1)
-        return apply, layers
+def layer_function(
+    blocks: nnx.Module, *, remat: str, unroll: int, **inputs: Any
+) -> tuple[Callable, nnx.State]:
+    """One layer as a function `(layer, x) -> x` for `jax.lax.scan`, and the stacked layers.
+
+    Args:
+        blocks: a block whose parameters have a leading layer axis.
+        remat, unroll: as in `Stack`.
+        **inputs: what every block gets besides `x`.
+    """
+    graphdef, layers = nnx.split(blocks)
+
+    def apply(layer, x):
+        return nnx.merge(graphdef, layer)(x, **inputs)
+
+    if remat != "none":
+        # Inside a loop the compiler cannot merge the recomputation with the forward pass, so the
+        # guard against that is needed only for unrolled blocks.
+        apply = jax.checkpoint(apply, policy=REMAT[remat], prevent_cse=unroll > 1)
+    return apply, layers
+
+
+def check_stack(depth: int, *, remat: str, unroll: int) -> None:
+    """Raises ValueError when `remat` is unknown or `depth` or `unroll` is under 1."""
+    if remat not in REMAT:
+        raise ValueError(f"remat must be one of {', '.join(REMAT)}, got {remat!r}")
+    if depth < 1 or unroll < 1:
+        raise ValueError(f"depth and unroll must be at least 1, got {depth} and {unroll}")

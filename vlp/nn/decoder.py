@@ -1,0 +1,117 @@
+"""A stack of transformer blocks that read a second sequence: each attends to itself, then there."""
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from vlp.nn.block import Block
+from vlp.nn.cross_attention import CrossBlock
+from vlp.nn.stack import check_stack, layer_function
+
+
+class DecoderLayer(nnx.Module):
+    """A causal block over the own sequence, then a block over the context."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        context_width: int,
+        mlp_dim: int,
+        num_heads: int,
+        depth: int,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        attention: str = "einsum",
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        shared = dict(
+            mlp_dim=mlp_dim,
+            num_heads=num_heads,
+            depth=depth,
+            activation=activation,
+            norm_eps=norm_eps,
+            attention=attention,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.own = Block(width, causal=True, **shared)
+        self.cross = CrossBlock(width, context_width=context_width, **shared)
+
+    def __call__(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        context: Float[Array, "n s c"],
+        present: Bool[Array, "n s"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        return self.cross(self.own(x), context, present=present)
+
+
+class DecoderStack(nnx.Module):
+    """`depth` layers run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
+
+    Args:
+        width, depth, mlp_dim, num_heads: sizes.
+        context_width: of the sequence that is read.
+        activation, norm_eps, attention, dtype: as in `vlp.nn.block.Block`.
+        remat, unroll: as in `vlp.nn.stack.Stack`.
+
+    Raises:
+        ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
+
+    References:
+        Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917; Vaswani et al., 2017,
+        https://arxiv.org/abs/1706.03762.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        *,
+        context_width: int,
+        mlp_dim: int,
+        num_heads: int,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        attention: str = "einsum",
+        remat: str = "none",
+        unroll: int = 1,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        check_stack(depth, remat=remat, unroll=unroll)
+        self.remat, self.unroll = remat, min(unroll, depth)
+
+        @nnx.vmap
+        def make(key):
+            return DecoderLayer(
+                width,
+                context_width=context_width,
+                mlp_dim=mlp_dim,
+                num_heads=num_heads,
+                depth=depth,
+                activation=activation,
+                norm_eps=norm_eps,
+                attention=attention,
+                dtype=dtype,
+                rngs=nnx.Rngs(key),
+            )
+
+        self.blocks = make(jax.random.split(rngs.params(), depth))
+
+    def __call__(
+        self,
+        x: Float[Array, "n l w"],
+        context: Float[Array, "n s c"],
+        *,
+        present: Bool[Array, "n s"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        """The sequence after all layers; `present` hides tokens of the context."""
+        apply, layers = layer_function(
+            self.blocks, remat=self.remat, unroll=self.unroll, context=context, present=present
+        )
+        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
+        return x

@@ -13,6 +13,7 @@ from data_pipelines.tokens.gemma import gemma_tokenizer
 from data_pipelines.tokens.pipeline import PipelineTokenizer
 from data_pipelines.tokens.siglip import SiglipTokenizer
 from data_pipelines.tokens.spiece import SentencePieceTokenizer, big_vision_tokenizer
+from data_pipelines.tokens.t5 import t5_tokenizer
 
 __all__ = [
     "KINDS",
@@ -28,6 +29,7 @@ __all__ = [
     "hf_clip_tokenizer",
     "open_tokenizer",
     "read_vocabulary",
+    "t5_tokenizer",
 ]
 
 

@@ -5,10 +5,12 @@ References:
   Understanding", 2019 (arXiv 1810.04805).
 """
 
+from collections.abc import Sequence
+
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from data_pipelines.tokens.pipeline import PipelineTokenizer
+from data_pipelines.tokens.pipeline import PipelineTokenizer, check_vocabulary, special_tokens
 
 
 def bert_tokenizer(
@@ -25,6 +27,7 @@ def bert_tokenizer(
     unk_token: str = "[UNK]",
     mask_token: str = "[MASK]",
     padding_side: str = "right",
+    special: Sequence[tokenizers.AddedToken] = (),
 ) -> PipelineTokenizer:
     """WordPiece ids: `cls_token`, pieces, `sep_token`, padding.
 
@@ -39,17 +42,13 @@ def bert_tokenizer(
       end: whether `sep_token` ends a text; big_vision's LiT models have none.
       cls_token, sep_token, pad_token, unk_token, mask_token: names of the special tokens.
       padding_side: "right" or "left".
+      special: more tokens that are found in text by their literal names.
 
     Raises:
       ValueError: the vocabulary lacks a special token.
     """
-    special = [unk_token, sep_token, pad_token, cls_token, mask_token]
-    missing = sorted({cls_token, sep_token, pad_token, unk_token} - vocabulary.keys())
-    if missing:
-        raise ValueError(
-            f"the vocabulary of {name} must have {', '.join(missing)}, it has {len(vocabulary)} "
-            "other tokens; is this BERT's vocab.txt?"
-        )
+    names = (unk_token, sep_token, pad_token, cls_token)
+    check_vocabulary(vocabulary, names, name=name)
     made = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unk_token))
     made.normalizer = normalizers.BertNormalizer(
         clean_text=True,
@@ -63,7 +62,7 @@ def bert_tokenizer(
         single=[cls_token, "$A", *([sep_token] if end else [])],
         special_tokens=[(token, vocabulary[token]) for token in (cls_token, sep_token)],
     )
-    made.add_special_tokens(special)
+    made.add_tokens([*special, *special_tokens(*names, mask_token)])
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

@@ -21,7 +21,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from data_pipelines.tokens.clean import cleaning
-from data_pipelines.tokens.pipeline import PipelineTokenizer
+from data_pipelines.tokens.pipeline import PipelineTokenizer, check_vocabulary, special_tokens
 from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows
 
 _END_OF_WORD = "</w>"
@@ -135,6 +135,7 @@ def hf_clip_tokenizer(
     name: str = "clip",
     pad_token: str = _HF_END,
     padding_side: str = "right",
+    special: Sequence[tokenizers.AddedToken] = (),
 ) -> PipelineTokenizer:
     """CLIP's tokenizer by transformers' rules: ids as `CLIPTokenizer` of version 5 gives them.
 
@@ -146,6 +147,7 @@ def hf_clip_tokenizer(
       name: what reports call the tokenizer.
       pad_token: what fills a row.
       padding_side: "right" or "left".
+      special: more tokens that are found in text by their literal names.
 
     Raises:
       ValueError: the vocabulary lacks the begin, end or padding token.
@@ -153,12 +155,7 @@ def hf_clip_tokenizer(
     if vocabulary is None or merges is None:
         merges = read_merges(clip_merges(), name)
         vocabulary = clip_vocabulary(merges, special=(_HF_BEGIN, _HF_END))
-    missing = sorted({_HF_BEGIN, _HF_END, pad_token} - vocabulary.keys())
-    if missing:
-        raise ValueError(
-            f"the vocabulary of {name} must have {', '.join(missing)}, it has {len(vocabulary)} "
-            "other tokens; is this CLIP's vocab.json?"
-        )
+    check_vocabulary(vocabulary, (_HF_BEGIN, _HF_END, pad_token), name=name)
     begin, end = ((token, vocabulary[token]) for token in (_HF_BEGIN, _HF_END))
     made = tokenizers.Tokenizer(_model(vocabulary, merges, unknown=_HF_END))
     made.normalizer = normalizers.Sequence(
@@ -174,7 +171,7 @@ def hf_clip_tokenizer(
     made.post_processor = processors.RobertaProcessing(
         end, begin, trim_offsets=False, add_prefix_space=False
     )
-    made.add_special_tokens([_HF_BEGIN, _HF_END, pad_token])
+    made.add_tokens([*special, *special_tokens(_HF_BEGIN, _HF_END, pad_token)])
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from data_pipelines.tokens.pipeline import PipelineTokenizer
+from data_pipelines.tokens.pipeline import PipelineTokenizer, check_vocabulary, special_tokens
 
 _SPACE = "\u2581"
 
@@ -30,9 +30,8 @@ def gemma_tokenizer(
     eos_token: str = "<eos>",
     pad_token: str = "<pad>",
     unk_token: str = "<unk>",
-    special: Sequence[str | tokenizers.AddedToken] = (),
+    special: Sequence[tokenizers.AddedToken] = (),
     padding_side: str = "right",
-    clean: str = "none",
 ) -> PipelineTokenizer:
     """Gemma's ids: pieces, the end token, padding.
 
@@ -44,19 +43,14 @@ def gemma_tokenizer(
       begin: whether `bos_token` begins a text.
       end: whether `eos_token` ends it.
       bos_token, eos_token, pad_token, unk_token: names of the special tokens.
-      special: more tokens that are found in text by their literal name.
+      special: more tokens that are found in text by their literal names.
       padding_side: "right" or "left".
-      clean: see `data_pipelines.tokens.clean`.
 
     Raises:
       ValueError: the vocabulary lacks a special token.
     """
-    missing = sorted({bos_token, eos_token, pad_token, unk_token} - vocabulary.keys())
-    if missing:
-        raise ValueError(
-            f"the vocabulary of {name} must have {', '.join(missing)}, it has {len(vocabulary)} "
-            "other tokens; is this Gemma's tokenizer?"
-        )
+    names = (bos_token, eos_token, pad_token, unk_token)
+    check_vocabulary(vocabulary, names, name=name)
     made = tokenizers.Tokenizer(
         models.BPE(vocabulary, list(merges), fuse_unk=True, unk_token=unk_token, byte_fallback=True)
     )
@@ -70,12 +64,11 @@ def gemma_tokenizer(
         single=[*([bos_token] if begin else []), "$A", *([eos_token] if end else [])],
         special_tokens=[(token, vocabulary[token]) for token in (bos_token, eos_token)],
     )
-    made.add_special_tokens([*special, unk_token, bos_token, eos_token, pad_token])
+    made.add_tokens([*special, *special_tokens(*names)])
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,
         pad_id=vocabulary[pad_token],
         eos_id=vocabulary[eos_token],
         padding_side=padding_side,
-        clean=clean,
     )

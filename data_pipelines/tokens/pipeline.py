@@ -1,7 +1,7 @@
 """A tokenizer that is a `tokenizer.json`: any pipeline of the library `tokenizers`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import tokenizers
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows
 
-_DEFAULTS: dict[str, Any] = {"clean": "none", "padding_side": "right"}
+_DEFAULTS: dict[str, Any] = {"clean": "none", "padding_side": "right", "plain_special": False}
 # Post-processors with fixed places: the special tokens that they put behind the text.
 _ENDINGS = {"RobertaProcessing": 1, "BertProcessing": 1}
 
@@ -18,8 +18,8 @@ _ENDINGS = {"RobertaProcessing": 1, "BertProcessing": 1}
 class PipelineTokenizer:
     """Text to ids with the content of a `tokenizer.json`.
 
-    The literal name of a special token in a text becomes that token where the file says so, as it
-    does in transformers.
+    The literal name of a special token in a text becomes that token, as it does in transformers,
+    unless `plain_special` says that it is plain text.
 
     Args:
       content: the bytes of the file; its truncation and padding are ignored.
@@ -28,6 +28,7 @@ class PipelineTokenizer:
       name: what reports call the tokenizer.
       clean: what is done to a text first, see `data_pipelines.tokens.clean`.
       padding_side: "right", or "left" of the text.
+      plain_special: whether the literal name of a special token is plain text.
 
     Raises:
       ValueError: not such a file, an id that is not in it, or an unknown cleaning or side.
@@ -44,15 +45,17 @@ class PipelineTokenizer:
         name: str = "tokenizer",
         clean: str = "none",
         padding_side: str = "right",
+        plain_special: bool = False,
     ) -> None:
         check_side(padding_side)
         self._clean = cleaning(clean)
         self.name = name
         self.content = bytes(content)
         self._tokenizer = _read(self.content, name)
+        self._tokenizer.encode_special_tokens = plain_special
         self.vocab_size: int = self._tokenizer.get_vocab_size()
         self.pad_id, self.eos_id = pad_id, eos_id
-        self.clean, self.padding_side = clean, padding_side
+        self.clean, self.padding_side, self.plain_special = clean, padding_side, plain_special
         for role, token in (("pad_id", pad_id), ("eos_id", eos_id)):
             if self._tokenizer.id_to_token(token) is None:
                 raise ValueError(
@@ -66,7 +69,7 @@ class PipelineTokenizer:
     @property
     def settings(self) -> dict[str, Any]:
         """The keyword arguments that make this tokenizer from its file, as JSON values."""
-        given = {"clean": self.clean, "padding_side": self.padding_side}
+        given = {key: getattr(self, key) for key in _DEFAULTS}
         return {"pad_id": self.pad_id, "eos_id": self.eos_id, **changed(given, _DEFAULTS)}
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
@@ -90,6 +93,8 @@ class PipelineTokenizer:
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The same ids from the library alone: rows of `length`, cut and padded.
 
+        The file cannot hold `plain_special`: set `encode_special_tokens` where it is read.
+
         Raises:
           ValueError: the cleaning before the file cannot be expressed in it.
         """
@@ -100,6 +105,7 @@ class PipelineTokenizer:
                 "stack that cleans by itself"
             )
         made = _read(self.content, self.name)
+        made.encode_special_tokens = self.plain_special
         made.enable_truncation(length)
         made.enable_padding(
             length=length,
@@ -118,6 +124,26 @@ class PipelineTokenizer:
     def __reduce__(self) -> tuple:
         # Worker processes read the file again instead of copying the library's memory.
         return (_rebuild, (self.content, self.name, self.settings))
+
+
+def special_tokens(*names: str) -> list[tokenizers.AddedToken]:
+    """Tokens that are found in a text by their literal names, before it is normalised."""
+    distinct = dict.fromkeys(names)
+    return [tokenizers.AddedToken(name, special=True, normalized=False) for name in distinct]
+
+
+def check_vocabulary(vocabulary: Container[str], wanted: Iterable[str], *, name: str) -> None:
+    """Refuses a vocabulary without the special tokens that a family needs.
+
+    Raises:
+      ValueError: names what is missing.
+    """
+    missing = sorted({token for token in wanted if token not in vocabulary})
+    if missing:
+        raise ValueError(
+            f"the vocabulary of {name} must have {', '.join(missing)}, and has not; is it the "
+            "vocabulary of such a tokenizer? If so, give the names that it uses"
+        )
 
 
 def _read(content: bytes, name: str) -> tokenizers.Tokenizer:

@@ -5,8 +5,9 @@ References:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from data_pipelines.tokens.rows import changed, check_length, check_side, finger
 from data_pipelines.tokens.spiece import read_model
 
 _SPACE = "\u2581"
+_NONE: Mapping[str, Sequence[bool]] = MappingProxyType({})
 _DEFAULTS: dict[str, Any] = {
     "lower": True,
     "eos_token": "</s>",
     "pad_token": "</s>",
     "unk_token": "<unk>",
-    "special_tokens": [],
+    "special_tokens": {},
     "padding_side": "right",
 }
 
@@ -39,7 +41,8 @@ class SiglipTokenizer:
       name: what reports call the tokenizer.
       lower: whether text becomes lower case.
       eos_token, pad_token, unk_token: pieces of the model.
-      special_tokens: more pieces that are found in text by their literal name.
+      special_tokens: which pieces are found in text by their literal names, and whether each
+        takes the white space on its left and on its right; the three above do unless they are here.
       padding_side: "right" or "left".
 
     Raises:
@@ -57,7 +60,7 @@ class SiglipTokenizer:
         eos_token: str = "</s>",
         pad_token: str = "</s>",
         unk_token: str = "<unk>",
-        special_tokens: Sequence[str] = (),
+        special_tokens: Mapping[str, Sequence[bool]] = _NONE,
         padding_side: str = "right",
     ) -> None:
         check_side(padding_side)
@@ -66,14 +69,14 @@ class SiglipTokenizer:
         self.vocab_size: int = self._processor.vocab_size()
         self.lower, self.padding_side = lower, padding_side
         self.eos_token, self.pad_token, self.unk_token = eos_token, pad_token, unk_token
-        self.special_tokens = list(special_tokens)
-        self._special = {
-            token: self._piece(token)
-            for token in (eos_token, unk_token, pad_token, *self.special_tokens)
-        }
+        self.special_tokens = {token: list(takes) for token, takes in special_tokens.items()}
+        named = dict.fromkeys((eos_token, unk_token, pad_token), [True, True])
+        self._takes = named | self.special_tokens
+        self._special = {token: self._piece(token) for token in self._takes}
         self.eos_id, self.pad_id = self._special[eos_token], self._special[pad_token]
         longest_first = sorted(self._special, key=len, reverse=True)
         self._literal = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+        self._space: int = self._processor.piece_to_id(_SPACE)
         # Text is encoded behind the name of the unknown token, whose pieces are dropped again:
         # thus it keeps its leading space.
         self._prefix = len(self._processor.encode(unk_token))
@@ -113,24 +116,20 @@ class SiglipTokenizer:
         return re.sub(r"\s+", " ", text).strip()
 
     def _ids(self, text: str) -> list[int]:
-        parts = list(self._parts(_SPACE + text.replace(_SPACE, " ")))
-        ids = [token for part in parts for token in self._part(part)]
-        if len(ids) > 1 and ids[0] == self._processor.piece_to_id(_SPACE):
-            # A lone space before a special token is none.
-            ids = ids[1:] if ids[1] in self._special.values() else ids
-        return ids
+        parts = self._parts(_SPACE + text.replace(_SPACE, " "))
+        found = [self._part(part) for part in parts]
+        if len(parts) > 1 and parts[1] in self._special and found[0] == [self._space]:
+            found = found[1:]  # a lone space before a special token is none
+        return [token for ids in found for token in ids]
 
-    def _parts(self, text: str) -> Iterator[str]:
-        """The text, cut at the literal names of special tokens; white space at the cuts goes."""
-        parts = self._literal.split(text)
-        for place, part in enumerate(parts):
-            if part in self._special:
-                yield part
-                continue
-            part = part.lstrip() if place > 0 else part
-            part = part.rstrip() if place < len(parts) - 1 else part
-            if part:
-                yield part
+    def _parts(self, text: str) -> list[str]:
+        """The text, cut at the literal names of special tokens."""
+        parts = self._literal.split(text)  # text, name, text, ..., name, text
+        for place in range(1, len(parts), 2):
+            left, right = self._takes[parts[place]]
+            parts[place - 1] = parts[place - 1].rstrip() if left else parts[place - 1]
+            parts[place + 1] = parts[place + 1].lstrip() if right else parts[place + 1]
+        return [part for part in parts if part]
 
     def _part(self, part: str) -> list[int]:
         if part in self._special:

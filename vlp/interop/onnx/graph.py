@@ -14,12 +14,14 @@ class Graph:
     """Nodes, initialisers, and what is known of each value.
 
     Attributes:
+        opset: version of the operators.
         shapes: of every value, by name; axes that ONNX would broadcast may be 1.
         producers: the node that makes a value, by name.
         dims: for each symbolic dimension a graph input that has it, and the axis.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, opset: int) -> None:
+        self.opset = opset
         self.shapes: dict[str, Shape] = {}
         self.producers: dict[str, onnx.NodeProto] = {}
         self.dims: list[tuple[Any, str, int]] = []
@@ -74,12 +76,25 @@ class Graph:
         """What a constant holds; None for a value that is computed."""
         return self._constants.get(name)
 
-    def model(self, outputs: dict[str, tuple[str, Any, Shape]], *, opset: int) -> onnx.ModelProto:
+    def reduce(self, kind: str, x: str | np.ndarray, *, axes: Any, keep: bool, shape: Shape) -> str:
+        """Adds a reduction over axes, which are an input or, before opset 18, an attribute."""
+        axes = [int(axis) for axis in axes]
+        if kind == "ReduceSum" or self.opset >= 18:
+            inputs = (x, np.asarray(axes, np.int64))
+            return self.node(kind, *inputs, keepdims=int(keep), shape=shape)
+        return self.node(kind, x, axes=axes, keepdims=int(keep), shape=shape)
+
+    def axes(self, reduction: onnx.NodeProto) -> list[int]:
+        """The axes of a reduction."""
+        if len(reduction.input) > 1:
+            return self._constants[reduction.input[1]].tolist()
+        return next(list(a.ints) for a in reduction.attribute if a.name == "axes")
+
+    def model(self, outputs: dict[str, tuple[str, Any, Shape]]) -> onnx.ModelProto:
         """The finished model, without what no output needs.
 
         Args:
             outputs: by name: the value, its dtype and its shape.
-            opset: version of the operators.
         """
         ends = [helper.make_node("Identity", [v], [name]) for name, (v, _, _) in outputs.items()]
         nodes = self._needed([value for value, _, _ in outputs.values()]) + ends
@@ -91,7 +106,7 @@ class Graph:
             [_info(name, dtype, shape) for name, (_, dtype, shape) in outputs.items()],
             [numpy_helper.from_array(a, n) for n, a in self._constants.items() if n in used],
         )
-        imports = [helper.make_opsetid("", opset)]
+        imports = [helper.make_opsetid("", self.opset)]
         version = helper.find_min_ir_version_for(imports)
         return helper.make_model(
             graph, opset_imports=imports, ir_version=version, producer_name="vlp"

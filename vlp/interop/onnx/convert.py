@@ -1,0 +1,148 @@
+"""From a JAX function to an ONNX model, by way of what JAX traces.
+
+A trace of an encoder has some thirty kinds of operations. Each is written with basic ONNX
+operators; loops over layers are unrolled and everything that does not depend on an input is
+computed here, so that the model holds finished matrices.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import onnx
+from jax.extend.core import Literal
+
+from vlp.interop.onnx import arithmetic, contraction, movement
+from vlp.interop.onnx.arithmetic import Value
+from vlp.interop.onnx.graph import Graph
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    **{name: arithmetic.binary for name in arithmetic.BINARY},
+    **{name: arithmetic.unary for name in arithmetic.UNARY},
+    **{name: contraction.reduction for name in contraction.REDUCTIONS},
+    "argmax": contraction.argmax,
+    "broadcast_in_dim": movement.broadcast_in_dim,
+    "concatenate": movement.concatenate,
+    "conv_general_dilated": contraction.convolution,
+    "convert_element_type": arithmetic.cast,
+    "copy": arithmetic.same,
+    "dim_as_value": movement.dimension,
+    "div": arithmetic.divide,
+    "dot_general": contraction.dot,
+    "erf": arithmetic.error_function,
+    "expand_dims": movement.expand_dims,
+    "gather": movement.gather,
+    "integer_pow": arithmetic.power,
+    "iota": movement.iota,
+    "max": arithmetic.maximum,
+    "mul": arithmetic.multiply,
+    "reduce_or": contraction.any_of,
+    "reshape": movement.reshape,
+    "rsqrt": arithmetic.reciprocal_root,
+    "select_n": arithmetic.select,
+    "slice": movement.slice_,
+    "split": movement.split,
+    "square": arithmetic.power,
+    "squeeze": movement.squeeze,
+    "stop_gradient": arithmetic.same,
+    "transpose": movement.transpose,
+}
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+
+def convert(
+    function: Callable[..., Mapping[str, jax.Array]],
+    inputs: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    opset: int,
+) -> onnx.ModelProto:
+    """An ONNX model of a function.
+
+    Args:
+        function: of arrays, in the order of `inputs`, to arrays by the names of the outputs.
+        inputs: shape and dtype by name; dimensions of `jax.export.symbolic_shape` stay open.
+        opset: version of the operators.
+
+    Raises:
+        ValueError: the function has an operation that this converter does not know.
+    """
+    traced = jax.jit(function).trace(*inputs.values())
+    graph = Graph(opset=opset)
+    arguments = [
+        graph.input(name, dtype=aval.dtype, shape=aval.shape) for name, aval in inputs.items()
+    ]
+    closed = traced.jaxpr
+    results = evaluate(graph, closed.jaxpr, [*map(np.asarray, closed.consts), *arguments])
+    names = sorted(traced.out_info)  # as JAX flattens a dict
+    outputs = {}
+    for name, value, aval in zip(names, results, closed.out_avals, strict=True):
+        outputs[name] = (movement.full(graph, value, aval.shape), aval.dtype, aval.shape)
+    return graph.model(outputs)
+
+
+def evaluate(graph: Graph, jaxpr: Any, arguments: Sequence[Value]) -> list[Value]:
+    """The values of a trace's results, given those of its constants and arguments."""
+    known: dict[Any, Value] = dict(
+        zip([*jaxpr.constvars, *jaxpr.invars], arguments, strict=True)
+    )
+    for eqn in jaxpr.eqns:
+        values = [_read(known, atom) for atom in eqn.invars]
+        results = _apply(graph, eqn, values)
+        known |= dict(zip(eqn.outvars, results, strict=True))
+    return [_read(known, atom) for atom in jaxpr.outvars]
+
+
+def _read(known: dict[Any, Value], atom: Any) -> Value:
+    return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else known[atom]
+
+
+def _apply(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:
+    name = eqn.primitive.name
+    if name == "scan":
+        return _unrolled(graph, eqn, values)
+    body = next((eqn.params[key] for key in _BODIES if key in eqn.params), None)
+    if body is not None:
+        constants = [np.asarray(c) for c in getattr(body, "consts", ())]
+        return evaluate(graph, getattr(body, "jaxpr", body), [*constants, *values])
+    if _is_constant(eqn, values):
+        return _computed(eqn, values)
+    if name not in OPERATIONS:
+        raise ValueError(
+            f"ONNX export knows no operation {name!r}; it has {', '.join(sorted(OPERATIONS))}"
+        )
+    result = OPERATIONS[name](graph, eqn, *values)
+    return result if isinstance(result, list) else [result]
+
+
+def _is_constant(eqn: Any, values: list[Value]) -> bool:
+    avals = [v.aval for v in (*eqn.invars, *eqn.outvars)]
+    if eqn.primitive.name == "dim_as_value":
+        return False
+    static = all(isinstance(size, int) for aval in avals for size in aval.shape)
+    return static and not any(isinstance(value, str) for value in values)
+
+
+def _computed(eqn: Any, values: list[Value]) -> list[Value]:
+    results = eqn.primitive.bind(*values, **eqn.params)
+    return [np.asarray(x) for x in (results if eqn.primitive.multiple_results else [results])]
+
+
+def _unrolled(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:
+    """A loop over layers, its body once a layer.
+
+    Raises:
+        ValueError: the loop runs over something that is no parameter, or collects results.
+    """
+    params = eqn.params
+    fixed, count = params["num_consts"], params["num_consts"] + params["num_carry"]
+    constants, carry, layers = values[:fixed], values[fixed:count], values[count:]
+    if any(isinstance(x, str) for x in layers) or len(eqn.outvars) > len(carry):
+        raise ValueError("ONNX export unrolls loops over parameters that collect nothing")
+    order = range(params["length"])
+    for index in reversed(order) if params["reverse"] else order:
+        layer = [x[index] for x in layers if not isinstance(x, str)]
+        body = params["jaxpr"]
+        outer = [np.asarray(c) for c in body.consts]
+        carry = evaluate(graph, body.jaxpr, [*outer, *constants, *carry, *layer])
+    return carry

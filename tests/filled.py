@@ -9,7 +9,8 @@ from flax import nnx
 def filled(make, seed=0):
     """The module that `make()` builds, without running its initialisers.
 
-    Kernels have the variance of their fan-in and norms a scale near 1; everything else is small.
+    Kernels have the variance of their fan-in and norms a scale near 1; variances are positive and
+    everything else is small.
     """
     rng = np.random.default_rng(seed)
     graphdef, state = nnx.split(nnx.eval_shape(make))
@@ -21,6 +22,8 @@ def filled(make, seed=0):
             values *= leaf.shape[-2] ** -0.5
         elif "norm" in name and "scale" in name:
             values = 1 + 0.1 * values
+        elif "variance" in name:
+            values = 0.5 + np.abs(values)
         else:
             values *= 0.3
         return jnp.asarray(values, leaf.dtype)

@@ -1,5 +1,7 @@
 """A stack of transformer blocks that read a second sequence: each attends to itself, then there."""
 
+from typing import Any
+
 import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float
@@ -26,7 +28,7 @@ class DecoderLayer(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        shared = dict(
+        shared: dict[str, Any] = dict(
             mlp_dim=mlp_dim,
             num_heads=num_heads,
             depth=depth,

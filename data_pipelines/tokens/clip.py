@@ -14,6 +14,7 @@ import gzip
 import itertools
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,9 @@ class ClipTokenizer:
         framed = ([self.bos_id, *ids, self.eos_id] for ids in found)
         return rows(framed, n=len(texts), length=length, pad_id=self.pad_id)
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes the table of merges."""
-        with open(path, "wb") as file:
-            file.write(self.content)
+        Path(path).write_bytes(self.content)
 
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """Raises ValueError: ftfy and HTML entities are beyond a `tokenizer.json`."""
@@ -161,8 +161,8 @@ def hf_clip_tokenizer(
     made.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
-    special = [r"<\|startoftext\|>", r"<\|endoftext\|>"]
-    words = _splitter("|".join([*special, *_CONTRACTIONS, _WORDS]))
+    names = (r"<\|startoftext\|>", r"<\|endoftext\|>")
+    words = _splitter("|".join([*names, *_CONTRACTIONS, _WORDS]))
     # The second splits words again, by GPT-2's rule: without effect but for "<|ENDOFTEXT|>".
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [words, pre_tokenizers.ByteLevel(add_prefix_space=False)]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,9 @@ class PipelineTokenizer:
             encoded, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side
         )
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes the `tokenizer.json`."""
-        with open(path, "wb") as file:
-            file.write(self.content)
+        Path(path).write_bytes(self.content)
 
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The same ids from the library alone: rows of `length`, cut and padded.

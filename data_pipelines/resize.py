@@ -1,0 +1,139 @@
+"""Resizing and cutting out the centre, in the steps and with the roundings of the peers.
+
+Resampling is Pillow's antialiased filter on 8 bits, the reference that CLIP-like models are
+evaluated with: resizes without antialiasing agree with it to 30-35 dB only and cost accuracy.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+}
+RESIZES = ("squash", "shortest", "longest")
+ROUNDINGS = ("down", "even")
+_WIDEST_FILTER = 3  # source pixels to either side that Lanczos looks at, at a scale of 1
+_LONG = 16  # times the window's side: so long a picture is resized around its centre only
+_Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+def target(width: int, height: int, *, size: int, resize: str) -> tuple[int, int]:
+    """Width and height to resize to.
+
+    "shortest" drops the fraction of a pixel, as torchvision and transformers do; "longest" rounds
+    it, as open_clip and timm do, and leaves at least one pixel.
+    """
+    if resize == "squash":
+        return size, size
+    short, long = min(width, height), max(width, height)
+    if resize == "shortest":
+        other = int(size * long / short)
+        return (size, other) if width <= height else (other, size)
+    other = max(1, round(short / (long / size)))
+    return (other, size) if width <= height else (size, other)
+
+
+def centre(
+    pixels: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    size: int,
+    interpolation: str,
+    rounding: str,
+    fill: Sequence[int],
+) -> np.ndarray:
+    """The centre of a resized picture.
+
+    Args:
+      pixels: uint8 RGB `[h, w, 3]`.
+      shape: width and height to resize to.
+      size: side of the window that is cut out.
+      interpolation: one of FILTERS.
+      rounding: one of ROUNDINGS, for a window that would begin at half a pixel.
+      fill: RGB of what the window shows beyond the picture.
+
+    Returns:
+      uint8 `[size, size, 3]`.
+    """
+    left, top = (_offset(length, size, rounding) for length in shape)
+    box = (max(0, left), max(0, top), min(shape[0], left + size), min(shape[1], top + size))
+    if max(shape) > _LONG * size:
+        # The whole picture could grow to gigabytes: 1 x 30000 to 224 x 6720000.
+        image = _window(pixels, shape, box, interpolation)
+    else:
+        image = Image.fromarray(pixels)
+        if shape != image.size:
+            image = image.resize(shape, FILTERS[interpolation])
+        image = image.crop(box)
+    if image.size != (size, size):
+        canvas = Image.new("RGB", (size, size), tuple(fill))
+        canvas.paste(image, (box[0] - left, box[1] - top))
+        image = canvas
+    return np.asarray(image)
+
+
+def sampled(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """TensorFlow's bilinear resize without antialiasing, which big_vision evaluates with.
+
+    Each output pixel is the mean of the four around its place, weighted, its fraction dropped.
+
+    Args:
+      pixels: uint8 RGB `[h, w, 3]`.
+      shape: width and height to resize to.
+    """
+    height, width = pixels.shape[:2]
+    left, right, across = _neighbours(width, shape[0])
+    top, bottom, down = _neighbours(height, shape[1])
+    across, down = across[None, :, None], down[:, None, None]
+
+    def row(places: np.ndarray) -> np.ndarray:
+        lines = pixels[places]
+        before, after = lines[:, left].astype(np.float32), lines[:, right].astype(np.float32)
+        return before + (after - before) * across
+
+    above, below = row(top), row(bottom)
+    return (above + (below - above) * down).astype(np.uint8)
+
+
+def _window(
+    pixels: np.ndarray, shape: tuple[int, int], box: _Box, interpolation: str
+) -> Image.Image:
+    """What `box` shows of the resized picture, from the pixels that matter for it."""
+    cuts, inner = [], []
+    for axis, length in enumerate((pixels.shape[1], pixels.shape[0])):
+        step = length / shape[axis]
+        margin = _WIDEST_FILTER * max(1.0, step) + 1
+        first, last = box[axis] * step, box[axis + 2] * step
+        cut = max(0, math.floor(first - margin)), min(length, math.ceil(last + margin))
+        cuts.append(slice(*cut))
+        inner.append((first - cut[0], last - cut[0]))
+    image = Image.fromarray(np.ascontiguousarray(pixels[cuts[1], cuts[0]]))
+    (left, right), (top, bottom) = inner
+    inside = (left, top, min(right, image.width), min(bottom, image.height))
+    wanted = (box[2] - box[0], box[3] - box[1])
+    return image.resize(wanted, FILTERS[interpolation], box=inside)
+
+
+def _offset(length: int, size: int, rounding: str) -> int:
+    """Where a window of `size` at the centre of `length` begins; negative where it is larger."""
+    if rounding == "down":
+        return (length - size) // 2
+    return round((length - size) / 2) if length >= size else -((size - length) // 2)
+
+
+def _neighbours(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each output pixel the source pixels to both sides, and the weight of the second."""
+    scale = np.float32(length / wanted)
+    place = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    first = np.floor(place)
+    low = np.maximum(first, 0).astype(np.int64)
+    high = np.minimum(np.ceil(place), length - 1).astype(np.int64)
+    return low, np.maximum(high, 0), (place - first).astype(np.float32)

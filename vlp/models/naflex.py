@@ -140,7 +140,8 @@ def resized_positions(
 
     Each patch takes the mean of the table's entries under a triangle around the patch's centre,
     as wide as two entries or, where the grid is smaller than the table, as two patches. This is
-    the antialiased bilinear resize of Pillow and PyTorch.
+    the antialiased bilinear resize of Pillow and PyTorch, but for grids one patch wide, where that
+    of PyTorch (2.13, on CPU) reads the table in a wrong order.
     """
     side = math.isqrt(table.shape[0])
     rows, columns = grid[:, :1], grid[:, 1:]

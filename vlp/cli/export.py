@@ -1,26 +1,48 @@
-"""Hand a run's encoders to another stack, with proof that they compute the same there.
+"""Hand encoders to another stack, with proof that they compute the same there.
 
-  vlp export --workdir=runs/emoji --to=hf --out=exported
+  vlp export --model=runs/emoji --to=hf --out=exported
+  vlp export --model=open_clip:models/b32 --to=onnx --out=b32_onnx
 
-hf writes a folder for transformers' CLIPModel or SiglipModel and their processors. Image and text
-embeddings and logits are compared, in transformers itself where torch is installed and otherwise
-with a second implementation that reads only the written files. The folder appears only if they
-agree; `parity.json` in it holds the figures.
+--model is a run of vlp (its workdir, or one of its checkpoints) or weights of another stack: folders
+of transformers, open_clip and timm, npz files of big_vision; so this converts as well.
+
+  hf          a folder for transformers: CLIPModel, SiglipModel, ... with processor and tokenizer
+  open_clip   a folder for open_clip's "local-dir:"
+  timm        the image tower for timm.create_model
+  big_vision  an npz for big_vision, and for open_clip's reader of it
+  onnx        onnx/vision_model.onnx and onnx/text_model.onnx
+  stablehlo   serialised functions for any JAX, on CPU, GPU and TPU
+  savedmodel  a TensorFlow SavedModel
+  tflite      one .tflite a tower, for a fixed batch
+
+The result is read by the target's own stack where that is installed, and compared through both
+sides' own preprocessing and tokenizer. It appears only if they agree; `parity.json` in it holds the
+figures, or says that nothing here could verify it.
 """
 
 from __future__ import annotations
 
 import argparse
 
+from vlp.cli.importing import add_loading_arguments, loading
+
 SUMMARY = "hand the encoders to another stack"
+TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
+# Flags that belong to some targets only, and what they are called in vlp.interop.export.export.
+SETTINGS = ("opset", "precision", "batch_size")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp export`."""
-    parser.add_argument("--workdir", required=True, help="a run, or one of its checkpoints")
-    parser.add_argument("--to", required=True, choices=("hf",), help="the target's format")
+    parser.add_argument(
+        "--model", "--workdir", dest="model", required=True, metavar="[FORMAT:]PATH", help="a run"
+    )
+    parser.add_argument("--to", required=True, choices=TARGETS, help="the target's format")
     parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    parser.add_argument(
+        "--towers", choices=("both", "image", "text"), default="both", help="default: %(default)s"
+    )
     parser.add_argument(
         "--weights",
         choices=("auto", "ema", "params"),
@@ -31,23 +53,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         choices=("auto", "transformers", "numpy"),
         default="auto",
-        help="what to compare with; auto: transformers where it and torch are installed",
+        help="hf only: what to compare with; auto: transformers where it and torch are installed",
     )
+    parser.add_argument("--opset", type=int, help="onnx only: version of the operators")
+    parser.add_argument("--precision", help="onnx only: fp32 (default), fp16 or int8")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="tflite only: rows at once")
+    add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Exports and says how far the two sides agree."""
     from vlp.interop.export import export
+    from vlp.interop.load import load_run
     from vlp.interop.parity import summary
 
+    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     report = export(
-        args.workdir,
+        load_run(args.model, weights=args.weights, **loading(args)),
         args.out,
         to=args.to,
-        weights=args.weights,
+        towers=args.towers,
         check=args.check,
         overwrite=args.overwrite,
+        **given,
     )
     print(f"exported to {args.out}, {summary(report)}")
     return 0

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from flax import nnx
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -16,9 +15,8 @@ from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
 from vlp.interop.export import export
-from vlp.interop.hf.model import model_class
+from vlp.interop.hf.write import check_model
 from vlp.interop.parity import summary
-from vlp.models.dual_encoder import DualEncoder
 from vlp.training.loop import Outcome
 
 
@@ -46,7 +44,7 @@ def finish(
 def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
     """Raises ValueError before training for a model that could not be exported after it."""
     if config.export:
-        model_class(nnx.eval_shape(lambda: DualEncoder(**model_kwargs, rngs=nnx.Rngs(0))))
+        check_model(model_kwargs)
 
 
 def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:

@@ -17,7 +17,8 @@ Vision-language pretraining in JAX: train dual encoders, judge them zero-shot, e
   vlp train  --config=experiments/emoji.py --workdir=runs/emoji    train, evaluate, write a report
   vlp eval   --workdir=runs/emoji --data=TAR --task=retrieval      judge a run on other data
   vlp search --workdir=runs/emoji "a red heart"                    find pictures by a sentence
-  vlp export --workdir=runs/emoji --to=hf --out=exported           hand the encoders on
+  vlp import --from=models/b32 --out=runs/b32                      begin from other weights
+  vlp export --model=runs/emoji --to=hf --out=exported             hand the encoders on
   vlp data   index|tokenizer|emoji                                 prepare data
 
 `vlp COMMAND --help` explains each. Set VLP_DEBUG=1 to see tracebacks."""
@@ -54,7 +55,7 @@ class UsageError(ValueError):
 
 
 def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
-    from vlp.cli import data, eval, export, search, train
+    from vlp.cli import data, eval, export, importing, search, train
 
     parser = Parser(
         prog="vlp",
@@ -65,7 +66,14 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"vlp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     parsers = {}
-    modules = {"train": train, "eval": eval, "search": search, "export": export, "data": data}
+    modules = {
+        "train": train,
+        "eval": eval,
+        "search": search,
+        "import": importing,
+        "export": export,
+        "data": data,
+    }
     for name, module in modules.items():
         parsers[name] = commands.add_parser(
             name,

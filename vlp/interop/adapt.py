@@ -23,11 +23,14 @@ _PARTS = {"image": ("image/", "image_projection/"), "text": ("text/", "text_proj
 def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `DualEncoder` with every default written out."""
     full = _defaults(DualEncoder) | dict(kwargs)
-    for tower, classes in (("image", IMAGE_TOWERS), ("text", TEXT_TOWERS)):
+    for tower, classes, usual in (
+        ("image", IMAGE_TOWERS, "vit"),
+        ("text", TEXT_TOWERS, "transformer"),
+    ):
         if full[tower] is None:
             continue
         own = dict(full[tower])
-        kind = own.pop("kind", next(iter(classes)))
+        kind = own.pop("kind", usual)
         own = _defaults(classes[kind]) | own
         if "mlp_dim" in own:
             own["mlp_dim"] = own["mlp_dim"] or round(own["width"] * own.get("mlp_ratio", 4))
@@ -92,8 +95,8 @@ def adapt(
     return kwargs, params
 
 
-def _defaults(make: Callable) -> dict[str, Any]:
-    parameters = inspect.signature(make).parameters.values()
+def _defaults(make: Any) -> dict[str, Any]:
+    parameters = inspect.signature(make.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from vlp.version import __version__
@@ -13,48 +14,55 @@ FILE = "card.json"
 OBJECTIVES = ("clip", "siglip")
 
 # Every field a reader relies on, and its type.
-_FIELDS: dict[str, type] = {
+_FIELDS: dict[str, type | tuple[type, ...]] = {
     "format": int,
     "vlp": str,
     "model": dict,
-    "model.image": dict,
-    "model.text": dict,
+    "model.image": (dict, NoneType),
+    "model.text": (dict, NoneType),
     "model.embed_dim": int,
-    "preprocess": dict,
-    "tokenizer": dict,
+    "preprocess": (dict, NoneType),
+    "tokenizer": (dict, NoneType),
+    "objective": str,
+    "licence": str,
+    "attribution": str,
+}
+_TOKENIZER_FIELDS = {
     "tokenizer.kind": str,
     "tokenizer.file": str,
     "tokenizer.name": str,
     "tokenizer.sha256": str,
     "tokenizer.length": int,
-    "objective": str,
-    "licence": str,
-    "attribution": str,
+}
+# What a tokenizer's file is called beside a card, by its kind.
+TOKENIZER_FILES = {
+    "sentencepiece": "tokenizer.model",
+    "siglip": "tokenizer.model",
+    "clip": "merges.txt",
+    "tokenizers": "tokenizer.json",
 }
 
 
 def build_card(
     *,
     model: Mapping[str, Any],
-    preprocess: Mapping[str, Any],
+    preprocess: Mapping[str, Any] | None,
     tokenizer: Any,
     text_length: int,
     objective: str,
     licence: str = "unknown",
     attribution: str = "",
-    tokenizer_file: str = "tokenizer.model",
 ) -> dict[str, Any]:
     """The card of a model, checked.
 
     Args:
         model: Keyword arguments of `DualEncoder` (JSON values only), without `rngs`.
-        preprocess: `ImagePreprocess.to_dict()` of the evaluation preprocessing.
-        tokenizer: Object with `name` and `sha256`.
+        preprocess: `to_dict()` of the evaluation preprocessing; None without an image tower.
+        tokenizer: a `data_pipelines.tokens.Tokenizer`; None where texts are not to be read.
         text_length: Tokens in a row of the model's text input, eos included.
         objective: "clip" or "siglip": which logits the model was trained for.
         licence: Licence of the weights, or of the data they were trained on.
         attribution: Lines that name whose work the weights were made from.
-        tokenizer_file: Path of the tokenizer, relative to the folder of the card.
 
     Raises:
         ValueError: A field is missing, of the wrong type, or not JSON.
@@ -64,14 +72,8 @@ def build_card(
             "format": FORMAT,
             "vlp": __version__,
             "model": dict(model),
-            "preprocess": dict(preprocess),
-            "tokenizer": {
-                "kind": "sentencepiece",
-                "file": tokenizer_file,
-                "name": tokenizer.name,
-                "sha256": tokenizer.sha256,
-                "length": text_length,
-            },
+            "preprocess": None if preprocess is None else dict(preprocess),
+            "tokenizer": None if tokenizer is None else _tokenizer_entry(tokenizer, text_length),
             "objective": objective,
             "licence": licence,
             "attribution": attribution,
@@ -100,6 +102,10 @@ def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
         raise ValueError(
             f"{source}: objective must be one of {', '.join(OBJECTIVES)}, got {card['objective']!r}"
         )
+    if card["tokenizer"] is None:
+        return json.loads(_dump(card))
+    for field, kind in _TOKENIZER_FIELDS.items():
+        _check_field(card, field, kind, source)
     file = Path(card["tokenizer"]["file"])
     if file.is_absolute() or ".." in file.parts:
         raise ValueError(
@@ -153,7 +159,18 @@ def check_tokenizer(card: Mapping[str, Any], tokenizer: Any) -> None:
         )
 
 
-def _check_field(card: Mapping[str, Any], field: str, kind: type, source: str) -> None:
+def _tokenizer_entry(tokenizer: Any, length: int) -> dict[str, Any]:
+    return {
+        "kind": tokenizer.kind,
+        "file": TOKENIZER_FILES[tokenizer.kind],
+        "name": tokenizer.name,
+        "sha256": tokenizer.sha256,
+        "length": length,
+        "settings": tokenizer.settings,
+    }
+
+
+def _check_field(card: Mapping[str, Any], field: str, kind: Any, source: str) -> None:
     value: Any = card
     for name in field.split("."):
         if name not in value:
@@ -164,9 +181,14 @@ def _check_field(card: Mapping[str, Any], field: str, kind: type, source: str) -
         value = value[name]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(
-            f"{source}: {field} must be {kind.__name__}, got {value!r}; "
+            f"{source}: {field} must be {_named(kind)}, got {value!r}; "
             "write it with vlp.interop.card.build_card"
         )
+
+
+def _named(kind: Any) -> str:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return " or ".join("null" if k is NoneType else k.__name__ for k in kinds)
 
 
 def _dump(card: Mapping[str, Any]) -> str:

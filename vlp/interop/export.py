@@ -1,18 +1,21 @@
-"""Hands a run's encoders to another stack: written aside, compared, and only then put in place."""
+"""Hands encoders to another stack: written aside, compared there, and only then put in place."""
 
+import inspect
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from vlp.interop import parity
 from vlp.interop.hf import write as hf
 from vlp.interop.load import Run, load_run
-from vlp.interop.hf.reference import ReferenceModel
 
-TARGETS = ("hf",)
-CHECKS = ("auto", "transformers", "numpy")
+TARGETS: dict[str, ModuleType] = {
+    "hf": hf,
+}
+TOWERS = ("both", "image", "text")
 
 
 def export(
@@ -20,41 +23,48 @@ def export(
     out: str | os.PathLike,
     *,
     to: str = "hf",
+    towers: str = "both",
     weights: str = "auto",
     check: str = "auto",
     metrics: Mapping[str, float] | None = None,
     overwrite: bool = False,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Writes the encoders of a run for another stack and returns the parity report.
+    """Writes encoders for another stack and returns the parity report.
 
-    The folder `out` appears whole and verified, or not at all; `parity.json` in it is the report.
+    The folder `out` appears whole, or not at all; `parity.json` in it is the report. Where the
+    target's stack is installed the folder is read by it and compared, and appears only if both
+    sides agree; elsewhere the report says that it is not verified, and why.
 
     Args:
-        source: the folder of a run, of one of its checkpoints, or a loaded run.
+        source: anything that `vlp.load` reads, or a loaded run.
         out: folder to make.
-        to: "hf": for transformers' `CLIPModel` or `SiglipModel`.
-        weights: "ema", "params" or "auto", see `vlp.interop.load.load`.
-        check: which implementation to compare with: "transformers" (needs PyTorch), "numpy" (a
-            second one of ours, reading nothing but the folder), or "auto": transformers where it
-            can be imported.
-        metrics: figures for the model card, by name.
+        to: the target, a key of `TARGETS`.
+        towers: "image" or "text" for one of them alone.
+        weights: of a run, see `vlp.interop.load.load`.
+        check: which implementation to compare with, where a target has several: "auto" for the
+            target's own where it can be imported; for "hf" also "transformers" (needs PyTorch) and
+            "numpy" (a second one of ours, reading nothing but the folder).
+        metrics: figures for the README that is written, by name.
         overwrite: replace `out` if it is an earlier export.
+        **settings: further ones of the target, such as `opset` of "onnx".
 
     Raises:
-        ValueError: the target cannot express the model, the two sides differ, or `out` is taken.
+        ValueError: the target cannot express the model, has no such setting, the two sides differ,
+            or `out` is taken.
     """
-    if to not in TARGETS:
-        raise ValueError(f"to must be one of {', '.join(TARGETS)}, got {to!r}")
-    open_folder = _reader(check)
+    target = _choice(TARGETS, to, name="to")
+    _choice(dict.fromkeys(TOWERS), towers, name="towers")
     out = Path(out).resolve()
     _check_free(out, overwrite)
     run = source if isinstance(source, Run) else load_run(source, weights=weights)
+    towers = _present(run, towers)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
     partial.mkdir(parents=True)
     try:
-        hf.write_folder(run, partial, metrics=metrics or {})
-        report = parity.check(run, open_folder(partial))
+        _write(target, run, partial, towers=towers, metrics=metrics or {}, **settings)
+        report = _compared(target, run, partial, towers=towers, check=check)
         parity.write_report(report, partial)
         _put_in_place(partial, out)
     finally:
@@ -62,21 +72,47 @@ def export(
     return report
 
 
-def _reader(check: str) -> Callable[[Path], parity.Reader]:
-    if check not in CHECKS:
-        raise ValueError(f"check must be one of {', '.join(CHECKS)}, got {check!r}")
-    if check == "numpy":
-        return ReferenceModel
+def _choice(known: Mapping[str, Any], given: str, *, name: str) -> Any:
+    if given not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
+    return known[given]
+
+
+def _present(run: Run, towers: str) -> str:
+    """The towers to write: those that are asked for and there."""
+    there = [name for name in ("image", "text") if run.model.kwargs[name] is not None]
+    if towers == "both":
+        return towers if len(there) == 2 else there[0]
+    if towers not in there:
+        raise ValueError(f"towers must be of the model, which has {there[0]} alone, got {towers!r}")
+    return towers
+
+
+def _write(target: ModuleType, run: Run, folder: Path, **settings: Any) -> None:
+    known = inspect.signature(target.write).parameters
+    unknown = sorted(settings.keys() - known.keys())
+    if unknown:
+        own = sorted(known.keys() - {"run", "folder", "towers", "metrics"})
+        raise ValueError(
+            f"{', '.join(unknown)} is no setting of this target, whose own are "
+            f"{', '.join(own) or 'none'}; leave it out"
+        )
+    target.write(run, folder, **settings)
+
+
+def _compared(
+    target: ModuleType, run: Run, folder: Path, *, towers: str, check: str
+) -> dict[str, Any]:
+    """The parity report; says so where the target's stack is not here to be asked."""
+    _choice(dict.fromkeys(getattr(target, "CHECKS", ("auto",))), check, name="check")
     try:
-        from vlp.interop.hf.reader import TransformersReader  # PyTorch: only where installed
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision for another torch
-        if check == "transformers":
-            raise ValueError(
-                f"check='transformers' needs torch and transformers, got {error}; "
-                'pip install "vlp[export]", or use check="numpy"'
-            ) from error
-        return ReferenceModel
-    return TransformersReader
+        reader = target.reader(folder) if check == "auto" else target.reader(folder, check=check)
+    except ImportError as error:
+        if check != "auto":
+            raise ValueError(f"check={check!r} needs what is not here: {error}") from error
+        return parity.unverified(run, reason=f"the target's stack is not installed ({error})")
+    clean = getattr(target, "cleaning", lambda run: None)(run)
+    return parity.check(run, reader, towers=towers, clean=clean)
 
 
 def _check_free(out: Path, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 from jaxtyping import Int
 
 from data_pipelines.images import open_preprocess
@@ -188,10 +189,19 @@ def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) 
     if image_size is None and text_length is None:
         return parts
     sizes = dict(image_size=image_size, text_length=text_length)
-    kwargs, params = resize_positions(parts.card["model"], parts.params, **sizes)
+    nested = traverse_util.unflatten_dict(dict(parts.params), sep="/")
+    kwargs, nested = resize_positions(parts.card["model"], nested, **sizes)
+    params = traverse_util.flatten_dict(nested, sep="/")
     card = parts.card | {"model": kwargs}
     if image_size is not None:
-        card["preprocess"] = open_preprocess(card["preprocess"]).resized(image_size).to_dict()
+        card["preprocess"] = _preprocess_at(image_size, card["preprocess"])
     if text_length is not None and card["tokenizer"] is not None:
         card["tokenizer"] = card["tokenizer"] | {"length": text_length}
     return dataclasses.replace(parts, card=card, params=params)
+
+
+def _preprocess_at(image_size: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same preprocessing to another size, borders cut off in proportion."""
+    before = values.get("resize_size") or values["size"]
+    resize_size = round(before * image_size / values["size"])
+    return open_preprocess({**values, "size": image_size, "resize_size": resize_size}).to_dict()

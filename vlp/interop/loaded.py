@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.models import DualEncoder, Encoded
+from vlp.models.naflex import NaflexImages
 from vlp.training.params import leaf_paths, path_name
 
 
@@ -25,7 +26,7 @@ class Compiled(nnx.Module):
         self, images: Any, *, keys: Key[Array, " n"] | None = None, patch_drop: float = 0.0
     ) -> Encoded:
         """Unit-norm embeddings `[n, d]`, and tokens, of preprocessed images."""
-        return _call("encode_image", self, images, keys=keys, patch_drop=patch_drop)
+        return _call("encode_image", self, device_images(images), keys=keys, patch_drop=patch_drop)
 
     def encode_text(self, text: Int[Array | np.ndarray, "n l"]) -> Encoded:
         """Unit-norm embeddings `[n, d]`, and tokens, of tokenized captions."""
@@ -33,7 +34,7 @@ class Compiled(nnx.Module):
 
     def image_hidden_states(self, images: Any) -> Float[Array, "states n t w"]:
         """What enters the image tower's first block and what leaves each of them."""
-        return _call("image_hidden_states", self, images)
+        return _call("image_hidden_states", self, device_images(images))
 
     def text_hidden_states(
         self, text: Int[Array | np.ndarray, "n l"]
@@ -81,6 +82,11 @@ def params_of(model: nnx.Module) -> dict[str, np.ndarray]:
     """A model's parameters, by name."""
     state = nnx.to_pure_dict(nnx.state(model))
     return {path_name(path): np.asarray(leaf) for path, leaf in leaf_paths(state)}
+
+
+def device_images(images: Any) -> Any:
+    """What `data_pipelines` makes of images of different shapes, as the model knows it."""
+    return NaflexImages(*images) if isinstance(images, tuple) else images
 
 
 def _name(path: Any) -> str:

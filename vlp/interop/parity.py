@@ -5,68 +5,81 @@ pixels, token ids, embeddings and logits are compared. No parity, no folder.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from PIL import Image
 
 from vlp.interop.load import LoadedEncoder, Run
+from vlp.interop.loaded import abstract_model, device_images
+from vlp.interop.samples import TEXTS, sample_images
+from vlp.models.naflex import NaflexImages
 from vlp.version import __version__
 
 FILE = "parity.json"
 BATCH_SIZES = (1, 5)
-LEAST_COSINE = 0.99999
-MOST_PIXEL_LEVELS = 1.0  # of 255: resizing may round the other way
-MOST_LOGIT_ERROR = 1e-3  # relative to the largest logit: a cosine would not see a wrong scale
-_OUTPUTS = ("image_embeds", "text_embeds", "logits")
+TOLERANCE = {
+    "least_cosine": 0.99999,
+    "most_pixel_levels": 1.0,  # of 255: resizing may round the other way
+    "most_relative_error": 1e-3,  # of logits and hidden states: a cosine sees no wrong scale
+}
 _PAIRS = 10
-
-# Plain captions, and what has been seen to come out differently elsewhere.
-TEXTS = (
-    "a photo of a cat",
-    "A smiling face with heart-shaped eyes, on a white background",
-    "don\u2019t \u201cquote\u201d \u2014 dash\u2026",
-    "the \ufb01rst \ufb02oor of the of\ufb01ce",
-    "Tom &amp; Jerry &lt;3 &#39;",
-    "\u2764\ufe0f\u200d\U0001f525 \U0001f468\u200d\U0001f469\u200d\U0001f467 1\ufe0f\u20e3",
-    "\xa9\ufe0f \xbd\ufe0f \u24c2\ufe0f",
-    "\u65e5\u672c\u8a9e \uff76\uff9e\uff77\uff9e \uac00\ub098 \u1100\u1161",
-    "na\xefve cafe\u0301 Stra\xdfe \u0130stanbul \u03a3\u0391\u03a3 \uff21\uff22\uff5e",
-    "",
-    "word " * 300,
-    "   two  spaces \t tab\nline ",
-    "</s> <pad> <unk> <0x41> <end of text>",
-    "\u2581leading \u2581mark\u2581",
-    "\u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd \u200bzero\u200cwidth\ufeff",
-    "x" * 500,
-)
-
+_SCALED = ("logits", "image_hidden_states", "text_hidden_states")
 
 @runtime_checkable
 class Reader(Protocol):
-    """Another implementation that has opened an exported folder."""
+    """Another implementation that has opened an exported folder.
+
+    Attributes:
+        name: of the implementation.
+        versions: of the libraries that take part.
+        tolerance: what differs from `TOLERANCE`, for artefacts of lower precision.
+    """
 
     name: str
+    tolerance: Mapping[str, float]
 
     @property
     def versions(self) -> dict[str, str]: ...
-    def pixels(self, images: Sequence[Image.Image]) -> np.ndarray: ...
-    def ids(self, texts: Sequence[str]) -> np.ndarray: ...
-    def forward(self, pixels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]: ...
+
+    def pixels(self, images: Sequence[Image.Image]) -> Any:
+        """Normalised float32 `[n, 3, h, w]`, or NaflexImages; None: it brings no preprocessing."""
+
+    def ids(self, texts: Sequence[str]) -> np.ndarray | None:
+        """Token ids `[n, l]`; None: it brings no tokenizer."""
+
+    def forward(self, pixels: Any, ids: np.ndarray | None) -> Mapping[str, np.ndarray]:
+        """Any of image_embeds, text_embeds, logits, image_hidden_states, text_hidden_states.
+
+        Embeddings have unit norm; hidden states are `[states, n, t, w]`. An argument is None where
+        the folder holds no such tower.
+        """
 
 
-def check(run: Run, reader: Reader) -> dict[str, Any]:
+def check(
+    run: Run,
+    reader: Reader,
+    *,
+    towers: str = "both",
+    clean: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
     """Compares, and returns the report.
+
+    Args:
+        run: what was exported.
+        reader: of the export.
+        towers: "both", "image" or "text": what was exported of it.
+        clean: what is done to texts before the reader's tokenizer gets them, where that stack's
+            tokenizers cannot do it by themselves.
 
     Raises:
         ValueError: the two sides differ; says in what and by how much.
     """
-    report = measure(run, reader)
+    report = measure(run, reader, towers=towers, clean=clean)
     failures = _failures(report)
     if failures:
         raise ValueError(
@@ -76,59 +89,72 @@ def check(run: Run, reader: Reader) -> dict[str, Any]:
     return report | {"verified": True}
 
 
-def measure(run: Run, reader: Reader) -> dict[str, Any]:
-    """How far the two sides agree, as JSON data."""
-    images = list(sample_images(run.preprocess.size))
-    ours, theirs = run.preprocess(images), reader.pixels(images)
-    std = np.asarray(run.model.image_std, np.float32).reshape(3, 1, 1)
-    levels = np.abs(_normalised(run.model, ours) - theirs) * std * 255
-    ids = run.tokenize(TEXTS)
-    unequal = _unequal(ids, reader.ids(TEXTS))
-    pairs = np.arange(_PAIRS)
-    outputs = _compare(run, reader, ours[pairs % len(ours)], ids[pairs % len(ids)])
-    return {
-        "format": 1,
+def measure(
+    run: Run,
+    reader: Reader,
+    *,
+    towers: str = "both",
+    clean: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
+    """How far the two sides agree, as JSON data; arguments as of `check`."""
+    report: dict[str, Any] = {
+        "format": 2,
         "verified": False,
         "verified_with": reader.name,
         "versions": {"vlp": __version__, **reader.versions},
         "weights": run.weights,
         "step": run.step,
-        "tolerance": {
-            "least_cosine": LEAST_COSINE,
-            "most_pixel_levels": MOST_PIXEL_LEVELS,
-            "most_relative_logit_error": MOST_LOGIT_ERROR,
-        },
+        "tolerance": {**TOLERANCE, **reader.tolerance},
         "batch_sizes": list(BATCH_SIZES),
-        "outputs": outputs,
-        "pixels": {"images": len(images), "max_levels": float(levels.max())},
-        "token_ids": {"texts": len(TEXTS), "unequal": unequal},
+    }
+    images = ids = None
+    if run.model.image is not None and towers != "text":
+        pictures = list(sample_images(_size(run)))
+        images = device_images(run.preprocess(pictures))
+        theirs = reader.pixels(pictures)
+        if theirs is not None:
+            levels = _levels(run.model, images, theirs)
+            report["pixels"] = {"images": len(pictures), "max_levels": levels}
+    if run.model.text is not None and towers != "image":
+        ids = _ids(run)
+        texts = [clean(text) for text in TEXTS] if clean else list(TEXTS)
+        theirs = reader.ids(texts) if run.tokenizer is not None else None
+        if theirs is not None:
+            report["token_ids"] = {"texts": len(TEXTS), "unequal": _unequal(ids, theirs)}
+            if clean:
+                report["token_ids"]["cleaned_before"] = getattr(clean, "__name__", "yes")
+    return report | {"outputs": _compare(run, reader, images, ids)}
+
+
+def unverified(run: Run, *, reason: str) -> dict[str, Any]:
+    """The report of an export that nothing here could read."""
+    return {
+        "format": 2,
+        "verified": False,
+        "reason": reason,
+        "versions": {"vlp": __version__},
+        "weights": run.weights,
+        "step": run.step,
     }
 
 
 def summary(report: dict[str, Any]) -> str:
     """The report in a line for people."""
+    if not report["verified"]:
+        return f"NOT VERIFIED: {report['reason']}"
     worst = {
         name: max(result["max_abs_difference"] for result in by_batch.values())
         for name, by_batch in report["outputs"].items()
     }
-    figures = ", ".join(f"{name} within {difference:.0e}" for name, difference in worst.items())
+    parts = [f"{name} within {difference:.0e}" for name, difference in worst.items()]
+    if "pixels" in report:
+        parts.append(f"pixels within {report['pixels']['max_levels']:.1g} of 255 levels")
+    if "token_ids" in report:
+        parts.append(f"the ids of {report['token_ids']['texts']} captions equal")
     with_version = report["versions"].get(report["verified_with"], "")
-    return (
-        f"verified with {report['verified_with']} {with_version}".rstrip() + f": {figures}, "
-        f"pixels within {report['pixels']['max_levels']:.1g} of 255 levels, "
-        f"the ids of {report['token_ids']['texts']} captions equal"
+    return f"verified with {report['verified_with']} {with_version}".rstrip() + (
+        ": " + ", ".join(parts)
     )
-
-
-def sample_images(size: int) -> Iterator[Image.Image]:
-    """Opaque pictures with edges, noise and slopes: wide, high, tiny, fitting and very long."""
-    shapes = ((3 * size, 2 * size), (size + 7, 3 * size + 2), (size // 2 + 1, size // 3 + 1))
-    random = np.random.default_rng(0)
-    for width, height in (*shapes, (size, size), (8 * size, size + 3)):
-        rows, columns = np.mgrid[:height, :width]
-        slope = np.stack([rows / height, columns / width, (rows // 5 + columns // 5) % 2], axis=-1)
-        noise = random.integers(-40, 40, (height, width, 3))
-        yield Image.fromarray((slope * 255 + noise).clip(0, 255).astype(np.uint8))
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
@@ -137,52 +163,113 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _compare(run: Run, reader: Reader, images: np.ndarray, ids: np.ndarray) -> dict[str, Any]:
+def _size(run: Run) -> int:
+    size = getattr(run.preprocess, "size", None)
+    return size or 4 * run.model.image.patch_size
+
+
+def _ids(run: Run) -> np.ndarray:
+    """The captions as ids; without a tokenizer, ids that end where such a text would."""
+    if run.tokenizer is not None:
+        return run.tokenize(TEXTS)
+    text = run.model.text
+    ids = np.random.default_rng(0).integers(0, text.vocab_size, (len(TEXTS), text.length))
+    ids[:, text.length // 2] = getattr(text, "eos_id", 0)
+    return ids.astype(np.int32)
+
+
+def _levels(model: LoadedEncoder, images: Any, theirs: Any) -> float:
+    """The largest difference of pixels in levels of 255."""
+    ours = _normalised(model, images)
+    if isinstance(ours, NaflexImages):
+        std = np.resize(np.asarray(model.image_std, np.float32), ours.patches.shape[-1])
+        same = np.array_equal(ours.mask, theirs.mask) and np.array_equal(ours.grid, theirs.grid)
+        difference = np.abs(ours.patches - theirs.patches)[np.asarray(ours.mask)]
+        return float((difference * std).max() * 255) if same else float("inf")
+    std = np.asarray(model.image_std, np.float32).reshape(3, 1, 1)
+    return float((np.abs(ours - theirs) * std).max() * 255)
+
+
+def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:
     """For each output and batch size the largest difference and the worst cosine."""
     exact = _in_float32(run.model)
+    order = np.arange(_PAIRS)
+    images, ids = (_take(x, order % _rows(x)) if x is not None else None for x in (images, ids))
     # The same pixels on both sides, so that a resize's rounding is not taken for wrong weights.
-    pixels = _normalised(run.model, images)
-    results: dict[str, Any] = {name: {} for name in _OUTPUTS}
+    pixels = None if images is None else _normalised(run.model, images)
+    pairs: dict[str, dict[str, list]] = {}
     for batch_size in BATCH_SIZES:
-        chunks = [slice(i, i + batch_size) for i in range(0, len(ids), batch_size)]
-        ours = [_forward(exact, images[chunk], ids[chunk]) for chunk in chunks]
-        theirs = [reader.forward(pixels[chunk], ids[chunk]) for chunk in chunks]
-        for output, (name, result) in enumerate(results.items()):
-            pairs = [(a[output], b[output]) for a, b in zip(ours, theirs, strict=True)]
-            result[f"batch {batch_size}"] = _distance(name, pairs)
-    return results
+        for start in range(0, _PAIRS, batch_size):
+            rows = order[start : start + batch_size]
+            given = (_take(images, rows), _take(ids, rows))
+            theirs = reader.forward(_take(pixels, rows), given[1])
+            ours = _forward(exact, *given, wanted=tuple(theirs))
+            for name, value in theirs.items():
+                by_batch = pairs.setdefault(name, {}).setdefault(f"batch {batch_size}", [])
+                by_batch.append((ours[name], np.asarray(value)))
+    return {
+        name: {batch: _distance(name, found) for batch, found in by_batch.items()}
+        for name, by_batch in pairs.items()
+    }
 
 
-def _forward(model: LoadedEncoder, images: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, ...]:
+def _rows(x: Any) -> int:
+    return len(jax.tree.leaves(x)[0])
+
+
+def _take(x: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], x)
+
+
+def _forward(
+    model: LoadedEncoder, images: Any, ids: Any, *, wanted: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    found: dict[str, Any] = {}
     with jax.default_matmul_precision("float32"):  # accelerators round to bfloat16 otherwise
-        zimg, ztxt = model.encode_image(images).embedding, model.encode_text(ids).embedding
-        return np.asarray(zimg), np.asarray(ztxt), np.asarray(model.logits(zimg, ztxt))
+        if images is not None:
+            found["image_embeds"] = model.encode_image(images).embedding
+            if "image_hidden_states" in wanted:
+                found["image_hidden_states"] = model.image_hidden_states(images)
+        if ids is not None:
+            found["text_embeds"] = model.encode_text(ids).embedding
+            if "text_hidden_states" in wanted:
+                found["text_hidden_states"] = model.text_hidden_states(ids)
+        if images is not None and ids is not None:
+            found["logits"] = model.logits(found["image_embeds"], found["text_embeds"])
+    return {name: np.asarray(value) for name, value in found.items()}
 
 
-def _normalised(model: LoadedEncoder, images: np.ndarray) -> np.ndarray:
-    return np.asarray(model.normalise(jnp.asarray(images))).transpose(0, 3, 1, 2)
+def _normalised(model: LoadedEncoder, images: Any) -> Any:
+    """What the tower gets; `[n, 3, h, w]` where it is a picture."""
+    pixels = model.normalise(images)
+    if isinstance(pixels, NaflexImages):
+        return jax.tree.map(np.asarray, pixels)
+    return np.asarray(pixels).transpose(0, 3, 1, 2)
 
 
 def _in_float32(model: LoadedEncoder) -> LoadedEncoder:
     """The same weights in a model that computes in float32 and runs on any device."""
     kwargs = model.kwargs
     for tower in ("image", "text"):
-        kwargs[tower] |= {"dtype": "float32", "attention": "einsum"}
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: LoadedEncoder(**kwargs, rngs=nnx.Rngs(0))))
-    return nnx.merge(graphdef, nnx.state(model))
+        if kwargs[tower] is not None:
+            exact = {"dtype": "float32", "attention": "einsum"}
+            kwargs[tower] |= {key: exact[key] for key in exact if key in kwargs[tower]}
+    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(model))
 
 
 def _distance(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     if name == "logits":  # one row of all: the matrices are small, down to a single number
         pairs = [(a.reshape(-1, 1), b.reshape(-1, 1)) for a, b in pairs]
-    ours = np.concatenate([a for a, _ in pairs]).astype(np.float64)
-    theirs = np.concatenate([b for _, b in pairs]).astype(np.float64)
+    flat = [[x.reshape(-1, x.shape[-1]) for x in side] for side in zip(*pairs, strict=True)]
+    ours, theirs = (np.concatenate(side).astype(np.float64) for side in flat)
     if name == "logits":
         ours, theirs = ours.T, theirs.T
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosines = np.sum(ours * theirs, axis=1) / np.where(norms > 0, norms, 1)
     difference = np.abs(ours - theirs).max()
     return {
-        "worst_cosine": float((np.sum(ours * theirs, axis=1) / norms).min()),
+        # Padding that both sides leave at zero has no direction.
+        "worst_cosine": float(np.where(norms > 0, cosines, 1).min()),
         "max_abs_difference": float(difference),
         "max_relative_difference": float(difference / np.abs(ours).max()),
     }
@@ -196,19 +283,19 @@ def _unequal(ours: np.ndarray, theirs: np.ndarray) -> list[str]:
 
 
 def _failures(report: dict[str, Any]) -> list[str]:
-    failures = []
+    failures, allowed = [], report["tolerance"]
     for name, by_batch in report["outputs"].items():
         for batch, result in by_batch.items():
             # Written so that NaN fails.
-            if not result["worst_cosine"] >= LEAST_COSINE:
+            if not result["worst_cosine"] >= allowed["least_cosine"]:
                 failures.append(f"{name} have a cosine of {result['worst_cosine']:.6f} at {batch}")
             error = result["max_relative_difference"]
-            if name == "logits" and not error <= MOST_LOGIT_ERROR:
-                failures.append(f"logits differ by {error:.2%} at {batch}")
-    levels = report["pixels"]["max_levels"]
-    if not levels <= MOST_PIXEL_LEVELS + 1e-3:
+            if name in _SCALED and not error <= allowed["most_relative_error"]:
+                failures.append(f"{name} differ by {error:.2%} at {batch}")
+    levels = report.get("pixels", {}).get("max_levels", 0.0)
+    if not levels <= allowed["most_pixel_levels"] + 1e-3:
         failures.append(f"pixels differ by up to {levels:.1f} levels of 255")
-    unequal = report["token_ids"]["unequal"]
+    unequal = report.get("token_ids", {}).get("unequal", [])
     if unequal:
         failures.append(f"{len(unequal)} texts get other token ids, such as {unequal[0][:40]!r}")
     return failures

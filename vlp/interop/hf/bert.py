@@ -7,6 +7,7 @@ from typing import Any
 from vlp.interop.hf.names import bert_layers, tower_config, tower_kwargs
 from vlp.interop.layout import Rule, linear, norm, same
 
+NAME = "BertModel"
 OBJECTIVE = "clip"
 ACCEPTED = {
     "text.kind": ("bert",),

@@ -7,6 +7,7 @@ from typing import Any
 from vlp.interop.hf.names import clip_image, clip_text, tower_config, tower_kwargs
 from vlp.interop.layout import Rule, linear, same
 
+NAME = "CLIPModel"
 OBJECTIVE = "clip"
 # What the classes assume where a config says nothing: the sizes of ViT-B/32.
 _TEXT = dict(

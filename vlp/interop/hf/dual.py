@@ -7,6 +7,7 @@ from typing import Any
 from vlp.interop.hf import bert, vit
 from vlp.interop.layout import Rule, linear, prefixed, same
 
+NAME = "VisionTextDualEncoderModel"
 OBJECTIVE = "clip"
 MEAN, STD = vit.MEAN, vit.STD
 _BOTH = {**vit.ACCEPTED, **bert.ACCEPTED, "image.pooler": (True,), "text.pooler": (True,)}

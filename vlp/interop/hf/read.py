@@ -37,7 +37,7 @@ _WEIGHTS = (
 _PROJECTIONS = ("visual_projection.", "text_projection.")
 
 
-def open_folder(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
+def open_path(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
     """What a folder with config.json and weights holds.
 
     Args:

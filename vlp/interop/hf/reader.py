@@ -1,68 +1,134 @@
 """An exported folder, read by transformers itself. Needs PyTorch; nothing else in `vlp` does."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, AutoProcessor, CLIPModel, SiglipModel
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, SiglipModel
+
+from vlp.interop.weights import read_json_object
+from vlp.models.naflex import NaflexImages
 
 # Named so that an installation that cannot load them fails here, at the import.
 CLASSES = (CLIPModel, SiglipModel)
 
 
 class TransformersReader:
-    """An exported folder behind `AutoModel` and `AutoProcessor`, pictures resized by Pillow.
+    """An exported folder behind the class its config names, pictures resized by Pillow.
 
     Args:
         folder: what `vlp export --to=hf` writes.
     """
 
     name = "transformers"
+    tolerance: Mapping[str, float] = {}
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        local = dict(local_files_only=True, trust_remote_code=False)
-        self.model, loading = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
+        self.folder = Path(folder)
+        config = read_json_object(self.folder / "config.json")
+        self.kind = config["model_type"]
+        make = getattr(transformers, config["architectures"][0])
+        # What a model without its pooler lacks is no loss.
+        extra = {} if self._has("pooler") or self.kind not in _POOLED else _NO_POOLER
+        self.model, loading = make.from_pretrained(
+            self.folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            **extra,
+            **_LOCAL,
         )
         problems = {key: names for key, names in loading.items() if names}
         if problems:
             raise ValueError(
-                f"transformers must find every tensor of {type(self.model).__name__} and no other, "
+                f"transformers must find every tensor of {make.__name__} and no other, "
                 f"got {problems}; please report this"
             )
         self.model.eval()
-        self.processor = AutoProcessor.from_pretrained(folder, **local)
-        # Pillow's resize, as in training; that of torchvision is up to 17 levels off at hard edges.
-        self.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
 
     @property
     def versions(self) -> dict[str, str]:
         """Of the libraries that take part."""
         return {"torch": str(torch.__version__), "transformers": transformers.__version__}
 
-    def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"]:
+    def pixels(self, images: Sequence[Image.Image]) -> Any:
         """Normalised pixels of pictures."""
-        read = self.image_processor(images=list(images), return_tensors="np")
-        return np.asarray(read["pixel_values"], np.float32)
+        # Pillow's resize, as in training; that of torchvision is up to 17 levels off at hard edges.
+        processor = AutoImageProcessor.from_pretrained(self.folder, backend="pil", **_LOCAL)
+        read = processor(images=list(images), return_tensors="np")
+        pixels = np.asarray(read["pixel_values"], np.float32)
+        if "spatial_shapes" not in read:
+            return pixels
+        mask = np.asarray(read["pixel_attention_mask"], bool)
+        return NaflexImages(pixels, mask, np.asarray(read["spatial_shapes"], np.int32))
 
-    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"]:
-        """Padded token ids of captions."""
-        read = self.processor.tokenizer(
-            list(texts), padding="max_length", truncation=True, return_tensors="np"
-        )
+    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"] | None:
+        """Padded token ids of captions; None where the folder brings no tokenizer."""
+        if not (self.folder / "tokenizer_config.json").is_file():
+            return None
+        tokenizer = AutoTokenizer.from_pretrained(self.folder, **_LOCAL)
+        read = tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="np")
         return np.asarray(read["input_ids"], np.int32)
 
-    def forward(
-        self, pixels: Float[np.ndarray, "n 3 h w"], ids: Int[np.ndarray, "m l"]
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"], Float[np.ndarray, "n m"]]:
-        """Image embeddings, text embeddings (both of unit norm) and logits."""
+    def forward(self, pixels: Any, ids: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Embeddings of unit norm, logits where there are both towers, and all hidden states."""
+        given: dict[str, Any] = {} if pixels is None else _images(pixels)
+        if ids is not None:
+            given["input_ids"] = torch.tensor(np.asarray(ids, np.int64))
+            if self.kind in _MASKED:
+                padding = self.model.config.to_dict()
+                padding = padding.get("text_config", padding)["pad_token_id"]
+                given["attention_mask"] = (given["input_ids"] != padding).long()
         with torch.inference_mode():
-            read = self.model(
-                input_ids=torch.from_numpy(np.asarray(ids, np.int64)),
-                pixel_values=torch.from_numpy(np.array(pixels, np.float32)),
-            )
-        return read.image_embeds.numpy(), read.text_embeds.numpy(), read.logits_per_image.numpy()
+            read = self.model(**given, output_hidden_states=True)
+        if pixels is not None and ids is not None:
+            found = {
+                "image_embeds": read.image_embeds,
+                "text_embeds": read.text_embeds,
+                "logits": read.logits_per_image,
+                **_states("image", read.vision_model_output),
+                **_states("text", read.text_model_output),
+            }
+        else:
+            found = _single("image" if ids is None else "text", read)
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+    def _has(self, part: str) -> bool:
+        from safetensors import safe_open
+
+        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
+            return any(part in name for name in file.keys())
+
+
+_LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
+_POOLED = ("vit", "bert")
+_MASKED = ("bert", "vision-text-dual-encoder")
+_NO_POOLER: dict[str, Any] = dict(add_pooling_layer=False)
+
+
+def _images(pixels: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(pixels, NaflexImages):
+        return {"pixel_values": torch.tensor(np.array(pixels, np.float32))}
+    return {
+        "pixel_values": torch.tensor(np.array(pixels.patches, np.float32)),
+        "pixel_attention_mask": torch.tensor(np.array(pixels.mask)).int(),
+        "spatial_shapes": torch.tensor(np.array(pixels.grid)).long(),
+    }
+
+
+def _single(tower: str, read: Any) -> dict[str, torch.Tensor]:
+    """The outputs of one tower alone, whatever its class calls them."""
+    pooled = getattr(read, f"{tower}_embeds", None)
+    pooled = read.pooler_output if pooled is None else pooled
+    pooled = read.last_hidden_state[:, 0] if pooled is None else pooled
+    return {f"{tower}_embeds": torch.nn.functional.normalize(pooled), **_states(tower, read)}
+
+
+def _states(tower: str, read: Any) -> dict[str, torch.Tensor]:
+    return {f"{tower}_hidden_states": torch.stack(read.hidden_states)}

@@ -38,6 +38,7 @@ class ReferenceModel:
     """
 
     name = "numpy reference"
+    tolerance: dict[str, float] = {}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         folder = Path(folder)
@@ -69,11 +70,12 @@ class ReferenceModel:
 
     def forward(
         self, pixels: Float[np.ndarray, "n 3 h w"], ids: Int[np.ndarray, "m l"]
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"], Float[np.ndarray, "n m"]]:
+    ) -> dict[str, np.ndarray]:
         """Image embeddings, text embeddings (both of unit norm) and logits."""
         zimg, ztxt = self.image_embeds(pixels), self.text_embeds(ids)
         logits = zimg @ ztxt.T * np.exp(self.tensors["logit_scale"])
-        return zimg, ztxt, logits + self.tensors["logit_bias"] if self.siglip else logits
+        logits = logits + self.tensors["logit_bias"] if self.siglip else logits
+        return {"image_embeds": zimg, "text_embeds": ztxt, "logits": logits}
 
     def image_embeds(self, pixels: Float[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n d"]:
         """Unit-norm embeddings of normalised pixels."""
@@ -109,6 +111,11 @@ class ReferenceModel:
         ends = ids if config["eos_token_id"] == 2 else ids == config["eos_token_id"]
         pooled = tokens[np.arange(len(ids)), ends.argmax(axis=1)]
         return _unit(pooled @ tensors["text_projection.weight"].T)
+
+
+def can_read(folder: Path) -> bool:
+    """Whether a folder holds both towers of one of the two classes."""
+    return _json(folder / "config.json").get("model_type") in ("clip", "siglip")
 
 
 def _json(path: Path) -> Any:

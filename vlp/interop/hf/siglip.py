@@ -15,6 +15,7 @@ from vlp.interop.hf.names import (
 )
 from vlp.interop.layout import Rule, convolution, linear, norm, same
 
+NAME = "SiglipModel"
 OBJECTIVE = "siglip"
 MEAN = STD = (0.5, 0.5, 0.5)
 # What the classes assume where a config says nothing: the sizes of B/16.

@@ -6,6 +6,7 @@ from typing import Any
 from vlp.interop.hf.names import tower_config, tower_kwargs, vit_layers
 from vlp.interop.layout import Rule, convolution, linear, norm, same
 
+NAME = "ViTModel"
 OBJECTIVE = "clip"
 MEAN = STD = (0.5, 0.5, 0.5)
 ACCEPTED = {

@@ -1,143 +1,180 @@
-"""A run as a folder that transformers opens: model, both generations of processor files, tokenizer.
+"""A model as a folder that transformers opens: weights, processor files of both generations.
 
-`AutoModel.from_pretrained(folder)` gives a `CLIPModel` or a `SiglipModel`, and
-`AutoProcessor.from_pretrained(folder)` the processor that belongs to it.
+`AutoModel.from_pretrained(folder)` gives the class that `config.json` names, `AutoProcessor` the
+processor that belongs to it. Nothing here needs PyTorch: all of it is plain data.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 from safetensors.numpy import save_file
 
-from data_pipelines.tokens.convert import EOS, PAD, UNK, convert_sentencepiece
-from vlp.interop.hf.model import model_class, model_config, model_tensors
+from data_pipelines.tokens import ClipTokenizer, Tokenizer, hf_clip_tokenizer
+from data_pipelines.tokens.clean import cleaning as clean_by_name
+from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.hf import bert, clip, dual, siglip, vit
+from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
+from vlp.interop.hf.reference import ReferenceModel, can_read
+
+from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
+from vlp.interop.loaded import param_shapes, params_of
+from vlp.interop.parity import Reader
 
-_RESAMPLE = {"bilinear": 2, "bicubic": 3}  # the numbers of Pillow's filters
+CHECKS = ("auto", "transformers", "numpy")
 
 
-def write_folder(run: Run, folder: Path, *, metrics: Mapping[str, float]) -> None:
+def write(run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str, float]) -> None:
     """Writes everything but the parity report.
 
     Args:
         run: whose model, preprocessing and tokenizer to write.
         folder: an empty folder.
+        towers: "both", "image" or "text".
         metrics: figures for the model card, by name.
 
     Raises:
         ValueError: transformers' classes cannot express the run; names the setting.
     """
-    name = model_class(run.model)
-    length = run.card["tokenizer"]["length"]
-    _check_sizes(run, length)
-    image_processor = image_processor_config(run, name)
-    _write(folder / "config.json", model_config(run.model))
-    _write(folder / "preprocessor_config.json", image_processor)
-    processor_class = image_processor["processor_class"]
-    _write(
-        folder / "processor_config.json",
-        {"processor_class": processor_class, "image_processor": image_processor},
-    )
-    special = {"pad_token": PAD, "eos_token": EOS, "unk_token": UNK}
-    _write(folder / "special_tokens_map.json", special)
-    _write(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "processor_class": processor_class,
-            **special,
-            "model_max_length": length,
-            # What a processor does unless told otherwise: rows as long as in training.
-            "padding": "max_length",
-            "truncation": True,
-            "max_length": length,
-            "padding_side": "right",
-            "truncation_side": "right",
-            # "</s>" and the like are plain text in a caption.
-            "split_special_tokens": True,
-            "clean_up_tokenization_spaces": False,
-            # SigLIP attends to its padding, so it must not get a mask.
-            "model_input_names": ["input_ids"]
-            if name == "SiglipModel"
-            else ["input_ids", "attention_mask"],
-        },
-    )
-    convert_sentencepiece(run.tokenizer.model, length=length).save(str(folder / "tokenizer.json"))
-    weights = folder / "model.safetensors"
-    save_file(model_tensors(run.model), weights, metadata={"format": "pt"})
-    weights.chmod((folder / "config.json").stat().st_mode)  # safetensors writes for the owner only
-    text = readme(run, model_class=name, processor_class=processor_class, metrics=metrics)
+    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers=towers)
+    module = architecture(kwargs)
+    stack = f"transformers' {module.NAME}"
+    kwargs, params = adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
+    check_card(run, kwargs)
+    config = module.config(kwargs)
+    _write(folder / "config.json", config)
+    tensors = write_tensors(module.rules(kwargs), params)
+    save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
+    write_processors(run, folder, config=config, towers=towers)
+    cleaned = towers != "image" and cleaning(run) is not None
+    text = readme(run, config=config, metrics=metrics, cleaned=cleaned)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def image_processor_config(run: Run, model_class: str) -> dict[str, Any]:
-    """The content of `preprocessor_config.json`.
+def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], towers: str) -> None:
+    """Writes what images and texts go through: the processor's and the tokenizer's files."""
+    if towers != "text" and run.preprocess is not None:
+        family = config["model_type"].removesuffix("_vision_model")
+        image_processor = processor_config(run.preprocess, family)
+        _write(folder / "preprocessor_config.json", image_processor)
+        whole = {"image_processor": image_processor}
+        if "processor_class" in image_processor:
+            whole["processor_class"] = image_processor["processor_class"]
+        _write(folder / "processor_config.json", whole)
+    if towers != "image" and run.tokenizer is not None:
+        length = run.card["tokenizer"]["length"]
+        from vlp.interop.hf.tokenizers import write_tokenizer
+
+        write_tokenizer(stand_in(run.tokenizer), folder, length=length, config=config)
+
+
+def save_tensors(tensors: Mapping[str, Any], path: Path, *, like: Path) -> None:
+    """Writes a safetensors file with the permissions of another; the library keeps out all others."""
+    save_file(dict(tensors), path, metadata={"format": "pt"})
+    path.chmod(like.stat().st_mode)
+
+
+def stand_in(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer of transformers for ours: CLIP's own repairs no text."""
+    return hf_clip_tokenizer() if isinstance(tokenizer, ClipTokenizer) else tokenizer
+
+
+def cleaning(run: Run) -> Callable[[str], str] | None:
+    """What has to be done to texts before a tokenizer of transformers gets them, or None."""
+    tokenizer = run.tokenizer
+    return clean_by_name(tokenizer.clean) if isinstance(tokenizer, ClipTokenizer) else None
+
+
+def reader(folder: Path, *, check: str = "auto") -> Reader:
+    """The folder, opened by transformers, or by numpy where that is asked for or all there is.
 
     Raises:
-        ValueError: the evaluation preprocessing has no counterpart, or does not fit the model.
+        ImportError: transformers is needed and not here.
     """
-    ours, size = run.preprocess, run.preprocess.size
-    if ours.resize == "longest":
+    if check == "numpy":
+        return ReferenceModel(folder)
+    try:
+        from vlp.interop.hf.reader import TransformersReader  # PyTorch: only where installed
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision for another torch
+        if check == "auto" and can_read(folder):
+            return ReferenceModel(folder)
+        raise ImportError(f"{error}; pip install 'vlp[export]'") from error
+    return TransformersReader(folder)
+
+
+def check_model(kwargs: Mapping[str, Any]) -> None:
+    """Raises ValueError where no class of transformers can hold a model of these arguments."""
+    full = complete(kwargs)
+    module = architecture(full)
+    # Zeros that take no memory: only shapes and settings decide.
+    zeros = {n: np.broadcast_to(np.float32(0), s) for n, s in param_shapes(kwargs).items()}
+    adapt(full, zeros, accepted=module.accepted(full), stack=f"transformers' {module.NAME}")
+
+
+def architecture(kwargs: Mapping[str, Any]) -> ModuleType:
+    """The module of the class that comes nearest to a model; `adapt` says what is in the way."""
+    image, text = kwargs["image"], kwargs["text"]
+    if text and text["kind"] == "bert":
+        return dual if image else bert
+    if image is None:
+        return clip if text["causal"] else siglip
+    if image["kind"] == "naflex" or image.get("pool") == "map":
+        return siglip
+    alone = text is None and image["kind"] == "vit" and not image["pre_norm"]
+    return vit if alone else clip
+
+
+def check_card(run: Run, kwargs: Mapping[str, Any]) -> None:
+    """Compares the card's preprocessing and tokenizer with the model's.
+
+    Raises:
+        ValueError: they do not fit together.
+    """
+    if kwargs["image"] and run.preprocess is not None:
+        _check_preprocess(run, kwargs)
+    if kwargs["text"] and run.tokenizer is not None:
+        _check_tokenizer(run, kwargs["text"])
+
+
+_RESTORE = "put back the card and the tokenizer of this run"
+
+
+def _check_preprocess(run: Run, kwargs: Mapping[str, Any]) -> None:
+    ours = run.preprocess
+    wanted = kwargs["image"].get("image_size")
+    if wanted is not None and ours.size != wanted:
         raise ValueError(
-            "an exported preprocess.resize must be 'squash' or 'shortest', got 'longest': "
-            "transformers' image processors add no borders; keep to vlp.load or train with 'squash'"
+            f"preprocess.size must be the model's image_size {wanted}, got {ours.size}; {_RESTORE}"
         )
     normalised = (tuple(run.model.image_mean), tuple(run.model.image_std))
     if normalised != (ours.mean, ours.std):
         raise ValueError(
             f"the model and the card's preprocess must normalise alike, got {normalised} and "
-            f"{(ours.mean, ours.std)}; put back the card of this run"
+            f"{(ours.mean, ours.std)}; {_RESTORE}"
         )
-    square = {"height": size, "width": size}
-    crops = ours.resize == "shortest"
-    siglip = model_class == "SiglipModel"
-    return {
-        # transformers' SigLIP processor of version 4 has no cropping, CLIP's has.
-        "image_processor_type": "SiglipImageProcessor"
-        if siglip and not crops
-        else "CLIPImageProcessor",
-        "processor_class": "SiglipProcessor" if siglip else "CLIPProcessor",
-        "do_convert_rgb": True,
-        "do_resize": True,
-        "size": {"shortest_edge": size} if crops else square,
-        "resample": _RESAMPLE[ours.interpolation],
-        "do_center_crop": crops,
-        "crop_size": square,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(ours.mean),
-        "image_std": list(ours.std),
-    }
 
 
-def _check_sizes(run: Run, length: int) -> None:
-    model, card = run.model, "put back the card and the tokenizer of this run"
-    if run.preprocess.size != model.image.image_size:
+def _check_tokenizer(run: Run, text: Mapping[str, Any]) -> None:
+    tokenizer, length = run.tokenizer, run.card["tokenizer"]["length"]
+    if length > text["length"]:
         raise ValueError(
-            f"preprocess.size must be the model's image_size {model.image.image_size}, "
-            f"got {run.preprocess.size}; {card}"
+            f"tokenizer.length must be at most the model's text length {text['length']}, "
+            f"got {length}; {_RESTORE}"
         )
-    if length != model.text.length:
+    if tokenizer.vocab_size > text["vocab_size"]:
         raise ValueError(
-            f"tokenizer.length must be the model's text length {model.text.length}, "
-            f"got {length}; {card}"
+            f"the tokenizer may have at most the model's {text['vocab_size']} pieces, "
+            f"got {tokenizer.vocab_size}; {_RESTORE}"
         )
-    if run.tokenizer.vocab_size > model.text.vocab_size:
+    if text.get("pool") == "eot" and tokenizer.eos_id != text["eos_id"]:
         raise ValueError(
-            f"the tokenizer may have at most the model's {model.text.vocab_size} pieces, "
-            f"got {run.tokenizer.vocab_size}; {card}"
-        )
-    ids, wanted = (
-        (run.tokenizer.eos_id, run.tokenizer.pad_id),
-        (model.text.eos_id, model.text.pad_id),
-    )
-    if ids != wanted:
-        raise ValueError(
-            f"the tokenizer's (eos, pad) must be the model's {wanted}, got {ids}; {card}"
+            f"the tokenizer's end token must be the model's eos_id {text['eos_id']}, "
+            f"got {tokenizer.eos_id}; {_RESTORE}"
         )
 
 

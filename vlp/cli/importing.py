@@ -1,0 +1,68 @@
+"""Make pretrained weights of another stack a run that every command takes.
+
+  vlp import --from=models/clip-vit-base-patch32 --out=runs/clip_b32
+  vlp import --from=open_clip:models/b16 --out=runs/b16_384 --image-size=384
+
+Read are folders of transformers (CLIPModel, SiglipModel, Siglip2Model, VisionTextDualEncoderModel,
+ViTModel, BertModel), of open_clip and of timm, and npz files of big_vision. The format is seen from
+the files, or given in front of the path: hf:, open_clip:, timm:, big_vision:. The run has card,
+tokenizer and one checkpoint of step 0; begin a training from it by --config.init.path.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "make weights of another stack a run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vlp import`."""
+    parser.add_argument(
+        "--from", dest="source", required=True, metavar="[FORMAT:]PATH", help="folder or file"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
+    add_loading_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_loading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what all commands that read foreign weights have."""
+    parser.add_argument(
+        "--image-size", type=int, metavar="PIXELS", help="resize the positions of the patches"
+    )
+    parser.add_argument(
+        "--text-length", type=int, metavar="TOKENS", help="cut or stretch the positions of text"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="PATH",
+        help="a tokenizer's file or folder where the weights bring none, or none to do without",
+    )
+    parser.add_argument(
+        "--allow-pickle-weights",
+        action="store_true",
+        help="read .bin, .pt and .pth by torch.load(weights_only=True); needs torch",
+    )
+
+
+def loading(args: argparse.Namespace) -> dict[str, object]:
+    """The keyword arguments of `load_run` that were given."""
+    names = ("image_size", "text_length", "tokenizer", "allow_pickle_weights")
+    return {name: getattr(args, name) for name in names}
+
+
+def run(args: argparse.Namespace, _: list[str]) -> int:
+    """Loads, writes and says what it was."""
+    from vlp.interop.load import load_run
+    from vlp.interop.loaded import params_of
+    from vlp.interop.save import save_run
+
+    loaded = load_run(args.source, **loading(args))
+    folder = save_run(loaded, args.out)
+    count = sum(array.size for array in params_of(loaded.model).values())
+    tokenizer = loaded.card["tokenizer"]
+    reads = f"tokenizer {tokenizer['name']}" if tokenizer else "no tokenizer"
+    print(f"{loaded.card['attribution']} {count / 1e6:.1f} M parameters, {reads}")
+    print(f"imported to {folder}")
+    return 0

@@ -1,0 +1,56 @@
+"""A loaded model as the folder of a run, for every command that takes one."""
+
+import os
+import shutil
+from pathlib import Path
+
+import jax.numpy as jnp
+from flax import nnx
+
+from vlp.interop.card import write_card
+from vlp.interop.load import Run
+from vlp.training.checkpoint import Checkpoints
+from vlp.training.state import TrainState
+
+
+def save_run(run: Run, folder: str | os.PathLike) -> Path:
+    """Writes a model as a run of no steps: card, tokenizer and one checkpoint.
+
+    The folder appears whole or not at all.
+
+    Args:
+        run: a loaded model.
+        folder: a folder that does not exist, or is empty.
+
+    Raises:
+        ValueError: the folder holds something.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} must not exist yet, or be empty; give another folder")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed
+    partial.mkdir(parents=True)
+    try:
+        _write(run, partial)
+        if folder.exists():
+            folder.rmdir()
+        os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write(run: Run, folder: Path) -> None:
+    if run.tokenizer is not None:
+        run.tokenizer.save(folder / run.card["tokenizer"]["file"])
+    write_card(run.card, folder)
+    checkpoints = Checkpoints(folder / "checkpoints", config={}, card=run.card)
+    state = TrainState(
+        step=jnp.asarray(run.step, jnp.int32),
+        params=nnx.to_pure_dict(nnx.state(run.model)),
+        opt_state=(),
+        teacher=None,
+    )
+    checkpoints.save(run.step, state)
+    checkpoints.close()

@@ -42,13 +42,12 @@ def randomised(module, *, seed=0):
 
 
 class Tensors:
-    """The tensors of a module as numpy arrays, in our shapes."""
+    """The tensors of a module as numpy arrays, in our shapes; names without the prefix."""
 
     def __init__(self, module, prefix=""):
         self.tensors = {
             name.removeprefix(prefix): tensor.detach().numpy()
             for name, tensor in module.state_dict().items()
-            if name.startswith(prefix)
         }
 
     def __getitem__(self, name):

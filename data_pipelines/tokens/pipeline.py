@@ -90,6 +90,11 @@ class PipelineTokenizer:
         """Writes the `tokenizer.json`."""
         Path(path).write_bytes(self.content)
 
+    @property
+    def pipeline(self) -> dict[str, Any]:
+        """What the file says, as this version of the library writes it: equal for equal ids."""
+        return json.loads(self._tokenizer.to_str())
+
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The same ids from the library alone: rows of `length`, cut and padded.
 

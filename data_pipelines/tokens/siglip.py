@@ -69,10 +69,11 @@ class SiglipTokenizer:
         self.vocab_size: int = self._processor.vocab_size()
         self.lower, self.padding_side = lower, padding_side
         self.eos_token, self.pad_token, self.unk_token = eos_token, pad_token, unk_token
-        self.special_tokens = {token: list(takes) for token, takes in special_tokens.items()}
         named = dict.fromkeys((eos_token, unk_token, pad_token), [True, True])
-        self._takes = named | self.special_tokens
-        self._special = {token: self._piece(token) for token in self._takes}
+        given = {token: list(takes) for token, takes in special_tokens.items()}
+        self.special_tokens = {t: takes for t, takes in given.items() if named.get(t) != takes}
+        self.literal_tokens = named | given
+        self._special = {token: self.token_id(token) for token in self.literal_tokens}
         self.eos_id, self.pad_id = self._special[eos_token], self._special[pad_token]
         longest_first = sorted(self._special, key=len, reverse=True)
         self._literal = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
@@ -110,6 +111,20 @@ class SiglipTokenizer:
         """
         raise ValueError("not yet")
 
+    def token_id(self, token: str) -> int:
+        """The id of a piece.
+
+        Raises:
+          ValueError: there is no such piece.
+        """
+        found: int = self._processor.piece_to_id(token)
+        if self._processor.id_to_piece(found) != token:
+            raise ValueError(
+                f"the SentencePiece model of {self.name} must have the piece {token!r}, its "
+                f"{self.vocab_size} pieces do not; give the name that it has"
+            )
+        return found
+
     def canonical(self, text: str) -> str:
         """Without ASCII punctuation, in lower case, with single spaces."""
         text = without_punctuation(text.lower() if self.lower else text)
@@ -126,7 +141,7 @@ class SiglipTokenizer:
         """The text, cut at the literal names of special tokens."""
         parts = self._literal.split(text)  # text, name, text, ..., name, text
         for place in range(1, len(parts), 2):
-            left, right = self._takes[parts[place]]
+            left, right = self.literal_tokens[parts[place]]
             parts[place - 1] = parts[place - 1].rstrip() if left else parts[place - 1]
             parts[place + 1] = parts[place + 1].lstrip() if right else parts[place + 1]
         return [part for part in parts if part]
@@ -136,15 +151,6 @@ class SiglipTokenizer:
             return [self._special[part]]
         ids = self._processor.encode(self.unk_token + self.canonical(part))
         return ids[self._prefix :] if len(ids) >= self._prefix else ids
-
-    def _piece(self, token: str) -> int:
-        found: int = self._processor.piece_to_id(token)
-        if self._processor.id_to_piece(found) != token:
-            raise ValueError(
-                f"the SentencePiece model of {self.name} must have the piece {token!r}, its "
-                f"{self.vocab_size} pieces do not; give the name that it has"
-            )
-        return found
 
     def __reduce__(self) -> tuple:
         return (_rebuild, (self.content, self.name, self.settings))

@@ -163,6 +163,11 @@ def processor_config(
     }
 
 
+def processor_class(model_type: str) -> str | None:
+    """The processor that joins an image processor and a tokenizer; None for single towers."""
+    return _OF_TYPE.get(model_type, (None, None))[1]
+
+
 def _naflex_steps(preprocess: NaflexPreprocess) -> dict[str, Any]:
     return {
         "patch_size": preprocess.patch_size,

@@ -26,27 +26,39 @@ from data_pipelines.tokens import (
     t5_tokenizer,
 )
 from data_pipelines.tokens.clip import read_merges
+from data_pipelines.tokens.pipeline import special_tokens
 
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
 # The class of a model's type, where no file names one.
 _OF_TYPE = {
     "clip": "CLIPTokenizer",
     "siglip": "SiglipTokenizer",
-    "siglip2": "Siglip2Tokenizer",
     "bert": "BertTokenizer",
 }
-# Types whose published tokenizer_config.json name a wrong class.
-_MISNAMED = frozenset({"siglip2"})
-_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
+# Types whose published tokenizer_config.json name a wrong class: transformers takes this one.
+FIXED = {"siglip2": "Siglip2Tokenizer"}
+_T5_EXTRA = 100  # sentinels, where tokenizer_config.json is silent
+_NAMED = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
 
 
-def read_tokenizer(folder: str | Path, *, name: str = "tokenizer") -> Tokenizer | None:
+def read_tokenizer(
+    folder: str | Path, *, name: str = "tokenizer", config: Mapping[str, Any] | None = None
+) -> Tokenizer | None:
     """The tokenizer that transformers 5 would open a folder with; None where there is none.
 
     Args:
         folder: with some of tokenizer.json, tokenizer_config.json, special_tokens_map.json,
             vocab.json and merges.txt, vocab.txt, spiece.model, config.json.
         name: what reports call the tokenizer.
+        config: content of config.json, where the folder's own does not hold.
 
     Raises:
         ValueError: the files of the chosen class are missing, damaged or contradict each other.
@@ -54,7 +66,7 @@ def read_tokenizer(folder: str | Path, *, name: str = "tokenizer") -> Tokenizer 
     folder = Path(folder)
     if not any((folder / file).is_file() for file in FILES):
         return None
-    files = _Files(folder)
+    files = _Files(folder, config)
     build = _CLASSES.get(tokenizer_class(files.config, files.model), _generic)
     try:
         return build(files, name)
@@ -69,18 +81,18 @@ def tokenizer_class(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     """The name of the class, without "Fast", from tokenizer_config.json and config.json."""
     model_type = model.get("model_type", "")
     named = config.get("tokenizer_class") or model.get("tokenizer_class")
-    if not named or model_type in _MISNAMED:
-        return _OF_TYPE.get(model_type, "TokenizersBackend")
+    if not named or model_type in FIXED:
+        return FIXED.get(model_type) or _OF_TYPE.get(model_type, "TokenizersBackend")
     return named.removesuffix("Fast")
 
 
 class _Files:
     """The JSON files of a folder, and the special tokens that they tell of."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: Mapping[str, Any] | None) -> None:
         self.folder = folder
         self.config = self.json("tokenizer_config.json")
-        self.model = self.json("config.json")
+        self.model = self.json("config.json") if model is None else model
         self.pipeline = self.json("tokenizer.json")
         self.names = {key: value for key, value in self.config.items() if key.endswith("_token")}
         decoder = self.config.get("added_tokens_decoder")
@@ -89,11 +101,10 @@ class _Files:
             decoder = {token.pop("id"): token for token in self._listed()}
         self.special = [_added(decoder[key]) for key in sorted(decoder, key=int)]
         listed = {token.content for token in self.special}
-        more = (self.names.get(key) for key in (*_NAMED, "mask_token"))
-        self.special += [_added(token) for token in more if isinstance(token, dict)]
-        extra = self.config.get("extra_special_tokens") or ()
-        extra = self.config.get("additional_special_tokens") or extra
-        self.extra = [_added(token) for token in extra if _content(token) not in listed]
+        more = [self.names[key] for key in _NAMED if isinstance(self.names.get(key), dict)]
+        more += self.config.get("additional_special_tokens") or ()
+        more += self.config.get("extra_special_tokens") or ()
+        self.special += [_added(token) for token in more if _content(token) not in listed]
 
     def _listed(self) -> list[dict[str, Any]]:
         return [dict(token) for token in self.pipeline.get("added_tokens", ())]
@@ -135,7 +146,8 @@ class _Files:
         if not self.pipeline:
             return read_merges(self.bytes("merges.txt"), "merges.txt")
         merges = self.pipeline["model"]["merges"]
-        return [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+        pairs = (m.split(" ") if isinstance(m, str) else m for m in merges)
+        return [(first, second) for first, second in pairs]
 
     def vocabulary(self, file: str = "") -> Any:
         """The vocabulary in tokenizer.json, else in `file`."""
@@ -151,13 +163,12 @@ def _clip(files: _Files, name: str) -> Tokenizer:
         name=name,
         pad_token=files.token("pad_token", "<|endoftext|>"),
         padding_side=files.side(),
-        special=[*files.special, *files.extra],
+        special=files.special,
     )
 
 
 def _siglip(files: _Files, name: str) -> Tokenizer:
     tokens = {token.content: [token.lstrip, token.rstrip] for token in files.special}
-    tokens |= {token.content: [token.lstrip, token.rstrip] for token in files.extra}
     return SiglipTokenizer(
         files.bytes("spiece.model"),
         name=name,
@@ -186,7 +197,7 @@ def _gemma(files: _Files, name: str, *, lower: bool = False) -> Tokenizer:
         pad_token=files.token("pad_token", "<pad>"),
         unk_token=files.token("unk_token", "<unk>"),
         padding_side=files.side("left"),
-        special=[*files.special, *files.extra],
+        special=files.special,
     )
 
 
@@ -196,7 +207,7 @@ def _siglip2(files: _Files, name: str) -> Tokenizer:
 
 def _bert(files: _Files, name: str) -> Tokenizer:
     vocabulary = files.vocabulary() if files.pipeline else read_vocabulary(files.bytes("vocab.txt"))
-    names = {
+    names: dict[str, Any] = {
         key: files.token(key, f"[{key.removesuffix('_token').upper()}]")
         for key in ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")
     }
@@ -207,7 +218,7 @@ def _bert(files: _Files, name: str) -> Tokenizer:
         strip_accents=files.config.get("strip_accents"),
         chinese_characters=files.config.get("tokenize_chinese_chars", True),
         padding_side=files.side(),
-        special=[*files.special, *files.extra],
+        special=files.special,
         **names,
     )
 
@@ -216,6 +227,8 @@ def _t5(files: _Files, name: str) -> Tokenizer:
     files.bytes("tokenizer.json")
     normaliser = files.pipeline.get("normalizer") or {}
     steps = normaliser.get("normalizers", [normaliser])
+    count = files.config.get("extra_ids", _T5_EXTRA)
+    extra = special_tokens(*(f"<extra_id_{i}>" for i in range(count)))
     rules = [s["precompiled_charsmap"] for s in steps if s.get("type") == "Precompiled"]
     return t5_tokenizer(
         [(piece, score) for piece, score in files.vocabulary()],
@@ -225,7 +238,7 @@ def _t5(files: _Files, name: str) -> Tokenizer:
         pad_token=files.token("pad_token", "<pad>"),
         unk_token=files.token("unk_token", "<unk>"),
         padding_side=files.side(),
-        special=[*files.special, *files.extra],
+        special=[*files.special, *extra],
     )
 
 

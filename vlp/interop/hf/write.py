@@ -20,7 +20,7 @@ from vlp.interop.hf import bert, clip, dual, siglip, vit
 from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
-
+from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import param_shapes, params_of
@@ -68,8 +68,6 @@ def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], tower
         _write(folder / "processor_config.json", whole)
     if towers != "image" and run.tokenizer is not None:
         length = run.card["tokenizer"]["length"]
-        from vlp.interop.hf.tokenizers import write_tokenizer
-
         write_tokenizer(stand_in(run.tokenizer), folder, length=length, config=config)
 
 

@@ -1,0 +1,108 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.filled import filled
+from vlp.models import CoCa
+
+QUERIES = dict(width=12, num_queries=5, num_heads=2)
+KWARGS = dict(
+    image=dict(image_size=8, patch_size=4, width=16, depth=1, num_heads=2, class_token=True)
+    | dict(pool="queries", queries=QUERIES),
+    text=dict(vocab_size=20, length=6, width=12, depth=1, num_heads=2, pool="cls_last"),
+    decoder=dict(depth=2, num_heads=2),
+    embed_dim=10,
+)
+
+
+def make(**kwargs):
+    merged = {
+        name: {**value, **kwargs.get(name, {})} if isinstance(value, dict) else value
+        for name, value in KWARGS.items()
+    }
+    return filled(lambda: CoCa(**merged, rngs=nnx.Rngs(0)))
+
+
+def images():
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8))
+
+
+def text():
+    return jnp.int32([[3, 4, 1, 0, 0], [5, 1, 0, 0, 0], [6, 7, 8, 9, 1]])
+
+
+def captions(model, images, text):
+    image, caption = model.encode_image(images), model.encode_text(text)
+    return model.decode(image.tokens, caption.tokens)
+
+
+def test_a_caption_s_logits_know_nothing_of_later_words():
+    model = make()
+    run = jax.jit(lambda text: captions(model, images(), text))
+    logits, other = run(text()), run(text().at[:, 3].set(11))
+    assert logits.shape == (3, 5, 20) and logits.dtype == jnp.float32
+    np.testing.assert_array_equal(other[:, :3], logits[:, :3])
+    assert np.abs(other[:, 3] - logits[:, 3]).min(axis=1).max() > 1e-4
+
+
+def test_the_decoder_reads_all_image_tokens_but_the_pooled_one():
+    model = make()
+    image, caption = jax.jit(lambda: (model.encode_image(images()), model.encode_text(text())))()
+    decode = jax.jit(model.decode)
+    logits = decode(image.tokens, caption.tokens)
+    assert image.tokens.shape == (3, 5, 12) and caption.tokens.shape == (3, 5, 12)
+    for token in range(5):
+        other = decode(image.tokens.at[:, token].add(1.5), caption.tokens)
+        assert np.array_equal(other, logits) == (token == 0)
+
+
+def test_patches_may_be_read_without_queries():
+    kwargs = {**KWARGS["image"], "pool": "cls", "queries": None}
+    model = filled(lambda: CoCa(**{**KWARGS, "image": kwargs}, rngs=nnx.Rngs(0)))
+    logits = jax.eval_shape(lambda: captions(model, images(), text()))
+    assert logits.shape == (3, 5, 20)
+
+
+def test_the_same_model_is_built_again_from_its_own_kwargs():
+    model = make()
+    kwargs = json.loads(json.dumps(model.kwargs))
+    assert kwargs["decoder"] == KWARGS["decoder"]
+    again = filled(lambda: CoCa(**kwargs, rngs=nnx.Rngs(0)))
+    assert nnx.split(again)[0] == nnx.split(model)[0]
+
+
+def test_every_parameter_gets_a_gradient_from_captions_and_embeddings():
+    graphdef, params = nnx.split(make())
+
+    def total(params):
+        model = nnx.merge(graphdef, params)
+        image, caption = model.encode_image(images()), model.encode_text(text())
+        said = jax.nn.log_softmax(model.decode(image.tokens, caption.tokens[:, :-1]))
+        heard = jnp.take_along_axis(said, text()[:, 1:, None], axis=-1)
+        logits = image.embedding @ caption.embedding.T * jnp.exp(model.log_scale[...])
+        return jnp.sum(jnp.diagonal(jax.nn.log_softmax(logits))) + jnp.sum(heard)
+
+    gradients = nnx.as_pure(jax.jit(jax.grad(total))(params))
+    for path, gradient in jax.tree.leaves_with_path(gradients):
+        assert float(jnp.abs(gradient).max()) > 0, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(image=dict(pool="mean", queries=None)), 'image to be a "vit" .* with pool .mean'),
+        (dict(text=dict(pool="eot")), 'text to be a causal "transformer" .* with pool .eot'),
+        (dict(text=dict(causal=False)), 'text to be a causal "transformer"'),
+        (dict(decoder=dict(depth=0)), "depth and unroll must be at least 1, got 0"),
+        (dict(image=dict(queries=None)), 'queries must be given with pool="queries" and only then'),
+    ],
+)
+def test_bad_settings_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make(**kwargs)
+    with pytest.raises(TypeError, match="heads"):
+        make(decoder=dict(heads=2))

@@ -62,7 +62,9 @@ def binary(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
 
 def divide(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     """A quotient; a mean or a softmax where it is the end of one."""
-    return _mean(graph, left, right) or _softmax(graph, left, right) or binary(graph, eqn, left, right)
+    return (
+        _mean(graph, left, right) or _softmax(graph, left, right) or binary(graph, eqn, left, right)
+    )
 
 
 def multiply(graph: Graph, eqn: Any, left: Value, right: Value) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from vlp.interop.onnx.arithmetic import Value, shape_of
 from vlp.interop.onnx.graph import Graph
@@ -21,10 +22,10 @@ def reduction(graph: Graph, eqn: Any, x: Value) -> str:
 def any_of(graph: Graph, eqn: Any, x: Value) -> str:
     """Whether any is true, along axes."""
     before, shape = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-    number = graph.node("Cast", full(graph, x, before), to=6, shape=before)
+    number = graph.node("Cast", full(graph, x, before), to=TensorProto.INT32, shape=before)
     axes = eqn.params["axes"]
     most = graph.reduce("ReduceMax", number, axes=axes, keep=False, shape=shape)
-    return graph.node("Cast", most, to=9, shape=shape)
+    return graph.node("Cast", most, to=TensorProto.BOOL, shape=shape)
 
 
 def argmax(graph: Graph, eqn: Any, x: Value) -> str:
@@ -32,10 +33,10 @@ def argmax(graph: Graph, eqn: Any, x: Value) -> str:
     before, shape = eqn.invars[0].aval, eqn.outvars[0].aval.shape
     x = full(graph, x, before.shape)
     if before.dtype == bool:
-        x = graph.node("Cast", x, to=6, shape=before.shape)
+        x = graph.node("Cast", x, to=TensorProto.INT32, shape=before.shape)
     axis = eqn.params["axes"][0]
     place = graph.node("ArgMax", x, axis=axis, keepdims=0, shape=shape)
-    return graph.node("Cast", place, to=6, shape=shape)
+    return graph.node("Cast", place, to=TensorProto.INT32, shape=shape)
 
 
 def dot(graph: Graph, eqn: Any, left: Value, right: Value) -> str:

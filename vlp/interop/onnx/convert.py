@@ -15,7 +15,7 @@ from jax.extend.core import Literal
 
 from vlp.interop.onnx import arithmetic, contraction, movement
 from vlp.interop.onnx.arithmetic import Value
-from vlp.interop.onnx.graph import Graph
+from vlp.interop.onnx.graph import Graph, tensor_kind
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     **{name: arithmetic.binary for name in arithmetic.BINARY},
@@ -52,40 +52,44 @@ _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def convert(
-    function: Callable[..., Mapping[str, jax.Array]],
+    function: Callable[..., Sequence[jax.Array]],
     inputs: Mapping[str, jax.ShapeDtypeStruct],
     *,
+    outputs: Sequence[str],
     opset: int,
 ) -> onnx.ModelProto:
     """An ONNX model of a function.
 
     Args:
-        function: of arrays, in the order of `inputs`, to arrays by the names of the outputs.
-        inputs: shape and dtype by name; dimensions of `jax.export.symbolic_shape` stay open.
+        function: of arrays, in the order of `inputs`, to arrays, in the order of `outputs`.
+        inputs: shape and dtype by name; dimensions of `jax.export.symbolic_shape` stay open. Where
+            the function takes int32 the model takes int64, which tokenizers send.
+        outputs: their names.
         opset: version of the operators.
 
     Raises:
         ValueError: the function has an operation that this converter does not know.
     """
-    traced = jax.jit(function).trace(*inputs.values())
+    closed = jax.jit(function).trace(*inputs.values()).jaxpr
     graph = Graph(opset=opset)
-    arguments = [
-        graph.input(name, dtype=aval.dtype, shape=aval.shape) for name, aval in inputs.items()
-    ]
-    closed = traced.jaxpr
+    arguments = [_input(graph, name, aval) for name, aval in inputs.items()]
     results = evaluate(graph, closed.jaxpr, [*map(np.asarray, closed.consts), *arguments])
-    names = sorted(traced.out_info)  # as JAX flattens a dict
-    outputs = {}
-    for name, value, aval in zip(names, results, closed.out_avals, strict=True):
-        outputs[name] = (movement.full(graph, value, aval.shape), aval.dtype, aval.shape)
-    return graph.model(outputs)
+    ends = {}
+    for name, value, aval in zip(outputs, results, closed.out_avals, strict=True):
+        ends[name] = (movement.full(graph, value, aval.shape), aval.dtype, aval.shape)
+    return graph.model(ends)
+
+
+def _input(graph: Graph, name: str, aval: jax.ShapeDtypeStruct) -> str:
+    if aval.dtype != np.int32:
+        return graph.input(name, dtype=aval.dtype, shape=aval.shape)
+    ids = graph.input(name, dtype=np.int64, shape=aval.shape)
+    return graph.node("Cast", ids, to=tensor_kind(np.int32), shape=aval.shape)
 
 
 def evaluate(graph: Graph, jaxpr: Any, arguments: Sequence[Value]) -> list[Value]:
     """The values of a trace's results, given those of its constants and arguments."""
-    known: dict[Any, Value] = dict(
-        zip([*jaxpr.constvars, *jaxpr.invars], arguments, strict=True)
-    )
+    known: dict[Any, Value] = dict(zip([*jaxpr.constvars, *jaxpr.invars], arguments, strict=True))
     for eqn in jaxpr.eqns:
         values = [_read(known, atom) for atom in eqn.invars]
         results = _apply(graph, eqn, values)

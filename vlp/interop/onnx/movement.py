@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from vlp.interop.onnx.arithmetic import Value, shape_of
 from vlp.interop.onnx.graph import Graph, Shape
@@ -44,7 +45,7 @@ def length(graph: Graph, size: Any) -> Value:
 def dimension(graph: Graph, eqn: Any) -> str:
     """A dimension as a scalar of the traced dtype."""
     scalar = graph.node("Squeeze", length(graph, eqn.params["dim"]), shape=())
-    return graph.node("Cast", scalar, to=6, shape=())  # int32, as JAX counts
+    return graph.node("Cast", scalar, to=TensorProto.INT32, shape=())  # int32, as JAX counts
 
 
 def reshape(graph: Graph, eqn: Any, x: Value) -> str:
@@ -149,7 +150,7 @@ def iota(graph: Graph, eqn: Any) -> str:
     stop = graph.node("Squeeze", length(graph, shape[axis]), shape=())
     zero, one = np.asarray(0, np.int64), np.asarray(1, np.int64)
     count = graph.node("Range", zero, stop, one, shape=(shape[axis],))
-    count = graph.node("Cast", count, to=6, shape=(shape[axis],))
+    count = graph.node("Cast", count, to=TensorProto.INT32, shape=(shape[axis],))
     flat = tuple(size if i == axis else 1 for i, size in enumerate(shape))
     return full(graph, reshaped(graph, count, flat), shape)
 
@@ -194,6 +195,6 @@ def _first(graph: Graph, x: Value, count: Any, *, axis: int, shape: Shape) -> st
 def _row_of_each(graph: Graph, x: Value, places: Value, *, shape: Shape) -> str:
     """`places` is `[n, 1, 1]`: of each example the row with this number."""
     n, width = shape[0], shape[-1]
-    index = graph.node("Cast", reshaped(graph, places, (n, 1)), to=7, shape=(n, 1))
+    index = graph.node("Cast", reshaped(graph, places, (n, 1)), to=TensorProto.INT64, shape=(n, 1))
     rows = graph.node("GatherND", x, index, batch_dims=1, shape=(n, width))
     return reshaped(graph, rows, shape)

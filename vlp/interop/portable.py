@@ -1,0 +1,96 @@
+"""Towers as functions of plain arrays, for stacks that run graphs instead of modules.
+
+Every such export computes in float32: a graph has one set of operations for all devices, and what
+is bfloat16 in training is not on every CPU.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, UInt8
+
+from vlp.interop.load import Run
+from vlp.interop.loaded import abstract_model
+from vlp.models.dual_encoder import DualEncoder, unit_norm
+
+IMAGE_KINDS = ("vit", "resnet")
+_EXACT: Mapping[str, Any] = {"dtype": "float32", "attention": "einsum", "remat": "none"}
+
+
+def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> DualEncoder:
+    """The run's weights in a model whose operations every stack has.
+
+    Args:
+        run: whose model.
+        target: what messages call the stack.
+        towers: "both", "image" or "text".
+        **image: settings of the image tower that change no embedding.
+
+    Raises:
+        ValueError: the stack cannot run the image tower.
+    """
+    kwargs = run.model.kwargs
+    for tower in ("image", "text"):
+        if kwargs[tower] is not None:
+            kwargs[tower] |= {key: v for key, v in _EXACT.items() if key in kwargs[tower]}
+    if kwargs["image"] is not None:
+        kwargs["image"] |= image
+        kind = kwargs["image"].get("kind", "vit")
+        if towers != "text" and kind not in IMAGE_KINDS:
+            raise ValueError(
+                f"{target} runs image towers of kind {' or '.join(IMAGE_KINDS)}, got {kind!r}, "
+                'whose images have several shapes; export towers="text", or to="hf"'
+            )
+    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(run.model))
+
+
+def encode_pixels(
+    model: DualEncoder, pixels: Float[Array, "n h w 3"]
+) -> tuple[Float[Array, "n d"], Float[Array, "n t w"], Float[Array, "n d"]]:
+    """Unit-norm embeddings, tokens, and the embeddings before they had unit norm."""
+    pooled, tokens = model.image(pixels)
+    pooled = pooled if model.image_projection is None else model.image_projection(pooled)
+    return unit_norm(pooled), tokens, pooled
+
+
+def encode_images(
+    model: DualEncoder, images: UInt8[Array, "n h w 3"]
+) -> tuple[Float[Array, "n d"], Float[Array, "n t w"], Float[Array, "n d"]]:
+    """As `encode_pixels`, of bytes: the normalisation is part of the function."""
+    return encode_pixels(model, model.normalise(images))
+
+
+def encode_ids(
+    model: DualEncoder, ids: Int[Array, "n l"]
+) -> tuple[Float[Array, "n d"], Float[Array, "n t w"], Float[Array, "n d"]]:
+    """Unit-norm embeddings, tokens, and the embeddings before they had unit norm.
+
+    Rows may have any length. Towers to which padding makes a difference get rows of the length
+    they were trained with, padded or cut here.
+    """
+    if not takes_short_rows(model.kwargs["text"]):
+        length, pad = model.text.length, model.text.pad_id
+        padding = jnp.full((ids.shape[0], length), pad, ids.dtype)
+        ids = jnp.concatenate([ids, padding], axis=1)[:, :length]
+    pooled, tokens = model.text(ids)
+    pooled = pooled if model.text_projection is None else model.text_projection(pooled)
+    return unit_norm(pooled), tokens, pooled
+
+
+def ids_of_any_shape(model: DualEncoder) -> jax.ShapeDtypeStruct:
+    """Token ids int32 `[batch, sequence]` of as many rows and columns as the tower can take."""
+    short = takes_short_rows(model.kwargs["text"])
+    limits = [f"sequence <= {model.text.length}"] if short else []
+    shape = jax.export.symbolic_shape("batch, sequence", constraints=limits)
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+def takes_short_rows(text: Mapping[str, Any]) -> bool:
+    """Whether a text tower of these settings gives the same for rows without their padding."""
+    if text.get("kind", "transformer") != "transformer":
+        return True  # all others hide padding from attention, and from the mean
+    hidden = text.get("causal", True) or text.get("mask_padding", False)
+    return hidden and text.get("pool", "eot") not in ("last", "cls_last")

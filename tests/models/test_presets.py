@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from vlp.models import DualEncoder, dual_encoder_preset, text_preset, vision_preset
-from vlp.models.presets import CLIP_TEXT_SIZES, VISION_SIZES
+from vlp.models.presets import CLIP_TEXT_SIZES, RESNET_SIZES, VISION_SIZES
 
 # Parameters as published, in millions: open_clip's docs/model_profile.csv; the SigLIP pairs with
 # the scale and bias, as `transformers` counts them.
@@ -16,13 +16,19 @@ PUBLISHED = {
     "clip/ViT-H/14": 986.11,
     "clip/ViT-g/14": 1366.68,
     "clip/ViT-bigG/14": 2539.57,
+    "clip/RN50": 102.01,
+    "clip/RN101": 119.69,
+    "openai/RN50x4": 178.30,
+    "openai/RN50x16": 290.98,
+    "openai/RN50x64": 623.26,
     "siglip/ViT-B/16": 203.16,
     "siglip/So400m/14": 877.36,
+    "siglip2/ViT-B/16": 375.19,
 }
 
 
 def count(kwargs):
-    model = jax.eval_shape(lambda: nnx.state(DualEncoder(**kwargs, rngs=nnx.Rngs(0))))
+    model = jax.eval_shape(lambda: nnx.state(DualEncoder(**kwargs, rngs=nnx.Rngs(0)), nnx.Param))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model))
 
 
@@ -30,6 +36,30 @@ def count(kwargs):
 def test_pairs_have_their_published_number_of_parameters(name):
     length = 16 if "So400m" in name else None  # its 224-pixel release reads 16 tokens
     assert round(count(dual_encoder_preset(name, text_length=length)) / 1e6, 2) == PUBLISHED[name]
+
+
+def test_published_sizes_beside_224_pixels_have_their_number_of_parameters():
+    assert count(dual_encoder_preset("clip/ViT-B-plus/16", image_size=240)) == 208_377_345
+    assert count(dual_encoder_preset("siglip2/So400m/16", image_size=256)) == 1_135_670_962
+    assert count(dual_encoder_preset("siglip2/gopt/16", image_size=256)) == 1_871_393_906
+
+
+def test_openai_s_pairs_differ_from_open_clip_s_in_the_activation_only():
+    for tower in ("ViT-L/14", "RN50x4"):
+        ours, theirs = (dual_encoder_preset(f"{family}/{tower}") for family in ("clip", "openai"))
+        assert theirs["text"]["activation"] == "quick_gelu"
+        for kwargs in (ours, theirs):
+            kwargs["text"].pop("activation")
+            kwargs["image"].pop("activation", None)
+        assert ours == theirs
+
+
+def test_a_resnet_is_built_at_the_size_it_was_trained_at_unless_asked_for_another():
+    sizes = {
+        name: dual_encoder_preset(f"clip/{name}")["image"]["image_size"] for name in RESNET_SIZES
+    }
+    assert sizes == dict(RN50=224, RN101=224, RN50x4=288, RN50x16=384, RN50x64=448)
+    assert dual_encoder_preset("clip/RN50x4", image_size=96)["image"]["image_size"] == 96
 
 
 def test_clip_b32_has_exactly_openai_s_parameters():
@@ -63,10 +93,17 @@ def test_the_tokenizer_s_settings_replace_the_paper_s():
 
 @pytest.mark.parametrize("name", ["B", "B/", "B/x", "Q/16", "vit_b_16"])
 def test_an_unknown_tower_is_refused_with_the_known_ones(name):
-    with pytest.raises(ValueError, match="size of Ti, S, M, B, L, So400m, H, g, bigG, got"):
+    with pytest.raises(
+        ValueError, match="size of Ti, S, M, B, B-plus, L, So400m, H, g, gopt, bigG, got"
+    ):
         vision_preset(name)
 
 
+def test_an_unknown_resnet_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="one of RN50, RN101, .*, got 'RN18'"):
+        dual_encoder_preset("clip/RN18")
+
+
 def test_an_unknown_family_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="family of clip, siglip, got 'lit/B/16'"):
+    with pytest.raises(ValueError, match="family of clip, openai, siglip, siglip2, got 'lit/B/16'"):
         dual_encoder_preset("lit/B/16")

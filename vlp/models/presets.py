@@ -1,11 +1,13 @@
 """Published sizes of towers and pairs, by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 _CLIP = "Radford et al., 2021, https://arxiv.org/abs/2103.00020"
 _DEIT = "Touvron et al., 2020, https://arxiv.org/abs/2012.12877"
 _OPEN_CLIP = "Ilharco et al., open_clip, https://github.com/mlfoundations/open_clip"
 _SCALING = "Zhai et al., 2022, https://arxiv.org/abs/2106.04560"
+_SIGLIP2 = "Tschannen et al., 2025, https://arxiv.org/abs/2502.14786"
 _SHAPE = "Alabdulmohsin et al., 2023, https://arxiv.org/abs/2305.13035"
 _VIT = "Dosovitskiy et al., 2021, https://arxiv.org/abs/2010.11929"
 
@@ -15,10 +17,12 @@ VISION_SIZES = {
     "S": (384, 12, 1536, 6, _DEIT),
     "M": (512, 12, 2048, 8, _OPEN_CLIP),
     "B": (768, 12, 3072, 12, _VIT),
+    "B-plus": (896, 12, 3584, 14, _OPEN_CLIP),
     "L": (1024, 24, 4096, 16, _VIT),
     "So400m": (1152, 27, 4304, 16, _SHAPE),
     "H": (1280, 32, 5120, 16, _VIT),
     "g": (1408, 40, 6144, 16, _SCALING),
+    "gopt": (1536, 40, 6144, 16, _SIGLIP2),
     "bigG": (1664, 48, 8192, 16, _SCALING),
 }
 
@@ -29,11 +33,23 @@ CLIP_TEXT_SIZES = {
     "S": (384, 12, 1536, 6, _OPEN_CLIP),
     "M": (512, 12, 2048, 8, _OPEN_CLIP),
     "B": (512, 12, 2048, 8, _CLIP),
+    "B-plus": (640, 12, 2560, 10, _OPEN_CLIP),
     "L": (768, 12, 3072, 12, _CLIP),
     "So400m": (1152, 27, 4304, 16, _SHAPE),
     "H": (1024, 24, 4096, 16, _OPEN_CLIP),
     "g": (1024, 24, 4096, 16, _OPEN_CLIP),
+    "gopt": (1152, 27, 4304, 16, _SIGLIP2),
     "bigG": (1280, 32, 5120, 20, _OPEN_CLIP),
+}
+
+# name: layers, width, image size, embedding width; then width, depth, mlp_dim and num_heads of the
+# text tower. The blocks are those of open_clip's configs, the rest is table 19 of the paper.
+RESNET_SIZES = {
+    "RN50": ((3, 4, 6, 3), 64, 224, 1024, (512, 12, 2048, 8, _CLIP)),
+    "RN101": ((3, 4, 23, 3), 64, 224, 512, (512, 12, 2048, 8, _CLIP)),
+    "RN50x4": ((4, 6, 10, 6), 80, 288, 640, (640, 12, 2560, 10, _CLIP)),
+    "RN50x16": ((6, 8, 18, 8), 96, 384, 768, (768, 12, 3072, 12, _CLIP)),
+    "RN50x64": ((3, 15, 36, 10), 128, 448, 1024, (1024, 12, 4096, 16, _CLIP)),
 }
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -61,7 +77,7 @@ def text_preset(name: str) -> dict[str, int]:
 def dual_encoder_preset(
     name: str,
     *,
-    image_size: int = 224,
+    image_size: int | None = None,
     text_length: int | None = None,
     vocab_size: int | None = None,
     eos_id: int | None = None,
@@ -70,8 +86,10 @@ def dual_encoder_preset(
     """Keyword arguments of `DualEncoder` for a published pair.
 
     Args:
-        name: family and vision tower, such as "clip/ViT-B/32" or "siglip/ViT-B/16".
-        image_size: pixels along each side.
+        name: family and vision tower, such as "clip/ViT-B/32" or "siglip2/ViT-B/16". "clip" is
+            CLIP as open_clip trains it; "openai" has the activation of OpenAI's own weights,
+            "quick_gelu", which some others were trained with too.
+        image_size: pixels along each side; left out, 224 or what the ResNet was trained at.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
     Raises:
@@ -84,40 +102,63 @@ def dual_encoder_preset(
             f'got {name!r}; such as "clip/ViT-B/32"'
         )
     kwargs = _FAMILIES[family](tower)
-    kwargs["image"]["image_size"] = image_size
+    if image_size is not None:
+        kwargs["image"]["image_size"] = image_size
     given = dict(length=text_length, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id)
     kwargs["text"].update({key: value for key, value in given.items() if value is not None})
     return kwargs
 
 
-def _clip(tower: str) -> dict[str, Any]:
-    """CLIP as trained by open_clip; OpenAI's own weights have the activation "quick_gelu"."""
-    text = text_preset(tower)
-    shared = dict(activation="gelu", norm_eps=1e-5)
+def _clip(tower: str, *, activation: str = "gelu") -> dict[str, Any]:
+    shared = dict(activation=activation, norm_eps=1e-5)
+    if tower in RESNET_SIZES:
+        layers, width, image_size, embed_dim, text_sizes = RESNET_SIZES[tower]
+        text = _sizes(text_sizes)
+        image: dict[str, Any] = dict(
+            kind="resnet", image_size=image_size, layers=layers, width=width, output_dim=embed_dim
+        )
+    elif tower.startswith("RN"):
+        raise ValueError(f"a ResNet must be one of {', '.join(RESNET_SIZES)}, got {tower!r}")
+    else:
+        text = text_preset(tower)
+        embed_dim = text["width"]
+        image = dict(
+            **vision_preset(tower),
+            image_size=224,
+            pool="cls",
+            pre_norm=True,
+            patch_bias=False,
+            **shared,
+        )
     return dict(
-        image=dict(
-            **vision_preset(tower), pool="cls", pre_norm=True, patch_bias=False, **shared
-        ),
+        image=image,
         text=dict(
             **text, vocab_size=49408, length=77, causal=True, pool="eot", eos_id=49407, pad_id=0,
             **shared,
         ),
-        embed_dim=text["width"],
+        embed_dim=embed_dim,
+        image_projection="none" if tower in RESNET_SIZES else "linear",
         image_mean=_CLIP_MEAN,
         image_std=_CLIP_STD,
     )  # fmt: skip
 
 
-def _siglip(tower: str) -> dict[str, Any]:
-    """SigLIP: the text tower has the vision tower's shape, and no image projection."""
+def _openai(tower: str) -> dict[str, Any]:
+    return _clip(tower, activation="quick_gelu")
+
+
+def _siglip(tower: str, *, vocab_size: int = 32000, pad_id: int = 1) -> dict[str, Any]:
+    """The text tower has the vision tower's shape (but for gopt), and no image projection."""
     vision = vision_preset(tower)
     text = {key: value for key, value in vision.items() if key != "patch_size"}
+    if _parse(tower)[0] == "gopt":
+        text = text_preset(tower)
     shared = dict(activation="gelu_tanh", norm_eps=1e-6)
     return dict(
-        image=dict(**vision, pool="map", patch_bias=True, **shared),
+        image=dict(**vision, image_size=224, pool="map", patch_bias=True, **shared),
         text=dict(
-            **text, vocab_size=32000, length=64, causal=False, pool="last", eos_id=1, pad_id=1,
-            **shared,
+            **text, vocab_size=vocab_size, length=64, causal=False, pool="last", eos_id=1,
+            pad_id=pad_id, **shared,
         ),
         embed_dim=vision["width"],
         image_projection="none",
@@ -127,7 +168,17 @@ def _siglip(tower: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-_FAMILIES = {"clip": _clip, "siglip": _siglip}
+def _siglip2(tower: str) -> dict[str, Any]:
+    """SigLIP with the vocabulary of Gemma, at a fixed resolution."""
+    return _siglip(tower, vocab_size=256000, pad_id=0)
+
+
+_FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "clip": _clip,
+    "openai": _openai,
+    "siglip": _siglip,
+    "siglip2": _siglip2,
+}
 
 
 def _parse(name: str) -> tuple[str, int]:

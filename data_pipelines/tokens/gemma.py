@@ -30,6 +30,7 @@ def gemma_tokenizer(
     eos_token: str = "<eos>",
     pad_token: str = "<pad>",
     unk_token: str = "<unk>",
+    mask_token: str = "<mask>",
     special: Sequence[tokenizers.AddedToken] = (),
     padding_side: str = "right",
 ) -> PipelineTokenizer:
@@ -42,7 +43,7 @@ def gemma_tokenizer(
       lower: whether text becomes lower case first.
       begin: whether `bos_token` begins a text.
       end: whether `eos_token` ends it.
-      bos_token, eos_token, pad_token, unk_token: names of the special tokens.
+      bos_token, eos_token, pad_token, unk_token, mask_token: names of the special tokens.
       special: more tokens that are found in text by their literal names.
       padding_side: "right" or "left".
 
@@ -64,7 +65,7 @@ def gemma_tokenizer(
         single=[*([bos_token] if begin else []), "$A", *([eos_token] if end else [])],
         special_tokens=[(token, vocabulary[token]) for token in (bos_token, eos_token)],
     )
-    made.add_tokens([*special, *special_tokens(*names)])
+    made.add_tokens([*special, *special_tokens(*names, mask_token)])
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

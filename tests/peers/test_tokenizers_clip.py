@@ -74,7 +74,9 @@ def test_what_transformers_saved_gives_the_same_ids(peer, tmp_path):
 def test_another_padding_token_is_read(folder, tmp_path):
     for name in ("vocab.json", "merges.txt", "config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    write_json(tmp_path / "special_tokens_map.json", {"pad_token": "!", "eos_token": "<|endoftext|>"})
+    write_json(
+        tmp_path / "special_tokens_map.json", {"pad_token": "!", "eos_token": "<|endoftext|>"}
+    )
     write_json(tmp_path / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizerFast"})
     texts = ["a cat !", "", "<|endoftext|> !"]
     ours = read_tokenizer(tmp_path)
@@ -94,12 +96,12 @@ def test_what_we_write_opens_in_transformers_with_the_same_ids(tmp_path):
     assert read_tokenizer(tmp_path).pipeline == tokenizer.pipeline
 
 
-def test_repairing_is_what_tells_the_two_apart():
-    plain = [text for text in captions(500, special=False) if text.isascii() and "&" not in text]
-    ours, theirs = clip_tokenizer().encode(plain, LENGTH), hf_clip_tokenizer().encode(plain, LENGTH)
-    visible = [text.isprintable() for text in plain]
-    ends = (ours == 49407).argmax(axis=1)
-    np.testing.assert_array_equal(ends[visible], (theirs == 49407).argmax(axis=1)[visible])
-    for text in ("ﬁne", "&amp;"):
+def test_repairing_text_is_what_tells_the_two_apart():
+    clean = [text for text in captions(500, special=False) if text.isascii() and "&" not in text]
+    clean = [text for text in clean if text.isprintable()]
+    ours, theirs = clip_tokenizer().encode(clean, LENGTH), hf_clip_tokenizer().encode(clean, LENGTH)
+    padded = (ours == 0) & (np.cumsum(ours == 49407, axis=1) > 0)
+    np.testing.assert_array_equal(np.where(padded, 49407, ours), theirs)
+    for text in ("\ufb01ne", "&amp;"):
         first, second = clip_tokenizer().encode([text], 9), hf_clip_tokenizer().encode([text], 9)
         assert first[0, 1:3].tolist() != second[0, 1:3].tolist()

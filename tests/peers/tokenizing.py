@@ -35,7 +35,7 @@ def write_json(path: Path, value):
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
 
 
-def sentencepiece_model(*, size=900, **settings) -> bytes:
+def sentencepiece_model(*, size=1500, **settings) -> bytes:
     """A unigram model with T5's special ids, normalised as c4_en is, over many scripts."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -196,6 +196,7 @@ def _gemma(files: _Files, name: str, *, lower: bool = False) -> Tokenizer:
         eos_token=eos,
         pad_token=files.token("pad_token", "<pad>"),
         unk_token=files.token("unk_token", "<unk>"),
+        mask_token=files.token("mask_token", "<mask>"),
         padding_side=files.side("left"),
         special=files.special,
     )

@@ -45,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | colour | dict(crop=(0.5, 1.0)))
     config.tokenizer.vocab_size = args.vocab
     config.model = ConfigDict(dict(preset=args.model))
-    config.objective.name = family
+    config.objective.name = "siglip" if family.startswith("siglip") else "clip"
     config.optim.optimizer = ConfigDict(dict(name="adamw", b2=0.98, weight_decay=0.1))
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=args.lr, warmup="1 epochs"))
     config.train.total = f"{args.epochs:g} epochs"

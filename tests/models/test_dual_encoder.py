@@ -9,7 +9,7 @@ from flax import nnx
 
 from tests.filled import filled
 from vlp.models import DualEncoder
-from vlp.models.dual_encoder import unit_norm
+from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS, unit_norm
 
 KWARGS = dict(
     image=dict(image_size=8, patch_size=4, width=16, depth=1, num_heads=2),
@@ -78,6 +78,49 @@ def test_projections_are_linear_with_or_without_bias_or_absent():
     np.testing.assert_array_equal(model.encode_text(text()).embedding, want)
 
 
+@pytest.mark.parametrize("absent", ["image", "text"])
+def test_a_tower_alone_encodes_its_own_and_refuses_the_other(absent):
+    model = make(**{absent: None}, init_bias=-10.0)
+    assert model.log_scale is None and model.bias is None
+    assert getattr(model, absent) is None and getattr(model, f"{absent}_projection") is None
+    calls = {
+        "image": (model.encode_image, model.image_hidden_states, images()),
+        "text": (model.encode_text, model.text_hidden_states, text()),
+    }
+    for encode in calls[absent][:2]:
+        with pytest.raises(ValueError, match=f"this model has no {absent} tower"):
+            encode(calls[absent][2])
+    encode, hidden_states, inputs = calls["text" if absent == "image" else "image"]
+    assert encode(inputs).embedding.shape == (3, 10)
+    assert hidden_states(inputs).shape[0] == 2
+    again = filled(lambda: DualEncoder(**model.kwargs, rngs=nnx.Rngs(0)))
+    assert nnx.split(again)[0] == nnx.split(model)[0]
+
+
+def test_towers_are_chosen_by_kind_and_the_default_is_a_pair_of_transformers():
+    kinds = {
+        "bert": dict(vocab_size=20, length=6, width=16, depth=1, num_heads=2),
+        "bow": dict(vocab_size=20, length=6, width=16),
+        "transformer": KWARGS["text"],
+    }
+    for kind, settings in kinds.items():
+        model = make(text=dict(kind=kind, **settings))
+        assert type(model.text) is TEXT_TOWERS[kind]
+        assert model.encode_text(text()).embedding.shape == (3, 10)
+        assert model.kwargs["text"]["kind"] == kind
+    assert type(make().image) is IMAGE_TOWERS["vit"]
+    assert type(make().text) is TEXT_TOWERS["transformer"]
+
+
+def test_hidden_states_are_those_of_the_towers():
+    model = make()
+    want = model.image.hidden_states(model.normalise(images()))
+    np.testing.assert_array_equal(model.image_hidden_states(images()), want)
+    np.testing.assert_array_equal(
+        model.text_hidden_states(text()), model.text.hidden_states(text())
+    )
+
+
 def test_a_zero_vector_has_a_zero_unit_vector_and_a_finite_gradient():
     x = jnp.zeros((2, 4)).at[1].set(2.0)
     np.testing.assert_allclose(unit_norm(x), [[0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]], rtol=1e-6)
@@ -103,5 +146,11 @@ def test_bad_settings_are_refused():
         make(image_projection="mlp")
     with pytest.raises(ValueError, match='text_projection="none" needs a tower of width embed_dim'):
         make(text_projection="none")
+    with pytest.raises(ValueError, match="image.kind must be one of vit, .*, got 'swin'"):
+        make(image=dict(kind="swin"))
+    with pytest.raises(ValueError, match="text.kind must be one of transformer, .*, got 't5'"):
+        make(text=dict(kind="t5"))
+    with pytest.raises(ValueError, match="image or text to be a dict, got None for both"):
+        make(image=None, text=None)
     with pytest.raises(TypeError, match="heads"):
         make(image={**KWARGS["image"], "heads": 2})

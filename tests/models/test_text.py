@@ -71,6 +71,53 @@ def test_the_other_poolings_take_what_they_say():
     np.testing.assert_array_equal(pooled, tokens[:, 0])
 
 
+def test_the_largest_id_is_the_end_of_text_where_the_tokenizer_puts_it_last():
+    text = jnp.where(captions() == EOS, 29, captions())
+    pooled, tokens = make(pool="argmax")(text)
+    for row, place in enumerate((3, 1, 4)):
+        np.testing.assert_array_equal(pooled[row], tokens[row, place])
+    np.testing.assert_allclose(make(pool="eot", eos_id=29)(text)[0], pooled, atol=1e-6)
+
+
+def test_the_first_position_is_pooled_as_it_is():
+    pooled, tokens = make(pool="first", causal=False)(captions())
+    np.testing.assert_array_equal(pooled, tokens[:, 0])
+
+
+def test_a_class_token_behind_the_caption_sees_its_words_and_leaves_the_tokens():
+    tower = make(pool="cls_last")
+    pooled, tokens = tower(captions())
+    states = tower.hidden_states(captions())
+    assert tokens.shape[1] == LENGTH and states.shape == (3, 3, LENGTH + 1, WIDTH)
+    np.testing.assert_allclose(tokens, states[-1][:, :-1], atol=1e-5)
+    np.testing.assert_allclose(pooled, tower.norm(states[-1][:, -1]), atol=1e-5)
+    first = tower.class_token[...] + tower.positions[...][-1]
+    np.testing.assert_allclose(states[0][1, -1], first, atol=1e-6)
+
+
+def test_a_class_token_behind_sees_one_token_of_padding_and_itself_in_full_rows_only():
+    """The mask of CoCa's released weights."""
+    tower = make(pool="cls_last")
+    x, present = tower.embed(captions()), tower._visible(captions())
+
+    def pooled(x):
+        return jnp.sum(tower.stack(x, present=present)[1, -1])
+
+    # The class token's own gradient is never zero: it is on the residual stream.
+    seen = jnp.abs(jax.jit(jax.grad(pooled))(x)[1]).max(-1) > 0
+    assert seen.tolist() == [True, True, True] + [False] * 5 + [True]
+    assert present[1].tolist() == [True, True, True] + [False] * 6
+    full = jnp.full((1, LENGTH), 5)
+    assert bool(tower._visible(full).all())
+
+
+def test_hidden_states_begin_with_the_embedded_words_and_end_before_the_last_norm():
+    tower = make(pool="mean", **BIDIRECTIONAL)
+    states = tower.hidden_states(captions())
+    np.testing.assert_allclose(states[0], tower.embed(captions()), atol=1e-6)
+    np.testing.assert_allclose(tower.norm(states[-1]), tower(captions())[1], atol=1e-5)
+
+
 def test_padding_is_seen_by_attention_unless_masked():
     for mask, same in ((False, False), (True, True)):
         tower = make(pool="mean", causal=False, mask_padding=mask, pad_id=17)

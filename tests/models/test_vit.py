@@ -39,6 +39,39 @@ def test_pooling_reads_the_normalised_tokens():
     np.testing.assert_allclose(centred.mean(-1), 0, atol=1e-5)
 
 
+def test_poolings_beside_the_class_token_leave_it_out():
+    tower = make(pool="mean", class_token=True)
+    pooled, tokens = tower(pixels())
+    assert tokens.shape[1] == 10
+    np.testing.assert_allclose(pooled, tokens[:, 1:].mean(1), atol=1e-6)
+    tower = make(pool="map", class_token=True)
+    pooled, tokens = tower(pixels())
+    np.testing.assert_allclose(pooled, tower.head(tokens[:, 1:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean", "map"])
+def test_a_norm_after_pooling_leaves_the_tokens_as_the_last_block_gave_them(pool):
+    tower = make(pool=pool, norm_after_pool=True)
+    pooled, tokens = tower(pixels())
+    np.testing.assert_allclose(tokens, tower.hidden_states(pixels())[-1], atol=1e-5)
+    raw = {"cls": lambda x: x[:, 0], "mean": lambda x: x.mean(1), "map": tower.head}[pool](tokens)
+    np.testing.assert_allclose(pooled, tower.norm(raw), atol=1e-5)
+
+
+def test_a_pooler_is_a_linear_layer_and_tanh():
+    tower = make(pooler=True)
+    pooled, tokens = tower(pixels())
+    np.testing.assert_allclose(pooled, jnp.tanh(tower.pooler(tokens[:, 0])), atol=1e-6)
+
+
+def test_hidden_states_begin_with_the_embedded_patches_and_end_before_the_last_norm():
+    tower = make()
+    states = tower.hidden_states(pixels())
+    assert states.shape == (3, 3, 10, WIDTH)
+    np.testing.assert_allclose(states[0], tower.embed(pixels()), atol=1e-6)
+    np.testing.assert_allclose(tower.norm(states[-1]), tower(pixels())[1], atol=1e-5)
+
+
 def test_the_class_token_has_the_first_position():
     tower = make(pool="cls")
     x = tower.embed(pixels())
@@ -121,5 +154,7 @@ def test_bad_settings_are_refused():
         make()(pixels(), patch_drop=0.5)
     with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, got 'float16'"):
         make(dtype="float16")
+    with pytest.raises(ValueError, match='pool="cls" needs class_token to be True or None'):
+        make(class_token=False)
     with pytest.raises(ValueError, match="patch_drop must be in"):
         make()(pixels(), keys=keys(), patch_drop=1.0)

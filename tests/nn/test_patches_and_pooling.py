@@ -98,6 +98,15 @@ def test_attention_pooling_is_that_of_the_definition():
     np.testing.assert_allclose(pool(tokens), want, atol=1e-5)
 
 
+def test_attention_pooling_leaves_padding_out():
+    pool = attention_pool()
+    tokens = jnp.float32(np.random.default_rng(0).normal(size=(2, 5, 8)))
+    present = jnp.arange(5)[None] < jnp.int32([[5], [3]])
+    pooled = pool(tokens, present=present)
+    np.testing.assert_allclose(pooled[:1], pool(tokens[:1]), atol=1e-5)
+    np.testing.assert_allclose(pooled[1:], pool(tokens[1:, :3]), atol=1e-5)
+
+
 def test_attention_pooling_does_not_see_the_order_of_tokens():
     pool, tokens = attention_pool(), normal(2, 5, 8)
     np.testing.assert_allclose(pool(tokens[:, ::-1]), pool(tokens), atol=1e-5)

@@ -93,6 +93,37 @@ def test_hidden_states_are_the_input_and_each_block_s_output():
     np.testing.assert_allclose(states[2], blocks_of(stack)[1](states[1]), atol=1e-5)
 
 
+def test_a_post_norm_block_normalises_each_sum():
+    block = filled(lambda: Block(WIDTH, **BLOCK, depth=1, norm_order="post", rngs=nnx.Rngs(0)))
+    x = block.norm1(tokens() + block.attention(tokens()))
+    np.testing.assert_allclose(block(tokens()), block.norm2(x + block.mlp(x)), atol=1e-5)
+
+
+def test_both_orders_have_the_same_parameters():
+    pre, post = (nnx.as_pure(nnx.state(make_stack(norm_order=order))) for order in ("pre", "post"))
+    assert jax.tree.structure(pre) == jax.tree.structure(post)
+
+
+@pytest.mark.parametrize("order", ["pre", "post"])
+def test_a_layer_scale_of_one_changes_nothing_and_of_zero_leaves_the_stream(order):
+    kwargs = dict(BLOCK, depth=1, norm_order=order)
+    scaled = filled(lambda: Block(WIDTH, **kwargs, layer_scale=0.1, rngs=nnx.Rngs(0)))
+    plain = filled(lambda: Block(WIDTH, **kwargs, rngs=nnx.Rngs(0)))
+    for name in ("norm1", "norm2", "attention", "mlp"):
+        setattr(plain, name, getattr(scaled, name))
+    for value in (1.0, 0.0):
+        scaled.attention_scale[...] = jnp.full((WIDTH,), value)
+        scaled.mlp_scale[...] = jnp.full((WIDTH,), value)
+        still = tokens() if order == "pre" else plain.norm2(plain.norm1(tokens()))
+        want = plain(tokens()) if value else still
+        np.testing.assert_allclose(scaled(tokens()), want, atol=1e-5)
+
+
+def test_layer_scales_start_where_asked():
+    block = Block(WIDTH, **BLOCK, depth=1, layer_scale=1e-4, rngs=nnx.Rngs(0))
+    np.testing.assert_array_equal(block.mlp_scale[...], np.full(WIDTH, 1e-4, np.float32))
+
+
 def test_the_residual_stream_does_not_grow_with_depth():
     deep = Stack(WIDTH, 24, **BLOCK, rngs=nnx.Rngs(0))
     x = tokens()
@@ -102,5 +133,7 @@ def test_the_residual_stream_does_not_grow_with_depth():
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="remat must be one of none, full, dots, got 'all'"):
         make_stack(remat="all")
+    with pytest.raises(ValueError, match="norm_order must be one of pre, post, got 'both'"):
+        make_stack(norm_order="both")
     with pytest.raises(ValueError, match="at least 1, got 3 and 0"):
         make_stack(unroll=0)

@@ -155,7 +155,7 @@ class DualEncoder(nnx.Module):
 
     def image_hidden_states(
         self, images: UInt8[Array, "n h w 3"] | NaflexImages
-    ) -> Float[Array, "states n t w"]:
+    ) -> Float[Array, "states n t f"]:
         """The input of the image tower's first block and the output of each."""
         return _present(self.image, "image").hidden_states(self.normalise(images))
 

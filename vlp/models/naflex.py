@@ -30,6 +30,11 @@ class NaflexImages(NamedTuple):
     grid: Int[Array, "n 2"]
 
 
+def device_images(images: Any) -> Any:
+    """Images as the towers know them: the host's tuples of these fields become `NaflexImages`."""
+    return NaflexImages(*images) if isinstance(images, tuple) else images
+
+
 class NaflexTransformer(nnx.Module):
     """Patches through a transformer to one vector an image, whatever the image's shape.
 

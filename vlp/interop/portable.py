@@ -4,18 +4,21 @@ Every such export computes in float32: a graph has one set of operations for all
 is bfloat16 in training is not on every CPU.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
+from vlp.interop.adapt import only_tower
 from vlp.interop.load import Run
-from vlp.interop.loaded import abstract_model
+from vlp.interop.loaded import abstract_model, model_of, params_of
 from vlp.models.dual_encoder import DualEncoder, unit_norm
 
+Encoder = Callable[[Mapping[str, Any], jax.Array], tuple[jax.Array, jax.Array]]
 IMAGE_KINDS = ("vit", "resnet")
 _EXACT: Mapping[str, Any] = {"dtype": "float32", "attention": "einsum", "remat": "none"}
 
@@ -45,6 +48,28 @@ def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> DualE
                 'whose images have several shapes; export towers="text", or to="hf"'
             )
     return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(run.model))
+
+
+def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, np.ndarray]]:
+    """A tower as a function of its parameters, by name, and a batch; and those parameters.
+
+    The function takes bytes `[n, S, S, 3]` or token ids `[n, l]` and returns unit-norm embeddings
+    `[n, d]` and tokens `[n, t, w]`. Parameters that are arguments load many times as fast as
+    constants inside a graph, and may be of any size.
+    """
+    kwargs, params = only_tower(model.kwargs, params_of(model), towers=tower)
+    encode = {"image": encode_images, "text": encode_ids}[tower]
+
+    def function(params: Mapping[str, Any], batch: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return encode(model_of(kwargs, params), batch)[:2]
+
+    return function, params
+
+
+def images_of_any_number(model: DualEncoder) -> jax.ShapeDtypeStruct:
+    """Bytes `[batch, S, S, 3]` for any number of images."""
+    batch, size = jax.export.symbolic_shape("batch")[0], model.image.image_size
+    return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
 
 
 def encode_pixels(

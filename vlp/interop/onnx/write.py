@@ -24,10 +24,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vlp.interop.adapt import adapt, complete, only_tower
-from vlp.interop.hf.write import architecture, cleaning, write_processors
+from vlp.interop.encoders import transformers_config
+from vlp.interop.hf.write import cleaning, write_processors
 from vlp.interop.load import Run
-from vlp.interop.loaded import params_of
 from vlp.interop.onnx.readme import readme
 from vlp.interop.portable import encode_ids, encode_pixels, ids_of_any_shape, portable_model
 
@@ -94,18 +93,6 @@ def reader(folder: Path) -> Any:
     from vlp.interop.onnx.reader import OnnxReader
 
     return OnnxReader(folder)
-
-
-def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:
-    """The config.json of the class that transformers has for the model, or the little that is true
-    of any: consumers of ONNX files read a model's type from it, and no more."""
-    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers=towers)
-    module = architecture(kwargs)
-    try:
-        kwargs, _ = adapt(kwargs, params, accepted=module.accepted(kwargs), stack=module.NAME)
-    except ValueError:
-        return {"model_type": "clip", "projection_dim": kwargs["embed_dim"]}
-    return module.config(kwargs)
 
 
 def _towers(run: Run, towers: str, model_type: str):

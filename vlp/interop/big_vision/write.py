@@ -1,0 +1,105 @@
+"""A model as an npz of big_vision, which `open_clip` reads as well."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.big_vision.layout import rules
+from vlp.interop.hf.write import check_card
+from vlp.interop.layout import write_tensors
+from vlp.interop.load import Run
+from vlp.interop.loaded import params_of
+from vlp.interop.short_readme import short_readme
+
+WEIGHTS = "model.npz"
+ROOT = "params/"
+_ACCEPTED: dict[str, tuple[Any, ...]] = {
+    "image.kind": ("vit",),
+    "image.pool": ("map", "mean", "cls"),
+    "image.pre_norm": (False,),
+    "image.norm_after_pool": (False,),
+    "image.pooler": (False,),
+    "image.layer_scale": (None,),
+    "image.position": ("learned",),
+    "image.patch_bias": (True,),
+    "image.activation": ("gelu_tanh",),
+    "image.norm_eps": (1e-6,),
+    "image_projection": ("none", "linear_bias"),
+    "text.kind": ("transformer", "bert"),
+    "text.activation": ("gelu_tanh",),
+    "text_projection": ("none", "linear_bias"),
+}
+_TEXT: dict[str, tuple[Any, ...]] = {
+    "text.causal": (False,),
+    "text.mask_padding": (False,),
+    "text.pool": ("last",),
+    "text.layer_scale": (None,),
+    "text.norm_eps": (1e-6,),
+}
+_BERT: dict[str, tuple[Any, ...]] = {
+    "text.pool": ("cls",),
+    "text.pooler": (False,),
+    "text.norm_eps": (1e-12,),
+}
+_USAGE = """\
+import numpy as np
+params = {name: array for name, array in np.load("model.npz").items()}
+# In big_vision: config.model_init = "model.npz", with the model two_towers.
+# In open_clip: create_model(NAME, pretrained="model.npz"), with a SigLIP of these sizes.
+"""
+
+
+def write(
+    run: Run,
+    folder: Path,
+    *,
+    towers: str = "both",
+    metrics: Mapping[str, float] | None = None,
+    scan: bool = False,
+) -> None:
+    """Writes the npz, the tokenizer's model where it is SentencePiece's, and a README.
+
+    Args:
+        run: whose model to write.
+        folder: an empty folder.
+        towers: "both", "image" or "text".
+        metrics: figures for the README, by name.
+        scan: the blocks of a tower as one with a leading axis, as with `scan=True` there.
+
+    Raises:
+        ValueError: big_vision cannot express the model; names the setting.
+    """
+    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers=towers)
+    kwargs, params = adapt(kwargs, params, accepted=_accepted(kwargs), stack="big_vision")
+    check_card(run, kwargs)
+    scanned = dict.fromkeys(("image", "text"), scan)
+    tensors = write_tensors(rules(kwargs, scanned=scanned), params)
+    np.savez(folder / WEIGHTS, **{f"{ROOT}{name}": array for name, array in tensors.items()})
+    model = getattr(run.tokenizer, "model", None)
+    if kwargs["text"] and model is not None:
+        (folder / "tokenizer.model").write_bytes(model)
+    text = short_readme(run, library="big_vision", usage=_USAGE, metrics=metrics or {})
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def reader(folder: Path) -> Any:
+    """The npz, opened by open_clip's converter.
+
+    Raises:
+        ImportError: torch or open_clip cannot be imported, or does not read such a model.
+    """
+    try:
+        from vlp.interop.big_vision.reader import BigVisionReader
+    except RuntimeError as error:  # a torchvision for another torch
+        raise ImportError(str(error)) from error
+    return BigVisionReader(folder)
+
+
+def _accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    image, text = kwargs["image"], kwargs["text"]
+    bert = bool(text) and text["kind"] == "bert"
+    token = (True, None) if image and image.get("pool") == "cls" else (False, None)
+    return {**_ACCEPTED, "image.class_token": token, **(_BERT if bert else _TEXT)}

@@ -1,0 +1,116 @@
+"""A model as a folder that open_clip opens: `create_model_from_pretrained("local-dir:FOLDER")`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.tokens import ClipTokenizer, PipelineTokenizer, Tokenizer
+from vlp.interop.adapt import complete
+from vlp.interop.files import write_json
+from vlp.interop.hf.tokenizer_write import write_tokenizer
+from vlp.interop.hf.write import check_card, save_tensors
+from vlp.interop.layout import write_tensors
+from vlp.interop.load import Run
+from vlp.interop.loaded import params_of
+from vlp.interop.open_clip.layout import CUSTOM, rules
+from vlp.interop.open_clip.model_cfg import fit, model_cfg
+from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_preprocess
+from vlp.interop.open_clip.read import CONFIG
+from vlp.interop.open_clip.resnet import counters
+from vlp.interop.short_readme import short_readme
+
+WEIGHTS = "open_clip_model.safetensors"
+_USAGE = """\
+import open_clip
+from PIL import Image
+model, preprocess = open_clip.create_model_from_pretrained("local-dir:.")
+tokenizer = open_clip.get_tokenizer("local-dir:.")
+zimg = model.eval().encode_image(preprocess(Image.open("cat.png"))[None], normalize=True)
+ztxt = model.encode_text(tokenizer(["a cat", "a red heart"]), normalize=True)
+print(zimg @ ztxt.T)
+"""
+_REPAIRED = """\
+open_clip repairs texts before its tokenizers see them (ftfy, HTML entities, white space), which
+this model was trained without: `tokenizer.tokenizer` is what it was trained with."""
+
+
+def write(
+    run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str, float] | None = None
+) -> None:
+    """Writes everything but the parity report.
+
+    Args:
+        run: whose model, preprocessing and tokenizer to write.
+        folder: an empty folder.
+        towers: "both": open_clip has no models of one.
+        metrics: figures for the README, by name.
+
+    Raises:
+        ValueError: open_clip cannot express the run; names the setting.
+    """
+    kwargs = complete(run.model.kwargs)
+    if towers != "both" or not (kwargs["image"] and kwargs["text"]):
+        raise ValueError(
+            f'towers must be "both" for open_clip, whose models have two towers, got '
+            f"{towers!r}; export to hf, or the image tower to timm"
+        )
+    kwargs, params = fit(kwargs, params_of(run.model))
+    check_card(run, kwargs)
+    _check_length(run, kwargs["text"]["length"])
+    config = model_cfg(kwargs)
+    settings, extra = tokenizer_settings(run.tokenizer) if run.tokenizer is not None else ({}, {})
+    config["text_cfg"] |= settings
+    sections: dict[str, Any] = {
+        "model_cfg": config,
+        "preprocess_cfg": write_preprocess(run.preprocess),
+        **({OURS: extra} if extra else {}),
+    }
+    write_json(folder / CONFIG, sections)
+    if "hf_tokenizer_name" in settings:
+        tokenizer, length = _as_pipeline(run.tokenizer), run.card["tokenizer"]["length"]
+        write_tokenizer(tokenizer, folder, length=length, config={})
+    text = CUSTOM if config["custom_text"] else ""
+    trunk = "timm_model_name" in config["vision_cfg"]
+    tensors = write_tensors(rules(kwargs, text=text, trunk=trunk), params)
+    if kwargs["image"]["kind"] == "resnet":
+        tensors |= counters(kwargs["image"]["layers"])
+    save_tensors(tensors, folder / WEIGHTS, like=folder / CONFIG)
+    notes = _REPAIRED if extra else ""
+    readme = short_readme(
+        run, library="open_clip", usage=_USAGE, metrics=metrics or {}, notes=notes
+    )
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+def reader(folder: Path) -> Any:
+    """The folder, opened by open_clip.
+
+    Raises:
+        ImportError: torch or open_clip cannot be imported.
+    """
+    try:
+        from vlp.interop.open_clip.reader import OpenClipReader
+    except RuntimeError as error:  # a torchvision for another torch
+        raise ImportError(str(error)) from error
+    return OpenClipReader(folder)
+
+
+def _check_length(run: Run, length: int) -> None:
+    """Raises ValueError where texts would be shorter than open_clip makes them."""
+    if run.tokenizer is not None and run.card["tokenizer"]["length"] != length:
+        raise ValueError(
+            f"tokenizer.length must be the model's text length {length} for open_clip, got "
+            f"{run.card['tokenizer']['length']}; load with text_length={length}"
+        )
+
+
+def _as_pipeline(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer without its cleaning, which open_clip does before."""
+    if isinstance(tokenizer, ClipTokenizer):
+        raise ValueError(
+            f"CLIP's tokenizer must pad with 0 for open_clip, got pad_id={tokenizer.pad_id}"
+        )
+    if isinstance(tokenizer, PipelineTokenizer):
+        settings = {**tokenizer.settings, "clean": "none"}
+        return PipelineTokenizer(tokenizer.content, name=tokenizer.name, **settings)
+    return tokenizer

@@ -1,0 +1,118 @@
+"""timm's vision transformers by name, and the settings of our tower that are the same model."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Width, depth, heads and hidden width of the perceptrons relative to the width.
+SIZES: dict[str, tuple[int, int, int, float]] = {
+    "tiny": (192, 12, 3, 4),
+    "xsmall": (256, 10, 4, 4),
+    "small": (384, 12, 6, 4),
+    "medium": (512, 12, 8, 4),
+    "betwixt": (640, 12, 10, 4),
+    "base": (768, 12, 12, 4),
+    "large": (1024, 24, 16, 4),
+    "huge": (1280, 32, 16, 4),
+    "giant": (1408, 40, 16, 48 / 11),
+    "gigantic": (1664, 48, 16, 64 / 13),
+    "so400m": (1152, 27, 16, 3.7362),
+    "giantopt": (1536, 40, 16, 4),
+}
+# What follows the patch size in a name: which sizes, patches and images exist with it.
+_NAMES = {
+    "": """tiny/16/224,384 small/32/224,384 small/16/224,384 small/8/224 base/32/224,384
+        base/16/224,384 base/8/224 large/32/224,384 large/16/224,384 large/14/224 huge/14/224
+        giant/14/224 gigantic/14/224""",
+    "clip": """xsmall/16/224 medium/32/224 medium/16/224 betwixt/32/224 base/32/224,256,384,448
+        base/16/224,384 large/14/224,336 huge/14/224,336,378 giant/14/224 gigantic/14/224,378""",
+    "clip_quickgelu": """base/32/224 base/16/224 large/14/224,336 huge/14/224,378
+        gigantic/14/224""",
+    "siglip": """base/32/256 base/16/224,256,384,512 large/16/256,384,512
+        so400m/14/224,378,384 so400m/16/256,384,512 giantopt/16/256,384""",
+    "siglip_gap": """base/32/256 base/16/224,256,384,512 large/16/256,384,512
+        so400m/14/224,378,384,448,896 so400m/16/256,384,512 giantopt/16/256,384""",
+}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "": {},
+    "clip": dict(pre_norm=True, patch_bias=False, norm_eps=1e-5),
+    "clip_quickgelu": dict(pre_norm=True, patch_bias=False, norm_eps=1e-5, activation="quick_gelu"),
+    "siglip": dict(pool="map", class_token=False),
+    "siglip_gap": dict(pool="mean", class_token=False),
+}
+# Released with SigLIP 2, and with the tanh form of GELU; the others have the exact one.
+_TANH = re.compile(r"vit_(base_patch32|large_patch16.*_512|so400m_patch16|giantopt_patch16)")
+
+
+def names() -> list[str]:
+    """All that are known here."""
+    return [name for name, *_ in _all()]
+
+
+def find(name: str) -> dict[str, Any]:
+    """The keyword arguments of our `VisionTransformer` for timm's `name`, all that matter.
+
+    Raises:
+        ValueError: no such name; lists the known ones.
+    """
+    for known, family, size, patch_size, image_size in _all():
+        if known == name.partition(".")[0]:
+            return _settings(known, family, size, patch_size=patch_size, image_size=image_size)
+    raise ValueError(
+        f"an image tower of timm must be one of {', '.join(names())}; got {name!r}, which is "
+        "another architecture or has parts that these towers have not"
+    )
+
+
+def name_of(image: Mapping[str, Any]) -> str | None:
+    """The name of the same model in timm; None where there is none.
+
+    Args:
+        image: complete keyword arguments of our tower.
+    """
+    for name in names():
+        if same_tower(find(name), image):
+            return name
+    return None
+
+
+def same_tower(named: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
+    """Whether complete keyword arguments are what a name stands for."""
+    class_token = image["pool"] == "cls" if image["class_token"] is None else image["class_token"]
+    given = {**image, "class_token": class_token}
+    return all(given[key] == value for key, value in named.items())
+
+
+def family(name: str) -> str:
+    """ "", "clip", "clip_quickgelu", "siglip" or "siglip_gap"."""
+    return next(found for known, found, *_ in _all() if known == name.partition(".")[0])
+
+
+def _all() -> Iterator[tuple[str, str, str, int, int]]:
+    for kind, described in _NAMES.items():
+        for entry in described.split():
+            size, patch, images = entry.split("/")
+            for image in images.split(","):
+                middle = f"_{kind}" if kind else ""
+                name = f"vit_{size}_patch{patch}{middle}_{image}"
+                yield name, kind, size, int(patch), int(image)
+
+
+def _settings(
+    name: str, kind: str, size: str, *, patch_size: int, image_size: int
+) -> dict[str, Any]:
+    width, depth, num_heads, ratio = SIZES[size]
+    plain = dict(
+        pool="cls", class_token=True, pre_norm=False, patch_bias=True, norm_after_pool=False,
+        pooler=False, layer_scale=None, position="learned", activation="gelu", norm_eps=1e-6,
+    )  # fmt: skip
+    tanh = dict(activation="gelu_tanh") if "siglip" in kind and _TANH.match(name) else {}
+    return dict(
+        kind="vit",
+        image_size=image_size,
+        patch_size=patch_size,
+        width=width,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_dim=int(width * ratio),
+    ) | plain | _SETTINGS[kind] | tanh  # fmt: skip

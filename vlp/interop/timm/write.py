@@ -1,0 +1,86 @@
+"""An image tower as a folder that timm opens: `timm.create_model("local-dir:FOLDER")`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.files import write_json
+from vlp.interop.hf.write import check_card, save_tensors
+from vlp.interop.layout import write_tensors
+from vlp.interop.load import Run
+from vlp.interop.loaded import params_of
+from vlp.interop.short_readme import short_readme
+from vlp.interop.timm.config import model_args, pretrained_cfg
+from vlp.interop.timm.read import rules
+
+_USAGE = """\
+import timm
+model = timm.create_model("local-dir:.", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+print(model(transform(image)[None]))  # not of unit norm
+"""
+
+
+def write(
+    run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str, float] | None = None
+) -> None:
+    """Writes the image tower; everything but the parity report.
+
+    Args:
+        run: whose model and preprocessing to write.
+        folder: an empty folder.
+        towers: "image", or "both" for all that timm has: the same.
+        metrics: figures for the README, by name.
+
+    Raises:
+        ValueError: timm cannot express the tower; names the setting.
+    """
+    if towers == "text":
+        raise ValueError('towers must be "image" for timm, which has no text towers, got "text"')
+    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers="image")
+    kwargs, params = adapt(kwargs, params, accepted=_accepted(kwargs), stack="timm")
+    check_card(run, kwargs)
+    image, projected = kwargs["image"], kwargs["image_projection"] == "linear_bias"
+    name, args = model_args(image)
+    classes = kwargs["embed_dim"] if projected else 0
+    config: dict[str, Any] = {
+        "architecture": name,
+        "num_classes": classes,
+        "num_features": image["width"],
+        "global_pool": args["global_pool"],
+        "model_args": args,
+        "pretrained_cfg": pretrained_cfg(run.preprocess, num_classes=classes),
+        **({"vlp": {"head": "projection"}} if projected else {}),
+    }
+    write_json(folder / "config.json", config)
+    tensors = write_tensors(rules(kwargs), params)
+    save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
+    text = short_readme(run, library="timm", usage=_USAGE, metrics=metrics or {})
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def reader(folder: Path) -> Any:
+    """The folder, opened by timm.
+
+    Raises:
+        ImportError: torch or timm cannot be imported.
+    """
+    try:
+        from vlp.interop.timm.reader import TimmReader
+    except RuntimeError as error:  # a torchvision for another torch
+        raise ImportError(str(error)) from error
+    return TimmReader(folder)
+
+
+def _accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    pre_norm = bool(kwargs["image"].get("pre_norm"))
+    return {
+        "image.kind": ("vit",),
+        "image.pool": ("cls", "mean", "map"),
+        "image.pooler": (False,),
+        "image.norm_eps": (1e-6, 1e-5),
+        "image.position": ("learned",),
+        "image.patch_bias": (not pre_norm,),
+        "image_projection": ("none", "linear_bias"),
+    }

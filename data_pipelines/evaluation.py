@@ -98,19 +98,33 @@ class _ImageBatches:
         self._source = source
         self._preprocess = preprocess
         self._rows = rows
-        self._image_shape = preprocess(np.full((32, 32, 4), 255, np.uint8)).shape[1:]
+        black = np.zeros((32, 32, 4), np.uint8)
+        black[..., 3] = 255
+        self._blank = preprocess(black)
 
     def __len__(self) -> int:
         return -(-len(self._source) // self._rows)
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self._rows
-        batch = empty_batch(self._rows, self._image_shape)
+        batch = empty_batch(self._rows, ())
+        fields = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                batch["image"][row] = self._preprocess(decode(self._source.image(index)))[0]
-                batch["weight"][row] = 1
+                pixels = self._preprocess(decode(self._source.image(index)))
             except Reject as fault:
                 batch["reject"][row] = fault.code
+                continue
+            batch["weight"][row] = 1
+            for field, value in zip(fields, _fields(pixels), strict=True):
+                field[row] = value[0]
+        # Rows of weight 0 show a black picture, which every model can take.
+        blank = self._blank
+        batch["image"] = type(blank)(*fields) if isinstance(blank, tuple) else fields[0]
         return batch
+
+
+def _fields(pixels: np.ndarray | tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The arrays of images: one, or those of `NaflexPatches`."""
+    return pixels if isinstance(pixels, tuple) else (pixels,)

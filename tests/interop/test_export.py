@@ -8,8 +8,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.interop.tiny import SIZE, make_run, save_run
-from vlp.interop import parity
+from vlp.interop import parity, samples
 from vlp.interop.hf import write as hf
+from vlp.interop.adapt import complete
 from vlp.interop.export import export
 from vlp.interop.hf.reference import ReferenceModel
 
@@ -82,9 +83,11 @@ def test_special_ids_and_widths_are_in_every_place_that_is_read():
 
 
 def _written_config(run):
-    from vlp.interop.hf.model import model_config
+    return clip_or_siglip(run).config(complete(run.model.kwargs))
 
-    return model_config(run.model)
+
+def clip_or_siglip(run):
+    return hf.architecture(complete(run.model.kwargs))
 
 
 def test_the_model_card_names_class_licence_attribution_and_figures(exported):
@@ -135,9 +138,9 @@ def test_pictures_cut_out_of_the_middle_are_the_same_on_both_sides(tmp_path):
         ("clip", {"image.pre_norm": False}, r"image.pre_norm=False \(accepted: True\)"),
         ("clip", {"init_bias": -10.0}, r"init_bias=-10.0 \(accepted: None\)"),
         ("clip", {"text.causal": False}, r"text.causal=False \(accepted: True\)"),
-        ("clip", {"text.pool": "last"}, r"text.pool='last' \(accepted: 'eot'\)"),
+        ("clip", {"text.pool": "last"}, r"text.pool='last' \(accepted: 'eot' or 'argmax'\)"),
         ("clip", {"text_projection": "linear_bias"}, r"text_projection='linear_bias'"),
-        ("clip", {"text.eos_id": 2}, r"text.eos_id=2 \(accepted: any other id"),
+        ("clip", {"text.eos_id": 2}, r"eos_id must be another than 2, .* another pooling"),
         ("siglip", {"text.causal": True}, r"SiglipModel, got text.causal=True"),
         ("siglip", {"text.mask_padding": True}, r"text.mask_padding=True \(accepted: False\)"),
         ("siglip", {"image_projection": "linear"}, r"image_projection='linear'"),
@@ -202,8 +205,8 @@ def damage_missing(tensors):
     ],
 )
 def test_without_parity_there_is_no_folder(damage, message, tmp_path, monkeypatch):
-    whole = hf.model_tensors
-    monkeypatch.setattr(hf, "model_tensors", lambda model: damage(whole(model)))
+    whole = hf.write_tensors
+    monkeypatch.setattr(hf, "write_tensors", lambda *given: damage(whole(*given)))
     with pytest.raises(ValueError, match=message):
         export(make_run("clip"), tmp_path / "out", check="numpy")
     assert not list(tmp_path.iterdir())
@@ -218,7 +221,7 @@ def test_other_pixels_or_ids_fail_the_gate(tmp_path, monkeypatch):
             return super().ids([text.upper() + "!" for text in texts])
 
     run = make_run("clip")
-    hf.write_folder(run, tmp_path, metrics={})
+    hf.write(run, tmp_path, metrics={})
     with pytest.raises(ValueError, match="pixels differ by up to 6.4 levels.*other token ids"):
         parity.check(run, Elsewhere(tmp_path))
 
@@ -249,8 +252,8 @@ def test_a_failed_overwrite_keeps_the_earlier_export(tmp_path, monkeypatch):
     out = tmp_path / "out"
     export(make_run("clip"), out, check="numpy")
     before = (out / "model.safetensors").read_bytes()
-    whole = hf.model_tensors
-    monkeypatch.setattr(hf, "model_tensors", lambda model: damage_scale(whole(model)))
+    whole = hf.write_tensors
+    monkeypatch.setattr(hf, "write_tensors", lambda *given: damage_scale(whole(*given)))
     with pytest.raises(ValueError, match="logits differ"):
         export(make_run("clip", seed=1), out, check="numpy", overwrite=True)
     assert (out / "model.safetensors").read_bytes() == before
@@ -270,7 +273,7 @@ def test_a_run_on_disk_exports_the_average_of_its_weights(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"to": "onnx"}, "to must be one of hf, got 'onnx'"),
+        ({"to": "onyx"}, "to must be one of hf, open_clip, .*, got 'onyx'"),
         ({"check": "hope"}, "check must be one of auto, transformers, numpy, got 'hope'"),
     ],
 )
@@ -283,13 +286,13 @@ def test_a_tokenizer_or_size_that_is_not_the_models_is_refused(tmp_path):
     run = make_run("clip")
     for change, message in (
         ({"text.vocab_size": 300}, "at most the model's 300 pieces"),
-        ({"text.length": 10}, "tokenizer.length must be the model's text length 10, got 12"),
-        ({"text.pad_id": 5}, r"\(eos, pad\) must be the model's \(1, 5\), got \(1, 0\)"),
+        ({"text.length": 10}, "tokenizer.length must be at most the model's text length 10"),
+        ({"text.eos_id": 5}, "end token must be the model's eos_id 5, got 1"),
         ({"image_mean": [0.1, 0.1, 0.1]}, "must normalise alike"),
     ):
         with pytest.raises(ValueError, match=message):
             export(make_run("clip", **change), tmp_path / "out", check="numpy")
-    hf.write_folder(run, tmp_path, metrics={})
+    hf.write(run, tmp_path, metrics={})
     tensors = load_file(tmp_path / "model.safetensors")
     save_file({"extra": np.zeros(1, np.float32), **tensors}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="extra should be absent"):

@@ -99,7 +99,7 @@ def test_asking_for_an_average_that_is_not_there_is_an_error(folder):
 
 def test_what_is_no_run_is_said_so(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ValueError, match="a run must be a folder with checkpoints/.*workdir"):
+        with pytest.raises(ValueError, match="a model must be a run of vlp .*workdir"):
             vlp.load(path)
 
 

@@ -11,7 +11,7 @@ import transformers
 from PIL import Image
 
 from tests.interop.tiny import LENGTH, SIZE, make_run
-from vlp.interop import parity
+from vlp.interop import samples
 from vlp.interop.hf import write as hf
 from vlp.interop.export import export
 from vlp.interop.hf.reader import TransformersReader
@@ -19,7 +19,7 @@ from vlp.interop.hf.shapes import tensor_shapes
 from vlp.interop.hf.reference import ReferenceModel
 
 BATCHES = (1, 5)
-TEXTS = list(parity.TEXTS[:5])
+TEXTS = list(samples.TEXTS[:5])
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])
@@ -134,7 +134,7 @@ def test_files_of_the_older_generation_are_enough(exported, tmp_path):
         if path.name != "processor_config.json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     reader = TransformersReader(tmp_path)
-    images = list(parity.sample_images(SIZE))
+    images = list(samples.sample_images(SIZE))
     pixels = np.array(run.model.normalise(jnp.asarray(run.preprocess(images))))
     np.testing.assert_allclose(reader.pixels(images), pixels.transpose(0, 3, 1, 2), atol=1e-5)
 
@@ -161,7 +161,7 @@ def test_captions_get_the_same_ids_also_one_by_one_and_with_a_mask(exported):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2)
     assert tokenizer.model_max_length == LENGTH
-    for text in parity.TEXTS:
+    for text in samples.TEXTS:
         row = tokenizer(text, padding="max_length", truncation=True)["input_ids"]
         assert row == run.tokenize(text)[0].tolist(), text
     assert tokenizer.decode(run.tokenize("a red heart")[0], skip_special_tokens=True) == (
@@ -188,14 +188,15 @@ def test_padding_to_the_longest_changes_no_clip_embedding(clip):
 def test_the_numpy_reading_agrees_with_transformers(kind, activation, tmp_path):
     change = {"image.activation": activation, "text.activation": activation}
     run = make_run(kind, **change)
-    hf.write_folder(run, tmp_path, metrics={})
+    hf.write(run, tmp_path, metrics={})
     ours, theirs = ReferenceModel(tmp_path), TransformersReader(tmp_path)
-    images = list(parity.sample_images(SIZE))
+    images = list(samples.sample_images(SIZE))
     np.testing.assert_allclose(ours.pixels(images), theirs.pixels(images), atol=1e-5)
-    np.testing.assert_array_equal(ours.ids(parity.TEXTS), theirs.ids(parity.TEXTS))
-    pixels, ids = ours.pixels(images), ours.ids(parity.TEXTS)
-    for a, b in zip(ours.forward(pixels, ids), theirs.forward(pixels, ids), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_array_equal(ours.ids(samples.TEXTS), theirs.ids(samples.TEXTS))
+    pixels, ids = ours.pixels(images), ours.ids(samples.TEXTS)
+    found = theirs.forward(pixels, ids)
+    for name, array in ours.forward(pixels, ids).items():
+        np.testing.assert_allclose(array, found[name], atol=1e-5)
 
 
 def test_without_being_told_the_check_is_made_in_transformers(exported, tmp_path):
@@ -206,14 +207,14 @@ def test_without_being_told_the_check_is_made_in_transformers(exported, tmp_path
 
 
 def test_damage_is_seen_in_transformers_too(tmp_path, monkeypatch):
-    whole = hf.model_tensors
+    whole = hf.write_tensors
 
-    def damaged(model):
-        tensors = whole(model)
+    def damaged(*given):
+        tensors = whole(*given)
         tensors["visual_projection.weight"][:, 0] *= -1
         return tensors
 
-    monkeypatch.setattr(hf, "model_tensors", damaged)
+    monkeypatch.setattr(hf, "write_tensors", damaged)
     with pytest.raises(ValueError, match=r"image_embeds have .* \(compared with transformers\)"):
         export(make_run("clip"), tmp_path / "out")
     assert not list(tmp_path.iterdir())

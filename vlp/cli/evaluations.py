@@ -47,7 +47,12 @@ class Evaluations:
             training = self._plan.training
             params = state.params if state.teacher is None else state.teacher
             self._judge = Judge(
-                Encoder(training.graphdef, params, mesh=training.mesh),
+                Encoder(
+                    training.graphdef,
+                    params,
+                    text=self._plan.model_kwargs["text"],
+                    mesh=training.mesh,
+                ),
                 self._inputs.preprocess,
                 self._inputs.tokenize,
                 step,

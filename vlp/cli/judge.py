@@ -47,8 +47,9 @@ class Judge:
     def of_run(cls, path: str | Path) -> Judge:
         """The judge of a run's newest good checkpoint, or of the checkpoint that `path` is."""
         run = load_run(path)
-        encoder = Encoder.from_model(run.model)
-        return cls(encoder, run.preprocess, run.tokenize, run.step, run.model.image.dtype)
+        encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
+        dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
+        return cls(encoder, run.preprocess, run.tokenize, run.step, dtype)
 
     def gallery(self, data: str, *, captions: str = "first") -> Gallery:
         """The embedded images and captions of a data set."""

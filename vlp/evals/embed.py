@@ -12,6 +12,8 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float, Int
 
+from vlp.models.naflex import device_images
+from vlp.models.trim import needed_columns, trimmed
 from vlp.parallel.sharding import batch_sharding, replicated
 
 Progress = Callable[[int], None]
@@ -47,28 +49,45 @@ class Encoder:
     Args:
       graphdef: The structure of the model, from `nnx.split`.
       params: Its arrays, as `nnx.split` returned them or as a pure nested dict.
+      text: Settings of its text tower, so that columns of padding which change nothing are left
+        out; None keeps them.
       mesh: Spreads every batch over this mesh; params must live on it already. With
         several processes every process is given the same batches and gets all rows.
     """
 
-    def __init__(self, graphdef: Any, params: Any, *, mesh: Mesh | None = None):
+    def __init__(
+        self,
+        graphdef: Any,
+        params: Any,
+        *,
+        text: Mapping[str, Any] | None = None,
+        mesh: Mesh | None = None,
+    ):
         self.graphdef = graphdef
         self.params = params
+        self.text = text
         self.mesh = mesh
 
     @classmethod
-    def from_model(cls, model: nnx.Module, *, mesh: Mesh | None = None) -> "Encoder":
+    def from_model(
+        cls,
+        model: nnx.Module,
+        *,
+        text: Mapping[str, Any] | None = None,
+        mesh: Mesh | None = None,
+    ) -> "Encoder":
         """An encoder of a live model; its arrays are copied to every device of the mesh."""
         graphdef, params = nnx.split(model)
         if mesh is not None:
             params = jax.device_put(params, replicated(mesh))
-        return cls(graphdef, params, mesh=mesh)
+        return cls(graphdef, params, text=text, mesh=mesh)
 
     def embed_images(
         self,
         batches: Iterable[Mapping[str, np.ndarray]],
         *,
         progress: Progress | None = None,
+        at_least_one: bool = True,
     ) -> Embeddings:
         """Embeddings of the images of `batches`.
 
@@ -77,6 +96,7 @@ class Encoder:
             `weight` (0 = rejected or padding: the row is dropped), `id` (index in the source;
             counted up from 0 otherwise) and `reject` (not 0 = rejected, counted).
           progress: Called with the number of rows done.
+          at_least_one: Whether not one good image in all batches is an error.
 
         Raises:
           ValueError: If there is not one good image in `batches`.
@@ -85,19 +105,19 @@ class Encoder:
         keeps: list[np.ndarray] = []
         seen = rejected = 0
 
-        def images() -> Iterator[np.ndarray]:
+        def images() -> Iterator[Any]:
             nonlocal seen, rejected
             for batch in batches:
-                n = batch["image"].shape[0]
+                n = len(jax.tree.leaves(batch["image"])[0])
                 ids.append(np.asarray(batch.get("id", np.arange(seen, seen + n)), np.int64))
                 keeps.append(np.asarray(batch.get("weight", np.ones(n))) > 0)
                 rejected += int(np.count_nonzero(batch.get("reject", 0)))
                 seen += n
-                yield batch["image"]
+                yield device_images(batch["image"])
 
         vectors = self._run(_encode_image, images(), progress)
         keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
-        if not keep.any():
+        if at_least_one and not keep.any():
             raise ValueError(
                 f"embed_images needs at least one readable image, got {seen} rows of which "
                 f"{rejected} were rejected; are these the right files?"
@@ -126,13 +146,21 @@ class Encoder:
         if not texts:
             raise ValueError("embed_texts needs at least one text, got none; is the list empty?")
         size = min(batch_size, len(texts))
-        chunks = (tokenize(list(texts[i : i + size])) for i in range(0, len(texts), size))
-        return np.concatenate(self._run(_encode_text, chunks, progress))
+        starts = range(0, len(texts), size)
+        ids = np.concatenate([tokenize(list(texts[i : i + size])) for i in starts])
+        if self.text is None:
+            chunks = (ids[i : i + size] for i in starts)
+            return np.concatenate(self._run(_encode_text, chunks, progress))
+        # Texts of like length together, so that a batch holds little padding.
+        order = np.argsort(needed_columns(self.text, ids), kind="stable")
+        shorter = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
+        vectors = np.concatenate(self._run(_encode_text, shorter, progress))
+        return vectors[np.argsort(order)]
 
     def _run(
         self,
         encode: Callable[..., jax.Array],
-        chunks: Iterable[np.ndarray],
+        chunks: Iterable[Any],
         progress: Progress | None,
     ) -> list[np.ndarray]:
         pending: deque[tuple[jax.Array, int]] = deque()
@@ -148,9 +176,10 @@ class Encoder:
                 progress(done_rows)
 
         for chunk in chunks:
-            size = size or self._divisible(chunk.shape[0])
-            rows = self._put(_pad_rows(chunk, size))
-            pending.append((encode(self.graphdef, self.params, rows, self._out), len(chunk)))
+            count = len(jax.tree.leaves(chunk)[0])
+            size = size or self._divisible(count)
+            rows = jax.tree.map(lambda x: self._put(_pad_rows(x, size)), chunk)
+            pending.append((encode(self.graphdef, self.params, rows, self._out), count))
             if len(pending) > IN_FLIGHT:
                 collect()
         while pending:

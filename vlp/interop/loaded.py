@@ -1,6 +1,8 @@
 """Models with weights, whose methods may be called as they are."""
 
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.models import DualEncoder, Encoded
-from vlp.models.naflex import NaflexImages
+from vlp.models.naflex import device_images
 from vlp.training.params import leaf_paths, path_name
 
 
@@ -84,9 +86,13 @@ def params_of(model: nnx.Module) -> dict[str, np.ndarray]:
     return {path_name(path): np.asarray(leaf) for path, leaf in leaf_paths(state)}
 
 
-def device_images(images: Any) -> Any:
-    """What `data_pipelines` makes of images of different shapes, as the model knows it."""
-    return NaflexImages(*images) if isinstance(images, tuple) else images
+def fingerprint(model: DualEncoder) -> str:
+    """A hash of a model's architecture and parameters, hexadecimal."""
+    digest = hashlib.sha256(json.dumps(model.kwargs, sort_keys=True).encode())
+    for name, array in sorted(params_of(model).items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _name(path: Any) -> str:

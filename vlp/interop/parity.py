@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from PIL import Image
 
 from vlp.interop.load import LoadedEncoder, Run
-from vlp.interop.loaded import abstract_model, device_images
+from vlp.interop.loaded import abstract_model
 from vlp.interop.samples import TEXTS, sample_images
-from vlp.models.naflex import NaflexImages
+from vlp.models.naflex import NaflexImages, device_images
 from vlp.version import __version__
 
 FILE = "parity.json"
@@ -241,7 +242,7 @@ def _forward(
 
 def _normalised(model: LoadedEncoder, images: Any) -> Any:
     """What the tower gets; `[n, 3, h, w]` where it is a picture."""
-    pixels = model.normalise(images)
+    pixels = model.normalise(jax.tree.map(jnp.asarray, images))
     if isinstance(pixels, NaflexImages):
         return jax.tree.map(np.asarray, pixels)
     return np.asarray(pixels).transpose(0, 3, 1, 2)
@@ -269,7 +270,7 @@ def _distance(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str
     difference = np.abs(ours - theirs).max()
     return {
         # Padding that both sides leave at zero has no direction.
-        "worst_cosine": float(np.where(norms > 0, cosines, 1).min()),
+        "worst_cosine": float(np.where(norms == 0, 1, cosines).min()),
         "max_abs_difference": float(difference),
         "max_relative_difference": float(difference / np.abs(ours).max()),
     }

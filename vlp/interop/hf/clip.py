@@ -94,8 +94,17 @@ def _text_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """`config.json` for complete keyword arguments; for one tower where the other is None."""
+    """`config.json` for complete keyword arguments; for one tower where the other is None.
+
+    Raises:
+        ValueError: the end token is the one that means another rule there.
+    """
     image, text, width = kwargs["image"], kwargs["text"], kwargs["embed_dim"]
+    if text and text["pool"] == "eot" and text["eos_id"] == _LEGACY_EOS:
+        raise ValueError(
+            f"text.eos_id must be another than {_LEGACY_EOS}, which means another pooling in "
+            f"transformers' {NAME}; train with a tokenizer whose end token has another id"
+        )
     # Each class that reads part of this folder looks for the width in another place.
     projection = {"projection_dim": width}
     vision_config = image and {

@@ -21,6 +21,7 @@ from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
 from vlp.interop.hf.tokenizer_write import write_tokenizer
+from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import param_shapes, params_of
@@ -45,8 +46,8 @@ def write(run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str,
     module = architecture(kwargs)
     stack = f"transformers' {module.NAME}"
     kwargs, params = adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
-    check_card(run, kwargs)
     config = module.config(kwargs)
+    check_card(run, kwargs)
     _write(folder / "config.json", config)
     tensors = write_tensors(module.rules(kwargs), params)
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
@@ -111,7 +112,9 @@ def check_model(kwargs: Mapping[str, Any]) -> None:
     module = architecture(full)
     # Zeros that take no memory: only shapes and settings decide.
     zeros = {n: np.broadcast_to(np.float32(0), s) for n, s in param_shapes(kwargs).items()}
-    adapt(full, zeros, accepted=module.accepted(full), stack=f"transformers' {module.NAME}")
+    stack = f"transformers' {module.NAME}"
+    adapted, _ = adapt(full, zeros, accepted=module.accepted(full), stack=stack)
+    module.config(adapted)
 
 
 def architecture(kwargs: Mapping[str, Any]) -> ModuleType:

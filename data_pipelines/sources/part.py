@@ -1,0 +1,44 @@
+"""A stretch of a source."""
+
+from data_pipelines.sources.base import Sample, Source, check_index
+
+
+class PartSource:
+    """The samples `first` to `stop` (not included) of a source, counted from 0.
+
+    Args:
+      source: the whole.
+      first: index of its first sample.
+      stop: index behind its last.
+    """
+
+    def __init__(self, source: Source, first: int, stop: int) -> None:
+        self.source, self.first, self.stop = source, first, stop
+        self.name = f"{source.name}[{first}:{stop}]"
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the whole, with the place."""
+        return f"{self.source.fingerprint}[{self.first}:{self.stop}]"
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.source[self._place(index)]
+
+    def key(self, index: int) -> str:
+        """The sample's name in the whole."""
+        return self.source.key(self._place(index))
+
+    def image(self, index: int) -> bytes:
+        """The sample's image file, without its captions."""
+        return self.source.image(self._place(index))
+
+    def captions(self, index: int) -> tuple[str | bytes, ...]:
+        """The sample's captions, without reading the image."""
+        return self.source.captions(self._place(index))
+
+    def _place(self, index: int) -> int:
+        check_index(index, len(self))
+        return self.first + index

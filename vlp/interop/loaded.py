@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from vlp.models import DualEncoder, Encoded
+from vlp.models import CoCa, DualEncoder, Encoded
 from vlp.models.naflex import device_images
 from vlp.training.params import leaf_paths, path_name
 
@@ -54,13 +54,18 @@ class LoadedEncoder(Compiled, DualEncoder):
     """A `DualEncoder` with weights."""
 
 
+class LoadedCoCa(LoadedEncoder, CoCa):
+    """A `CoCa` with weights."""
+
+
 def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:
     """The model of these keyword arguments, with shapes in place of arrays.
 
     Raises:
         ValueError: a setting is unknown or does not fit another.
     """
-    return nnx.eval_shape(lambda: LoadedEncoder(**kwargs, rngs=nnx.Rngs(0)))
+    make = LoadedCoCa if "decoder" in kwargs else LoadedEncoder
+    return nnx.eval_shape(lambda: make(**kwargs, rngs=nnx.Rngs(0)))
 
 
 def param_shapes(kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

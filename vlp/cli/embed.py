@@ -95,12 +95,16 @@ def _check_sizes(args: argparse.Namespace) -> None:
 
 
 def _shards(args: argparse.Namespace, loaded: Any, source: Any) -> Any:
+    from vlp.interop.formats import detect
     from vlp.interop.loaded import fingerprint
     from vlp.vectors.shards import Shards
 
+    kind, path = detect(args.model)
+
     manifest = {
         "model": fingerprint(loaded.model),
-        "model_source": str(args.model),
+        "model_source": f"{kind}:{path}",
+        "model_settings": loading(args),
         "data": source.fingerprint,
         "data_source": str(args.data),
         "samples": len(source),

@@ -28,11 +28,16 @@ def search(
     Raises:
       ValueError: If the query is empty or top is not positive.
     """
-    if not query.strip():
-        raise ValueError(f'a search needs words, got {query!r}; try "a red heart"')
-    if top < 1:
-        raise ValueError(f"top must be at least 1, got {top}; 10 fills a contact sheet")
+    check_query(query, top=top)
     ztxt = encoder.embed_texts([query], tokenize)[0]
     scores = zimg @ ztxt
     best = np.argsort(-scores, kind="stable")[:top]
     return best, scores[best]
+
+
+def check_query(query: str, *, top: int) -> None:
+    """Raises ValueError for an empty query, or a number of results below 1."""
+    if not query.strip():
+        raise ValueError(f'a search needs words, got {query!r}; try "a red heart"')
+    if top < 1:
+        raise ValueError(f"top must be at least 1, got {top}; 10 fills a contact sheet")

@@ -9,11 +9,24 @@ from types import ModuleType
 from typing import Any
 
 from vlp.interop import parity
+from vlp.interop.big_vision import write as big_vision
 from vlp.interop.hf import write as hf
 from vlp.interop.load import Run, load_run
+from vlp.interop.onnx import write as onnx
+from vlp.interop.open_clip import write as open_clip
+from vlp.interop.stablehlo import write as stablehlo
+from vlp.interop.tensorflow import savedmodel, tflite
+from vlp.interop.timm import write as timm
 
 TARGETS: dict[str, ModuleType] = {
     "hf": hf,
+    "open_clip": open_clip,
+    "timm": timm,
+    "big_vision": big_vision,
+    "onnx": onnx,
+    "stablehlo": stablehlo,
+    "savedmodel": savedmodel,
+    "tflite": tflite,
 }
 TOWERS = ("both", "image", "text")
 

@@ -4,13 +4,19 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from vlp.interop.big_vision import read as big_vision
 from vlp.interop.foreign import Foreign
 from vlp.interop.hf import read as hf
+from vlp.interop.open_clip import read as open_clip
 from vlp.interop.runs import is_run
+from vlp.interop.timm import read as timm
 from vlp.interop.weights import read_json_object
 
 READERS: dict[str, Callable[..., Foreign]] = {
     "hf": hf.open_path,
+    "open_clip": open_clip.open_path,
+    "timm": timm.open_path,
+    "big_vision": big_vision.open_path,
 }
 RUN = "run"
 

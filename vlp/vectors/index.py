@@ -42,9 +42,9 @@ def build_index(
 
 
 def search_index(
-    folder: str | os.PathLike, query: Float[np.ndarray, " d"], *, top: int
+    folder: str | os.PathLike, query: Any, *, top: int
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Ids of the images nearest to a unit-norm query, best first, and their cosines.
+    """Ids of the images nearest to a unit-norm query `[d]`, best first, and their cosines.
 
     Raises:
         ValueError: the folder has no index, or usearch is not installed.
@@ -53,7 +53,7 @@ def search_index(
     if not path.is_file():
         raise ValueError(f"{folder} must hold {FILE}, it does not; run vlp embed ... --index")
     index = _usearch().Index.restore(str(path), view=True)
-    found = index.search(np.asarray(query, np.float32), top)
+    found = index.search(np.asarray(query, np.float32), min(top, len(index)))
     return np.asarray(found.keys, np.int64), 1 - np.asarray(found.distances, np.float32)
 
 

@@ -4,6 +4,7 @@ import csv
 
 import jax
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import emoji, own_data
 from experiments.common import parse_arg
@@ -12,6 +13,14 @@ from vlp.cli.build import lower, model_kwargs, plan
 from vlp.cli.config import load_config
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
+
+SMALL = dict(width=64, depth=1, num_heads=2, mlp_dim=64)
+RESNET = dict(layers=(1, 1, 1, 1), width=8, output_dim=16)
+KINDS = [
+    ("clip/ViT-Ti/16", dict(image=SMALL, text=dict(kind="bow", width=64))),
+    ("clip/ViT-Ti/16", dict(image=SMALL, text=dict(kind="bert", **SMALL))),
+    ("clip/RN50", dict(image=RESNET, text=SMALL, embed_dim=16)),
+]
 
 
 def test_arguments_are_typed_and_keep_commas_in_values():
@@ -33,7 +42,7 @@ def test_a_wrong_argument_names_the_right_one(arg, said):
     [
         emoji.get_config(),
         own_data.get_config("data=x"),
-        own_data.get_config("data=x,model=siglip/ViT-B/16,batch=64"),
+        own_data.get_config("data=x,model=siglip2/ViT-B/16,batch=64"),
     ],
     ids=["emoji", "own_data", "own_data_siglip"],
 )
@@ -55,6 +64,15 @@ def test_a_preset_takes_the_sizes_that_other_sections_decide():
     kwargs = model_kwargs(config)
     assert kwargs["image"]["width"] == 768 and kwargs["image"]["image_size"] == 288
     assert kwargs["text"]["vocab_size"] == 5000 and kwargs["text"]["eos_id"] == 1
+
+
+@pytest.mark.parametrize(("model", "towers"), KINDS, ids=["bow", "bert", "resnet"])
+def test_other_kinds_of_towers_lower_from_a_preset_s_place(model, towers):
+    config = own_data.get_config(f"data=x,model={model},res=32,vocab=100,batch=8")
+    config.model.update(ConfigDict(towers))
+    text = lower(config, samples_per_epoch=1000).as_text()
+    assert "8x32x32x3" in text
+    assert model_kwargs(config)["text"]["width"] == 64
 
 
 def test_patch_dropping_ends_where_unmasked_tuning_begins():

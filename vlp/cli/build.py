@@ -52,9 +52,16 @@ class Plan:
 
 def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     """Keyword arguments of `DualEncoder`: a preset's, the config's over them, and what other
-    sections decide (pixels, normalisation, vocabulary, text length)."""
+    sections decide (pixels, normalisation, vocabulary, text length).
+
+    A tower of another kind than the preset's takes nothing from it.
+    """
     own = config.model.to_dict()
     kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
+    for tower, usual in (("image", "vit"), ("text", "transformer")):
+        kind = kwargs.get(tower, {}).get("kind", usual)
+        if own.get(tower, {}).get("kind", kind) != kind:
+            kwargs[tower] = {}
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),
@@ -67,7 +74,10 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
-    return merge(merge(kwargs, own), decided)
+    kwargs = merge(merge(kwargs, own), decided)
+    if kwargs["text"].get("kind", "transformer") != "transformer":
+        del kwargs["text"]["eos_id"]  # the other kinds pool without it
+    return kwargs
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""Encoders as TFLite (LiteRT) files, for phones and small devices.
+
+  image_encoder.tflite   images uint8 [B, S, S, 3] -> image_embeds [B, D], image_tokens
+  text_encoder.tflite    ids int32 [B, L] -> text_embeds [B, D], text_tokens
+
+The batch is fixed, one unless set otherwise: with an open one the converter has been seen to write
+files that run at other sizes and give other numbers. Texts are as long as in training. Images go in
+as bytes, already at the model's size: the normalisation is inside. Embeddings have unit norm.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vlp.interop.encoders import EncodersReader, write_encoders
+from vlp.interop.hf.write import cleaning
+from vlp.interop.load import Run
+from vlp.interop.portable import portable_model
+from vlp.interop.readme import portable_readme
+
+__all__ = ["cleaning", "reader", "write"]
+
+USAGE = """
+import numpy as np
+import tensorflow as tf  # or: from ai_edge_litert.interpreter import Interpreter
+
+
+def load(name):
+    return tf.lite.Interpreter(f"{name}_encoder.tflite").get_signature_runner(f"encode_{name}")
+
+"""
+USAGE_IMAGE = """
+images = np.zeros(({batch}, {size}, {size}, 3), np.uint8)  # RGB, resized as encoders.json says
+image_embeds = load("image")(images=images)["image_embeds"]
+"""
+USAGE_TEXT = """
+ids = np.zeros(({batch}, {length}), np.int32)  # of tokenizer.json
+text_embeds = load("text")(ids=ids)["text_embeds"]
+"""
+NOTES = (
+    "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
+    "The batch is fixed at {batch}: fill the rest with zeros and drop it. Do not resize the input: "
+    "interpreters accept that and give other numbers.",
+)
+
+
+def write(
+    run: Run,
+    folder: Path,
+    *,
+    towers: str = "both",
+    metrics: Mapping[str, float] | None = None,
+    batch_size: int = 1,
+) -> None:
+    """Writes everything but the parity report.
+
+    Args:
+        run: whose model and tokenizer to write.
+        folder: an empty folder.
+        towers: "both", "image" or "text".
+        metrics: figures for the README, by name.
+        batch_size: how many inputs a call takes, always.
+
+    Raises:
+        ValueError: the batch is open, the image tower takes no plain images, or TensorFlow is
+            missing.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(
+            f"batch_size must be a number, at least 1, got {batch_size!r}: TFLite files with an "
+            "open batch give wrong numbers; export once for each size that is needed"
+        )
+    model = portable_model(run, target="TFLite", towers=towers)
+    names = ("image", "text") if towers == "both" else (towers,)
+    try:
+        from vlp.interop.tensorflow.convert import tflite
+    except ImportError as error:
+        raise ValueError(
+            f"writing TFLite needs TensorFlow, got {error}; pip install 'vlp[tf]'"
+        ) from error
+    usage = USAGE
+    for name in names:
+        content = tflite(model, name, batch=batch_size)
+        (folder / f"{name}_encoder.tflite").write_bytes(content)
+    if "image" in names:
+        usage += USAGE_IMAGE.format(size=model.image.image_size, batch=batch_size)
+    if "text" in names:
+        usage += USAGE_TEXT.format(length=model.text.length, batch=batch_size)
+    write_encoders(run, folder, towers=towers)
+    notes = [note.format(batch=batch_size) for note in NOTES]
+    text = portable_readme(
+        run, title="TFLite encoders", usage=usage, notes=notes, metrics=metrics or {}
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def reader(folder: Path) -> EncodersReader:
+    """The folder, opened by TensorFlow's interpreter.
+
+    Raises:
+        ImportError: TensorFlow is not here.
+    """
+    import tensorflow as tf
+
+    class TfliteReader(EncodersReader):
+        """The interpreters of a folder's files; batches are cut and filled to the fixed size."""
+
+        name = "tensorflow lite"
+
+        @property
+        def versions(self) -> dict[str, str]:
+            """Of the libraries that take part."""
+            return {"tensorflow": tf.__version__}
+
+        def embed_images(self, images: np.ndarray) -> np.ndarray:
+            """Unit-norm embeddings of bytes."""
+            return self._run("image", images=images)
+
+        def embed_ids(self, ids: np.ndarray) -> np.ndarray:
+            """Unit-norm embeddings of token ids."""
+            return self._run("text", ids=ids)
+
+        def _run(self, tower: str, **inputs: np.ndarray) -> np.ndarray:
+            interpreter = tf.lite.Interpreter(str(self.folder / f"{tower}_encoder.tflite"))
+            encode = interpreter.get_signature_runner(f"encode_{tower}")
+            ((name, rows),) = inputs.items()
+            size = encode.get_input_details()[name]["shape"][0]
+            padding = np.zeros((-len(rows) % size, *rows.shape[1:]), rows.dtype)
+            chunks = np.split(np.concatenate([rows, padding]), (len(rows) + len(padding)) // size)
+            found = [encode(**{name: chunk})[f"{tower}_embeds"] for chunk in chunks]
+            return np.concatenate(found)[: len(rows)]
+
+    return TfliteReader(folder)

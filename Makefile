@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # On Linux CPUs a fifth of a training step is page faults; large pages take most of them away.
 HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
-.PHONY: help install quickstart test test-peers lint clean
+.PHONY: help install quickstart test test-peers test-interop lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -30,10 +30,20 @@ quickstart: install  ## train on the embedded emoji, evaluate, export, draw a re
 	$(HUGE_PAGES) $(BIN)/vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
 test: .venv/installed-test  ## the whole test suite (10 minutes, no network, no accelerator)
-	$(PYTEST) -n 2 tests --ignore=tests/peers
+	$(PYTEST) -n 2 tests --ignore=tests/peers --ignore=tests/interop_targets
 
 test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, open_clip and transformers
 	$(PYTEST) tests/peers
+
+# TensorFlow weighs as much as all the rest, and changes what other libraries do when they find it.
+.venv-interop/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install -q --upgrade pip
+	.venv-interop/bin/python -m pip install -q -e '.[test,onnx,tf]'
+	@touch $@
+
+test-interop: .venv-interop/installed  ## compare with onnxruntime, bare JAX, TensorFlow and TFLite
+	.venv-interop/bin/python -m pytest -q -n 2 tests/interop_targets
 
 lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs
 	$(BIN)/ruff check .
@@ -42,4 +52,4 @@ lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import l
 	$(BIN)/lint-imports
 
 clean:  ## remove the environment and the runs
-	rm -rf .venv runs
+	rm -rf .venv .venv-interop runs

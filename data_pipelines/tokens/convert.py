@@ -12,7 +12,8 @@ put right here rather than hoped away:
 - Byte pieces: likewise for a literal "<0x41>"; a cut behind the "<" keeps them apart.
 - Truncation: the end token is kept, as in training.
 
-Sequences of combining marks in an order that Unicode calls non-canonical remain different.
+Sequences of combining marks in an order that Unicode calls non-canonical remain different, and the
+choice between cuts of a text that are equally likely, such as of a long repetition.
 """
 
 import functools
@@ -25,7 +26,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 PAD, EOS, UNK = "<pad token>", "<end of text>", "<unknown piece>"
-_SPACE = "\u2581"  # SentencePiece's visible space
+SPACE = "\u2581"  # SentencePiece's visible space
 _LITERAL_BYTE = "<(?=0x[0-9A-F]{2}>)"
 _Model: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # made at import
 _Piece = _Model.SentencePiece
@@ -65,8 +66,7 @@ def convert_sentencepiece(
             f"a tokenizer.json must hold all that is done to a text, which it can of the cleanings "
             f"{', '.join(_CLEANINGS)}, got {clean!r}; export for a stack that cleans by itself"
         )
-    proto = _Model.FromString(model)
-    _check(proto)
+    proto = read_proto(model)
     trained = proto.trainer_spec
     pad_id = trained.pad_id if pad_id is None else pad_id
     tokenizer = tokenizers.Tokenizer(
@@ -75,21 +75,14 @@ def convert_sentencepiece(
     tokenizer.normalizer = normalizers.Sequence(
         [
             *_CLEANINGS[clean],
-            *_rules(model, proto.normalizer_spec.name),
+            *rules(model, proto.normalizer_spec.name),
             *_white_space(proto.normalizer_spec),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         tokenizers.Regex(_LITERAL_BYTE), behavior="merged_with_previous"
     )
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Replace(_SPACE, " "),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
+    tokenizer.decoder = decoder()
     tokenizer.add_special_tokens([PAD, EOS, UNK])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=["$A", EOS], special_tokens=[(EOS, trained.eos_id)]
@@ -98,6 +91,29 @@ def convert_sentencepiece(
     pad_token = tokenizer.id_to_token(pad_id)
     tokenizer.enable_padding(length=length, pad_id=pad_id, pad_token=pad_token)
     return tokenizer
+
+
+def decoder() -> decoders.Decoder:
+    """Pieces to text: bytes become characters, visible spaces spaces."""
+    return decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Replace(SPACE, " "),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+
+
+def read_proto(model: bytes) -> Any:
+    """A SentencePiece model whose ids the library `tokenizers` can reproduce.
+
+    Raises:
+      ValueError: it is of another kind; says what it lacks.
+    """
+    proto = _Model.FromString(model)
+    _check(proto)
+    return proto
 
 
 def _check(proto: Any) -> None:
@@ -135,7 +151,7 @@ def _vocabulary(proto: Any) -> list[tuple[str, float]]:
     ]
 
 
-def _rules(model: bytes, name: str) -> list[normalizers.Normalizer]:
+def rules(model: bytes, name: str) -> list[normalizers.Normalizer]:
     """Unicode's foldings, and behind them every character that SentencePiece treats otherwise."""
     before, after = _differences(model, name)
     steps: list[normalizers.Normalizer] = []
@@ -188,8 +204,8 @@ def _white_space(spec: Any) -> list[normalizers.Normalizer]:
         steps.append(normalizers.Replace(tokenizers.Regex(" {2,}"), " "))
         steps.append(normalizers.Replace(tokenizers.Regex(r"\A | \z"), ""))
     if spec.add_dummy_prefix:
-        steps.append(normalizers.Prepend(_SPACE))
-    steps.append(normalizers.Replace(" ", _SPACE))
+        steps.append(normalizers.Prepend(SPACE))
+    steps.append(normalizers.Replace(" ", SPACE))
     if spec.remove_extra_whitespaces:
-        steps.append(normalizers.Replace(tokenizers.Regex(f"{_SPACE}+\\z"), ""))
+        steps.append(normalizers.Replace(tokenizers.Regex(f"{SPACE}+\\z"), ""))
     return steps

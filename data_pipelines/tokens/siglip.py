@@ -14,6 +14,7 @@ import numpy as np
 import tokenizers
 
 from data_pipelines.tokens.clean import without_punctuation
+from data_pipelines.tokens.convert_siglip import convert_siglip
 from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows
 from data_pipelines.tokens.spiece import read_model
 
@@ -106,10 +107,20 @@ class SiglipTokenizer:
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The ids of rows of `length` from the library `tokenizers` alone.
 
+        They may differ for captions with the literal name of a special token.
+
         Raises:
           ValueError: the model is of a kind whose ids could not be reproduced.
         """
-        raise ValueError("not yet")
+        return convert_siglip(
+            self.content,
+            length=length,
+            lower=self.lower,
+            eos_token=self.eos_token,
+            pad_token=self.pad_token,
+            padding_side=self.padding_side,
+            literal_tokens=self.literal_tokens,
+        )
 
     def token_id(self, token: str) -> int:
         """The id of a piece.

@@ -2,13 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from data_makers import encoded, pixels
 from PIL import Image
 
 from data_pipelines.faults import Reject
-from data_pipelines.images import ImagePreprocess, flatten
+from data_pipelines.images import ImagePreprocess, NaflexPreprocess, flatten, open_preprocess
 
 PHOTO = pixels(0, height=50, width=81)
 
@@ -39,6 +40,62 @@ def test_longest_pads_with_the_background():
     out = ImagePreprocess(16, resize="longest", background=(1, 2, 3))(PHOTO)[0]
     np.testing.assert_array_equal(out[3:13], pillow(PHOTO, (16, 10)))
     assert (out[:3] == [1, 2, 3]).all() and (out[13:] == [1, 2, 3]).all()
+
+
+def test_a_larger_resize_cuts_the_borders_off():
+    # 36 / 32 of the output: two pixels from each side.
+    out = ImagePreprocess(32, resize_size=36)(PHOTO)[0]
+    np.testing.assert_array_equal(out, pillow(PHOTO, (36, 36), (2, 2, 34, 34)))
+    out = ImagePreprocess(32, resize="shortest", resize_size=36)(PHOTO)[0]
+    np.testing.assert_array_equal(out, pillow(PHOTO, (58, 36), (13, 2, 45, 34)))
+
+
+def test_a_smaller_resize_adds_borders():
+    out = ImagePreprocess(16, resize_size=10, fill=(1, 2, 3))(PHOTO)[0]
+    np.testing.assert_array_equal(out[3:13, 3:13], pillow(PHOTO, (10, 10)))
+    out[3:13, 3:13] = [1, 2, 3]
+    assert (out == [1, 2, 3]).all()
+
+
+@pytest.mark.parametrize(
+    ("rounding", "first"), [("down", {17: 0, 19: 1, 21: 2}), ("even", {17: 0, 19: 2, 21: 2})]
+)
+def test_a_centre_begins_at_the_pixel_that_the_rounding_says(rounding, first):
+    for width, left in first.items():
+        array = pixels(3, height=16, width=width)
+        out = ImagePreprocess(16, resize="shortest", rounding=rounding)(array)[0]
+        np.testing.assert_array_equal(out, array[:, left : left + 16])
+
+
+@pytest.mark.parametrize("shape", [(3, 200), (200, 3), (2, 333), (40, 1000)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos", "nearest"])
+def test_long_pictures_are_the_centre_of_the_whole_resized(shape, interpolation):
+    array = pixels(4, height=shape[0], width=shape[1])
+    preprocess = ImagePreprocess(16, resize="shortest", interpolation=interpolation)
+    short, long = min(shape), max(shape)
+    wide, high = (int(16 * n / short) if n == long else 16 for n in (shape[1], shape[0]))
+    left, top = (wide - 16) // 2, (high - 16) // 2
+    kind = Image.Resampling[interpolation.upper()]
+    whole = Image.fromarray(array).resize((wide, high), kind)
+    expected = np.asarray(whole.crop((left, top, left + 16, top + 16)), np.int32)
+    assert np.abs(preprocess(array)[0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(50, 81), (16, 16), (5, 200), (7, 3), (1, 1)])
+def test_tensorflows_resize_is_the_bilinear_one_without_antialiasing(shape):
+    array = pixels(5, height=shape[0], width=shape[1])
+    out = ImagePreprocess(16, interpolation="bilinear_tensorflow")(array)[0].astype(np.int32)
+    exact = jax.image.resize(array.astype(np.float32), (16, 16, 3), "linear", antialias=False)
+    # Fractions are dropped, and a rounding error may cross a whole number.
+    low, high = np.floor(np.asarray(exact) - 1e-3), np.floor(np.asarray(exact) + 1e-3)
+    assert ((low <= out) & (out <= high)).all()
+
+
+def test_another_resolution_keeps_the_proportions():
+    preprocess = ImagePreprocess(32, resize_size=36, mean=(0.1, 0.2, 0.3), rounding="even")
+    larger = preprocess.resized(64)
+    assert (larger.size, larger.resize_size) == (64, 72)
+    assert larger.resized(32).to_dict() == preprocess.to_dict()
 
 
 def test_an_image_of_the_right_size_passes_unchanged():
@@ -104,6 +161,39 @@ def test_a_card_holds_all_of_it():
     np.testing.assert_array_equal(again(PHOTO), preprocess(PHOTO))
 
 
+def test_a_card_from_before_there_were_kinds_means_what_it_meant():
+    card = dict(size=20, resize="longest", interpolation="bilinear", background=[1, 2, 3])
+    preprocess = open_preprocess(card | dict(mean=[0.5] * 3, std=[0.5] * 3))
+    assert isinstance(preprocess, ImagePreprocess)
+    settings = (preprocess.resize_size, preprocess.fill, preprocess.rounding)
+    assert settings == (20, (1, 2, 3), "even")
+    assert ImagePreprocess(20, resize="shortest").rounding == "down"
+
+
+@pytest.mark.parametrize("made", [ImagePreprocess(8, fill=(1, 2, 3)), NaflexPreprocess()])
+def test_a_card_says_which_kind(made):
+    values = json.loads(json.dumps(made.to_dict()))
+    again = open_preprocess(values)
+    assert type(again) is type(made)
+    assert again.to_dict() == made.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"kind": "round"},
+            "preprocess.kind must be one of square, naflex; got 'round'",
+        ),
+        ({"size": 8, "patch_size": 4}, "kind 'square' must have its own settings"),
+        ({"kind": "naflex", "size": 8}, "kind 'naflex' must have its own settings"),
+    ],
+)
+def test_a_card_of_another_kind_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        open_preprocess(values)
+
+
 def test_a_bad_file_says_why(tmp_path):
     (tmp_path / "a.png").write_bytes(b"<html>")
     with pytest.raises(Reject, match="image not recognised"):
@@ -118,6 +208,13 @@ def test_a_bad_file_says_why(tmp_path):
         ({"interpolation": "area"}, "interpolation must be one of bicubic, bilinear"),
         ({"background": (0, 0, 256)}, "background must be 3 values in 0..255"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
+        ({"resize_size": 0}, "size must be at least 1 pixel, got 0"),
+        ({"rounding": "up"}, "rounding must be one of down, even; got 'up'"),
+        ({"fill": (0, 0)}, "fill must be 3 values in 0..255"),
+        (
+            {"interpolation": "bilinear_tensorflow", "resize": "shortest"},
+            "needs resize='squash' to the whole of 8 pixels, got 'shortest' to 8; take 'bilinear'",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(values, message):

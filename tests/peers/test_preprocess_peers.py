@@ -69,6 +69,21 @@ def test_pixels_are_those_of_transformers(case, tmp_path):
         check(ours(data)[0].transpose(2, 0, 1), theirs["pixel_values"][0], name)
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (transformers.CLIPImageProcessor, dict(size={"shortest_edge": 40}, crop_size=32)),
+        (transformers.SiglipImageProcessor, dict(size={"height": 32, "width": 32})),
+    ],
+)
+def test_pixels_are_those_of_transformers_torch_backend(kind, settings):
+    peer = kind(**settings)
+    ours = preprocess_of(peer.to_dict())
+    for name, data in IMAGES.items():
+        theirs = peer(opened(data, name, RULED), return_tensors="np", **PLAIN)
+        check(ours(data)[0].transpose(2, 0, 1), theirs["pixel_values"][0], name)
+
+
 def test_normalised_pixels_are_those_of_transformers(tmp_path):
     peer = CLIPImageProcessorPil()
     peer.save_pretrained(tmp_path)

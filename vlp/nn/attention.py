@@ -60,9 +60,12 @@ class SelfAttention(nnx.Module):
 
 
 def attention_mask(
-    length: int, *, causal: bool, present: Bool[Array, "n l"] | None
+    length: Any, *, causal: bool, present: Bool[Array, "n l"] | None
 ) -> Bool[Array, "_ 1 _ l"] | None:
-    """What each query may see: earlier tokens when causal, keys that are no padding; or None."""
+    """What each query may see: earlier tokens when causal, keys that are no padding; or None.
+
+    `length` is an integer, or a symbolic dimension where a tower is exported.
+    """
     mask = None if present is None else present[:, None, None, :]
     if not causal:
         return mask

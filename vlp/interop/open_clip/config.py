@@ -57,7 +57,7 @@ def kwargs(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
     vision = _settings("vision_cfg", model_cfg.get("vision_cfg"), VISION)
     text = _settings("text_cfg", model_cfg.get("text_cfg"), TEXT, unused=("final_ln_after_pool",))
     image, image_projection = _image(vision, model)
-    decoder = model["multimodal_cfg"]
+    decoder, bias = model["multimodal_cfg"], model["init_logit_bias"]
     return dict(
         image=image,
         text=_text(text, model),
@@ -65,8 +65,8 @@ def kwargs(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
         image_projection=image_projection,
         text_projection=_text_projection(text),
         init_scale=math.exp(model["init_logit_scale"]),
-        init_bias=model["init_logit_bias"],
-        **({} if decoder is None else {"decoder": _decoder(decoder, text, model)}),
+        init_bias=None if bias is None else float(bias),
+        **({} if decoder is None else {"decoder": _decoder(decoder, text, model, image)}),
     )
 
 
@@ -129,9 +129,9 @@ def _vit(vision: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _timm(vision: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     pool, proj = vision["timm_pool"], vision["timm_proj"]
+    image = image_kwargs(vision["timm_model_name"], {})
     if proj not in (None, "", "none", "linear"):
         raise ValueError(f"timm_proj must be null, none or linear to be read here, got {proj!r}")
-    image = image_kwargs(vision["timm_model_name"], {})
     if proj == "linear":
         # The pooling is changed after the tower is made, which would leave norms behind.
         if pool and image_kwargs(vision["timm_model_name"], {}, global_pool=pool) != image:
@@ -180,10 +180,19 @@ def _text_projection(text: Mapping[str, Any]) -> str:
 
 
 def _decoder(
-    given: Mapping[str, Any], text: Mapping[str, Any], model: Mapping[str, Any]
+    given: Mapping[str, Any],
+    text: Mapping[str, Any],
+    model: Mapping[str, Any],
+    image: Mapping[str, Any],
 ) -> dict[str, Any]:
     if not model["custom_text"]:
         raise ValueError("multimodal_cfg needs custom_text, got a model_cfg without it")
+    width = image.get("queries", image)["width"]
+    if width != text["width"]:
+        raise ValueError(
+            f"a decoder reads image tokens as wide as its own, {text['width']}, got {width}; "
+            "is the config whole?"
+        )
     unused = ("dim_head", "n_queries", "attn_pooler_heads")
     decoder = _settings("multimodal_cfg", given, TEXT, unused=unused)
     _refuse(decoder, "multimodal_cfg", width=(text["width"],), ls_init_value=(None,))

@@ -5,10 +5,15 @@ shapes that a file must have follow from the model instead of being written down
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from vlp.interop.arrays import settled, stacked
+
+_MOST_THREADS = 4  # each holds the tensors of a rule: memory grows with them
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -144,12 +149,14 @@ def read_params(rules: Sequence[Rule], tensors: Arrays, shapes: Shapes) -> dict[
     """
     _check_complete(rules, shapes)
     check_shapes(tensors, tensor_shapes(rules, shapes))
-    params: dict[str, np.ndarray] = {}
-    for rule in rules:
+
+    def read(rule: Rule) -> dict[str, np.ndarray]:
         arrays = rule.read(*(_finite(tensors, name) for name in rule.theirs))
-        params |= dict(zip(rule.ours, map(np.ascontiguousarray, arrays), strict=True))
-    # A scalar that went through ascontiguousarray became a vector.
-    return {name: array.reshape(shapes[name]) for name, array in params.items()}
+        return dict(zip(rule.ours, map(settled, arrays), strict=True))
+
+    # Reading and transposing leave Python's lock alone.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        return {name: array for part in pool.map(read, rules) for name, array in part.items()}
 
 
 def write_tensors(rules: Sequence[Rule], params: Arrays) -> dict[str, np.ndarray]:
@@ -211,7 +218,7 @@ def _stacked(rule: Rule, ours: str, theirs: str, depth: int) -> Rule:
 
     def read(*tensors: np.ndarray) -> list[np.ndarray]:
         found = [rule.read(*tensors[i * each : (i + 1) * each]) for i in range(depth)]
-        return [np.stack(arrays) for arrays in zip(*found, strict=True)]
+        return [stacked(arrays) for arrays in zip(*found, strict=True)]
 
     def write(*arrays: np.ndarray) -> list[np.ndarray]:
         return [x for i in range(depth) for x in rule.write(*(array[i] for array in arrays))]

@@ -78,7 +78,7 @@ def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> LoadedEnco
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))
     filled = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.asarray(params[_name(path)], leaf.dtype),
+        lambda path, leaf: jax.device_put(np.asarray(params[_name(path)], leaf.dtype)),
         nnx.to_pure_dict(state),
     )
     nnx.replace_by_pure_dict(state, filled)

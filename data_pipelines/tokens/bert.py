@@ -62,7 +62,7 @@ def bert_tokenizer(
         single=[cls_token, "$A", *([sep_token] if end else [])],
         special_tokens=[(token, vocabulary[token]) for token in (cls_token, sep_token)],
     )
-    made.add_tokens([*special, *special_tokens(*names, mask_token)])
+    made.add_tokens(special_tokens(*names, mask_token, given=special))
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

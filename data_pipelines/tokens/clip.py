@@ -171,7 +171,7 @@ def hf_clip_tokenizer(
     made.post_processor = processors.RobertaProcessing(
         end, begin, trim_offsets=False, add_prefix_space=False
     )
-    made.add_tokens([*special, *special_tokens(_HF_BEGIN, _HF_END, pad_token)])
+    made.add_tokens(special_tokens(_HF_BEGIN, _HF_END, pad_token, given=special))
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

@@ -65,7 +65,7 @@ def gemma_tokenizer(
         single=[*([bos_token] if begin else []), "$A", *([eos_token] if end else [])],
         special_tokens=[(token, vocabulary[token]) for token in (bos_token, eos_token)],
     )
-    made.add_tokens([*special, *special_tokens(*names, mask_token)])
+    made.add_tokens(special_tokens(*names, mask_token, given=special))
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

@@ -131,10 +131,19 @@ class PipelineTokenizer:
         return (_rebuild, (self.content, self.name, self.settings))
 
 
-def special_tokens(*names: str) -> list[tokenizers.AddedToken]:
-    """Tokens that are found in a text by their literal names, before it is normalised."""
-    distinct = dict.fromkeys(names)
-    return [tokenizers.AddedToken(name, special=True, normalized=False) for name in distinct]
+def special_tokens(
+    *names: str, given: Sequence[tokenizers.AddedToken] = ()
+) -> list[tokenizers.AddedToken]:
+    """Tokens that are found in a text by their literal names, before it is normalised.
+
+    Args:
+      names: the names.
+      given: tokens that come first, as they are; a name among them is not made again.
+    """
+    known = {token.content for token in given}
+    missing = dict.fromkeys(name for name in names if name not in known)
+    made = [tokenizers.AddedToken(name, special=True, normalized=False) for name in missing]
+    return [*given, *made]
 
 
 def check_vocabulary(vocabulary: Container[str], wanted: Iterable[str], *, name: str) -> None:

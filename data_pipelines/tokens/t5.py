@@ -51,7 +51,7 @@ def t5_tokenizer(
     made.post_processor = processors.TemplateProcessing(
         single=["$A", eos_token], special_tokens=[(eos_token, ids[eos_token])]
     )
-    made.add_tokens([*special, *special_tokens(*names)])
+    made.add_tokens(special_tokens(*names, given=special))
     return PipelineTokenizer(
         made.to_str().encode(),
         name=name,

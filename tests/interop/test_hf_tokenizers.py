@@ -114,7 +114,7 @@ def test_a_folder_without_a_tokenizer_has_none(tmp_path):
 def test_a_class_without_its_file_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
     (tmp_path / "tokenizer.json").write_text('{"added_tokens": []}')
-    with pytest.raises(ValueError, match="a SiglipTokenizer needs spiece.model, found none"):
+    with pytest.raises(ValueError, match="the tokenizer in .* needs spiece.model, found none"):
         read_tokenizer(tmp_path)
 
 

@@ -84,6 +84,43 @@ def test_another_padding_token_is_read(folder, tmp_path):
     assert differing(ours.encode(texts, 9), peer_ids(open_peer(tmp_path), texts, 9), texts) == []
 
 
+FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True}
+NAMED = {
+    "bos_token": {"content": "<|startoftext|>", **FLAGS},
+    "eos_token": {"content": "<|endoftext|>", **FLAGS},
+    "unk_token": {"content": "<|endoftext|>", **FLAGS},
+    "pad_token": "<|endoftext|>",
+}
+DECODER = {
+    "49406": {"content": "<|startoftext|>", **FLAGS, "special": True},
+    "49407": {"content": "<|endoftext|>", **FLAGS, "lstrip": True, "special": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "special"),
+    [
+        # As OpenAI's folders name them, as version 4 saves them, and with a token more.
+        ({k: {"__type": "AddedToken", **v} for k, v in NAMED.items() if k != "pad_token"}, NAMED),
+        ({"added_tokens_decoder": DECODER}, {}),
+        ({"added_tokens_decoder": DECODER, "additional_special_tokens": ["cat"]}, NAMED),
+        ({"extra_special_tokens": ["<end_of_text>"]}, {}),
+    ],
+)
+@pytest.mark.parametrize("fast", [True, False])
+def test_special_tokens_are_found_as_their_flags_say(folder, peer, tmp_path, config, special, fast):
+    peer.save_pretrained(tmp_path)
+    if not fast:
+        (tmp_path / "tokenizer.json").unlink()
+        for name in ("vocab.json", "merges.txt"):
+            (tmp_path / name).write_bytes((folder / name).read_bytes())
+    write_json(tmp_path / "config.json", {"model_type": "clip"})
+    write_json(tmp_path / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", **config})
+    write_json(tmp_path / "special_tokens_map.json", special)
+    ours, texts = read_tokenizer(tmp_path), [*TEXTS[:600], "a <|ENDOFTEXT|> b", "a <|endoftext|>b"]
+    assert differing(ours.encode(texts, 30), peer_ids(open_peer(tmp_path), texts, 30), texts) == []
+
+
 def test_what_we_write_opens_in_transformers_with_the_same_ids(tmp_path):
     tokenizer = hf_clip_tokenizer()
     write_json(tmp_path / "config.json", {"model_type": "clip"})

@@ -41,9 +41,9 @@ def write_tokenizer(
             break
     else:
         raise ValueError(
-            f"transformers has no tokenizer like {tokenizer.name}, a {tokenizer.kind} tokenizer "
-            f"(known: {', '.join(kind.__name__ for kind in _WRITERS)}): what it does to text before "
-            "cannot be written down there"
+            f"transformers has no tokenizer like {tokenizer.name}, a {tokenizer.kind} tokenizer: "
+            "what it does to text first cannot be written down there; give one of "
+            f"{', '.join(kind.__name__ for kind in _WRITERS)}"
         )
     names = {key: value for key, value in settings.items() if key.endswith("_token")}
     _write(folder / "special_tokens_map.json", names)

@@ -183,7 +183,7 @@ def hf_clip_tokenizer(
 
 def clip_merges() -> bytes:
     """CLIP's table of merges, from this package."""
-    packed = resources.files("data_pipelines.tokens").joinpath("clip", "merges.txt.gz")
+    packed = resources.files("data_pipelines.tokens").joinpath("tables", "clip_merges.txt.gz")
     return gzip.decompress(packed.read_bytes())
 
 

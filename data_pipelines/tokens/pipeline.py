@@ -65,7 +65,8 @@ class PipelineTokenizer:
                 )
         self.sha256 = fingerprint(self.content, self.settings)
         self._special = self._tokenizer.num_special_tokens_to_add(False)
-        self._ending = _ending(json.loads(self.content).get("post_processor"))
+        processor = self._tokenizer.post_processor
+        self._ending = _ending(json.loads(processor.__getstate__())) if processor else 0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -172,10 +173,8 @@ def _read(content: bytes, name: str) -> tokenizers.Tokenizer:
     return made
 
 
-def _ending(processor: Mapping[str, Any] | None) -> int:
+def _ending(processor: Mapping[str, Any]) -> int:
     """How many special tokens a post-processor puts behind a text."""
-    if processor is None:
-        return 0
     if processor["type"] == "Sequence":
         return sum(_ending(part) for part in processor["processors"])
     if processor["type"] == "TemplateProcessing":

@@ -1,5 +1,6 @@
 """A tokenizer as a folder of transformers: for version 5, and for 4 with its slow tokenizers."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -108,6 +109,9 @@ def _sentencepiece(tokenizer: SentencePieceTokenizer, folder: Path, length: int)
 
 def _siglip(tokenizer: SiglipTokenizer, folder: Path, length: int) -> dict[str, Any]:
     tokenizer.save(folder / "spiece.model")
+    # transformers reads only that; transformers.js and FastEmbed read only this.
+    with contextlib.suppress(ValueError):  # a model that no tokenizer.json can hold
+        tokenizer.to_tokenizer_json(length).save(str(folder / "tokenizer.json"))
     tokens = {
         str(tokenizer.token_id(token)): {
             "content": token,

@@ -34,7 +34,7 @@ def kwargs(tensors: Tensors) -> dict[str, Any]:
     if not any(towers.values()):
         raise ValueError(
             f"{tensors.source} must hold arrays under img/ or txt/, as two_towers models of "
-            f"big_vision do, found such as {', '.join(list(shapes)[:3])}; is this another model?"
+            "big_vision do, and holds none; is this another model?"
         )
     try:
         image = _image(shapes) if towers["img"] else None

@@ -1,4 +1,4 @@
-"""Vision-language pretraining in JAX: train, evaluate and export dual encoders."""
+"""Vision-language pretraining in JAX: train, evaluate, import and export image-text encoders."""
 
 from typing import Any
 
@@ -7,8 +7,23 @@ from vlp.version import __version__
 __all__ = ["__version__", "load"]
 
 
-def load(path: Any, *, weights: str = "auto") -> tuple[Any, Any, Any]:
-    """Model, image preprocessing and tokenizer of a run; see `vlp.interop.load.load`."""
-    from vlp.interop.load import load as load_run  # imports JAX: only when a model is wanted
+def load(
+    source: Any,
+    *,
+    weights: str = "auto",
+    image_size: int | None = None,
+    text_length: int | None = None,
+    tokenizer: Any = None,
+    allow_pickle_weights: bool = False,
+) -> tuple[Any, Any, Any]:
+    """Model, image preprocessing and tokenizer; see `vlp.interop.load.load`."""
+    from vlp.interop.load import load as load_any  # imports JAX: only when a model is wanted
 
-    return load_run(path, weights=weights)
+    return load_any(
+        source,
+        weights=weights,
+        image_size=image_size,
+        text_length=text_length,
+        tokenizer=tokenizer,
+        allow_pickle_weights=allow_pickle_weights,
+    )

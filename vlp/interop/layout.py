@@ -250,8 +250,10 @@ def _shape(tensors: Arrays, name: str) -> tuple[int, ...]:
 
 def _finite(tensors: Arrays, name: str) -> np.ndarray:
     tensor = np.asarray(tensors[name], np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.sum(tensor)
     # The sum of finite numbers may overflow, so only a suspicion is looked at closely.
-    if not np.isfinite(np.sum(tensor)) and not np.isfinite(tensor).all():
+    if not np.isfinite(total) and not np.isfinite(tensor).all():
         count = int(np.size(tensor) - np.count_nonzero(np.isfinite(tensor)))
         raise ValueError(
             f"weights must be finite numbers, {name} in "

@@ -66,7 +66,8 @@ def model(settings: dict, *, seed: int = 0) -> LoadedEncoder:
     graphdef, state = nnx.split(abstract)
 
     def fill(path, leaf):
-        centre = 1.0 if "scale" in jax.tree_util.keystr(path) else 0.0
+        name = jax.tree_util.keystr(path)
+        centre = 1.0 if "scale" in name or "variance" in name else 0.0
         return jnp.asarray(centre + 0.2 * rng.normal(size=leaf.shape), jnp.float32)
 
     return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(fill, state))

@@ -21,7 +21,6 @@ from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
 from vlp.interop.hf.tokenizer_write import write_tokenizer
-from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import param_shapes, params_of
@@ -123,7 +122,7 @@ def architecture(kwargs: Mapping[str, Any]) -> ModuleType:
     if text and text["kind"] == "bert":
         return dual if image else bert
     if image is None:
-        return clip if text["causal"] else siglip
+        return clip if text.get("causal", True) else siglip
     if image["kind"] == "naflex" or image.get("pool") == "map":
         return siglip
     alone = text is None and image["kind"] == "vit" and not image["pre_norm"]

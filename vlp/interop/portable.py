@@ -15,8 +15,9 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from vlp.interop.adapt import only_tower
 from vlp.interop.load import Run
-from vlp.interop.loaded import abstract_model, model_of, params_of
+from vlp.interop.loaded import abstract_model, params_of
 from vlp.models.dual_encoder import DualEncoder, unit_norm
+from vlp.training.params import leaf_names
 
 Encoder = Callable[[Mapping[str, Any], jax.Array], tuple[jax.Array, jax.Array]]
 IMAGE_KINDS = ("vit", "resnet")
@@ -58,10 +59,16 @@ def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, n
     constants inside a graph, and may be of any size.
     """
     kwargs, params = only_tower(model.kwargs, params_of(model), towers=tower)
+    kwargs.pop("decoder", None)
+    graphdef, state = nnx.split(abstract_model(kwargs))
+    names = leaf_names(nnx.to_pure_dict(state))
+    shape = jax.tree.structure(nnx.to_pure_dict(state))
     encode = {"image": encode_images, "text": encode_ids}[tower]
 
     def function(params: Mapping[str, Any], batch: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return encode(model_of(kwargs, params), batch)[:2]
+        own = nnx.clone(state)
+        nnx.replace_by_pure_dict(own, shape.unflatten([params[name] for name in names]))
+        return encode(nnx.merge(graphdef, own), batch)[:2]
 
     return function, params
 
@@ -74,7 +81,7 @@ def images_of_any_number(model: DualEncoder) -> jax.ShapeDtypeStruct:
 
 def encode_pixels(
     model: DualEncoder, pixels: Float[Array, "n h w 3"]
-) -> tuple[Float[Array, "n d"], Float[Array, "n t w"], Float[Array, "n d"]]:
+) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
     """Unit-norm embeddings, tokens, and the embeddings before they had unit norm."""
     pooled, tokens = model.image(pixels)
     pooled = pooled if model.image_projection is None else model.image_projection(pooled)
@@ -83,14 +90,14 @@ def encode_pixels(
 
 def encode_images(
     model: DualEncoder, images: UInt8[Array, "n h w 3"]
-) -> tuple[Float[Array, "n d"], Float[Array, "n t w"], Float[Array, "n d"]]:
+) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
     """As `encode_pixels`, of bytes: the normalisation is part of the function."""
     return encode_pixels(model, model.normalise(images))
 
 
 def encode_ids(
     model: DualEncoder, ids: Int[Array, "n l"]
-) -> tuple[Float[Array, "n d"], Float[Array, "n t w"], Float[Array, "n d"]]:
+) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
     """Unit-norm embeddings, tokens, and the embeddings before they had unit norm.
 
     Rows may have any length. Towers to which padding makes a difference get rows of the length

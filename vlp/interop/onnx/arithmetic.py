@@ -60,6 +60,13 @@ def binary(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     return graph.node(kind, _bare(left, right), _bare(right, left), shape=shape)
 
 
+def differs(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
+    """Whether two values differ; ONNX has only the contrary."""
+    shape = broadcast(shape_of(graph, left), shape_of(graph, right))
+    equal = graph.node("Equal", _bare(left, right), _bare(right, left), shape=shape)
+    return graph.node("Not", equal, shape=shape)
+
+
 def divide(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     """A quotient; a mean or a softmax where it is the end of one."""
     return (
@@ -73,7 +80,7 @@ def multiply(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     if root is not None:
         shape = broadcast(shape_of(graph, left), shape_of(graph, right))
         return graph.node("Div", _bare(left, right), root.input[0], shape=shape)
-    return binary(graph, eqn, left, right)
+    return _tanh_gelu(graph, left, right) or binary(graph, eqn, left, right)
 
 
 def reciprocal_root(graph: Graph, eqn: Any, x: str) -> str:
@@ -144,6 +151,18 @@ def _bare(constant: Value, other: Value) -> Value:
 
 def _longer(shape: Shape):
     return (axis for axis, size in enumerate(shape) if size != 1)
+
+
+def _tanh_gelu(graph: Graph, left: Value, right: Value) -> str | None:
+    """`x * (0.5 * (1 + tanh))` is written as `(x * 0.5) * (1 + tanh)`, the same to the last bit."""
+    half = graph.producer(right, "Mul")
+    total = graph.producer(half.input[1], "Add") if half is not None else None
+    if total is None or graph.producer(total.input[1], "Tanh") is None:
+        return None
+    shape = shape_of(graph, left)
+    return graph.node(
+        "Mul", graph.node("Mul", left, half.input[0], shape=shape), half.input[1], shape=shape
+    )
 
 
 def _mean(graph: Graph, left: Value, right: Value) -> str | None:

@@ -37,6 +37,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "iota": movement.iota,
     "max": arithmetic.maximum,
     "mul": arithmetic.multiply,
+    "ne": arithmetic.differs,
     "reduce_or": contraction.any_of,
     "reshape": movement.reshape,
     "rsqrt": arithmetic.reciprocal_root,

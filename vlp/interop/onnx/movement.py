@@ -9,8 +9,6 @@ from onnx import TensorProto
 from vlp.interop.onnx.arithmetic import Value, shape_of
 from vlp.interop.onnx.graph import Graph, Shape
 
-_END = np.iinfo(np.int64).max
-
 
 def full(graph: Graph, value: Value, shape: Shape) -> Value:
     """The value at its whole shape, where axes had been left to broadcasting."""
@@ -156,7 +154,7 @@ def iota(graph: Graph, eqn: Any) -> str:
 
 
 def gather(graph: Graph, eqn: Any, x: Value, places: Value) -> str:
-    """Whole rows by number, one row of each example, or the first part of a table.
+    """Whole rows by number, one row of each example, or a part of a table.
 
     Raises:
         ValueError: XLA's gather is more general than that.
@@ -171,8 +169,8 @@ def gather(graph: Graph, eqn: Any, x: Value, places: Value) -> str:
         if not batching and all(counts[i] == source[i] for i in others):
             if numbers.collapsed_slice_dims == (axis,):
                 return _rows(graph, x, places, axis=axis, shape=shape)
-            if not numbers.collapsed_slice_dims and not np.any(places):
-                return _first(graph, x, counts[axis], axis=axis, shape=shape)
+            if not numbers.collapsed_slice_dims and not isinstance(places, str):
+                return _part(graph, x, int(places[0]), counts[axis], axis=axis, shape=shape)
         if batching == (0,) and axis == 1 and numbers.collapsed_slice_dims == (1,):
             return _row_of_each(graph, x, places, shape=shape)
     raise ValueError(f"ONNX export cannot express this gather: {numbers}, slices {counts}")
@@ -187,9 +185,9 @@ def _rows(graph: Graph, x: Value, places: Value, *, axis: int, shape: Shape) -> 
     return graph.node("Gather", x, places, axis=axis, shape=shape)
 
 
-def _first(graph: Graph, x: Value, count: Any, *, axis: int, shape: Shape) -> str:
-    zero, axes = np.asarray([0], np.int64), np.asarray([axis], np.int64)
-    return graph.node("Slice", x, zero, length(graph, count), axes, shape=shape)
+def _part(graph: Graph, x: Value, start: int, count: Any, *, axis: int, shape: Shape) -> str:
+    begin, axes = np.asarray([start], np.int64), np.asarray([axis], np.int64)
+    return graph.node("Slice", x, begin, length(graph, start + count), axes, shape=shape)
 
 
 def _row_of_each(graph: Graph, x: Value, places: Value, *, shape: Shape) -> str:

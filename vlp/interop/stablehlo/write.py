@@ -117,11 +117,11 @@ class StableHloReader(EncodersReader):
 
     def embed_images(self, images: np.ndarray) -> np.ndarray:
         """Unit-norm embeddings of bytes."""
-        return self._encoders["image"](images)[0]
+        return np.asarray(self._encoders["image"](images)[0])
 
     def embed_ids(self, ids: np.ndarray) -> np.ndarray:
         """Unit-norm embeddings of token ids."""
-        return self._encoders["text"](ids)[0]
+        return np.asarray(self._encoders["text"](ids)[0])
 
 
 def _write_tower(model: DualEncoder, tower: str, batch: jax.ShapeDtypeStruct, folder: Path) -> None:

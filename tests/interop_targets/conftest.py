@@ -1,0 +1,10 @@
+"""Each file needs its own stack and is left out where that is not installed."""
+
+import importlib.util
+
+_NEEDS = {
+    "test_onnx.py": "onnxruntime",
+    "test_onnx_convert.py": "onnxruntime",
+    "test_tensorflow.py": "tensorflow",
+}
+collect_ignore = [file for file, name in _NEEDS.items() if not importlib.util.find_spec(name)]

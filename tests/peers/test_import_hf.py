@@ -135,6 +135,12 @@ def close(ours, theirs, *, where=None):
     np.testing.assert_allclose(ours / scale, theirs / scale, atol=1e-5, rtol=0)
 
 
+def close_pooled(ours, out):
+    """The vector before any projection, where their class shows it: in towers alone."""
+    if out.get("pooler_output") is not None and "logits_per_image" not in out:
+        close(ours, out.pooler_output)
+
+
 def unit(x):
     return torch.nn.functional.normalize(x)
 
@@ -151,6 +157,7 @@ def test_all_outputs_are_equal(family):
         mask = theirs.get("pixel_attention_mask")
         real = None if mask is None else mask.numpy().astype(bool)
         close(states, torch.stack(part.hidden_states), where=real)
+        close_pooled(encoded.pooled, out)
         if hasattr(out, "logits_per_image"):
             close(encoded.embedding, out.image_embeds)
         else:
@@ -165,6 +172,8 @@ def test_all_outputs_are_equal(family):
         part = getattr(out, "text_model_output", out)
         close(states, torch.stack(part.hidden_states))
         close(encoded.tokens, part.last_hidden_state)
+        if model.config.model_type != "siglip_text_model":
+            close_pooled(encoded.pooled, out)  # SigLIP calls the projected vector pooled
         if hasattr(out, "logits_per_image"):
             close(encoded.embedding, out.text_embeds)
         else:

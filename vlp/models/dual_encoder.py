@@ -32,10 +32,17 @@ TEXT_TOWERS: dict[str, Callable[..., Any]] = {
 
 
 class Encoded(NamedTuple):
-    """What a tower says of its inputs: unit-norm embeddings, and one vector a token."""
+    """What a tower says of its inputs.
+
+    Attributes:
+        embedding: of unit norm, in the space that both towers share.
+        tokens: one vector a token.
+        pooled: the tower's own vector, before the projection and not normalised.
+    """
 
     embedding: Float[Array, "n d"]
     tokens: Float[Array, "n t w"]
+    pooled: Float[Array, "n f"]
 
 
 class DualEncoder(nnx.Module):
@@ -142,7 +149,7 @@ class DualEncoder(nnx.Module):
         if isinstance(tower, ModifiedResNet):
             settings = dict(train=train, present=present)
         pooled, tokens = tower(self.normalise(images), **settings)
-        return Encoded(_embed(pooled, self.image_projection), tokens)
+        return Encoded(_embed(pooled, self.image_projection), tokens, pooled)
 
     def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
         """Embeddings and tokens of captions.
@@ -151,7 +158,7 @@ class DualEncoder(nnx.Module):
             ValueError: when there is no text tower.
         """
         pooled, tokens = _present(self.text, "text")(text)
-        return Encoded(_embed(pooled, self.text_projection), tokens)
+        return Encoded(_embed(pooled, self.text_projection), tokens, pooled)
 
     def image_hidden_states(
         self, images: UInt8[Array, "n h w 3"] | NaflexImages

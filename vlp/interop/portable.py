@@ -62,7 +62,7 @@ def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, n
     kwargs.pop("decoder", None)
     graphdef, state = nnx.split(abstract_model(kwargs))
     names = leaf_names(nnx.to_pure_dict(state))
-    shape = jax.tree.structure(nnx.to_pure_dict(state))
+    shape: Any = jax.tree.structure(nnx.to_pure_dict(state))
     encode = {"image": encode_images, "text": encode_ids}[tower]
 
     def function(params: Mapping[str, Any], batch: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -100,7 +100,7 @@ def error_function(graph: Graph, eqn: Any, x: str) -> str:
     """Erf; a multiple inside is written as a quotient, which is how GELU is recognised."""
     product = graph.producer(x, "Mul")
     factor = graph.value(product.input[1]) if product is not None else None
-    if factor is not None and factor.size == 1:
+    if product is not None and factor is not None and factor.size == 1:
         divisor = np.asarray(1 / factor, factor.dtype).reshape(())
         x = graph.node("Div", product.input[0], divisor, shape=shape_of(graph, x))
     return unary(graph, eqn, x)
@@ -157,7 +157,10 @@ def _tanh_gelu(graph: Graph, left: Value, right: Value) -> str | None:
     """`x * (0.5 * (1 + tanh))` is written as `(x * 0.5) * (1 + tanh)`, the same to the last bit."""
     half = graph.producer(right, "Mul")
     total = graph.producer(half.input[1], "Add") if half is not None else None
-    if total is None or graph.producer(total.input[1], "Tanh") is None:
+    if half is None or total is None or graph.producer(total.input[1], "Tanh") is None:
+        return None
+    factor = graph.value(half.input[0])
+    if factor is None or np.any(factor != 0.5):
         return None
     shape = shape_of(graph, left)
     return graph.node(

@@ -75,9 +75,10 @@ def convert(
     graph = Graph(opset=opset)
     arguments = [_input(graph, name, aval) for name, aval in inputs.items()]
     results = evaluate(graph, closed.jaxpr, [*map(np.asarray, closed.consts), *arguments])
-    ends = {}
+    ends: dict[str, tuple[Value, Any, Any]] = {}
     for name, value, aval in zip(outputs, results, closed.out_avals, strict=True):
-        ends[name] = (movement.full(graph, value, aval.shape), aval.dtype, aval.shape)
+        whole = movement.full(graph, value, aval.shape)
+        ends[name] = (whole, np.dtype(aval.dtype), aval.shape)
     return graph.model(ends)
 
 
@@ -99,7 +100,10 @@ def evaluate(graph: Graph, jaxpr: Any, arguments: Sequence[Value]) -> list[Value
 
 
 def _read(known: dict[Any, Value], atom: Any) -> Value:
-    return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else known[atom]
+    if isinstance(atom, Literal):
+        aval: Any = atom.aval
+        return np.asarray(atom.val, aval.dtype)
+    return known[atom]
 
 
 def _apply(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:

@@ -90,14 +90,18 @@ class Graph:
             return self._constants[reduction.input[1]].tolist()
         return next(list(a.ints) for a in reduction.attribute if a.name == "axes")
 
-    def model(self, outputs: dict[str, tuple[str, Any, Shape]]) -> onnx.ModelProto:
+    def model(self, outputs: dict[str, tuple[str | np.ndarray, Any, Shape]]) -> onnx.ModelProto:
         """The finished model, without what no output needs.
 
         Args:
             outputs: by name: the value, its dtype and its shape.
         """
-        ends = [helper.make_node("Identity", [v], [name]) for name, (v, _, _) in outputs.items()]
-        nodes = self._needed([value for value, _, _ in outputs.values()]) + ends
+        values = [v if isinstance(v, str) else self.constant(v) for v, _, _ in outputs.values()]
+        ends = [
+            helper.make_node("Identity", [value], [name], name=name)
+            for value, name in zip(values, outputs, strict=True)
+        ]
+        nodes = self._needed(values) + ends
         used = {name for node in nodes for name in node.input}
         graph = helper.make_graph(
             nodes,

@@ -142,7 +142,7 @@ def split(graph: Graph, eqn: Any, x: Value) -> list[str]:
     return graph.nodes("Split", x, parts, axis=eqn.params["axis"], shapes=shapes)
 
 
-def iota(graph: Graph, eqn: Any) -> str:
+def iota(graph: Graph, eqn: Any) -> Value:
     """Counting along an axis whose length is only known when the model runs."""
     shape, axis = eqn.outvars[0].aval.shape, eqn.params["dimension"]
     stop = graph.node("Squeeze", length(graph, shape[axis]), shape=())

@@ -11,6 +11,7 @@ JAX promises to read such files for at least six months of releases.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -129,7 +130,8 @@ def _write_tower(model: DualEncoder, tower: str, batch: jax.ShapeDtypeStruct, fo
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, batch)
     (folder / f"{tower}_encoder.stablehlo").write_bytes(exported.serialize())
-    np.savez(folder / f"{tower}_encoder.npz", **params)
+    weights: dict[str, Any] = dict(params)
+    np.savez(folder / f"{tower}_encoder.npz", **weights)
 
 
 def _load(path: Path) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:

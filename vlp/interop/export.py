@@ -124,8 +124,9 @@ def _compared(
         if check != "auto":
             raise ValueError(f"check={check!r} needs what is not here: {error}") from error
         return parity.unverified(run, reason=f"the target's stack is not installed ({error})")
+    preprocess = getattr(target, "preprocessing", lambda run: None)(run)
     clean = getattr(target, "cleaning", lambda run: None)(run)
-    return parity.check(run, reader, towers=towers, clean=clean)
+    return parity.check(run, reader, towers=towers, preprocess=preprocess, clean=clean)
 
 
 def _check_free(out: Path, overwrite: bool) -> None:

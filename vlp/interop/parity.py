@@ -66,6 +66,7 @@ def check(
     reader: Reader,
     *,
     towers: str = "both",
+    preprocess: Any = None,
     clean: Callable[[str], str] | None = None,
 ) -> dict[str, Any]:
     """Compares, and returns the report.
@@ -74,13 +75,14 @@ def check(
         run: what was exported.
         reader: of the export.
         towers: "both", "image" or "text": what was exported of it.
+        preprocess: what that stack does to pictures where it cannot do quite what ours does.
         clean: what is done to texts before the reader's tokenizer gets them, where that stack's
             tokenizers cannot do it by themselves.
 
     Raises:
         ValueError: the two sides differ; says in what and by how much.
     """
-    report = measure(run, reader, towers=towers, clean=clean)
+    report = measure(run, reader, towers=towers, preprocess=preprocess, clean=clean)
     failures = _failures(report)
     if failures:
         raise ValueError(
@@ -95,6 +97,7 @@ def measure(
     reader: Reader,
     *,
     towers: str = "both",
+    preprocess: Any = None,
     clean: Callable[[str], str] | None = None,
 ) -> dict[str, Any]:
     """How far the two sides agree, as JSON data; arguments as of `check`."""
@@ -111,11 +114,14 @@ def measure(
     images = ids = None
     if run.model.image is not None and towers != "text":
         pictures = list(sample_images(_size(run)))
-        images = device_images(run.preprocess(pictures))
+        used = preprocess or run.preprocess
+        images = device_images(used(pictures))
         theirs = reader.pixels(pictures)
         if theirs is not None:
             levels = _levels(run.model, images, theirs)
             report["pixels"] = {"images": len(pictures), "max_levels": levels}
+            if used.to_dict() != run.preprocess.to_dict():
+                report["pixels"] |= {"trained_with": run.preprocess.to_dict(), "now": used.to_dict()}
     if run.model.text is not None and towers != "image":
         ids = _ids(run)
         texts = [clean(text) for text in TEXTS] if clean else list(TEXTS)

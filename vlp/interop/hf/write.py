@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from data_pipelines.images import ImagePreprocess
 from data_pipelines.tokens import ClipTokenizer, Tokenizer, hf_clip_tokenizer
 from data_pipelines.tokens.clean import cleaning as clean_by_name
 from vlp.interop.adapt import adapt, complete, only_tower
@@ -80,6 +81,18 @@ def save_tensors(tensors: Mapping[str, Any], path: Path, *, like: Path) -> None:
 def stand_in(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer of transformers for ours: CLIP's own repairs no text."""
     return hf_clip_tokenizer() if isinstance(tokenizer, ClipTokenizer) else tokenizer
+
+
+def preprocessing(run: Run) -> Any:
+    """What transformers does to pictures: a centre at half a pixel begins at the one before."""
+    return rounded(run.preprocess, "down")
+
+
+def rounded(preprocess: Any, rounding: str) -> Any:
+    """The preprocessing with another rounding of centres; what cuts no centres stays."""
+    if not isinstance(preprocess, ImagePreprocess) or preprocess.resize == "squash":
+        return preprocess
+    return ImagePreprocess.from_dict(preprocess.to_dict() | {"rounding": rounding})
 
 
 def cleaning(run: Run) -> Callable[[str], str] | None:

@@ -25,12 +25,12 @@ import jax
 import jax.numpy as jnp
 
 from vlp.interop.encoders import transformers_config
-from vlp.interop.hf.write import cleaning, write_processors
+from vlp.interop.hf.write import cleaning, preprocessing, write_processors
 from vlp.interop.load import Run
 from vlp.interop.onnx.readme import readme
 from vlp.interop.portable import encode_ids, encode_pixels, ids_of_any_shape, portable_model
 
-__all__ = ["cleaning", "reader", "write"]
+__all__ = ["cleaning", "preprocessing", "reader", "write"]
 
 OPSETS = (13, 23)
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}  # as transformers.js looks for them

@@ -1,11 +1,13 @@
 """Folders of open_clip without open_clip: configs that are refused, files that are damaged."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from data_pipelines.images import ImagePreprocess
 from tests.interop.tiny import make_run
 from vlp.interop.export import export
 from vlp.interop.load import load_run
@@ -137,7 +139,7 @@ def test_one_tower_is_refused(run, tmp_path):
         export(run, tmp_path / "out", to="open_clip", towers="image")
 
 
-def test_a_transform_that_open_clip_has_not_is_refused(tmp_path):
-    run = make_run("clip", resize="shortest", **{"text.activation": "quick_gelu"})
-    with pytest.raises(ValueError, match="preprocess.rounding must be 'even'"):
-        write.write(run, tmp_path)
+def test_a_transform_that_open_clip_has_not_is_refused(run, tmp_path):
+    preprocess = ImagePreprocess(24, interpolation="lanczos")
+    with pytest.raises(ValueError, match="preprocess.interpolation must be 'bicubic' or"):
+        write.write(dataclasses.replace(run, preprocess=preprocess), tmp_path)

@@ -70,13 +70,15 @@ def test_other_towers_pass_the_gate(name, tmp_path):
     assert export(run, tmp_path / "out", to="open_clip")["verified"]
 
 
-def test_a_run_of_ours_passes_with_its_own_tokenizer(tmp_path):
-    run = make_run("clip", **{"text.activation": "quick_gelu"})
+@pytest.mark.parametrize("resize", ["squash", "shortest"])
+def test_a_run_of_ours_passes_with_its_own_tokenizer(resize, tmp_path):
+    run = make_run("clip", resize=resize, **{"text.activation": "quick_gelu"})
     report = export(run, tmp_path / "out", to="open_clip")
     assert report["verified"]
     assert report["token_ids"]["unequal"] == []
     again = load_run(tmp_path / "out")
     np.testing.assert_array_equal(again.tokenize(TEXTS), run.tokenize(TEXTS))
+    assert report["pixels"]["max_levels"] < 1e-3
     images = run.preprocess(list(sample_images(24)))
     ours, theirs = (r.model.encode_image(images).embedding for r in (run, again))
     np.testing.assert_array_equal(theirs, ours)

@@ -12,7 +12,7 @@ from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import params_of
-from vlp.interop.short_readme import short_readme
+from vlp.interop.readme import portable_readme
 
 WEIGHTS = "model.npz"
 ROOT = "params/"
@@ -50,6 +50,9 @@ params = {name: array for name, array in np.load("model.npz").items()}
 # In big_vision: config.model_init = "model.npz", with the model two_towers.
 # In open_clip: create_model(NAME, pretrained="model.npz"), with a SigLIP of these sizes.
 """
+_RESIZE = """\
+big_vision resizes pictures without antialiasing (`resize(size)|value_range(-1, 1)`), which is 20 to
+  35 dB from what the model was trained with unless it was trained there."""
 
 
 def write(
@@ -77,11 +80,13 @@ def write(
     check_card(run, kwargs)
     scanned = dict.fromkeys(("image", "text"), scan)
     tensors = write_tensors(rules(kwargs, scanned=scanned), params)
-    np.savez(folder / WEIGHTS, **{f"{ROOT}{name}": array for name, array in tensors.items()})
+    arrays: dict[str, Any] = {f"{ROOT}{name}": array for name, array in tensors.items()}
+    np.savez(folder / WEIGHTS, **arrays)
     model = getattr(run.tokenizer, "model", None)
     if kwargs["text"] and model is not None:
         (folder / "tokenizer.model").write_bytes(model)
-    text = short_readme(run, library="big_vision", usage=_USAGE, metrics=metrics or {})
+    title = "arrays for big_vision"
+    text = portable_readme(run, title=title, usage=_USAGE, notes=[_RESIZE], metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -47,7 +47,7 @@ def read_preprocess(config: Mapping[str, Any], *, size: int) -> ImagePreprocess:
 
 
 def write_preprocess(ours: ImagePreprocess) -> dict[str, Any]:
-    """`read_preprocess`, backwards.
+    """`read_preprocess`, backwards, but for the rounding of centres, which there is always "even".
 
     Raises:
         ValueError: open_clip has no such transform; names the setting.
@@ -56,8 +56,6 @@ def write_preprocess(ours: ImagePreprocess) -> dict[str, Any]:
         "resize_size": (ours.size,),
         "interpolation": ("bicubic", "bilinear"),
     }
-    if ours.resize != "squash":
-        wanted["rounding"] = ("even",)
     if ours.resize == "longest":
         wanted["fill"] = ((ours.fill[0],) * 3,)
     for key, values in wanted.items():

@@ -8,7 +8,7 @@ from data_pipelines.tokens import ClipTokenizer, PipelineTokenizer, Tokenizer
 from vlp.interop.adapt import complete
 from vlp.interop.files import write_json
 from vlp.interop.hf.tokenizer_write import write_tokenizer
-from vlp.interop.hf.write import check_card, save_tensors
+from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import params_of
@@ -17,7 +17,7 @@ from vlp.interop.open_clip.model_cfg import fit, model_cfg
 from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_preprocess
 from vlp.interop.open_clip.read import CONFIG
 from vlp.interop.open_clip.resnet import counters
-from vlp.interop.short_readme import short_readme
+from vlp.interop.readme import portable_readme
 
 WEIGHTS = "open_clip_model.safetensors"
 _USAGE = """\
@@ -29,9 +29,12 @@ zimg = model.eval().encode_image(preprocess(Image.open("cat.png"))[None], normal
 ztxt = model.encode_text(tokenizer(["a cat", "a red heart"]), normalize=True)
 print(zimg @ ztxt.T)
 """
+_PICTURES = """\
+Transparent pictures show their hidden colours in open_clip; flatten them first. Pictures turned
+  by EXIF have to be turned upright first (`PIL.ImageOps.exif_transpose`)."""
 _REPAIRED = """\
 open_clip repairs texts before its tokenizers see them (ftfy, HTML entities, white space), which
-this model was trained without: `tokenizer.tokenizer` is what it was trained with."""
+  this model was trained without: `tokenizer.tokenizer` is what it was trained with."""
 
 
 def write(
@@ -62,11 +65,11 @@ def write(
     config["text_cfg"] |= settings
     sections: dict[str, Any] = {
         "model_cfg": config,
-        "preprocess_cfg": write_preprocess(run.preprocess),
+        "preprocess_cfg": write_preprocess(preprocessing(run)),
         **({OURS: extra} if extra else {}),
     }
     write_json(folder / CONFIG, sections)
-    if "hf_tokenizer_name" in settings:
+    if run.tokenizer is not None and "hf_tokenizer_name" in settings:
         tokenizer, length = _as_pipeline(run.tokenizer), run.card["tokenizer"]["length"]
         write_tokenizer(tokenizer, folder, length=length, config={})
     text = CUSTOM if config["custom_text"] else ""
@@ -75,11 +78,19 @@ def write(
     if kwargs["image"]["kind"] == "resnet":
         tensors |= counters(kwargs["image"]["layers"])
     save_tensors(tensors, folder / WEIGHTS, like=folder / CONFIG)
-    notes = _REPAIRED if extra else ""
-    readme = short_readme(
-        run, library="open_clip", usage=_USAGE, metrics=metrics or {}, notes=notes
+    readme = portable_readme(
+        run,
+        title="a model for open_clip",
+        usage=_USAGE,
+        notes=[_PICTURES, *([_REPAIRED] if extra else [])],
+        metrics=metrics or {},
     )
     (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+def preprocessing(run: Run) -> Any:
+    """What open_clip does to pictures: a centre at half a pixel begins at an even one."""
+    return rounded(run.preprocess, "even")
 
 
 def reader(folder: Path) -> Any:

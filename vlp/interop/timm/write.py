@@ -6,11 +6,11 @@ from typing import Any
 
 from vlp.interop.adapt import adapt, complete, only_tower
 from vlp.interop.files import write_json
-from vlp.interop.hf.write import check_card, save_tensors
+from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import params_of
-from vlp.interop.short_readme import short_readme
+from vlp.interop.readme import portable_readme
 from vlp.interop.timm.config import model_args, pretrained_cfg
 from vlp.interop.timm.read import rules
 
@@ -20,6 +20,9 @@ model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 print(model(transform(image)[None]))  # not of unit norm
 """
+_PICTURES = """\
+Transparent pictures show their hidden colours in timm; flatten them first. Pictures turned by EXIF
+  have to be turned upright first (`PIL.ImageOps.exif_transpose`)."""
 
 
 def write(
@@ -50,14 +53,20 @@ def write(
         "num_features": image["width"],
         "global_pool": args["global_pool"],
         "model_args": args,
-        "pretrained_cfg": pretrained_cfg(run.preprocess, num_classes=classes),
+        "pretrained_cfg": pretrained_cfg(preprocessing(run), num_classes=classes),
         **({"vlp": {"head": "projection"}} if projected else {}),
     }
     write_json(folder / "config.json", config)
     tensors = write_tensors(rules(kwargs), params)
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
-    text = short_readme(run, library="timm", usage=_USAGE, metrics=metrics or {})
+    title = "an image tower for timm"
+    text = portable_readme(run, title=title, usage=_USAGE, notes=[_PICTURES], metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def preprocessing(run: Run) -> Any:
+    """What timm does to pictures: a centre at half a pixel begins at the nearest even one."""
+    return rounded(run.preprocess, "even")
 
 
 def reader(folder: Path) -> Any:

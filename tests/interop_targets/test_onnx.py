@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import re
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -172,6 +175,17 @@ def test_weights_too_large_for_one_file_lie_beside_it(precision, tmp_path, monke
     files = {f"vision_model{suffix}.onnx", f"text_model{suffix}.onnx"}
     assert files < names and len(names) == 4
     assert all(name.startswith(tuple(f"{file}" for file in files)) for name in names)
+
+
+def test_the_readme_runs_without_vlp(exported):
+    run, folder, _ = exported
+    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    width = run.model.kwargs["embed_dim"]
+    code = (
+        f"import sys\nsys.modules.update(vlp=None, jax=None)\n{code}\n"
+        f"assert image_embeds.shape == text_embeds.shape == (2, {width})\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, check=True)
 
 
 def test_one_tower_alone_is_one_file(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.interop.big_vision_arrays import HEADS, LENGTH, PATCH, SIDE, WIDTH, two_towers, wave
+from tests.interop.tiny import tokenizer
 from vlp.interop.big_vision import write
 from vlp.interop.load import load_run
 
@@ -193,6 +194,29 @@ def test_bad_arrays_are_refused_by_name(case, tmp_path):
     arrays.pop("img/head_", None)
     with pytest.raises(ValueError, match=message):
         load(save(tmp_path, arrays))
+
+
+def test_a_missing_tokenizer_is_named_by_the_vocabulary(tmp_path):
+    arrays = two_towers()
+    path = save(tmp_path, arrays)
+    with pytest.raises(ValueError, match="vocabulary of 40.*SentencePiece.*beside the npz"):
+        load_run(path)
+    arrays["txt/Embed_0/embedding"] = wave("x", (32000, WIDTH))
+    with pytest.raises(ValueError, match="c4_en"):
+        load_run(save(tmp_path, arrays))
+
+
+def test_the_tokenizer_beside_the_npz_is_its_own(tmp_path):
+    arrays = two_towers()
+    arrays["txt/Embed_0/embedding"] = wave("x", (450, WIDTH))
+    path = save(tmp_path, arrays)
+    tokenizer().save(tmp_path / "c4_en.model")
+    run = load_run(path)
+    assert (run.tokenizer.name, run.tokenizer.clean) == ("c4_en", "ascii_lower")
+    assert run.tokenize("A Cat").shape == (1, LENGTH)
+    np.testing.assert_array_equal(run.tokenize("A Cat"), run.tokenize("a cat"))
+    write.write(run, tmp_path)
+    assert (tmp_path / "tokenizer.model").read_bytes() == tokenizer().model
 
 
 def test_a_truncated_file_is_refused(tmp_path):

@@ -66,7 +66,7 @@ REFUSED = {
     "words": (dict(vision_cfg={"width": "wide"}), "TypeError"),
     "text_pool": (dict(text_cfg={"pool_type": "none"}), "'argmax' or"),
     "activation": (dict(text_cfg={"act_kwargs": {"approximate": "tanh"}}), "quick_gelu"),
-    "mode": (dict(text_cfg={"tokenizer_mode": "clips"}), "clips"),
+    "mode": (dict(text_cfg={"tokenizer_mode": "clips"}), "no file.*clips"),
     "decoder": (dict(multimodal_cfg={}), "custom_text"),
 }
 
@@ -84,6 +84,13 @@ def _decoder(folder):
     sections = json.loads(path.read_text())
     sections["model_cfg"]["multimodal_cfg"] = {"width": 16, "heads": 2, "layers": 1}
     path.write_text(json.dumps(sections))
+
+
+def test_a_folder_without_its_tokenizer_says_which_is_missing(folder):
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match="the config names tiny"):
+        load_run(folder)
+    assert load_run(folder, tokenizer="none").tokenizer is None
 
 
 def test_a_shape_that_does_not_fit_names_the_tensor_and_both_shapes(folder):

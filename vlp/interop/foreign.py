@@ -22,6 +22,7 @@ class Foreign:
         tokenizer: of the text tower; None where the files bring none.
         objective: "clip" or "siglip": which logits the model was trained for.
         licence: of the weights, where the files tell.
+        tokenizer_hint: where there is no tokenizer: which one to look for, or why not the files'.
     """
 
     stack: str
@@ -33,3 +34,4 @@ class Foreign:
     tokenizer: Tokenizer | None
     objective: str
     licence: str = "unknown"
+    tokenizer_hint: str = ""

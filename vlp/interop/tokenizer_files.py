@@ -34,9 +34,11 @@ def find_tokenizer(
     if tokenizer is None and given is None and text["vocab_size"] == _CLIP_VOCABULARY:
         tokenizer = clip_tokenizer()
     if tokenizer is None:
+        hint = f" ({foreign.tokenizer_hint})" if foreign.tokenizer_hint and given is None else ""
         raise ValueError(
-            f"a text tower needs a tokenizer, found no file of one in {given or source}; put "
-            'tokenizer.json (or the like) there, give tokenizer=FILE, or do without: tokenizer="none"'
+            f"a text tower needs a tokenizer, found no file of one in {given or source}{hint}; put "
+            "tokenizer.json (or the like) there, give tokenizer=FILE, or do without: "
+            'tokenizer="none"'
         )
     if tokenizer.vocab_size > text["vocab_size"]:
         raise ValueError(

@@ -59,6 +59,7 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
         tokenizer=_tokenizer(path, full["text"]) if full["text"] else None,
         objective="clip" if kwargs["init_bias"] is None else "siglip",
         licence="apache-2.0",
+        tokenizer_hint=_hint(full["text"]) if full["text"] else "",
     )
 
 
@@ -103,6 +104,16 @@ def _tokenizer(path: Path, text: dict) -> Tokenizer | None:
     siglip = text["vocab_size"] == big_vision_config.SIGLIP_VOCABULARY
     pad_id = big_vision_config.SIGLIP_PAD if siglip else None
     return big_vision_tokenizer(found.read_bytes(), name=found.stem, pad_id=pad_id)
+
+
+def _hint(text: dict) -> str:
+    """Which tokenizer belongs to a text tower, by its vocabulary."""
+    known = {32000: "c4_en, its sentencepiece.model", 250000: "mc4, its sentencepiece.model"}
+    known |= {256000: "Gemma's tokenizer.model"}
+    if text["kind"] == "bert":
+        return "LiT reads the vocab.txt of BERT, to lie beside the npz"
+    named = known.get(text["vocab_size"], "a SentencePiece .model")
+    return f"a vocabulary of {text['vocab_size']} is that of {named}, to lie beside the npz"
 
 
 def _beside(path: Path, suffix: str) -> Path | None:

@@ -78,8 +78,8 @@ def write_preprocess(ours: ImagePreprocess) -> dict[str, Any]:
 
 def open_tokenizer_of(
     text_cfg: Mapping[str, Any], folder: Path, *, cleaned: str | None
-) -> Tokenizer | None:
-    """The tokenizer of a `text_cfg`; None where the folder lacks its files.
+) -> tuple[Tokenizer | None, str]:
+    """The tokenizer of a `text_cfg`, or None and why.
 
     Args:
         text_cfg: the section.
@@ -87,29 +87,23 @@ def open_tokenizer_of(
         cleaned: the cleaning that an export of ours had, where open_clip has no name for it.
 
     Raises:
-        ValueError: a setting that cannot be expressed here, or damaged files.
+        ValueError: damaged files.
     """
     settings = dict(text_cfg.get("tokenizer_kwargs") or {})
     clean = settings.pop("clean", None)
     strip = settings.pop("strip_sep_token", False)
-    if text_cfg.get("tokenizer_mode") or settings:
-        raise ValueError(
-            "tokenizer_kwargs may hold clean and strip_sep_token, without a tokenizer_mode, to be "
-            f"read here, got {settings or text_cfg['tokenizer_mode']}; give another tokenizer"
-        )
-    if not text_cfg.get("hf_tokenizer_name"):
-        if text_cfg.get("vocab_size", _CLIP_VOCABULARY) != _CLIP_VOCABULARY:
-            return None
-        return clip_tokenizer(clean=clean or "lower")
+    mode, name = text_cfg.get("tokenizer_mode"), text_cfg.get("hf_tokenizer_name")
+    if mode or settings:
+        return None, f"tokenizer_mode={mode!r} with tokenizer_kwargs {settings} is unknown here"
+    if not name:
+        own = text_cfg.get("vocab_size", _CLIP_VOCABULARY) == _CLIP_VOCABULARY
+        return clip_tokenizer(clean=clean or "lower") if own else None, ""
     found = read_tokenizer(folder)
     if found is None or cleaned is not None:
-        return found
+        return found, f"the config names {name}"
     if not isinstance(found, PipelineTokenizer):
-        raise ValueError(
-            f"the tokenizer in {folder} must be a tokenizer.json to be cleaned for as open_clip "
-            f"does, got {type(found).__name__}; save it with save_pretrained of transformers 5"
-        )
-    return _cleaned(found, clean=clean or "whitespace", strip=strip)
+        return None, f"open_clip's cleaning needs a tokenizer.json, found {type(found).__name__}"
+    return _cleaned(found, clean=clean or "whitespace", strip=strip), ""
 
 
 def tokenizer_settings(tokenizer: Tokenizer) -> tuple[dict[str, Any], dict[str, Any]]:

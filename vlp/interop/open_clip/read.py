@@ -49,6 +49,7 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
     preprocess = read_preprocess(whole.get("preprocess_cfg") or {}, size=size)
     kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
     cleaned = (whole.get(OURS) or {}).get("clean")
+    tokenizer, hint = open_tokenizer_of(model_cfg["text_cfg"], folder, cleaned=cleaned)
     return Foreign(
         stack="open_clip",
         architecture=_architecture(model_cfg),
@@ -61,8 +62,9 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
         ),
         tensors=_without_buffers(found),
         preprocess=preprocess,
-        tokenizer=open_tokenizer_of(model_cfg["text_cfg"], folder, cleaned=cleaned),
+        tokenizer=tokenizer,
         objective="clip" if kwargs["init_bias"] is None else "siglip",
+        tokenizer_hint=hint,
     )
 
 

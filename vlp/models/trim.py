@@ -11,8 +11,8 @@ MULTIPLE = 8  # columns are cut to a multiple of this, so that few shapes have t
 
 def takes_short_rows(text: Mapping[str, Any]) -> bool:
     """Whether a text tower of these settings gives the same embedding without the padding."""
-    if text.get("kind", "transformer") != "transformer":
-        return True  # all others hide padding from attention, and from the mean
+    if not _is_transformer(text):
+        return True  # BERT and bags of words hide padding from attention, and from the mean
     hidden = text.get("causal", True) or text.get("mask_padding", False)
     return hidden and text.get("pool", "eot") not in ("last", "cls_last")
 
@@ -27,19 +27,32 @@ def needed_columns(text: Mapping[str, Any], ids: Int[np.ndarray, "n l"]) -> Int[
     n, length = ids.shape
     if not takes_short_rows(text):
         return np.full(n, length)
-    causal = text.get("kind", "transformer") == "transformer" and text.get("causal", True)
-    pool = text.get("pool", "eot")
-    if causal and pool == "argmax":
-        return ids.argmax(axis=1) + 1
-    if causal and pool == "eot":
-        ends = ids == text.get("eos_id", 1)
-        return np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, length)
-    present = ids != text.get("pad_id", 0)
-    last = length - present[:, ::-1].argmax(axis=1)
-    return np.where(present.any(axis=1), last, 1)
+    pooled = _pooled_column(text, ids) + 1
+    if _is_transformer(text) and text.get("causal", True) and text.get("pool", "eot") != "mean":
+        needed = pooled
+    else:
+        present = ids != text.get("pad_id", 0)
+        needed = np.maximum(pooled, length - present[:, ::-1].argmax(axis=1))
+    # Where the first token is padding nothing may be visible to it, and then all is, alike.
+    return np.where(ids[:, 0] == text.get("pad_id", 0), length, needed)
 
 
 def trimmed(text: Mapping[str, Any], ids: Int[np.ndarray, "n l"]) -> Int[np.ndarray, "n t"]:
     """The rows, cut behind the last column that any of them needs."""
     most = int(needed_columns(text, ids).max(initial=1))
-    return ids[:, : min(ids.shape[1], -(-most // MULTIPLE) * MULTIPLE)]
+    return ids[:, : -(-most // MULTIPLE) * MULTIPLE]
+
+
+def _is_transformer(text: Mapping[str, Any]) -> bool:
+    return text.get("kind", "transformer") == "transformer"
+
+
+def _pooled_column(text: Mapping[str, Any], ids: Int[np.ndarray, "n l"]) -> Int[np.ndarray, " n"]:
+    """The column of the token that becomes the embedding; 0 where it is the first, or a mean."""
+    pool = text.get("pool", "eot") if _is_transformer(text) else "first"
+    if pool == "argmax":
+        return ids.argmax(axis=1)
+    if pool == "eot":
+        ends = ids == text.get("eos_id", 1)
+        return np.where(ends.any(axis=1), ends.argmax(axis=1), ids.shape[1] - 1)
+    return np.zeros(len(ids), np.int64)

@@ -88,6 +88,8 @@ def adapt(
         change[1](kwargs, params)
         part[key] = change[0]
     if wrong:
+        kinds = [item for item in wrong if ".kind=" in item]
+        wrong = kinds or wrong  # another tower lacks all other settings as well
         raise ValueError(
             f"the model must have the shape of {stack}, got {'; '.join(wrong)}; train with these "
             "settings (dual_encoder_preset has CLIP's and SigLIP's), or choose another format"

@@ -71,7 +71,7 @@ def export(
     out = Path(out).resolve()
     _check_free(out, overwrite)
     run = source if isinstance(source, Run) else load_run(source, weights=weights)
-    towers = _present(run, towers)
+    towers = _present(run, getattr(target, "TOWER", towers) if towers == "both" else towers)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
     partial.mkdir(parents=True)

@@ -14,6 +14,7 @@ from vlp.interop.readme import portable_readme
 from vlp.interop.timm.config import model_args, pretrained_cfg
 from vlp.interop.timm.read import rules
 
+TOWER = "image"  # all that timm has
 _USAGE = """\
 import timm
 model = timm.create_model("local-dir:.", pretrained=True).eval()

@@ -43,7 +43,7 @@ test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, o
 	@touch $@
 
 test-interop: .venv-interop/installed  ## compare with onnxruntime, bare JAX, TensorFlow and TFLite
-	.venv-interop/bin/python -m pytest -q -n 2 tests/interop_targets
+	.venv-interop/bin/python -m pytest -q -n 2 --dist loadfile tests/interop_targets
 
 lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs
 	$(BIN)/ruff check .

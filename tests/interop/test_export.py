@@ -200,8 +200,8 @@ def damage_missing(tensors):
         (damage_nan, "text_embeds have a cosine of nan"),
         (damage_scale, "logits differ by 1.0"),
         (damage_swap, "text_embeds have a cosine of -?0"),
-        (damage_shape, r"logit_scale should be \(\), is \(1,\)"),
-        (damage_missing, r"pre_layrnorm.bias should be \(24,\), is nothing"),
+        (damage_shape, r"logit_scale must have shape \(\) .* has \(1,\)"),
+        (damage_missing, "1 are missing, such as vision_model.pre_layrnorm.bias"),
     ],
 )
 def test_without_parity_there_is_no_folder(damage, message, tmp_path, monkeypatch):
@@ -295,5 +295,5 @@ def test_a_tokenizer_or_size_that_is_not_the_models_is_refused(tmp_path):
     hf.write(run, tmp_path, metrics={})
     tensors = load_file(tmp_path / "model.safetensors")
     save_file({"extra": np.zeros(1, np.float32), **tensors}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="extra should be absent"):
+    with pytest.raises(ValueError, match="1 such tensors, first extra"):
         ReferenceModel(tmp_path)

@@ -15,7 +15,6 @@ from vlp.interop import samples
 from vlp.interop.hf import write as hf
 from vlp.interop.export import export
 from vlp.interop.hf.reader import TransformersReader
-from vlp.interop.hf.shapes import tensor_shapes
 from vlp.interop.hf.reference import ReferenceModel
 
 BATCHES = (1, 5)
@@ -110,9 +109,6 @@ def test_no_tensor_is_missing_or_left_over(exported):
     _, folder, _ = exported
     _, loading = model_class(folder).from_pretrained(folder, output_loading_info=True)
     assert not any(loading.values())
-    config = json.loads((folder / "config.json").read_text())
-    state = model_class(folder).from_pretrained(folder).state_dict()
-    assert tensor_shapes(config) == {name: tuple(value.shape) for name, value in state.items()}
 
 
 def test_every_processor_class_finds_its_files(exported):

@@ -1,7 +1,8 @@
 """CLIP and SigLIP as transformers computes them, in numpy, from an exported folder alone.
 
-A second opinion for machines without PyTorch: it shares no line with the JAX model, knows nothing
-but the files that any consumer reads, and the second test suite holds it against transformers.
+A second opinion for machines without PyTorch: what it computes shares no line with the JAX model,
+it knows nothing but the files that any consumer reads, and the second test suite holds it against
+transformers.
 
 References:
     Radford et al. 2021 (CLIP), Zhai et al. 2023 (SigLIP), as laid out by the classes `CLIPModel`
@@ -22,7 +23,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import erf, expit
 
-from vlp.interop.hf.shapes import check_tensors
+from vlp.interop.adapt import complete
+from vlp.interop.hf import clip, siglip
+from vlp.interop.layout import check_shapes, tensor_shapes
+from vlp.interop.loaded import param_shapes
 
 Tensors = dict[str, np.ndarray]
 
@@ -45,8 +49,11 @@ class ReferenceModel:
         self.config = _json(folder / "config.json")
         self.processor = _json(folder / "preprocessor_config.json")
         self.tensors = load_file(folder / "model.safetensors")
-        check_tensors(self.tensors, self.config)
         self.siglip = self.config["model_type"] == "siglip"
+        module = siglip if self.siglip else clip
+        kwargs = module.kwargs(self.config, self.tensors)
+        wanted = tensor_shapes(module.rules(complete(kwargs)), param_shapes(kwargs))
+        check_shapes(self.tensors, wanted)
         self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         split = _json(folder / "tokenizer_config.json")["split_special_tokens"]
         self.tokenizer.encode_special_tokens = split

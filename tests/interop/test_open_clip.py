@@ -79,6 +79,17 @@ def test_a_config_that_cannot_be_is_refused_by_setting(case, folder):
         load_run(folder)
 
 
+WRONG = [None, "x", -1, 1.5, {}, [1, 2], 10**9, float("inf")]
+
+
+@pytest.mark.parametrize("setting", ["layers", "width", "heads", "vocab_size", "context_length"])
+@pytest.mark.parametrize("value", WRONG, ids=str)
+def test_a_number_of_another_kind_is_refused_at_once(setting, value, folder):
+    change(folder, text_cfg={setting: value} if value != {} else {setting: {"a": 1}})
+    with pytest.raises(ValueError):
+        load_run(folder)
+
+
 def _decoder(folder):
     path = folder / "open_clip_config.json"
     sections = json.loads(path.read_text())

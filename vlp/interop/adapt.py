@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vlp.interop.checks import check_values
 from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS, DualEncoder
 from vlp.nn.positions import sincos_2d
 
@@ -21,7 +22,12 @@ _PARTS = {"image": ("image/", "image_projection/"), "text": ("text/", "text_proj
 
 
 def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `DualEncoder` with every default written out."""
+    """Keyword arguments of `DualEncoder` with every default written out.
+
+    Raises:
+        ValueError: a value is of another type, or beyond all bounds.
+    """
+    check_values(kwargs)
     full = _defaults(DualEncoder) | dict(kwargs)
     for tower, classes, usual in (
         ("image", IMAGE_TOWERS, "vit"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.interop.adapt import complete
+from vlp.interop.checks import understood
 from vlp.interop.foreign import Foreign
 from vlp.interop.open_clip import config as open_clip_config
 from vlp.interop.open_clip.layout import CUSTOM, rules
@@ -41,21 +42,23 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
     """
     folder = path.parent if path.is_file() else path
     whole = read_json_object(folder / CONFIG)
-    model_cfg = whole.get("model_cfg", whole)
-    kwargs = _kwargs(model_cfg, folder)
+    with understood(folder / CONFIG, stack="open_clip"):
+        model_cfg = whole.get("model_cfg", whole)
+        kwargs = open_clip_config.kwargs(model_cfg)
+        full = complete(kwargs)
+        size = kwargs["image"]["image_size"]
+        preprocess = read_preprocess(whole.get("preprocess_cfg") or {}, size=size)
+        kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
+        cleaned = (whole.get(OURS) or {}).get("clean")
+        tokenizer, hint = open_tokenizer_of(model_cfg["text_cfg"], folder, cleaned=cleaned)
     weights = path if path.is_file() else find_weights(folder, _WEIGHTS)
     found = open_tensors(weights, allow_pickle_weights=allow_pickle_weights)
-    size = kwargs["image"]["image_size"]
-    preprocess = read_preprocess(whole.get("preprocess_cfg") or {}, size=size)
-    kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
-    cleaned = (whole.get(OURS) or {}).get("clean")
-    tokenizer, hint = open_tokenizer_of(model_cfg["text_cfg"], folder, cleaned=cleaned)
     return Foreign(
         stack="open_clip",
         architecture=_architecture(model_cfg),
         kwargs=kwargs,
         rules=rules(
-            complete(kwargs),
+            full,
             text=CUSTOM if f"{CUSTOM}token_embedding.weight" in found else "",
             trunk=open_clip_config.trunk(model_cfg),
             axes=len(found.shapes.get("logit_scale", ())),
@@ -66,16 +69,6 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
         objective="clip" if kwargs["init_bias"] is None else "siglip",
         tokenizer_hint=hint,
     )
-
-
-def _kwargs(model_cfg: Any, folder: Path) -> dict[str, Any]:
-    try:
-        return open_clip_config.kwargs(model_cfg)
-    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise ValueError(
-            f"{folder / CONFIG} must describe a model as open_clip writes it, but "
-            f"{type(error).__name__}: {error}; restore it from where the weights came"
-        ) from error
 
 
 def _architecture(model_cfg: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.interop.adapt import complete
+from vlp.interop.checks import understood
 from vlp.interop.foreign import Foreign
 from vlp.interop.layout import Rule
 from vlp.interop.timm import config as timm_config
@@ -27,30 +28,32 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
         ValueError: the architecture is not known, or a file is missing or damaged.
     """
     config = read_json_object(path / "config.json")
-    name = str(config.get("architecture", "")).partition(".")[0]
-    data = config.get("pretrained_cfg") or config
-    args = dict(config.get("model_args") or {})
+    with understood(path / "config.json", stack="timm"):
+        name = str(config.get("architecture", "")).partition(".")[0]
+        data = config.get("pretrained_cfg") or config
+        args = dict(config.get("model_args") or {})
+        if "img_size" not in args and data.get("fixed_input_size", False):
+            args["img_size"] = tuple(data["input_size"])[1:]
+        image = timm_config.image_kwargs(name, args, global_pool=config.get("global_pool"))
+        classes = args.get("num_classes", config.get("num_classes", data.get("num_classes", 0)))
+        marked = (config.get("vlp") or {}).get("head") == "projection"
+        projected = timm_config.is_projection(name, classes, marked=marked)
+        preprocess = timm_config.preprocess(data, size=image["image_size"])
+        kwargs: dict[str, Any] = dict(
+            image=image,
+            text=None,
+            embed_dim=classes if projected else image["width"],
+            image_projection="linear_bias" if projected else "none",
+            image_mean=list(preprocess.mean),
+            image_std=list(preprocess.std),
+        )
+        full = complete(kwargs)
     found = open_tensors(find_weights(path, _WEIGHTS), allow_pickle_weights=allow_pickle_weights)
-    if "img_size" not in args and data.get("fixed_input_size", False):
-        args["img_size"] = tuple(data["input_size"])[1:]
-    image = timm_config.image_kwargs(name, args, global_pool=config.get("global_pool"))
-    classes = args.get("num_classes", config.get("num_classes", data.get("num_classes", 0)))
-    marked = (config.get("vlp") or {}).get("head") == "projection"
-    projected = timm_config.is_projection(name, classes, marked=marked)
-    preprocess = timm_config.preprocess(data, size=image["image_size"])
-    kwargs: dict[str, Any] = dict(
-        image=image,
-        text=None,
-        embed_dim=classes if projected else image["width"],
-        image_projection="linear_bias" if projected else "none",
-        image_mean=list(preprocess.mean),
-        image_std=list(preprocess.std),
-    )
     return Foreign(
         stack="timm",
         architecture=name,
         kwargs=kwargs,
-        rules=rules(complete(kwargs)),
+        rules=rules(full),
         tensors=found.renamed(lambda n: None if n.startswith("head.") and not projected else n),
         preprocess=preprocess,
         tokenizer=None,

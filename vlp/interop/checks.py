@@ -1,0 +1,65 @@
+"""What a config may say, before anything is made of it: files of others may hold anything."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_LARGEST = {"depth": 1000, "vocab_size": 10**7}
+_LARGEST_OTHER = 10**6
+_WHOLE = frozenset((
+    "image_size", "patch_size", "num_patches", "width", "depth", "num_heads", "mlp_dim",
+    "vocab_size", "length", "num_types", "output_dim", "num_queries", "embed_dim",
+))  # fmt: skip
+_SWITCHES = frozenset((
+    "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",
+))  # fmt: skip
+_OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token"))
+_REAL = frozenset(("norm_eps", "layer_scale", "init_scale", "init_bias", "mlp_ratio"))
+
+
+def check_values(kwargs: Mapping[str, Any]) -> None:
+    """Checks numbers and switches among the keyword arguments of a model.
+
+    Raises:
+        ValueError: one is of another type, or beyond what a model can have.
+    """
+    resnet = kwargs.get("kind") == "resnet"
+    for name, value in kwargs.items():
+        if value is None and (name in _OPTIONAL or (resnet and name == "num_heads")):
+            continue
+        if name in _WHOLE:
+            _check_whole(name, value, _LARGEST.get(name, _LARGEST_OTHER))
+        elif name in _REAL:
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+        elif name in _SWITCHES:
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false, got {value!r}")
+        elif name == "layers":
+            for blocks in value:
+                _check_whole("layers", blocks, _LARGEST["depth"])
+        elif isinstance(value, Mapping):
+            check_values(value)
+
+
+@contextlib.contextmanager
+def understood(path: Path, *, stack: str) -> Iterator[None]:
+    """Within it, what a config lacks or has of another type is an error of the file.
+
+    Raises:
+        ValueError: names the file and what was wrong.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(
+            f"{path} must describe a model as {stack} writes it, but {type(error).__name__}: "
+            f"{error}; restore it from where the weights came"
+        ) from error
+
+
+def _check_whole(name: str, value: Any, largest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
+        raise ValueError(f"{name} must be a whole number from 1 to {largest}, got {value!r}")

@@ -1,5 +1,6 @@
 """ONNX files at full, half or eight-bit precision."""
 
+import tempfile
 from pathlib import Path
 
 import onnx
@@ -14,25 +15,24 @@ def save(model: onnx.ModelProto, path: Path, *, precision: str) -> None:
         model: in float32; is changed.
         path: of the file.
         precision: "fp32", "fp16" or "int8".
-
-    Raises:
-        ValueError: a library is missing, or the model is too large to be quantised.
     """
-    if precision == "int8":
-        _quantise(model, path)
-        return
-    _write(_half(model) if precision == "fp16" else model, path)
+    make = {"fp32": lambda model: model, "fp16": _half, "int8": _quantised}[precision]
+    _write(make(model), path)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
-    large = model.ByteSize() > EXTERNAL_OVER
     onnx.save(
         model,
         path,
-        save_as_external_data=large,
+        save_as_external_data=_is_large(model),
         all_tensors_to_one_file=True,
         location=f"{path.name}_data",
     )
+
+
+def _is_large(model: onnx.ModelProto) -> bool:
+    # Tensor by tensor: a message over 2 GB cannot even be asked for its size.
+    return sum(tensor.ByteSize() for tensor in model.graph.initializer) > EXTERNAL_OVER
 
 
 def _half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,19 +47,20 @@ def _half(model: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
-def _quantise(model: onnx.ModelProto, path: Path) -> None:
+def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     """Matrices and tables of embeddings as integers of eight bits; activations as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    whole = path.with_name(f".{path.name}.float32")
-    _write(model, whole)
-    quantize_dynamic(
-        whole,
-        path,
-        op_types_to_quantize=["MatMul", "Gather"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=model.ByteSize() > EXTERNAL_OVER,
-    )
-    for file in path.parent.glob(f"{whole.name}*"):
-        file.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder, "whole.onnx"), Path(folder, "small.onnx")
+        large = _is_large(model)  # asked before writing, which takes large weights out of the model
+        _write(model, whole)
+        quantize_dynamic(
+            whole,
+            small,
+            op_types_to_quantize=["MatMul", "Gather"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=large,
+        )
+        return onnx.load(small)

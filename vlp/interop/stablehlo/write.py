@@ -59,8 +59,7 @@ text_embeds, text_tokens = encode_text(ids)
 NOTES = (
     "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
     "The batch may have any size; each new size is compiled once.",
-    "The files run on CPUs, CUDA GPUs and TPUs; accelerators may round products, see "
-    "`jax.default_matmul_precision`.",
+    "The files run on CPUs, CUDA GPUs and TPUs, with the precision that JAX has there by default.",
 )
 
 
@@ -137,6 +136,7 @@ def _write_tower(model: DualEncoder, tower: str, batch: jax.ShapeDtypeStruct, fo
 def _load(path: Path) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:
     exported = jax.export.deserialize(bytearray(path.with_suffix(".stablehlo").read_bytes()))
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-        weights = jax.device_put(dict(file))
+        # On the CPU, where products are not rounded.
+        weights = jax.device_put(dict(file), jax.local_devices(backend="cpu")[0])
     encode = jax.jit(exported.call)
     return lambda batch: encode(weights, batch)

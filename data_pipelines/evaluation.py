@@ -12,6 +12,7 @@ the weights. A bad caption is not in the list.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 def eval_images(
     source: Source,
-    preprocess: Callable[[np.ndarray], np.ndarray],
+    preprocess: Callable[[np.ndarray], Any],
     *,
     batch_size: int,
     num_threads: int = 2,
@@ -36,14 +37,15 @@ def eval_images(
 
     Args:
       source: the samples; their captions are not read.
-      preprocess: uint8 RGBA `[h, w, 4]` to uint8 `[1, size, size, 3]`, as `ImagePreprocess`.
+      preprocess: uint8 RGBA `[h, w, 4]` to uint8 `[1, size, size, 3]`, as `ImagePreprocess`, or to
+        a named tuple of arrays `[1, ...]`, as `NaflexPreprocess`.
       batch_size: rows of every batch, the last one filled with rows of weight 0 and id -1.
       num_threads: batches that are loaded at the same time; 0 loads when asked.
 
     Returns:
-      An iterator over batches of "image" uint8 `[batch_size, size, size, 3]`, "weight" float32
-      (0 = bad or padding), "id" int64 (the sample's index) and "reject" uint8 (0, or 1 + index
-      into `faults.REASONS`).
+      An iterator over batches of "image" uint8 `[batch_size, size, size, 3]` (or such a tuple),
+      "weight" float32 (0 = bad or padding), "id" int64 (the sample's index) and "reject" uint8 (0,
+      or 1 + index into `faults.REASONS`).
 
     Raises:
       ValueError: `batch_size` is below 1.
@@ -92,14 +94,13 @@ def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str]
 class _ImageBatches:
     """The images of a source in batches, by number."""
 
-    def __init__(
-        self, source: Source, preprocess: Callable[[np.ndarray], np.ndarray], rows: int
-    ) -> None:
+    def __init__(self, source: Source, preprocess: Callable[[np.ndarray], Any], rows: int) -> None:
         self._source = source
         self._preprocess = preprocess
         self._rows = rows
         black = np.zeros((32, 32, 4), np.uint8)
         black[..., 3] = 255
+        # Rows of weight 0 show a black picture, which every model can take.
         self._blank = preprocess(black)
 
     def __len__(self) -> int:
@@ -108,7 +109,7 @@ class _ImageBatches:
     def __getitem__(self, number: int) -> Batch:
         first = number * self._rows
         batch = empty_batch(self._rows, ())
-        fields = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
+        images = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
@@ -117,14 +118,17 @@ class _ImageBatches:
                 batch["reject"][row] = fault.code
                 continue
             batch["weight"][row] = 1
-            for field, value in zip(fields, _fields(pixels), strict=True):
+            for field, value in zip(images, _fields(pixels), strict=True):
                 field[row] = value[0]
-        # Rows of weight 0 show a black picture, which every model can take.
-        blank = self._blank
-        batch["image"] = type(blank)(*fields) if isinstance(blank, tuple) else fields[0]
+        batch["image"] = _like(self._blank, images)
         return batch
 
 
-def _fields(pixels: np.ndarray | tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The arrays of images: one, or those of `NaflexPatches`."""
+def _fields(pixels: Any) -> tuple[np.ndarray, ...]:
+    """The arrays of images: one, or those of a named tuple."""
     return pixels if isinstance(pixels, tuple) else (pixels,)
+
+
+def _like(pixels: Any, fields: list[np.ndarray]) -> Any:
+    """The opposite of `_fields`."""
+    return type(pixels)(*fields) if isinstance(pixels, tuple) else fields[0]

@@ -10,9 +10,17 @@ class PartSource:
       source: the whole.
       first: index of its first sample.
       stop: index behind its last.
+
+    Raises:
+      ValueError: the source has no such stretch.
     """
 
     def __init__(self, source: Source, first: int, stop: int) -> None:
+        if not 0 <= first <= stop <= len(source):
+            raise ValueError(
+                f"a part must lie within the {len(source)} samples of {source.name}, got "
+                f"{first} to {stop}"
+            )
         self.source, self.first, self.stop = source, first, stop
         self.name = f"{source.name}[{first}:{stop}]"
 

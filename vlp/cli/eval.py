@@ -1,10 +1,11 @@
-"""Judge a run on a data set: zero-shot retrieval or classification.
+"""Judge a model on a data set: zero-shot retrieval or classification.
 
-  vlp eval --workdir=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
-  vlp eval --workdir=runs/emoji --data=other.tar --task=classification --label=category
+  vlp eval --model=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
+  vlp eval --model=hf:models/clip-b32 --data=other.tar --task=classification --label=category
 
-Data are tars in WebDataset's layout (`KEY.png`, `KEY.txt` with one caption a line, `KEY.json`), a
-folder with captions.csv or captions.jsonl, or `emoji:NAME`.
+The model is a run of vlp (its workdir, or one of its checkpoints) or weights of another stack, as
+`vlp import --help` lists them. Data are tars in WebDataset's layout (`KEY.png`, `KEY.txt` with one
+caption a line, `KEY.json`), a folder with captions.csv or captions.jsonl, or `emoji:NAME`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "judge a run on a data set: retrieval or classification"
+from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
+
+SUMMARY = "judge a model on a data set: retrieval or classification"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp eval`."""
-    parser.add_argument("--workdir", required=True, help="a run, or one of its checkpoints")
+    add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--task", required=True, choices=("retrieval", "classification"))
     parser.add_argument("--out", metavar="FILE.json", help="write the result there")
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="classification: prompts by name (simple, emoji, photo, clip7) or a file of them",
     )
+    add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,8 +47,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     settings = _settings(args)
     from vlp.cli.judge import Judge
     from vlp.evals.results import print_results, write_json
+    from vlp.interop.load import load_run
 
-    judge = Judge.of_run(args.workdir)
+    judge = Judge.of_run(load_run(args.model, **loading(args)))
     result = judge.judge(args.task, data=args.data, **settings)
     print_results([result])
     if args.out:

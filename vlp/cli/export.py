@@ -3,8 +3,8 @@
   vlp export --model=runs/emoji --to=hf --out=exported
   vlp export --model=open_clip:models/b32 --to=onnx --out=b32_onnx
 
---model is a run of vlp (its workdir, or one of its checkpoints) or weights of another stack: folders
-of transformers, open_clip and timm, npz files of big_vision; so this converts as well.
+--model is a run of vlp (its workdir, or one of its checkpoints) or weights of another stack:
+folders of transformers, open_clip and timm, npz files of big_vision; so this converts as well.
 
   hf          a folder for transformers: CLIPModel, SiglipModel, ... with processor and tokenizer
   open_clip   a folder for open_clip's "local-dir:"
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 
-from vlp.cli.importing import add_loading_arguments, loading
+from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
@@ -34,9 +34,7 @@ SETTINGS = ("opset", "precision", "batch_size")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp export`."""
-    parser.add_argument(
-        "--model", "--workdir", dest="model", required=True, metavar="[FORMAT:]PATH", help="a run"
-    )
+    add_model_argument(parser)
     parser.add_argument("--to", required=True, choices=TARGETS, help="the target's format")
     parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")

@@ -12,6 +12,7 @@ tokenizer and one checkpoint of step 0; begin a training from it by --config.ini
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 SUMMARY = "make weights of another stack a run"
 
@@ -24,6 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
+
+
+def add_model_argument(parser: Any, *, required: bool = True) -> None:
+    """Adds the flag that names a model, to a parser or a group of one."""
+    parser.add_argument(
+        "--model",
+        "--workdir",
+        dest="model",
+        required=required,
+        metavar="[FORMAT:]PATH",
+        help="a run, one of its checkpoints, or weights of another stack",
+    )
 
 
 def add_loading_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +59,7 @@ def add_loading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def loading(args: argparse.Namespace) -> dict[str, object]:
+def loading(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `load_run` that were given."""
     names = ("image_size", "text_length", "tokenizer", "allow_pickle_weights")
     return {name: getattr(args, name) for name in names}
@@ -56,8 +69,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Loads, writes and says what it was."""
     from vlp.interop.load import load_run
     from vlp.interop.loaded import params_of
-    from vlp.interop.save import save_run
+    from vlp.interop.save import check_free, save_run
 
+    check_free(args.out)  # before gigabytes are read
     loaded = load_run(args.source, **loading(args))
     folder = save_run(loaded, args.out)
     count = sum(array.size for array in params_of(loaded.model).values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from vlp.evals.classification import class_embeddings, classification
 from vlp.evals.embed import Encoder, match
 from vlp.evals.results import make_result
 from vlp.evals.retrieval import retrieval
-from vlp.interop.load import load_run
+from vlp.interop.load import Run
 from vlp.version import versions
 
 TASKS = ("retrieval", "classification")
@@ -30,7 +29,7 @@ class Judge:
 
     Attributes:
         encoder: embeds batches and strings.
-        preprocess: an `ImagePreprocess`.
+        preprocess: an `ImagePreprocess` or `NaflexPreprocess`.
         tokenize: strings to int32 `[n, l]`.
         step: training step of the encoder's weights.
         dtype: what the towers compute in.
@@ -44,9 +43,8 @@ class Judge:
     _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of_run(cls, path: str | Path) -> Judge:
-        """The judge of a run's newest good checkpoint, or of the checkpoint that `path` is."""
-        run = load_run(path)
+    def of_run(cls, run: Run) -> Judge:
+        """The judge of a model that was loaded."""
         encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
         return cls(encoder, run.preprocess, run.tokenize, run.step, dtype)

@@ -92,11 +92,12 @@ class Encoder:
         """Embeddings of the images of `batches`.
 
         Args:
-          batches: Mappings with `image` uint8 `[n,h,w,3]` and, where there is something to say,
-            `weight` (0 = rejected or padding: the row is dropped), `id` (index in the source;
-            counted up from 0 otherwise) and `reject` (not 0 = rejected, counted).
+          batches: Mappings with `image` uint8 `[n,h,w,3]` (or the arrays of `NaflexImages`, for a
+            model that takes these) and, where there is something to say, `weight` (0 = rejected or
+            padding: the row is dropped), `id` (index in the source; counted up from 0 otherwise)
+            and `reject` (not 0 = rejected, counted).
           progress: Called with the number of rows done.
-          at_least_one: Whether not one good image in all batches is an error.
+          at_least_one: Refuse batches without a single good image; otherwise they have no rows.
 
         Raises:
           ValueError: If there is not one good image in `batches`.
@@ -228,7 +229,9 @@ def _pad_rows(chunk: np.ndarray, size: int) -> np.ndarray:
             f"no batch may be larger than the first, got {chunk.shape[0]} rows after {size}; "
             "cut the data into equal batches, the last one may be shorter"
         )
-    return np.pad(chunk, ((0, size - chunk.shape[0]), *((0, 0) for _ in chunk.shape[1:])))
+    # By the last row again: a model can take it, whatever its images look like.
+    widths = ((0, size - chunk.shape[0]), *((0, 0) for _ in chunk.shape[1:]))
+    return np.pad(chunk, widths, mode="edge")
 
 
 @partial(jax.jit, static_argnames=("graphdef", "out"))

@@ -25,7 +25,7 @@ from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, RUN, detect
 from vlp.interop.layout import read_params
 from vlp.interop.loaded import LoadedEncoder, model_of, param_shapes
-from vlp.interop.tokenizer_files import find_tokenizer
+from vlp.interop.tokenizer_files import NONE, find_tokenizer
 from vlp.models.resize import resize_positions
 
 __all__ = ["LoadedEncoder", "Run", "load", "load_run"]
@@ -89,7 +89,7 @@ def load(
         image_size, text_length: change the model's input; position embeddings are resized by the
             rule of `vlp.models.resize.resize_positions`.
         tokenizer: a file or folder to read the tokenizer from where the weights bring none, or
-            "none" to do without.
+            "none" to do without. A run has its own.
         allow_pickle_weights: read torch pickles, by `torch.load(weights_only=True)`.
 
     Returns:
@@ -125,8 +125,10 @@ def load_run(
         raise ValueError(f"weights must be one of {', '.join(runs.WEIGHTS)}, got {weights!r}")
     kind, path = detect(source)
     if kind == RUN:
-        parts = _open_run(path, weights)
+        parts = _open_run(path, weights, tokenizer)
     else:
+        if weights == "ema":
+            raise ValueError(f"only runs keep an average of their weights, {path} is of {kind}")
         foreign = READERS[kind](path, allow_pickle_weights=allow_pickle_weights)
         parts = _open_foreign(foreign, path, tokenizer)
     return _resized(parts, image_size=image_size, text_length=text_length).run()
@@ -156,13 +158,20 @@ class _Parts:
         )
 
 
-def _open_run(path: Path, weights: str) -> _Parts:
+def _open_run(path: Path, weights: str, tokenizer: str | os.PathLike | None) -> _Parts:
     folder, checkpoint = runs.find_run(path)
     card = runs.read_card_of(checkpoint)
-    tokenizer = runs.read_tokenizer_of(folder, card)
+    if tokenizer == NONE:
+        card["tokenizer"] = None
+    elif tokenizer is not None:
+        raise ValueError(
+            f'tokenizer must be left out, or "none", for a run of vlp, got {tokenizer}; a run '
+            "reads by the tokenizer in its folder"
+        )
+    found = runs.read_tokenizer_of(folder, card)
     params, used = runs.read_weights(checkpoint, weights=weights)
     runs.check_weights(params, param_shapes(card["model"]), checkpoint)
-    return _Parts(card, params, tokenizer, int(checkpoint.name), used, folder)
+    return _Parts(card, params, found, int(checkpoint.name), used, folder)
 
 
 def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None) -> _Parts:

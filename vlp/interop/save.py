@@ -25,20 +25,26 @@ def save_run(run: Run, folder: str | os.PathLike) -> Path:
     Raises:
         ValueError: the folder holds something.
     """
+    check_free(folder)
     folder = Path(folder).resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} must not exist yet, or be empty; give another folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed
     partial.mkdir(parents=True)
     try:
         _write(run, partial)
         if folder.exists():
-            folder.rmdir()
+            folder.rmdir()  # empty, as checked
         os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def check_free(folder: str | os.PathLike) -> None:
+    """Raises ValueError where the folder holds something, or is a file."""
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} must not exist yet, or be empty; give another folder")
 
 
 def _write(run: Run, folder: Path) -> None:

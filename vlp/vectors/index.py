@@ -1,26 +1,24 @@
 """An index over a folder of embeddings: the nearest images without looking at all of them."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from vlp.vectors.shards import read_manifest, read_vectors
+from vlp.vectors.shards import Row, read_manifest, read_rows, read_vectors, write_whole
 
 FILE = "images.usearch"
 
 
-def build_index(
-    folder: str | os.PathLike, *, progress: Callable[[int], None] | None = None
-) -> Path:
+def build_index(folder: str | os.PathLike) -> Path:
     """Builds the index of the image embeddings and puts it into their folder.
+
+    It holds the vectors in float16, beside its graph.
 
     Args:
         folder: of finished shards.
-        progress: called with the number of vectors added so far.
 
     Raises:
         ValueError: usearch is not installed.
@@ -32,34 +30,45 @@ def build_index(
     for ids, vectors in read_vectors(folder, "images"):
         if len(ids):
             index.add(ids, np.asarray(vectors, np.float32))
-        if progress is not None:
-            progress(len(index))
     path = Path(folder) / FILE
-    partial = path.with_name(f".{FILE}.{os.getpid()}")
-    index.save(str(partial))
-    os.replace(partial, path)
+    write_whole(path, lambda partial: index.save(str(partial)))
     return path
 
 
 def search_index(
-    folder: str | os.PathLike, query: Any, *, top: int
-) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Ids of the images nearest to a unit-norm query `[d]`, best first, and their cosines.
+    folder: str | os.PathLike, query: Float[np.ndarray, " d"], *, top: int
+) -> tuple[list[Row], Float[np.ndarray, " k"]]:
+    """The images nearest to a unit-norm query, best first, and their cosines.
+
+    The index names candidates, more than asked for; the vectors of the shards decide.
 
     Raises:
-        ValueError: the folder has no index, or usearch is not installed.
+        ValueError: the folder has no index or a damaged one, or usearch is not installed.
     """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise ValueError(f"{folder} must hold {FILE}, it does not; run vlp embed ... --index")
-    index = _usearch().Index.restore(str(path), view=True)
-    found = index.search(np.asarray(query, np.float32), min(top, len(index)))
-    return np.asarray(found.keys, np.int64), 1 - np.asarray(found.distances, np.float32)
+    index = _open_index(Path(folder) / FILE)
+    candidates = index.search(query, min(2 * top + 16, len(index))).keys
+    rows = read_rows(folder, "images", sorted(int(id_) for id_ in candidates))
+    scores = np.asarray([row.embedding @ query for row in rows], np.float32)
+    best = np.argsort(-scores, kind="stable")[:top]
+    return [rows[i] for i in best], scores[best]
 
 
 def check_usearch() -> None:
     """Raises ValueError where usearch is not installed."""
     _usearch()
+
+
+def _open_index(path: Path) -> Any:
+    index = _usearch()
+    if not path.is_file():
+        raise ValueError(f"{path} must be there, it is not; run vlp embed ... --index once more")
+    try:
+        return index.Index.restore(str(path), view=True)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} must be an index of usearch, it is damaged ({error}); run vlp embed ... "
+            "--index once more"
+        ) from error
 
 
 def _usearch() -> Any:

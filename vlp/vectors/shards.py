@@ -12,9 +12,10 @@ vector database wants to know of them.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,29 +26,53 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 KINDS = ("images", "captions")
 # What must be the same for a job to go on in a folder.
-_FIXED = ("format", "model", "data", "samples", "shard_size", "captions", "dtype", "dim")
+_FIXED = (
+    "format",
+    "model",
+    "preprocess",
+    "tokenizer",
+    "data",
+    "samples",
+    "shard_size",
+    "captions",
+    "dtype",
+    "dim",
+)
+
+
+class Row(NamedTuple):
+    """What one row of a shard says."""
+
+    id: int
+    key: str
+    caption: str
+    embedding: Float[np.ndarray, " d"]
 
 
 class Shards:
-    """The shards of one job.
+    """The shards of one job; nothing is written before `claim`.
 
     Args:
-        folder: made where it is not there.
-        manifest: what the job embeds and how; must hold `samples` and `shard_size`.
+        folder: new, empty, or with shards of the same job.
+        manifest: JSON values that say what is embedded and how; must hold `samples`, `shard_size`
+            and `dtype`.
 
     Raises:
-        ValueError: the folder holds embeddings of something else.
+        ValueError: the folder holds embeddings of something else, or other files.
     """
 
     def __init__(self, folder: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
         self.manifest = {"format": FORMAT, **manifest}
-        for name in (*KINDS, "done"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        path = self.folder / MANIFEST
-        if path.is_file():
+        _check_folder(self.folder)
+        if (self.folder / MANIFEST).is_file():
             _check_same(read_manifest(self.folder), self.manifest, self.folder)
-        else:
+
+    def claim(self) -> None:
+        """Makes the folder this job's; the other processes of a job leave that to the first."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / MANIFEST
+        if not path.is_file():
             _write_json(path, self.manifest)
 
     def __len__(self) -> int:
@@ -74,22 +99,25 @@ class Shards:
 
         Args:
             shard: its number.
-            images, captions: columns of equal length: "embedding" float `[n, d]`, "id", "key" and
-                "caption".
+            images, captions: columns of equal length: "embedding" float `[n, d]`, "id" ascending,
+                "key" and "caption".
             rejected: images that could not be read.
         """
         for kind, columns in (("images", images), ("captions", captions)):
-            stem = self.folder / kind / f"{shard:05d}"
+            folder = self.folder / kind
+            folder.mkdir(exist_ok=True)
             vectors = np.asarray(columns["embedding"], self.manifest["dtype"])
-            _write_npy(stem.with_suffix(".npy"), vectors)
-            _write_parquet(stem.with_suffix(".parquet"), dict(columns) | {"embedding": vectors})
+            _write_npy(folder / f"{shard:05d}.npy", vectors)
+            _write_parquet(folder / f"{shard:05d}.parquet", columns, vectors)
         counts = {"images": len(images["id"]), "captions": len(captions["id"])}
-        _write_json(self._done(shard), counts | {"rejected": rejected})
+        done = self._done(shard)
+        done.parent.mkdir(exist_ok=True)
+        _write_json(done, counts | {"rejected": rejected})
 
     def counts(self) -> dict[str, int]:
         """Images, captions and rejected images in the shards that are done."""
         total = {"images": 0, "captions": 0, "rejected": 0}
-        for path in sorted((self.folder / "done").glob("*.json")):
+        for path in _done_files(self.folder):
             found = json.loads(path.read_text(encoding="utf-8"))
             total = {key: total[key] + found[key] for key in total}
         return total
@@ -121,62 +149,104 @@ def read_vectors(
     folder: str | os.PathLike, kind: str
 ) -> Iterator[tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n d"]]]:
     """The ids and vectors of the finished shards, one after the other, without copying them."""
-    for path in sorted((Path(folder) / "done").glob("*.json")):
+    for path in _done_files(Path(folder)):
         stem = Path(folder) / kind / path.stem
         ids = pq.read_table(stem.with_suffix(".parquet"), columns=["id"])["id"].to_numpy()
         yield ids, np.load(stem.with_suffix(".npy"), mmap_mode="r")
 
 
-def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Key and caption of the rows with these ids, in their order; of captions the first such."""
-    manifest = read_manifest(folder)
-    rows: list[dict[str, Any]] = []
+def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[Row]:
+    """The rows with these ids, in their order; of several captions of a sample the first."""
+    size = read_manifest(folder)["shard_size"]
+    tables: dict[int, tuple[pa.Table, np.ndarray]] = {}
+    rows: list[Row] = []
     for id_ in ids:
-        stem = Path(folder) / kind / f"{int(id_) // manifest['shard_size']:05d}"
-        table = pq.read_table(
-            stem.with_suffix(".parquet"),
-            columns=["id", "key", "caption"],
-            filters=[("id", "=", int(id_))],
-        )
-        rows.append(table.slice(0, 1).to_pylist()[0])
+        shard = id_ // size
+        if shard not in tables:
+            stem = Path(folder) / kind / f"{shard:05d}"
+            columns = pq.read_table(stem.with_suffix(".parquet"), columns=["id", "key", "caption"])
+            tables[shard] = columns, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+        table, vectors = tables[shard]
+        place = int(np.searchsorted(table["id"].to_numpy(), id_))
+        said = table.slice(place, 1).to_pylist()[0]
+        rows.append(Row(**said, embedding=np.asarray(vectors[place], np.float32)))
     return rows
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` write a file under another name; a reader sees it whole or not at all.
+
+    What a process that was killed while it wrote the same file left behind is removed.
+    """
+    # The name is drawn: processes in containers may have the same number.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises ValueError where the folder holds other things than a job's."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out must be a folder, {folder} is a file; give another")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = [name for name in names if not name.startswith(f".{MANIFEST}")]
+    if others and MANIFEST not in others:
+        raise ValueError(
+            f"--out must be new, empty or the folder of an earlier vlp embed, {folder} holds other "
+            f"files, such as {min(others)}; give another folder"
+        )
 
 
 def _check_same(there: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
     for key in _FIXED:
         if there.get(key) != given.get(key):
             raise ValueError(
-                f"{folder} holds embeddings with {key} {there.get(key)!r}, and this job has "
-                f"{given.get(key)!r}; give another --out, or the same settings to go on"
+                f"{folder} holds embeddings of another {key}, {_brief(there.get(key))}, and this "
+                f"job has {_brief(given.get(key))}; give another --out, or what it was to go on"
             )
 
 
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _done_files(folder: Path) -> list[Path]:
+    return sorted((folder / "done").glob("[0-9]*.json"))
+
+
 def _write_npy(path: Path, vectors: np.ndarray) -> None:
-    with _partial(path).open("wb") as file:
-        np.save(file, vectors)
-    os.replace(_partial(path), path)
+    def save(partial: Path) -> None:
+        with partial.open("wb") as file:  # given a path, numpy would add .npy to it
+            np.save(file, vectors)
+
+    write_whole(path, save)
 
 
-def _write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
-    vectors = columns["embedding"]
+def _write_parquet(path: Path, columns: Mapping[str, Any], vectors: np.ndarray) -> None:
     flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
     table = pa.table(
         {
             "id": pa.array(np.asarray(columns["id"], np.int64)),
-            "key": pa.array(list(columns["key"]), pa.string()),
+            "key": pa.array([_utf8(key) for key in columns["key"]], pa.string()),
             "caption": pa.array(list(columns["caption"]), pa.string()),
             "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }
     )
-    pq.write_table(table, _partial(path))
-    os.replace(_partial(path), path)
+    write_whole(path, lambda partial: pq.write_table(table, partial))
+
+
+def _utf8(key: str) -> str:
+    """A key whose bytes are not UTF-8, with marks in their place: parquet holds nothing else."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    _partial(path).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(_partial(path), path)
-
-
-def _partial(path: Path) -> Path:
-    """Where a file is written before it gets its name; one for each process."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))

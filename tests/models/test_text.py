@@ -55,10 +55,10 @@ def test_end_of_text_pooling_takes_the_first_one_whatever_follows():
     np.testing.assert_allclose(tower(padded_by_eos)[0], pooled, atol=1e-6)
 
 
-def test_a_caption_without_end_of_text_is_pooled_at_its_last_position():
+def test_a_caption_without_end_of_text_is_pooled_at_its_first_position():
     text = captions().at[0].set(7)
     pooled, tokens = make()(text)
-    np.testing.assert_array_equal(pooled[0], tokens[0, -1])
+    np.testing.assert_array_equal(pooled[0], tokens[0, 0])
 
 
 def test_the_other_poolings_take_what_they_say():

@@ -90,7 +90,12 @@ def test_a_tower_that_sees_its_padding_keeps_it(name):
     assert trimmed(WHOLE[name], ids).shape == ids.shape
 
 
-def test_a_caption_without_an_end_keeps_its_whole_row():
+def test_a_caption_without_an_end_is_pooled_at_its_first_token_and_needs_no_more():
     ids = np.full((2, 20), 5, np.int32)
-    assert needed_columns(TRANSFORMER, ids).tolist() == [20, 20]
+    assert needed_columns(TRANSFORMER, ids).tolist() == [1, 1]
+
+
+def test_a_row_is_never_cut_beyond_its_length():
+    ids = np.full((2, 20), 5, np.int32)
+    ids[0, -1] = TRANSFORMER.get("eos_id", 1)
     assert trimmed(TRANSFORMER, ids).shape == (2, 20)  # not divisible by the multiple

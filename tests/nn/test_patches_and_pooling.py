@@ -68,12 +68,12 @@ def test_mean_pooling_leaves_padding_out():
     assert float(jnp.sum(jnp.abs(pooled[2]))) == 0
 
 
-def test_the_first_position_of_a_token_is_found_or_else_the_last_of_the_row():
+def test_the_first_position_of_a_token_is_found_or_else_the_first_of_the_row():
     text = jnp.int32([[5, 1, 9, 1], [1, 1, 1, 1], [2, 3, 4, 5]])
     position = first_position(text, 1)
-    assert position.tolist() == [1, 0, 3]
+    assert position.tolist() == [1, 0, 0]
     tokens = normal(3, 4, 5)
-    np.testing.assert_array_equal(take_token(tokens, position)[2], tokens[2, 3])
+    np.testing.assert_array_equal(take_token(tokens, position)[2], tokens[2, 0])
 
 
 def attention_pool():

@@ -119,6 +119,8 @@ def given(run):
     if run.model.text is not None:
         ids = rng.integers(3, 62, (3, LENGTH)).astype(np.int32)
         ids[[0, 1, 2], [15, 6, 1]] = 63  # the end of text, and the largest id
+        if run.card["model"]["text"].get("pool") == "eot":
+            ids[0, 15] = 5  # a row without an end
         ids[1, 7:], ids[2, 2:] = run.model.text.pad_id, run.model.text.pad_id
         ours["ids"] = ids
         theirs["input_ids"] = torch.tensor(ids).long()

@@ -22,7 +22,8 @@ class TextTransformer(nnx.Module):
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         causal: whether a token sees only itself and earlier ones (CLIP: yes, SigLIP: no).
         mask_padding: whether `pad_id` is hidden from attention (SigLIP: no).
-        pool: "eot" (the first `eos_id` of the row, or its last position where there is none),
+        pool: "eot" (the first `eos_id` of the row, or its first position where there is none:
+            the rule of transformers and open_clip),
             "argmax" (the largest id of the row, for tokenizers whose last id is end of text: the
             rule of CLIP's own code), "first" or "last" (that position, padding or not; SigLIP:
             last), "mean" (over what is not padding), "cls" (a learned class token in front; needs

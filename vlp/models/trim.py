@@ -53,6 +53,5 @@ def _pooled_column(text: Mapping[str, Any], ids: Int[np.ndarray, "n l"]) -> Int[
     if pool == "argmax":
         return ids.argmax(axis=1)
     if pool == "eot":
-        ends = ids == text.get("eos_id", 1)
-        return np.where(ends.any(axis=1), ends.argmax(axis=1), ids.shape[1] - 1)
+        return (ids == text.get("eos_id", 1)).argmax(axis=1)
     return np.zeros(len(ids), np.int64)

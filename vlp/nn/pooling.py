@@ -22,9 +22,8 @@ def mean_pool(
 
 
 def first_position(text: Int[Array, "n l"], token: int) -> Int[Array, " n"]:
-    """Where each row holds the token for the first time; the last position where it never does."""
-    found = text == token
-    return jnp.where(jnp.any(found, axis=1), jnp.argmax(found, axis=1), text.shape[1] - 1)
+    """Where each row holds the token for the first time; 0 where it never does."""
+    return jnp.argmax(text == token, axis=1)
 
 
 def take_token(tokens: Float[Array, "n l w"], position: Int[Array, " n"]) -> Float[Array, "n w"]:

@@ -60,7 +60,7 @@ def test_an_export_is_compared_with_open_clip_s_model_transform_and_tokenizer(cl
     assert report["token_ids"]["unequal"] == []
 
 
-@pytest.mark.parametrize("name", ["RN50", "coca_ViT-B-32", "ViT-H-14-CLIPA"])
+@pytest.mark.parametrize("name", ["RN50", "coca_ViT-B-32"])
 def test_other_towers_pass_the_gate(name, tmp_path):
     config = small(open_clip.get_model_config(name))
     for tokenizer in ("hf_tokenizer_name", "tokenizer_kwargs"):
@@ -70,9 +70,8 @@ def test_other_towers_pass_the_gate(name, tmp_path):
     assert export(run, tmp_path / "out", to="open_clip")["verified"]
 
 
-@pytest.mark.parametrize("resize", ["squash", "shortest"])
-def test_a_run_of_ours_passes_with_its_own_tokenizer(resize, tmp_path):
-    run = make_run("clip", resize=resize, **{"text.activation": "quick_gelu"})
+def test_a_run_of_ours_passes_with_its_own_tokenizer(tmp_path):
+    run = make_run("clip", resize="shortest", **{"text.activation": "quick_gelu"})
     report = export(run, tmp_path / "out", to="open_clip")
     assert report["verified"]
     assert report["token_ids"]["unequal"] == []

@@ -60,11 +60,9 @@ CASES = {
     "siglip_2": ("vit_so400m_patch16_siglip_256", dict(img_size=48, num_classes=0)),
     "siglip_gap": ("vit_base_patch16_siglip_gap_224", dict(img_size=32, num_classes=0)),
     "augreg": ("vit_tiny_patch16_224", dict(img_size=32, num_classes=21843)),
-    "gap": ("vit_small_patch16_224", dict(img_size=32, num_classes=0, global_pool="avg")),
     "scaled": ("vit_base_patch16_224", dict(img_size=32, num_classes=0, init_values=1e-5)),
     "map_with_class_token": ("vit_base_patch16_224", dict(img_size=32, num_classes=0,
                                                           global_pool="map", mlp_ratio=3)),
-    "act": ("vit_base_patch16_224", dict(img_size=32, num_classes=0, act_layer="silu")),
     "norm": ("vit_base_patch16_224", dict(img_size=32, num_classes=0, fc_norm=True)),
 }  # fmt: skip
 
@@ -138,9 +136,8 @@ def test_the_export_is_what_was_read_and_timm_opens_it(saved, tmp_path):
     np.testing.assert_allclose(reader.pixels(pictures), pixels.transpose(0, 3, 1, 2), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["clip", "siglip_gap"])
-def test_an_export_is_compared_in_timm(name, tmp_path):
-    architecture, args = CASES[name]
+def test_an_export_is_compared_in_timm(tmp_path):
+    architecture, args = CASES["clip"]
     model = randomised(timm.create_model(architecture, **TINY, **args))
     save_for_hf(model, tmp_path / "theirs", safe_serialization=True, model_args={**TINY, **args})
     report = export(tmp_path / "theirs", tmp_path / "out", to="timm")

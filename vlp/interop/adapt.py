@@ -89,7 +89,8 @@ def adapt(
         changes = [(value, _CHANGES.get((setting, part.get(key), value))) for value in values]
         change = next(((value, apply) for value, apply in changes if apply is not None), None)
         if change is None:
-            wrong.append(f"{setting}={part.get(key)!r} (accepted: {' or '.join(map(repr, values))})")
+            known = " or ".join(map(repr, values))
+            wrong.append(f"{setting}={part.get(key)!r} (accepted: {known})")
             continue
         change[1](kwargs, params)
         part[key] = change[0]
@@ -125,7 +126,7 @@ def _write_positions(kwargs: dict[str, Any], params: Params) -> None:
     image = kwargs["image"]
     side = image["image_size"] // image["patch_size"]
     table = np.asarray(sincos_2d(side, side, image["width"]), np.float32)
-    first = np.zeros((1 if image["pool"] == "cls" else 0, image["width"]), np.float32)
+    first = np.zeros((int("image/class_token" in params), image["width"]), np.float32)
     params["image/positions"] = np.concatenate([first, table])
 
 

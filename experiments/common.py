@@ -70,7 +70,8 @@ def base_config() -> ConfigDict:
             # An empty path trains a SentencePiece tokenizer on the captions.
             tokenizer=dict(path="", vocab_size=8192, length=32, eos_id=1, pad_id=0),
             model=dict(),  # vlp.models.dual_encoder.DualEncoder
-            # A run whose parameters to begin with: which of its weights, and of which names.
+            # What to begin with, a run or weights of another stack ("hf:FOLDER"): which of its
+            # weights, and of which names.
             init=dict(path="", which="params", only=(".*",)),
             objective=dict(  # vlp.objectives, implementation: vlp.parallel.contrastive
                 name="clip",

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+from flax import nnx
 from ml_collections import ConfigDict
 
+from vlp.interop.load import load_run
+from vlp.interop.tokenizer_files import NONE
 from vlp.models.dual_encoder import DualEncoder
 from vlp.models.presets import dual_encoder_preset
+from vlp.models.resize import resize_positions
 from vlp.objectives.clip import Clip
 from vlp.objectives.siglip import SigLip
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
-from vlp.training.checkpoint import load_params
 from vlp.training.optimizers import make_optimizer
 from vlp.training.params import partition, select
 from vlp.training.schedules import make_schedule, parse_duration
 from vlp.training.training import Training, abstract_batch, make_training
 
+# What config.init.which says, in the words of vlp.load.
+INIT_WEIGHTS = {"params": "params", "teacher": "ema"}
 OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (SigLip, "sigmoid")}
 DURATIONS = ("warmup", "cooldown")
 
@@ -142,15 +148,44 @@ def plan(
 
 
 def given_params(config: ConfigDict) -> Any:
-    """Parameters to begin with, from the run that `config.init` names, or None.
+    """Parameters to begin with, from what `config.init` names, or None.
+
+    That is a run of vlp or weights of another stack, whatever `load_run` reads. Positions are
+    resized to the config's image size and text length, see `vlp.models.resize`.
 
     With `only=("image/.*",)` and `optim.freeze` of the same this is LiT (Zhai et al., 2022,
     https://arxiv.org/abs/2111.07991).
+
+    Raises:
+        ValueError: when nothing that is known is there, or `which` or `only` does not fit it.
     """
-    if not config.init.path:
+    init = config.init
+    if not init.path:
         return None
-    params = load_params(Path(config.init.path).resolve() / "checkpoints", which=config.init.which)
-    return partition(params, select(params, config.init.only))[1]
+    if init.which not in INIT_WEIGHTS:
+        known = ", ".join(INIT_WEIGHTS)
+        raise ValueError(f"config.init.which must be one of {known}, got {init.which!r}")
+    # The captions are read by this run's tokenizer.
+    given = load_run(init.path, weights=INIT_WEIGHTS[init.which], tokenizer=NONE)
+    params = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(given.model)))
+    chosen = select(params, init.only)
+    kwargs = given.card["model"]
+    sizes = _new_sizes(config, kwargs, towers={path[0] for path in chosen})
+    return partition(resize_positions(kwargs, params, **sizes)[1], chosen)[1]
+
+
+def _new_sizes(
+    config: ConfigDict, kwargs: Mapping[str, Any], *, towers: set[str]
+) -> dict[str, int]:
+    """What `resize_positions` has to change in these towers to fit the config."""
+    sizes = {}
+    for tower, setting, name, size in (
+        ("image", "image_size", "image_size", config.preprocess.size),
+        ("text", "length", "text_length", config.tokenizer.length),
+    ):
+        if tower in towers and kwargs[tower].get(setting, size) != size:
+            sizes[name] = size
+    return sizes
 
 
 def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:

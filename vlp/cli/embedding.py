@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
+from rich.progress import (
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TimeRemainingColumn,
+)
 
 from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.sources import Source
@@ -114,13 +121,10 @@ class Job:
             task = bar.add_task("samples", total=sum(stop - first for first, stop in ranges))
             done = 0
             for number, (first, stop) in zip(numbers, ranges, strict=True):
-
-                def progress(rows: int, before: int = done) -> None:
-                    bar.update(task, completed=before + rows)
-
+                progress = functools.partial(_show, bar, task, done)
                 shards.write(number, **self.columns(encoder, first, stop, progress=progress))
                 done += stop - first
-                bar.update(task, completed=done)
+                _show(bar, task, done)
 
 
 def _own(shards: Shards) -> list[int]:
@@ -128,3 +132,7 @@ def _own(shards: Shards) -> list[int]:
     missing = np.asarray([not shards.is_done(shard) for shard in range(len(shards))], np.int32)
     missing = multihost_utils.broadcast_one_to_all(missing)
     return np.flatnonzero(missing)[jax.process_index() :: jax.process_count()].tolist()
+
+
+def _show(bar: Progress, task: TaskID, before: int, rows: int = 0) -> None:
+    bar.update(task, completed=before + rows)

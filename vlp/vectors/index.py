@@ -46,7 +46,8 @@ def search_index(
         ValueError: the folder has no index or a damaged one, or usearch is not installed.
     """
     index = _open_index(Path(folder) / FILE)
-    candidates = index.search(query, min(2 * top + 16, len(index))).keys
+    count = min(2 * top + 16, len(index))
+    candidates = index.search(query, count).keys if count else ()  # usearch minds a count of 0
     rows = read_rows(folder, "images", sorted(int(id_) for id_ in candidates))
     scores = np.asarray([row.embedding @ query for row in rows], np.float32)
     best = np.argsort(-scores, kind="stable")[:top]

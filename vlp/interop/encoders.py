@@ -7,10 +7,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import tokenizers
 from PIL import Image
 
 from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.hf import plain
 from vlp.interop.hf.write import architecture, write_processors
 from vlp.interop.load import Run
 from vlp.interop.loaded import params_of
@@ -86,13 +86,7 @@ class EncodersReader:
 
     def ids(self, texts: Sequence[str]) -> np.ndarray | None:
         """Token ids, padded as tokenizer.json says."""
-        path = self.folder / "tokenizer.json"
-        if not path.exists():
-            return None
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        settings = json.loads((self.folder / "tokenizer_config.json").read_text("utf-8"))
-        tokenizer.encode_special_tokens = settings.get("split_special_tokens", False)
-        return np.asarray([row.ids for row in tokenizer.encode_batch(list(texts))], np.int32)
+        return plain.ids(self.folder, texts)
 
     def forward(self, pixels: np.ndarray | None, ids: np.ndarray | None) -> dict[str, np.ndarray]:
         """Embeddings of what is given, and logits of both."""

@@ -9,7 +9,6 @@ References:
     and `SiglipModel` of transformers.
 """
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -24,9 +23,10 @@ from safetensors.numpy import load_file
 from scipy.special import erf, expit
 
 from vlp.interop.adapt import complete
-from vlp.interop.hf import clip, siglip
+from vlp.interop.hf import clip, plain, siglip
 from vlp.interop.layout import check_shapes, tensor_shapes
 from vlp.interop.loaded import param_shapes
+from vlp.interop.weights import read_json_object
 
 Tensors = dict[str, np.ndarray]
 
@@ -45,35 +45,27 @@ class ReferenceModel:
     tolerance: dict[str, float] = {}
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        folder = Path(folder)
-        self.config = _json(folder / "config.json")
-        self.processor = _json(folder / "preprocessor_config.json")
+        self.folder = folder = Path(folder)
+        self.config = read_json_object(folder / "config.json")
         self.tensors = load_file(folder / "model.safetensors")
         self.siglip = self.config["model_type"] == "siglip"
         module = siglip if self.siglip else clip
         kwargs = module.kwargs(self.config, self.tensors)
         wanted = tensor_shapes(module.rules(complete(kwargs)), param_shapes(kwargs))
         check_shapes(self.tensors, wanted)
-        self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        split = _json(folder / "tokenizer_config.json")["split_special_tokens"]
-        self.tokenizer.encode_special_tokens = split
 
     @property
     def versions(self) -> dict[str, str]:
         """Of the libraries that take part."""
         return {"numpy": np.__version__, "tokenizers": tokenizers.__version__}
 
-    def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"]:
+    def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"] | None:
         """Normalised pixels of pictures."""
-        processor = self.processor
-        mean, std = (np.asarray(processor[key], np.float32) for key in ("image_mean", "image_std"))
-        rows = [np.asarray(_fit(image.convert("RGB"), processor)) for image in images]
-        scaled = np.stack(rows).astype(np.float32) * np.float32(processor["rescale_factor"])
-        return ((scaled - mean) / std).transpose(0, 3, 1, 2)
+        return plain.pixels(self.folder, images)
 
-    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"]:
+    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"] | None:
         """Padded token ids of captions."""
-        return np.asarray([row.ids for row in self.tokenizer.encode_batch(list(texts))], np.int32)
+        return plain.ids(self.folder, texts)
 
     def forward(
         self, pixels: Float[np.ndarray, "n 3 h w"], ids: Int[np.ndarray, "m l"]
@@ -122,24 +114,7 @@ class ReferenceModel:
 
 def can_read(folder: Path) -> bool:
     """Whether a folder holds both towers of one of the two classes."""
-    return _json(folder / "config.json").get("model_type") in ("clip", "siglip")
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _fit(image: Image.Image, processor: dict[str, Any]) -> Image.Image:
-    """The picture at the model's size: squashed to it, or the middle once the short side fits."""
-    size, resample = processor["size"], Image.Resampling(processor["resample"])
-    if "shortest_edge" not in size:
-        return image.resize((size["width"], size["height"]), resample)
-    short = size["shortest_edge"]
-    width, height = (int(short * side / min(image.size)) for side in image.size)
-    image = image.resize((width, height), resample)
-    crop = processor["crop_size"]
-    left, top = (width - crop["width"]) // 2, (height - crop["height"]) // 2
-    return image.crop((left, top, left + crop["width"], top + crop["height"]))
+    return read_json_object(folder / "config.json").get("model_type") in ("clip", "siglip")
 
 
 def _patches(pixels: np.ndarray, size: int) -> np.ndarray:

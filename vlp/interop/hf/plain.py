@@ -1,0 +1,54 @@
+"""The processor's and the tokenizer's files of an exported folder, read by Pillow and tokenizers.
+
+What any consumer can do with them who has neither transformers nor vlp.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from jaxtyping import Float, Int
+from PIL import Image
+
+from vlp.interop.weights import read_json_object
+
+
+def pixels(folder: Path, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"] | None:
+    """Normalised pixels by preprocessor_config.json; None where there is none."""
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return None
+    config = read_json_object(path)
+    mean, std = (np.asarray(config[key], np.float32) for key in ("image_mean", "image_std"))
+    rows = [np.asarray(_fit(image.convert("RGB"), config)) for image in images]
+    scaled = np.stack(rows).astype(np.float32) * np.float32(config["rescale_factor"])
+    return ((scaled - mean) / std).transpose(0, 3, 1, 2)
+
+
+def ids(folder: Path, texts: Sequence[str]) -> Int[np.ndarray, "n l"] | None:
+    """Token ids, cut and padded as tokenizer.json says; None where there is none."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return None
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    settings = read_json_object(folder / "tokenizer_config.json")
+    tokenizer.encode_special_tokens = settings.get("split_special_tokens", False)
+    return np.asarray([row.ids for row in tokenizer.encode_batch(list(texts))], np.int32)
+
+
+def _fit(image: Image.Image, config: Mapping[str, Any]) -> Image.Image:
+    """The picture, squashed or its short side brought to a size, and then its centre."""
+    size, resample = config["size"], Image.Resampling(config["resample"])
+    if "shortest_edge" in size:
+        short = size["shortest_edge"]
+        shape = tuple(int(short * side / min(image.size)) for side in image.size)
+    else:
+        shape = (size["width"], size["height"])
+    image = image.resize(shape, resample)
+    if not config["do_center_crop"]:
+        return image
+    crop = config["crop_size"]
+    left, top = (shape[0] - crop["width"]) // 2, (shape[1] - crop["height"]) // 2
+    return image.crop((left, top, left + crop["width"], top + crop["height"]))

@@ -9,7 +9,9 @@ from data_makers import encoded, pairs, pixels, write_tar
 from data_pipelines.faults import REASONS
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.loader import eval_captions, eval_images
+from data_pipelines.naflex import NaflexPatches, NaflexPreprocess
 from data_pipelines.sources import TarSource
+from data_pipelines.sources.part import PartSource
 
 
 @pytest.fixture
@@ -63,3 +65,40 @@ def test_values_out_of_range_are_refused(source):
         eval_captions(source, captions="some")
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         eval_images(source, ImagePreprocess(8), batch_size=0)
+
+
+def test_images_cut_into_patches_come_the_same_way(source):
+    preprocess = NaflexPreprocess(patch_size=2, max_num_patches=12)
+    first, second, third = eval_images(source, preprocess, batch_size=3)
+    for batch in (first, second, third):
+        assert isinstance(batch["image"], NaflexPatches)
+        assert batch["image"].patches.shape == (3, 12, 12)
+    assert first["weight"].tolist() == [1, 1, 0] and third["id"].tolist() == [6, -1, -1]
+    for batch, row, index in ((first, 1, 1), (second, 2, 5), (third, 0, 6)):
+        expected = preprocess(encoded(pixels(index)))
+        for field, whole in zip(batch["image"], expected, strict=True):
+            np.testing.assert_array_equal(field[row], whole[0])
+    # Rows without an image are whole images too: no mask is empty, no grid without patches.
+    assert first["image"].mask[2].any() and third["image"].grid.min() >= 1
+
+
+def test_a_part_counts_its_samples_from_zero(source):
+    part = PartSource(source, 2, 5)
+    assert len(part) == 3 and part.key(0) == source.key(2)
+    assert part.image(1) == source.image(3) and part.captions(0) == source.captions(2)
+    assert part[0] == source[2]
+    texts, ids = eval_captions(part)
+    assert texts == ["caption 2", "fine"] and ids.tolist() == [0, 1]
+    (batch,) = eval_images(part, ImagePreprocess(8), batch_size=4)
+    assert batch["id"].tolist() == [0, 1, 2, -1] and batch["weight"].tolist() == [0, 1, 1, 0]
+    assert part.fingerprint not in (source.fingerprint, PartSource(source, 2, 4).fingerprint)
+
+
+def test_a_part_lies_within_its_source(source):
+    for first, stop in ((-1, 2), (3, 2), (2, 8)):
+        with pytest.raises(ValueError, match=f"within the 7 samples .* got {first} to {stop}"):
+            PartSource(source, first, stop)
+    part = PartSource(source, 2, 5)
+    for index in (-1, 3):
+        with pytest.raises(IndexError):
+            part.image(index)

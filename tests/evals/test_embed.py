@@ -10,6 +10,7 @@ from flax import nnx
 
 from vlp.evals import embed
 from vlp.evals.embed import Encoder, match
+from vlp.models.naflex import NaflexImages
 from vlp.parallel.mesh import make_mesh
 
 
@@ -120,6 +121,68 @@ def test_new_weights_do_not_compile_again(model, images):
     np.testing.assert_allclose(second.vectors, first.vectors, atol=1e-6)  # unit norm either way
 
 
+class Bag(Tiny):
+    """The tokens that are not 0, whatever their order; keeps the shapes it was compiled for."""
+
+    shapes: list[tuple[int, ...]] = []
+
+    def encode_text(self, text):
+        self.shapes.append(text.shape)
+        ids = text.astype(jnp.float32)
+        return Encoded(unit(self.text(jnp.stack([ids.sum(axis=1), (ids**2).sum(axis=1)], axis=1))))
+
+
+def words(texts):
+    """A token a letter, up to 40."""
+    ids = np.zeros((len(texts), 40), np.int32)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = [ord(letter) - 96 for letter in text]
+    return ids
+
+
+def test_texts_are_encoded_without_their_padding_and_come_back_in_order():
+    bag = Bag(nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    texts = ["abcdefghijklmnopqrstuvwxyz"[: rng.integers(1, 26)] for _ in range(30)]
+    expected = np.asarray(bag.encode_text(jnp.asarray(words(texts))).embedding)
+    Bag.shapes.clear()
+    got = Encoder.from_model(bag, text=dict(kind="bow")).embed_texts(texts, words, batch_size=8)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    # Texts of like length together: most batches are far shorter than 40 tokens.
+    assert Bag.shapes == [(8, 8), (8, 16), (8, 24), (8, 32)]
+
+
+def test_texts_are_encoded_whole_where_nothing_is_known_of_the_tower():
+    bag = Bag(nnx.Rngs(0))
+    Bag.shapes.clear()
+    Encoder.from_model(bag).embed_texts(["a", "bc"], words)
+    assert Bag.shapes == [(2, 40)]
+
+
+class Patchy(nnx.Module):
+    """The mean of the patches that are there."""
+
+    def encode_image(self, images):
+        assert isinstance(images, NaflexImages)
+        there = images.mask.astype(jnp.float32)[:, :, None]
+        count = images.grid.prod(axis=1, keepdims=True).astype(jnp.float32)
+        return Encoded(unit((images.patches.astype(jnp.float32) * there).sum(axis=1) / count))
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_images_of_any_shape_come_as_their_patches(mesh):
+    rng = np.random.default_rng(0)
+    grid = rng.integers(1, 4, (5, 2)).astype(np.int32)
+    mask = np.arange(9)[None] < grid.prod(axis=1, keepdims=True)
+    images = NaflexImages(rng.integers(1, 256, (5, 9, 3), dtype=np.uint8), mask, grid)
+    expected = np.asarray(Patchy().encode_image(jax.tree.map(jnp.asarray, images)).embedding)
+    cut = [tuple(field[i : i + 2] for field in images) for i in range(0, 5, 2)]
+    encoder = Encoder.from_model(Patchy(), mesh=make_mesh() if mesh else None)
+    with jax.debug_nans(True):  # rows that only fill a batch are images too
+        got = encoder.embed_images({"image": image} for image in cut)
+    np.testing.assert_allclose(got.vectors, expected, atol=1e-6)
+
+
 def test_progress_counts_rows_up_to_the_last(model, images):
     seen = []
     Encoder.from_model(model).embed_images(batches(images, 4), progress=seen.append)
@@ -132,6 +195,10 @@ def test_nothing_to_embed_is_refused(model, images):
         encoder.embed_images([])
     with pytest.raises(ValueError, match="at least one readable image, got 4 rows"):
         encoder.embed_images([{"image": images[:4], "weight": np.zeros(4, np.float32)}])
+    none = encoder.embed_images(
+        [{"image": images[:4], "weight": np.zeros(4, np.float32)}], at_least_one=False
+    )
+    assert none.vectors.shape == (0, 4) and none.ids.shape == (0,)
     with pytest.raises(ValueError, match="at least one text"):
         encoder.embed_texts([], tokenize)
     with pytest.raises(ValueError, match="larger than the first, got 4 rows after 2"):

@@ -12,12 +12,14 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float, Int
 
-from vlp.models.naflex import device_images
+from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
 from vlp.parallel.sharding import batch_sharding, replicated
 
 Progress = Callable[[int], None]
 """Called with the number of rows done so far, after each batch."""
+
+Images = jax.Array | NaflexImages
 
 IN_FLIGHT = 2  # the host prepares the next batch while the device works on this one
 
@@ -179,7 +181,7 @@ class Encoder:
         for chunk in chunks:
             count = len(jax.tree.leaves(chunk)[0])
             size = size or self._divisible(count)
-            rows = jax.tree.map(lambda x: self._put(_pad_rows(x, size)), chunk)
+            rows = jax.tree.map(self._put, jax.tree.map(partial(_pad_rows, size=size), chunk))
             pending.append((encode(self.graphdef, self.params, rows, self._out), count))
             if len(pending) > IN_FLIGHT:
                 collect()
@@ -223,7 +225,7 @@ def match(
     return texts, row[texts]
 
 
-def _pad_rows(chunk: np.ndarray, size: int) -> np.ndarray:
+def _pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
     if chunk.shape[0] > size:
         raise ValueError(
             f"no batch may be larger than the first, got {chunk.shape[0]} rows after {size}; "
@@ -235,7 +237,7 @@ def _pad_rows(chunk: np.ndarray, size: int) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("graphdef", "out"))
-def _encode_image(graphdef: Any, params: Any, images: jax.Array, out: Any) -> jax.Array:
+def _encode_image(graphdef: Any, params: Any, images: Images, out: Any) -> jax.Array:
     embedding = nnx.merge(graphdef, params).encode_image(images).embedding
     return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)
 

@@ -2,9 +2,9 @@
 
   python benchmarks/encoders_against_open_clip.py --model ViT-L-14 --batch-size 64
 
-Needs `vlp[peers]`. Loading is measured in a process of its own each time, after the imports: seconds
-until the model, its preprocessing and its tokenizer are there, and the largest memory the process
-ever had. Encoding: pictures and captions that are ready for the tower, in float32; captions at
+Needs `vlp[peers]`. Loading is measured in a process of its own each time, after the imports:
+seconds until the model, its preprocessing and its tokenizer are there, and the largest memory the
+process ever had. Encoding: pictures and captions that are ready for the tower, in float32; captions at
 natural length are `CAPTIONS`, whose padding ours leaves out where that changes no result. The
 embeddings of both are compared first. Prints medians, the range, and open_clip's time over ours.
 """
@@ -30,7 +30,7 @@ CAPTIONS = (
     "a dog on the beach",
     "a bowl of fresh fruit on a wooden kitchen table next to a window",
     "two people riding bicycles through a park in autumn",
-    "close-up portrait of an old man with a grey beard looking into the camera in warm evening light",
+    "close-up portrait of an old man with a grey beard looking into the camera at dusk",
     "red sports car",
     "stock photo of a modern office building with a blue glass facade under a cloudy sky",
     "the band playing live at the summer festival, 14 July 2018",
@@ -53,7 +53,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or make_folder(args.model, Path(scratch) / "model")
-        print(f"{args.model}, batch {args.batch_size}, float32, {platform.machine()}, {versions()}\n")
+        print(f"{args.model}, batch {args.batch_size}, float32, {platform.machine()}")
+        print(f"{versions()}\n")
         print("| what | vlp | open_clip | open_clip / vlp |\n|---|---|---|---|")
         loading(str(folder), args.loads)
         encoding(str(folder), args.batch_size, args.repeats)
@@ -85,7 +86,8 @@ def loading(folder: str, loads: int) -> None:
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             found[side].append(json.loads(printed.strip().splitlines()[-1]))
     for key, unit in (("seconds", "s"), ("peak_gb", "GB")):
-        row(f"load, {key.replace('_gb', ' memory')}", unit, *([x[key] for x in found[s]] for s in SIDES))
+        columns = [[load[key] for load in found[side]] for side in SIDES]
+        row(f"load, {key.replace('_gb', ' memory')}", unit, *columns)
 
 
 def load_once(side: str, folder: str) -> dict[str, float]:
@@ -96,8 +98,9 @@ def load_once(side: str, folder: str) -> dict[str, float]:
         start = time.perf_counter()
         model, _, tokenize = vlp.load(f"open_clip:{folder}")
         import jax
+        from flax import nnx
 
-        jax.block_until_ready(jax.tree.leaves(__import__("flax").nnx.state(model)))
+        jax.block_until_ready(jax.tree.leaves(nnx.state(model)))
         tokenize(["ready"])
     else:
         open_clip = import_open_clip()
@@ -191,7 +194,7 @@ def jnp_array(images: np.ndarray) -> Any:
 
 
 def import_open_clip() -> Any:
-    """open_clip; beside a CPU build of torch two operators of torchvision are missing, undeclared."""
+    """open_clip; a CPU build of torch has two operators of torchvision not declared."""
     import torch
 
     library = torch.library.Library("torchvision", "FRAGMENT")

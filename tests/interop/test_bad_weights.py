@@ -43,7 +43,8 @@ def configure(folder, **changes):
 
 def test_the_whole_folder_is_read_and_gives_what_was_exported(whole):
     run, loaded = make_run("clip"), load_run(whole)
-    for ours, theirs in ((run.model.text, loaded.model.text), (run.model.image, loaded.model.image)):
+    pairs = ((run.model.text, loaded.model.text), (run.model.image, loaded.model.image))
+    for ours, theirs in pairs:
         np.testing.assert_array_equal(ours.positions[...], theirs.positions[...])
     np.testing.assert_array_equal(run.tokenize("a red heart"), loaded.tokenize("a red heart"))
 

@@ -8,10 +8,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.interop.tiny import SIZE, make_run, save_run
-from vlp.interop import parity, samples
-from vlp.interop.hf import write as hf
+from vlp.interop import parity
 from vlp.interop.adapt import complete
 from vlp.interop.export import export
+from vlp.interop.hf import write as hf
 from vlp.interop.hf.reference import ReferenceModel
 
 FILES = {

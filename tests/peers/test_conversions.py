@@ -1,4 +1,4 @@
-"""From one stack straight into another, with real tokenizers and processors, and back to the byte."""
+"""From one stack straight into another, with tokenizers and processors, and back to the byte."""
 
 import json
 
@@ -28,9 +28,7 @@ def noise(model):
 
 def hf_folder(folder):
     """A small `CLIPModel` with CLIP's whole tokenizer and a processor that crops."""
-    sizes = dict(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1
-    )
+    sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1)
     config = transformers.CLIPConfig(
         text_config=sizes,
         vision_config={**sizes, "image_size": 32, "patch_size": 8},

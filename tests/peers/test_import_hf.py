@@ -1,4 +1,4 @@
-"""Every family of transformers: random weights made there, equal here, and back again to the byte."""
+"""Every family of transformers: random weights made there, equal here, back to the byte."""
 
 import json
 
@@ -106,9 +106,7 @@ def given(run):
         mask = np.arange(16)[None] < grids.prod(axis=1)[:, None]
         patches = rng.integers(0, 256, (3, 16, 192), dtype=np.uint8)
         ours["images"] = NaflexImages(*map(jnp.asarray, (patches, mask, grids)))
-        theirs["pixel_values"] = torch.tensor(
-            np.array(run.model.normalise(ours["images"]).patches)
-        )
+        theirs["pixel_values"] = torch.tensor(np.array(run.model.normalise(ours["images"]).patches))
         theirs["pixel_attention_mask"] = torch.tensor(mask).int()
         theirs["spatial_shapes"] = torch.tensor(grids).long()
     elif run.model.image is not None:

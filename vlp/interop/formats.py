@@ -39,11 +39,12 @@ def detect(source: str | os.PathLike) -> tuple[str, Path]:
     path = Path(source).expanduser().resolve()
     found = _format_of(path)
     if found is None:
+        where = f"{path} {'is none of these' if path.exists() else 'is not there'}"
         raise ValueError(
             f"a model must be a run of vlp (its --workdir, with card.json and checkpoints/), a "
             "folder of transformers or timm (config.json), of open_clip (open_clip_config.json) or "
-            f"an npz of big_vision; {path} {'is none of these' if path.exists() else 'is not there'}"
-            f"; put the format in front where it cannot be seen: {', '.join(READERS)}"
+            f"an npz of big_vision; {where}; put the format in front where it cannot be seen: "
+            f"{', '.join(READERS)}"
         )
     return found, path
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from vlp.models import CoCa, DualEncoder, Encoded
 from vlp.models.naflex import device_images
@@ -24,11 +24,12 @@ class Compiled(nnx.Module):
     such a model is like any other module.
     """
 
-    def encode_image(
-        self, images: Any, *, keys: Key[Array, " n"] | None = None, patch_drop: float = 0.0
-    ) -> Encoded:
+    log_scale: Any
+    bias: Any
+
+    def encode_image(self, images: Any, **settings: Any) -> Encoded:
         """Unit-norm embeddings `[n, d]`, and tokens, of preprocessed images."""
-        return _call("encode_image", self, device_images(images), keys=keys, patch_drop=patch_drop)
+        return _call("encode_image", self, device_images(images), **settings)
 
     def encode_text(self, text: Int[Array | np.ndarray, "n l"]) -> Encoded:
         """Unit-norm embeddings `[n, d]`, and tokens, of tokenized captions."""
@@ -50,12 +51,18 @@ class Compiled(nnx.Module):
         return logits if self.bias is None else logits + self.bias[...]
 
 
-class LoadedEncoder(Compiled, DualEncoder):
+class LoadedEncoder(Compiled, DualEncoder):  # type: ignore[misc]  # its settings pass through
     """A `DualEncoder` with weights."""
 
 
-class LoadedCoCa(LoadedEncoder, CoCa):
+class LoadedCoCa(LoadedEncoder, CoCa):  # type: ignore[misc]
     """A `CoCa` with weights."""
+
+    def decode(
+        self, image_tokens: Float[Array, "n t c"], text_tokens: Float[Array, "n l w"]
+    ) -> Float[Array, "n l v"]:
+        """The logits of what follows each text token."""
+        return _call("decode", self, image_tokens, text_tokens)
 
 
 def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:
@@ -105,8 +112,7 @@ def _name(path: Any) -> str:
 
 
 def _call(method: str, model: Compiled, *args: Any, **kwargs: Any) -> Any:
-    static = tuple(sorted(key for key in kwargs if key == "patch_drop"))
-    fixed = tuple((key, kwargs.pop(key)) for key in static)
+    fixed = tuple((key, kwargs.pop(key)) for key in ("patch_drop", "train") if key in kwargs)
     graphdef, state = nnx.split(model)
     return _compiled(method, graphdef, fixed, state, args, kwargs)
 

@@ -32,6 +32,7 @@ TOLERANCE = {
 _PAIRS = 10
 _SCALED = ("logits", "image_hidden_states", "text_hidden_states")
 
+
 @runtime_checkable
 class Reader(Protocol):
     """Another implementation that has opened an exported folder.
@@ -122,7 +123,8 @@ def measure(
             levels = _levels(run.model, images, theirs)
             report["pixels"] = {"images": len(pictures), "max_levels": levels}
             if used.to_dict() != run.preprocess.to_dict():
-                report["pixels"] |= {"trained_with": run.preprocess.to_dict(), "now": used.to_dict()}
+                both = (run.preprocess.to_dict(), used.to_dict())
+                report["pixels"] |= dict(zip(("trained_with", "now"), both, strict=True))
     if run.model.text is not None and towers != "image":
         ids = _ids(run)
         texts = [clean(text) for text in TEXTS] if clean else list(TEXTS)
@@ -195,8 +197,8 @@ def _levels(model: LoadedEncoder, images: Any, theirs: Any) -> float:
         same = np.array_equal(ours.mask, theirs.mask) and np.array_equal(ours.grid, theirs.grid)
         difference = np.abs(ours.patches - theirs.patches)[np.asarray(ours.mask)]
         return float((difference * std).max() * 255) if same else float("inf")
-    std = np.asarray(model.image_std, np.float32).reshape(3, 1, 1)
-    return float((np.abs(ours - theirs) * std).max() * 255)
+    channels = np.asarray(model.image_std, np.float32).reshape(3, 1, 1)
+    return float((np.abs(ours - theirs) * channels).max() * 255)
 
 
 def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:

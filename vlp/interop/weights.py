@@ -146,9 +146,7 @@ def _offsets(path: Path) -> tuple[int, dict[str, int]]:
 def _sharded(path: Path) -> Tensors:
     weight_map = read_json_object(path).get("weight_map")
     if not isinstance(weight_map, dict) or not all(map(_plain_name, weight_map.values())):
-        raise ValueError(
-            f"{path} must map tensors to files beside it under weight_map; {_DAMAGED}"
-        )
+        raise ValueError(f"{path} must map tensors to files beside it under weight_map; {_DAMAGED}")
     shards = {name: open_tensors(path.parent / name) for name in sorted(set(weight_map.values()))}
     lost = [name for name, shard in weight_map.items() if name not in shards[shard]]
     if lost:

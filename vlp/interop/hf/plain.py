@@ -43,12 +43,12 @@ def _fit(image: Image.Image, config: Mapping[str, Any]) -> Image.Image:
     size, resample = config["size"], Image.Resampling(config["resample"])
     if "shortest_edge" in size:
         short = size["shortest_edge"]
-        shape = tuple(int(short * side / min(image.size)) for side in image.size)
+        width, height = (int(short * side / min(image.size)) for side in image.size)
     else:
-        shape = (size["width"], size["height"])
-    image = image.resize(shape, resample)
+        width, height = size["width"], size["height"]
+    image = image.resize((width, height), resample)
     if not config["do_center_crop"]:
         return image
     crop = config["crop_size"]
-    left, top = (shape[0] - crop["width"]) // 2, (shape[1] - crop["height"]) // 2
+    left, top = (width - crop["width"]) // 2, (height - crop["height"]) // 2
     return image.crop((left, top, left + crop["width"], top + crop["height"]))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
@@ -65,8 +66,9 @@ class TransformersReader:
         pixels = np.asarray(read["pixel_values"], np.float32)
         if "spatial_shapes" not in read:
             return pixels
-        mask = np.asarray(read["pixel_attention_mask"], bool)
-        return NaflexImages(pixels, mask, np.asarray(read["spatial_shapes"], np.int32))
+        names = ("pixel_attention_mask", "spatial_shapes")
+        mask, grid = (np.asarray(read[name]) for name in names)
+        return NaflexImages(*map(jnp.asarray, (pixels, mask.astype(bool), grid.astype(np.int32))))
 
     def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"] | None:
         """Padded token ids of captions; None where the folder brings no tokenizer."""

@@ -56,7 +56,7 @@ _RESIZE = """\
   version 4 drops the transparency and shows the hidden colours. Flatten such pictures before.
 - Pictures turned by EXIF have to be turned upright first (`PIL.ImageOps.exif_transpose`)."""
 _LENGTH = """\
-- Texts are {length} tokens long: `padding="max_length", truncation=True` gives what was trained on."""
+- Texts are {length} tokens long: `padding="max_length", truncation=True` makes them so."""
 _CLEANED = """\
 - CLIP's own tokenizer repairs text first (ftfy, HTML entities such as `&amp;`); `CLIPTokenizer`
   does not. Repair such texts before to get the same ids."""

@@ -11,7 +11,7 @@ References:
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class ReferenceModel:
     """
 
     name = "numpy reference"
-    tolerance: dict[str, float] = {}
+    tolerance: Mapping[str, float] = {}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = folder = Path(folder)
@@ -68,9 +68,11 @@ class ReferenceModel:
         return plain.ids(self.folder, texts)
 
     def forward(
-        self, pixels: Float[np.ndarray, "n 3 h w"], ids: Int[np.ndarray, "m l"]
+        self, pixels: Float[np.ndarray, "n 3 h w"] | None, ids: Int[np.ndarray, "m l"] | None
     ) -> dict[str, np.ndarray]:
         """Image embeddings, text embeddings (both of unit norm) and logits."""
+        if pixels is None or ids is None:
+            raise ValueError("the numpy reading needs both towers; check with transformers")
         zimg, ztxt = self.image_embeds(pixels), self.text_embeds(ids)
         logits = zimg @ ztxt.T * np.exp(self.tensors["logit_scale"])
         logits = logits + self.tensors["logit_bias"] if self.siglip else logits

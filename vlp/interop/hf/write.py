@@ -73,7 +73,7 @@ def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], tower
 
 
 def save_tensors(tensors: Mapping[str, Any], path: Path, *, like: Path) -> None:
-    """Writes a safetensors file with the permissions of another; the library keeps out all others."""
+    """Writes a safetensors file with the permissions of another: the library keeps others out."""
     save_file(dict(tensors), path, metadata={"format": "pt"})
     path.chmod(like.stat().st_mode)
 
@@ -151,7 +151,7 @@ def check_card(run: Run, kwargs: Mapping[str, Any]) -> None:
     if kwargs["image"] and run.preprocess is not None:
         _check_preprocess(run, kwargs)
     if kwargs["text"] and run.tokenizer is not None:
-        _check_tokenizer(run, kwargs["text"])
+        _check_tokenizer(run.tokenizer, run.card["tokenizer"]["length"], kwargs["text"])
 
 
 _RESTORE = "put back the card and the tokenizer of this run"
@@ -172,8 +172,7 @@ def _check_preprocess(run: Run, kwargs: Mapping[str, Any]) -> None:
         )
 
 
-def _check_tokenizer(run: Run, text: Mapping[str, Any]) -> None:
-    tokenizer, length = run.tokenizer, run.card["tokenizer"]["length"]
+def _check_tokenizer(tokenizer: Tokenizer, length: int, text: Mapping[str, Any]) -> None:
     if length > text["length"]:
         raise ValueError(
             f"tokenizer.length must be at most the model's text length {text['length']}, "

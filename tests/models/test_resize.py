@@ -106,10 +106,19 @@ def test_a_resnet_s_positions_lie_in_its_attention_pooling():
     assert new_params["image"]["stem"] == 1
 
 
+def test_pixels_behind_the_last_patch_change_no_position():
+    kwargs, params = pair()
+    new_kwargs, new_params = resize_positions(kwargs, params, image_size=15)
+    assert new_kwargs["image"] == dict(image_size=15, patch_size=4)
+    np.testing.assert_array_equal(new_params["image"]["positions"], params["image"]["positions"])
+
+
 def test_what_cannot_be_resized_is_refused():
     kwargs, params = pair()
     with pytest.raises(ValueError, match="divide by 4, got 18; try 16 or 20"):
         resize_positions(kwargs, params, image_size=18)
+    with pytest.raises(ValueError, match="divide by 4, got 0; try 4 or 8"):
+        resize_positions(kwargs, params, image_size=0)
     with pytest.raises(ValueError, match="text_length must be at least 1, got 0"):
         resize_positions(kwargs, params, text_length=0)
     with pytest.raises(ValueError, match="no text tower to resize, got 9"):

@@ -61,6 +61,9 @@ FAMILIES = {
             vision_config={**_IMAGE, "hidden_size": 40},
         )
     ),
+    "SigLIP, a margin behind the patches": lambda: transformers.SiglipModel(
+        transformers.SiglipConfig(text_config=_TEXT, vision_config={**_IMAGE, "patch_size": 10})
+    ),
     "SigLIP 2, NaFlex": lambda: transformers.Siglip2Model(siglip2()),
     "ViT and BERT": lambda: transformers.VisionTextDualEncoderModel(dual()),
     "ViT": lambda: transformers.ViTModel(vit()),

@@ -61,6 +61,9 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     sections decide (pixels, normalisation, vocabulary, text length).
 
     A tower of another kind than the preset's takes nothing from it.
+
+    Raises:
+        ValueError: when there is no such preset, or patches do not fill the pictures.
     """
     own = config.model.to_dict()
     kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
@@ -83,7 +86,20 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     kwargs = merge(merge(kwargs, own), decided)
     if kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
+    _check_patches(kwargs["image"])
     return kwargs
+
+
+def _check_patches(image: Mapping[str, Any]) -> None:
+    """Raises ValueError where a tower in training would not see the edge of its pictures."""
+    size, patch_size = image["image_size"], image.get("patch_size")
+    if not isinstance(patch_size, int) or patch_size < 1 or size % patch_size == 0:
+        return
+    lower = max(size // patch_size, 1) * patch_size
+    raise ValueError(
+        f"image_size must divide by patch_size {patch_size}, got {size}; "
+        f"try preprocess.size={lower} or {lower + patch_size}"
+    )
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,13 +62,13 @@ def _resize_image(tower: Mapping[str, Any], params: Mapping[str, Any], image_siz
             f"{image_size}; leave it out and cut images into more or fewer patches"
         )
     pixels = REDUCTION if kind == "resnet" else tower["patch_size"]
-    if image_size % pixels:
-        lower = image_size // pixels * pixels
-        raise ValueError(
-            f"image_size must divide by {pixels}, got {image_size}; try {lower or pixels} or "
-            f"{lower + pixels}"
-        )
     old, new = tower["image_size"] // pixels, image_size // pixels
+    same_patches = new == old and kind != "resnet"  # SigLIP So400m/14 at 384, read as 378
+    if new < 1 or (image_size % pixels and not same_patches):
+        lower = max(new, 1) * pixels
+        raise ValueError(
+            f"image_size must divide by {pixels}, got {image_size}; try {lower} or {lower + pixels}"
+        )
 
     def resize(table: np.ndarray) -> np.ndarray:
         return _resize_grid(table, old, new)

@@ -32,9 +32,13 @@ class PatchEmbedding(nnx.Module):
 
 
 def extract_patches(pixels: Float[Array, "n h w 3"], patch_size: int) -> Float[Array, "n p c"]:
-    """Cuts images into patches, row by row, each flattened as (row, column, channel)."""
+    """Cuts images into patches, row by row, each flattened as (row, column, channel).
+
+    Pixels behind the last whole patch are left out, as a convolution without padding does.
+    """
     n, h, w, channels = pixels.shape
     rows, columns = h // patch_size, w // patch_size
+    pixels = pixels[:, : rows * patch_size, : columns * patch_size]
     grid = pixels.reshape(n, rows, patch_size, columns, patch_size, channels)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows * columns, -1)
 

@@ -122,7 +122,9 @@ def can_read(folder: Path) -> bool:
 def _patches(pixels: np.ndarray, size: int) -> np.ndarray:
     """`[n, 3, h, w]` -> `[n, patches, 3 * size * size]`, in the order of a convolution's kernel."""
     n, channels, height, width = pixels.shape
-    grid = pixels.reshape(n, channels, height // size, size, width // size, size)
+    rows, columns = height // size, width // size
+    whole = pixels[:, :, : rows * size, : columns * size]
+    grid = whole.reshape(n, channels, rows, size, columns, size)
     return grid.transpose(0, 2, 4, 1, 3, 5).reshape(n, -1, channels * size * size)
 
 

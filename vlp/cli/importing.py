@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     folder = save_run(loaded, args.out)
     count = sum(array.size for array in params_of(loaded.model).values())
     tokenizer = loaded.card["tokenizer"]
-    reads = f"tokenizer {tokenizer['name']}" if tokenizer else "no tokenizer"
+    reads = f'tokenizer "{tokenizer["name"]}"' if tokenizer else "no tokenizer"
     print(f"{loaded.card['attribution']} {count / 1e6:.1f} M parameters, {reads}")
     print(f"imported to {folder}")
     return 0

@@ -17,6 +17,8 @@ from data_pipelines.images import decode
 from data_pipelines.sources import open_source
 from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
+from tests.vectors import making
+from vlp.cli import embedding
 from vlp.cli.main import main
 from vlp.interop.save import save_run
 
@@ -253,6 +255,19 @@ def test_two_processes_write_the_files_of_one(model, data, folder, embedded):
         np.testing.assert_allclose(two.pop("embedding"), one.pop("embedding"), atol=1e-6)
         assert two == one
     assert keys_of_index(out) == keys_of_index(embedded)
+
+
+def test_what_is_not_done_is_shared_evenly_by_the_processes(tmp_path, monkeypatch):
+    shards = making.fill(tmp_path / "e", samples=70)
+    for number in (0, 3, 5):
+        (tmp_path / "e" / "done" / f"{number:05d}.json").unlink()
+    monkeypatch.setattr(embedding.multihost_utils, "broadcast_one_to_all", lambda missing: missing)
+    monkeypatch.setattr(embedding.jax, "process_count", lambda: 2)
+    own = []
+    for index in (0, 1):
+        monkeypatch.setattr(embedding.jax, "process_index", lambda index=index: index)
+        own.append(embedding._own(shards))
+    assert own == [[0, 5], [3]]
 
 
 def keys_of_index(out) -> list[int]:

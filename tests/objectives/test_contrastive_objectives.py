@@ -41,7 +41,7 @@ def make_batch(n=N):
     rng = np.random.default_rng(0)
     return {
         "image": jnp.asarray(rng.integers(0, 256, (n, 8, 8, 3), np.uint8)),
-        "text": jnp.asarray(rng.integers(2, 20, (n, 6), np.int32)),
+        "text": jnp.asarray(rng.integers(2, 20, (n, 6), np.int32)).at[:, -1].set(1),
         "weight": jnp.ones(n).at[2].set(0),
     }
 

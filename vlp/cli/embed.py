@@ -1,6 +1,6 @@
 """Embed the images and captions of a data set into files that other programs read.
 
-  vlp embed --model=runs/emoji --data=shards/*.tar --out=embeddings --index
+  vlp embed --model=runs/emoji --data='shards/*.tar' --out=embeddings --index
   vlp search --embeddings=embeddings "a red heart"
 
 Each shard of samples becomes images/NNNNN.npy and .parquet and captions/NNNNN.npy and .parquet: the

@@ -6,7 +6,8 @@
 Read are folders of transformers (CLIPModel, SiglipModel, Siglip2Model, VisionTextDualEncoderModel,
 ViTModel, BertModel), of open_clip and of timm, and npz files of big_vision. The format is seen from
 the files, or given in front of the path: hf:, open_clip:, timm:, big_vision:. The run has card,
-tokenizer and one checkpoint of step 0; begin a training from it by --config.init.path.
+tokenizer and one checkpoint of step 0. Training begins from it, or from the weights themselves, by
+--config.init.path.
 """
 
 from __future__ import annotations
@@ -42,20 +43,26 @@ def add_model_argument(parser: Any, *, required: bool = True) -> None:
 def add_loading_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what all commands that read foreign weights have."""
     parser.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="resize the positions of the patches"
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="take images of this size: positions of patches are resized",
     )
     parser.add_argument(
-        "--text-length", type=int, metavar="TOKENS", help="cut or stretch the positions of text"
+        "--text-length",
+        type=int,
+        metavar="TOKENS",
+        help="take texts of this length: their positions are cut off or stretched",
     )
     parser.add_argument(
         "--tokenizer",
         metavar="PATH",
-        help="a tokenizer's file or folder where the weights bring none, or none to do without",
+        help='its file or folder, where the weights bring none; "none" to do without',
     )
     parser.add_argument(
         "--allow-pickle-weights",
         action="store_true",
-        help="read .bin, .pt and .pth by torch.load(weights_only=True); needs torch",
+        help="read .bin, .pt and .pth too, by torch.load(weights_only=True); needs torch",
     )
 
 

@@ -194,7 +194,7 @@ def test_a_small_model_learns_its_pairs_by_heart(name):
             updates, moments = optimizer.update(gradient, moments)
             return (optax.apply_updates(params, updates), moments), metrics
 
-        return jax.lax.scan(step, (params, optimizer.init(params)), length=150)[1]
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=300)[1]
 
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam needs it
         metrics = train(nnx.as_pure(params))

@@ -1,4 +1,4 @@
-"""Both losses as loops in float64 numpy, and derivatives by central differences."""
+"""The losses as loops in float64 numpy, and derivatives by central differences."""
 
 import numpy as np
 
@@ -22,6 +22,18 @@ def sigmoid_reference(zimg, ztxt, scale, bias, weight):
                 sign = 1 if i == j else -1
                 logit = scale * zimg[i] @ ztxt[j] + bias
                 loss[i] += np.log(1 + np.exp(-sign * logit))
+    return loss
+
+
+def captioning_reference(logits, targets, pad_id, label_smoothing):
+    loss = np.zeros(len(logits))
+    for i, caption in enumerate(targets):
+        places = [t for t, token in enumerate(caption) if token != pad_id]
+        for t in places:
+            logs = np.log(np.exp(logits[i, t]) / np.sum(np.exp(logits[i, t])))
+            wanted = np.full(len(logs), label_smoothing / len(logs))
+            wanted[caption[t]] += 1 - label_smoothing
+            loss[i] -= wanted @ logs / len(places)
     return loss
 
 

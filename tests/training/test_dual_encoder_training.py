@@ -2,28 +2,36 @@
 
 import jax
 import numpy as np
+import pytest
 
-from vlp.models.dual_encoder import DualEncoder
-from vlp.objectives.clip import Clip
+from vlp.models import CoCa, DualEncoder
+from vlp.objectives import Clip, Coca
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
+from vlp.training.checkpoint import Checkpoints
 from vlp.training.optimizers import make_optimizer
 from vlp.training.schedules import make_schedule
 from vlp.training.training import make_training
 
 TOWER = dict(width=16, depth=1, num_heads=2)
-MODEL = dict(
-    image=dict(image_size=8, patch_size=4, **TOWER),
-    text=dict(vocab_size=32, length=5, **TOWER),
+IMAGE = dict(image_size=8, patch_size=4, **TOWER)
+TEXT = dict(vocab_size=32, length=5, **TOWER)
+CLIP = dict(image=IMAGE, text=TEXT, embed_dim=8)
+COCA = dict(
+    image=IMAGE | dict(pool="queries", queries=dict(width=16, num_queries=3, num_heads=2)),
+    text=TEXT | dict(pool="cls_last"),
+    decoder=dict(depth=1, num_heads=2),
     embed_dim=8,
 )
+KINDS = {"clip": (DualEncoder, CLIP, Clip), "coca": (CoCa, COCA, Coca)}
 
 
-def make_tiny_training(mesh):
+def make_tiny_training(kind, mesh):
+    model, kwargs, objective = KINDS[kind]
     return make_training(
-        lambda rngs: DualEncoder(**MODEL, rngs=rngs),
-        Clip(contrastive_loss("softmax", mesh=mesh), patch_drop=0.5),
+        lambda rngs: model(**kwargs, rngs=rngs),
+        objective(contrastive_loss("softmax", mesh=mesh), patch_drop=0.5),
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
@@ -35,23 +43,49 @@ def batches(count):
     for _ in range(count):
         text = rng.integers(2, 32, (16, 5), dtype=np.int32)
         text[:, -1] = 1
+        text[:4, 2:] = [1, 0, 0]
         images = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
         yield {"image": images, "text": text, "weight": np.ones(16, np.float32)}
 
 
-def losses_from(training, start):
+def placed(training, state):
     def place(value, like):  # a copy: the step takes over the memory of its state
         return jax.device_put(np.array(value), like.sharding)
 
-    state, losses = jax.tree.map(place, start, training.abstract), []
-    for batch in batches(4):
+    return jax.tree.map(place, state, training.abstract)
+
+
+def train(training, state, these):
+    losses = []
+    for batch in these:
         state, metrics = training.step(state, put_batch(batch, training.mesh))
         losses.append(float(metrics["train/loss"]))
-    return losses
+    return losses, state
 
 
-def test_the_dual_encoder_trains_alike_on_one_device_and_on_a_mesh():
-    alone = make_tiny_training(make_mesh(devices=jax.devices()[:1]))
-    spread = make_tiny_training(make_mesh(fsdp=4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind):
+    alone = make_tiny_training(kind, make_mesh(devices=jax.devices()[:1]))
+    spread = make_tiny_training(kind, make_mesh(fsdp=4))
     start = alone.init()
-    np.testing.assert_allclose(losses_from(spread, start), losses_from(alone, start), rtol=1e-4)
+    got, want = (
+        train(training, placed(training, start), batches(4))[0] for training in (spread, alone)
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_goes_on_from_a_checkpoint_to_the_bit(kind, tmp_path):
+    training = make_tiny_training(kind, make_mesh(fsdp=4))
+    want, whole = train(training, training.init(), batches(4))
+    first, second = list(batches(4))[:2], list(batches(4))[2:]
+    before, state = train(training, training.init(), first)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", config={}, card={})
+    checkpoints.save(2, state)
+    checkpoints.close()
+    again = Checkpoints(tmp_path / "checkpoints")
+    restored = again.restore(training.abstract)
+    again.close()
+    after, resumed = train(training, restored.state, second)
+    assert before + after == want
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)

@@ -6,11 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from vlp.nn.batch_norm import learns_statistics
 
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
+
+
+def embeddings(image: Any, caption: Any, text: Int[Array, "n l"]) -> tuple[Any, Any]:
+    """Of encoded images and texts what contrastive losses look at."""
+    return image.embedding, caption.embedding
 
 
 def encode_pairs(
@@ -20,8 +25,9 @@ def encode_pairs(
     key: Key[Array, ""],
     micro_batch_size: int | None = None,
     patch_drop: float = 0.0,
-) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
-    """Image and text embeddings of a batch.
+    outputs: Callable[[Any, Any, Array], Any] = embeddings,
+) -> Any:
+    """Image and text embeddings `[n, d]` of a batch, or what else `outputs` makes of the pairs.
 
     With `micro_batch_size` the towers see that many pairs at a time and the backward pass encodes
     them again, so that memory holds the activations of one micro-batch only, while losses and
@@ -30,6 +36,10 @@ def encode_pairs(
 
     Batch norm takes its statistics from the examples with a weight and moves its running ones,
     unless they are frozen.
+
+    Args:
+        outputs: from what `encode_image` and `encode_text` return, and the token ids, to a pytree
+            of arrays `[n, ...]`. Of a micro-batch nothing else is kept.
 
     Raises:
         ValueError: when micro-batches meet statistics of the whole batch.
@@ -48,7 +58,7 @@ def encode_pairs(
         image = model.encode_image(
             part["image"], keys=part.get("key"), patch_drop=patch_drop, **learning
         )
-        return image.embedding, model.encode_text(part["text"]).embedding
+        return outputs(image, model.encode_text(part["text"]), part["text"])
 
     if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:
         return encode(inputs)

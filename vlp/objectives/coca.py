@@ -1,0 +1,121 @@
+"""CoCa: tell whose caption it is, and write it, from one pass through the towers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from vlp.losses import captioning_loss, softmax_loss
+from vlp.losses.language import target_tokens
+from vlp.objectives.encode import clamped_scale, embeddings, encode_pairs, in_batch_accuracy
+
+
+class Coca:
+    """The objective of CoCa; needs a model with a decoder.
+
+    The captioning loss is the mean over all tokens that are to be predicted in the global batch, so
+    a long caption counts for more than a short one, as in open_clip; the paper sums the tokens of a
+    caption (equation 3) and does not say how captions are averaged.
+
+    The first token is given and predicted by nothing, as in open_clip: what follows it comes from
+    `text[:, :-1]`, compared with `text[:, 1:]`. CLIP's tokenizer begins every caption with a token
+    of its own, so such a model writes captions from nothing. A tokenizer without one, as `vlp data
+    tokenizer` trains, gives a model that goes on from the caption's first token.
+
+    Args:
+        loss: a function with the signature of `softmax_loss`; for a mesh, one made by
+            `vlp.parallel.contrastive.contrastive_loss("softmax", ...)`.
+        contrastive_weight, caption_weight: of the two losses, 1 and 2 in the paper.
+        micro_batch_size: pairs encoded, and captions decoded, at a time (GradCache), or None for
+            all at once; losses and gradients stay those of the whole batch.
+        patch_drop: share of the patches left out of each image while training (FLIP).
+        max_scale: upper limit of the learned multiplier of the cosines.
+
+    References:
+        Yu et al., 2022, https://arxiv.org/abs/2205.01917, section 3.2; Ilharco et al.,
+        open_clip, https://github.com/mlfoundations/open_clip (`CoCaLoss`); Gao et al., 2021
+        (GradCache), https://arxiv.org/abs/2101.06983.
+    """
+
+    def __init__(
+        self,
+        loss: Callable = softmax_loss,
+        *,
+        contrastive_weight: float = 1.0,
+        caption_weight: float = 2.0,
+        micro_batch_size: int | None = None,
+        patch_drop: float = 0.0,
+        max_scale: float = 100.0,
+    ):
+        self.loss = loss
+        self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
+        self.max_scale = max_scale
+        self.encoding: dict[str, Any] = dict(
+            micro_batch_size=micro_batch_size, patch_drop=patch_drop
+        )
+
+    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
+        """Per-pair losses, metrics and the carry, which this objective leaves as it is.
+
+        Raises:
+            ValueError: when the model has no decoder, or could not learn where captions end.
+        """
+        _check(model)
+        weight, pad_id = batch["weight"], model.text.pad_id
+
+        def outputs(image, caption, text):
+            targets = text[:, 1:]
+            logits = model.decode(image.tokens, caption.tokens[:, :-1])
+            return (
+                *embeddings(image, caption, text),
+                captioning_loss(logits, targets, pad_id=pad_id),
+                _share_correct(logits, targets, pad_id),
+            )
+
+        zimg, ztxt, nats, correct = encode_pairs(
+            model, batch, key=key, **self.encoding, outputs=outputs
+        )
+        scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
+        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight)
+        tokens = jnp.sum(target_tokens(batch["text"][:, 1:], pad_id=pad_id), axis=1)
+        share = _shares(tokens.astype(jnp.float32), weight=weight)
+        loss = self.contrastive_weight * contrastive + self.caption_weight * share * nats
+        metrics = {
+            "contrastive_loss": contrastive,
+            "caption_loss": share * nats,  # nats a token
+            "caption_accuracy": share * correct,
+            "scale": scale,
+            **in_batch_accuracy(zimg, ztxt, weight=weight),
+        }
+        return loss, metrics, carry
+
+
+def _shares(tokens: Float[Array, " n"], *, weight: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Tokens of each caption over the mean of the batch: turns means a caption to means a token."""
+    present = jnp.where(weight > 0, weight, 0.0)
+    total = jnp.sum(present * tokens)
+    mean = total / jnp.maximum(jnp.sum(present), jnp.finfo(jnp.float32).tiny)
+    return tokens / jnp.where(total > 0, mean, 1.0)
+
+
+def _share_correct(logits, targets, pad_id):
+    """Of each caption's tokens those that are the likeliest; no gradient."""
+    present = target_tokens(targets, pad_id=pad_id)
+    hits = present & (jnp.argmax(jax.lax.stop_gradient(logits), axis=2) == targets)
+    count = jnp.maximum(jnp.sum(present, axis=1), 1).astype(jnp.float32)
+    return jnp.sum(hits, axis=1).astype(jnp.float32) / count
+
+
+def _check(model: Any) -> None:
+    if getattr(model, "decoder", None) is None:
+        raise ValueError(
+            "CoCa needs a model that writes captions, got one without a decoder; "
+            'give model.decoder, such as model.preset="coca/ViT-B/32"'
+        )
+    if model.text.pad_id == model.text.eos_id:
+        raise ValueError(
+            "captions must end with a token that is not padding, got pad_id and eos_id "
+            f"{model.text.pad_id}; use a tokenizer with two"
+        )

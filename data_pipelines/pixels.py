@@ -1,5 +1,6 @@
 """Whatever holds an image, as uint8 pixels; and what all preprocessing checks."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -83,10 +84,13 @@ def check_normalisation(
     """Mean and standard deviation as tuples.
 
     Raises:
-      ValueError: not three values each, or a standard deviation that is not above 0.
+      ValueError: not three finite values each, or a standard deviation that is not above 0.
     """
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ValueError(f"mean and std must be 3 values each, std above 0; got {mean} and {std}")
+    finite = all(map(math.isfinite, (*mean, *std)))
+    if len(mean) != 3 or len(std) != 3 or not finite or min(std) <= 0:
+        raise ValueError(
+            f"mean and std must be 3 finite values each, std above 0; got {mean} and {std}"
+        )
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
 
 

@@ -136,6 +136,43 @@ def test_an_unknown_activation_lists_the_known(folder):
         vlp.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("file", "place", "value"),
+    [
+        ("config.json", ("model_type",), []),
+        ("config.json", ("text_config",), "none"),
+        ("config.json", ("text_config", "eos_token_id"), [9]),
+        ("config.json", ("logit_scale_init_value",), 1e5),
+        ("tokenizer.json", ("added_tokens",), 3),
+        ("tokenizer_config.json", ("tokenizer_class",), 3),
+        ("tokenizer_config.json", ("added_tokens_decoder",), {"x": "</s>"}),
+        ("processor_config.json", ("image_processor",), "CLIPImageProcessor"),
+        ("processor_config.json", ("image_processor", "size"), 0.5),
+        ("processor_config.json", ("image_processor", "image_mean"), [0.5, float("nan"), 0.5]),
+        ("processor_config.json", ("image_processor", "resample"), [3]),
+    ],
+)
+def test_settings_of_another_type_are_refused(folder, file, place, value):
+    content = json.loads((folder / file).read_text())
+    section = content
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = value
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="must"):
+        vlp.load(folder)
+
+
+def test_pictures_of_another_size_than_the_tower_s_are_refused_unless_it_is_changed(folder):
+    content = json.loads((folder / "processor_config.json").read_text())
+    content["image_processor"]["size"] = {"height": 32, "width": 32}
+    (folder / "processor_config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="takes, image_size 24, got 32"):
+        vlp.load(folder)
+    _, preprocess, _ = vlp.load(folder, image_size=32)
+    assert preprocess.size == 32
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"model_type": "clip", "text_config": 3}'])
 def test_a_config_that_is_none_is_refused(folder, content):
     (folder / "config.json").write_text(content)

@@ -123,7 +123,7 @@ def test_damaged_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="tokenizer.json must be JSON"):
         read_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"model": {}}')
-    with pytest.raises(ValueError, match="must be as transformers writes it, got KeyError"):
+    with pytest.raises(ValueError, match="must be as transformers writes it, but KeyError"):
         read_tokenizer(tmp_path)
 
 

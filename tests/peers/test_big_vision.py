@@ -10,6 +10,7 @@ from tests.interop.big_vision_arrays import DEPTH, LENGTH, MLP, PATCH, SIDE, VOC
 from tests.interop.test_big_vision import IDS, images, load, save
 from vlp.interop.big_vision.reader import BigVisionReader
 from vlp.interop.export import export
+from vlp.interop.load import load_run
 
 
 @pytest.mark.parametrize("kwargs", [dict(scan=True), dict(pool="gap")], ids=str)
@@ -35,6 +36,12 @@ def test_an_export_is_compared_by_the_converter(tmp_path):
     run = load(save(tmp_path, two_towers()))
     report = export(run, tmp_path / "out", to="big_vision")
     assert (report["verified"], report["verified_with"]) == (True, "open_clip.convert")
+
+
+def test_pixels_behind_the_last_patch_are_no_difference(tmp_path):
+    path = save(tmp_path, two_towers())
+    run = load_run(path, tokenizer="none", image_size=SIDE * PATCH + 1)
+    assert export(run, tmp_path / "out", to="big_vision")["verified"]
 
 
 def test_what_the_converter_cannot_read_is_exported_unverified(tmp_path):

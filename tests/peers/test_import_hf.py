@@ -9,6 +9,7 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
+from tests.peers.tokenizing import bert_vocabulary
 from vlp.interop.export import export
 from vlp.interop.load import load_run
 from vlp.models.naflex import NaflexImages
@@ -207,6 +208,68 @@ def test_exported_back_every_tensor_is_the_same_to_the_byte(family, tmp_path):
         assert (tensor.shape, tensor.tobytes()) == (after[name].shape, after[name].tobytes()), name
     written = json.loads((tmp_path / "out" / "config.json").read_text())
     assert written["architectures"] == [type(model).__name__]
+
+
+def test_bert_s_tokenizer_and_vit_s_processor_come_with_their_model(tmp_path):
+    words = bert_vocabulary()
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    config = dual()
+    config.text_config.vocab_size = len(words)
+    model = saved(lambda: transformers.VisionTextDualEncoderModel(config), tmp_path / "folder")
+    transformers.VisionTextDualEncoderProcessor(
+        transformers.ViTImageProcessor(size={"height": SIZE, "width": SIZE}),
+        transformers.BertTokenizer(vocab=str(tmp_path / "vocab.txt")),
+    ).save_pretrained(tmp_path / "folder")
+    run = load_run(tmp_path / "folder")
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "folder")
+    texts, image = (
+        ["a red heart", "", "na\xefve caf\xe9 \u65e5\u672c"],
+        np.zeros((40, 30, 3), np.uint8),
+    )
+    read = processor(
+        text=texts, images=image, padding="max_length", max_length=LENGTH, return_tensors="pt"
+    )
+    with torch.no_grad():
+        out = model(**read)
+    close(run.model.encode_image(run.preprocess(image)).embedding, out.image_embeds)
+    close(run.model.encode_text(run.tokenize(texts)).embedding, out.text_embeds)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: transformers.ViTForImageClassification(vit()),
+        lambda: transformers.ViTForMaskedImageModeling(
+            transformers.ViTConfig(**_IMAGE, encoder_stride=8)
+        ),
+        lambda: transformers.BertForPreTraining(bert()),
+        lambda: transformers.BertForTokenClassification(bert()),
+        lambda: transformers.BertForQuestionAnswering(bert()),
+    ],
+)
+def test_the_heads_of_other_tasks_are_passed_over(make, tmp_path):
+    model = saved(make, tmp_path)
+    run = load_run(tmp_path, tokenizer="none")
+    ours, theirs = given(run)
+    with torch.no_grad():
+        out = model.base_model(**theirs)
+    encode = run.model.encode_image if run.model.image is not None else run.model.encode_text
+    close(encode(*ours.values()).tokens, out.last_hidden_state)
+
+
+def test_what_older_configs_repeat_in_a_dict_counts_as_in_transformers(tmp_path):
+    model = saved(FAMILIES["CLIP, gelu"], tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for name in ("text_config", "vision_config"):
+        config[f"{name}_dict"] = config[name]
+        config[name] = config[name] | {"hidden_act": "quick_gelu", "eos_token_id": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = load_run(tmp_path, tokenizer="none")
+    ours, theirs = given(run)
+    with torch.no_grad():
+        out = model(**theirs)
+    close(run.model.encode_image(ours["images"]).embedding, out.image_embeds)
+    close(run.model.encode_text(ours["ids"]).embedding, out.text_embeds)
 
 
 def test_a_sharded_folder_is_the_same_model(tmp_path):

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 _LARGEST = {"depth": 1000, "vocab_size": 10**7}
@@ -15,6 +14,7 @@ _WHOLE = frozenset((
 _SWITCHES = frozenset((
     "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",
 ))  # fmt: skip
+_IDS = frozenset(("eos_id", "pad_id"))
 _OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token"))
 _REAL = frozenset(("norm_eps", "layer_scale", "init_scale", "init_bias", "mlp_ratio"))
 
@@ -31,6 +31,9 @@ def check_values(kwargs: Mapping[str, Any]) -> None:
             continue
         if name in _WHOLE:
             _check_whole(name, value, _LARGEST.get(name, _LARGEST_OTHER))
+        elif name in _IDS:
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} must be the id of a token, got {value!r}")
         elif name in _REAL:
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, got {value!r}")
@@ -45,8 +48,12 @@ def check_values(kwargs: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def understood(path: Path, *, stack: str) -> Iterator[None]:
+def understood(source: Any, *, stack: str) -> Iterator[None]:
     """Within it, what a config lacks or has of another type is an error of the file.
+
+    Args:
+        source: what messages call the file.
+        stack: likewise whoever writes such files.
 
     Raises:
         ValueError: names the file and what was wrong.
@@ -55,7 +62,7 @@ def understood(path: Path, *, stack: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(
-            f"{path} must describe a model as {stack} writes it, but {type(error).__name__}: "
+            f"{source} must be as {stack} writes it, but {type(error).__name__}: "
             f"{error}; restore it from where the weights came"
         ) from error
 

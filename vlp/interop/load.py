@@ -131,7 +131,9 @@ def load_run(
             raise ValueError(f"only runs keep an average of their weights, {path} is of {kind}")
         foreign = READERS[kind](path, allow_pickle_weights=allow_pickle_weights)
         parts = _open_foreign(foreign, path, tokenizer)
-    return _resized(parts, image_size=image_size, text_length=text_length).run()
+    parts = _resized(parts, image_size=image_size, text_length=text_length)
+    _check_pictures(parts.card, path)
+    return parts.run()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +181,9 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
     found = find_tokenizer(foreign, tokenizer, source=path) if kwargs["text"] else None
     if found is not None and kwargs["text"].get("pool") not in ("eot", "argmax"):
         # Such towers do not look for these ids themselves: the tokenizer knows them.
-        kwargs |= {"text": kwargs["text"] | dict(eos_id=found.eos_id, pad_id=found.pad_id)}
+        plain = kwargs["text"].get("kind", "transformer") == "transformer"
+        ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
+        kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
     preprocess = foreign.preprocess
     card = build_card(
         model=kwargs,
@@ -207,6 +211,20 @@ def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) 
     if text_length is not None and card["tokenizer"] is not None:
         card["tokenizer"] = card["tokenizer"] | {"length": text_length}
     return dataclasses.replace(parts, card=card, params=params)
+
+
+def _check_pictures(card: Mapping[str, Any], path: Path) -> None:
+    """Raises ValueError where the preprocessing makes what the image tower does not take."""
+    tower, values = card["model"]["image"], card["preprocess"]
+    if tower is None or values is None:
+        return
+    setting, given = ("image_size", "size") if "size" in values else ("patch_size", "patch_size")
+    if tower[setting] != values[given]:
+        raise ValueError(
+            f"the preprocessing in {path} must give what the image tower takes, {setting} "
+            f"{tower[setting]}, got {values[given]}; put the one of these weights there, or change "
+            "the tower by image_size"
+        )
 
 
 def _preprocess_at(image_size: int, values: Mapping[str, Any]) -> dict[str, Any]:

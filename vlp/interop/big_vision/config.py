@@ -1,6 +1,7 @@
 """Our keyword arguments for an npz of big_vision: all that can be seen, is seen in its arrays.
 
-What cannot be seen is as in the published models: images are pooled by attention where there is
+What cannot be seen is as in the published models: pixels are those that the patches cover (378 for
+So400m/14 at 384, which `image_size=384` says of it); images are pooled by attention where there is
 such a head, by a class token where there is one, and by the mean otherwise; texts are pooled at the
 last token (BERT: the first); GELU has its tanh form; a LayerNorm's epsilon is 1e-6 (BERT: 1e-12);
 BERT's heads have 64 channels.

@@ -69,6 +69,8 @@ class BigVisionReader:
         images = torch.from_numpy(np.array(pixels, np.float32))
         texts = torch.from_numpy(np.asarray(ids, np.int64))
         trunk, text = self.model.visual.trunk, self.model.text
+        height, width = trunk.patch_embed.img_size
+        images = images[..., :height, :width]  # an npz does not tell pixels behind the last patch
         with torch.inference_mode():
             with hidden_states(trunk.blocks) as image_states:
                 zimg = torch.nn.functional.normalize(trunk(images), dim=-1)

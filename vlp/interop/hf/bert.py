@@ -20,6 +20,7 @@ _DEFAULTS = dict(
     num_attention_heads=12, max_position_embeddings=512, type_vocab_size=2, hidden_act="gelu",
     layer_norm_eps=1e-12, pad_token_id=0,
 )  # fmt: skip
+_HEADS = ("cls.", "classifier.", "qa_outputs.")
 _OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
@@ -93,7 +94,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
 
 def rename(name: str) -> str | None:
     """A tensor's name in `BertModel`; None for buffers and for the heads of its descendants."""
-    if name.startswith("cls.") or name.endswith("position_ids"):
+    if name.startswith(_HEADS) or name.endswith("position_ids"):
         return None
     old = re.search("LayerNorm.(gamma|beta)$", name)
     name = name if old is None else name[: old.start()] + _OLD_NORMS[old.group()]

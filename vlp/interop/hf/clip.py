@@ -51,8 +51,7 @@ def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `DualEncoder` for a config of `CLIPModel` or of one of its towers."""
     kind = config.get("model_type", "clip")
-    vision = _VISION | dict(config.get("vision_config") or (config if "vision" in kind else {}))
-    text = _TEXT | dict(config.get("text_config") or (config if "text" in kind else {}))
+    vision, text = _section(config, "vision", _VISION), _section(config, "text", _TEXT)
     alone = text if "text" in kind else vision
     # A tower alone may have been saved without its projection.
     projected = kind == "clip" or not _PROJECTIONS.isdisjoint(tensors)
@@ -67,6 +66,15 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
         image_std=list(STD),
         init_scale=math.exp(config.get("logit_scale_init_value", 2.6592)),
     )
+
+
+def _section(config: Mapping[str, Any], tower: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a tower: for transformers what older files repeat in a `_dict` counts more,
+    with every default."""
+    alone = config if tower in config.get("model_type", "clip") else {}
+    section = {**defaults, **(config.get(f"{tower}_config") or alone)}
+    older = config.get(f"{tower}_config_dict")
+    return section if older is None else {**section, **defaults, **older}
 
 
 def _image_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:

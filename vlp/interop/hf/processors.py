@@ -13,6 +13,7 @@ from typing import Any
 
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
+from vlp.interop.checks import understood
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 # Pillow's numbers of its filters.
@@ -66,7 +67,8 @@ def read_preprocess(folder: str | Path) -> ImagePreprocess | NaflexPreprocess | 
     if not config:
         return None
     model_type = _json(folder / "config.json").get("model_type", "")
-    return preprocess_of(config, model_type=model_type, source=str(folder))
+    with understood(f"the image processor in {folder}", stack="transformers"):
+        return preprocess_of(config, model_type=model_type, source=str(folder))
 
 
 def preprocess_of(

@@ -8,11 +8,12 @@ from typing import Any
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.adapt import complete
+from vlp.interop.checks import understood
 from vlp.interop.foreign import Foreign
 from vlp.interop.hf import bert, clip, dual, siglip, vit
 from vlp.interop.hf.processors import read_preprocess
 from vlp.interop.hf.tokenizers import read_tokenizer
-from vlp.interop.weights import PICKLES, Tensors, find_weights, open_tensors, read_json_object
+from vlp.interop.weights import PICKLES, find_weights, open_tensors, read_json_object
 
 # model_type of config.json: the module that knows the class.
 CLASSES: dict[str, ModuleType] = {
@@ -49,7 +50,7 @@ def open_path(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
     """
     config = read_json_object(folder / "config.json")
     kind = config.get("model_type")
-    if kind not in CLASSES:
+    if not isinstance(kind, str) or kind not in CLASSES:
         raise ValueError(
             f"model_type in {folder / 'config.json'} must be one of {', '.join(CLASSES)}, "
             f"got {kind!r}"
@@ -58,7 +59,10 @@ def open_path(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
     path = find_weights(folder, _WEIGHTS)
     found = open_tensors(path, allow_pickle_weights=allow_pickle_weights)
     tensors = found.renamed(lambda name: module.rename(_with_prefix(name, kind)))
-    kwargs = _kwargs(module, config, tensors)
+    with understood(folder / "config.json", stack="transformers"):
+        architecture = (config.get("architectures") or [kind])[0]
+        kwargs = module.kwargs(config, tensors)
+        full = complete(kwargs)
     preprocess = read_preprocess(folder)
     if preprocess is None and kwargs["image"]:
         preprocess = default_preprocess(kwargs, module)
@@ -66,9 +70,9 @@ def open_path(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
         kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
     return Foreign(
         stack="hf",
-        architecture=(config.get("architectures") or [kind])[0],
+        architecture=architecture,
         kwargs=kwargs,
-        rules=module.rules(complete(kwargs)),
+        rules=module.rules(full),
         tensors=tensors,
         preprocess=preprocess,
         tokenizer=read_tokenizer(folder) if kwargs["text"] else None,
@@ -88,16 +92,6 @@ def default_preprocess(kwargs: Mapping[str, Any], module: ModuleType) -> Any:
     return ImagePreprocess(
         image["image_size"], resize=resize, interpolation=interpolation, **colours
     )
-
-
-def _kwargs(module: ModuleType, config: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
-    try:
-        return module.kwargs(config, tensors)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"config.json must describe a {config['model_type']} as transformers writes it, but "
-            f"{type(error).__name__}: {error}; restore it from where the weights came"
-        ) from error
 
 
 def _with_prefix(name: str, kind: str) -> str:

@@ -62,8 +62,8 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
         ValueError: the image tower has no pooling head.
     """
     kind = config.get("model_type", "siglip")
-    vision = _VISION | dict(config.get("vision_config") or (config if "vision" in kind else {}))
-    text = _TEXT | dict(config.get("text_config") or (config if "text" in kind else {}))
+    vision = {**_VISION, **(config.get("vision_config") or (config if "vision" in kind else {}))}
+    text = {**_TEXT, **(config.get("text_config") or (config if "text" in kind else {}))}
     if not vision["vision_use_head"]:
         raise ValueError(
             "vision_use_head must be true, got false: without its head the image tower gives no "

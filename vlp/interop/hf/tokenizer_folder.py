@@ -38,6 +38,9 @@ class TokenizerFolder:
             older = self.json("special_tokens_map.json")
             self._names |= {key: older[key] for key in _NAMED if older.get(key)}
             decoder = {token["id"]: token for token in self.pipeline.get("added_tokens", ())}
+        wrong = [key for key in decoder if not str(key).isdecimal()]
+        if wrong:
+            raise ValueError(f"ids of tokens in {folder} must be whole numbers, got {wrong[0]!r}")
         self._listed = [_added(decoder[key]) for key in sorted(decoder, key=int)]
 
     def json(self, file: str) -> dict[str, Any]:

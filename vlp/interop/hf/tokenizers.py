@@ -23,6 +23,7 @@ from data_pipelines.tokens import (
     t5_tokenizer,
 )
 from data_pipelines.tokens.pipeline import special_tokens
+from vlp.interop.checks import understood
 from vlp.interop.hf.tokenizer_folder import TokenizerFolder
 
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
@@ -60,15 +61,10 @@ def read_tokenizer(
     folder = Path(folder)
     if not any((folder / file).is_file() for file in FILES):
         return None
-    files = TokenizerFolder(folder, config)
-    build = _CLASSES.get(tokenizer_class(files.config, files.model), _generic)
-    try:
+    with understood(f"the tokenizer in {folder}", stack="transformers"):
+        files = TokenizerFolder(folder, config)
+        build = _CLASSES.get(tokenizer_class(files.config, files.model), _generic)
         return build(files, name)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"the tokenizer in {folder} must be as transformers writes it, got "
-            f"{type(error).__name__}: {error}; save it again with save_pretrained"
-        ) from error
 
 
 def tokenizer_class(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:

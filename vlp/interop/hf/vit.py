@@ -88,4 +88,5 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
 
 def rename(name: str) -> str | None:
     """A tensor's name in `ViTModel`; None for the heads of its descendants."""
-    return None if name.startswith("classifier.") else name.removeprefix("vit.")
+    head = name.startswith(("classifier.", "decoder.")) or name.endswith("embeddings.mask_token")
+    return None if head else name.removeprefix("vit.")

@@ -13,17 +13,23 @@ Expected on Twemoji: text to image R@5 0.31 and R@10 0.41 among 3,786; by chance
 
   vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
-Arguments (`--config=experiments/emoji.py:epochs=2,size=32`): `epochs`, `size` (pixels).
+Arguments (`--config=experiments/emoji.py:epochs=2,size=32`): `epochs`, `size` (pixels), `model`:
+`clip`, or `coca`, which learns to write captions as well (Yu et al., 2022,
+https://arxiv.org/abs/2205.01917) and is exported for open_clip.
 """
 
 from ml_collections import ConfigDict
 
 from experiments.common import base_config, parse_arg
 
+MODELS = ("clip", "coca")
+
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of the quickstart."""
-    args = parse_arg(arg, epochs=42.0, size=48)
+    args = parse_arg(arg, epochs=42.0, size=48, model="clip")
+    if args.model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {args.model!r}")
     config = base_config()
     config.attribution = (
         "Training drawings: Noto Emoji, Google, Apache License 2.0.",
@@ -81,4 +87,17 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.report.data = "emoji:twemoji"
     config.export = ConfigDict(dict(to="hf", out="exported"))
+    if args.model == "coca":
+        _continue_into_a_decoder(config)
     return config
+
+
+def _continue_into_a_decoder(config: ConfigDict) -> None:
+    """CoCa: a decoder behind the text tower, a query a patch, settings that open_clip knows."""
+    model, shared = config.model, dict(activation="gelu", norm_eps=1e-5)
+    queries = dict(width=model.text.width, num_queries=17, num_heads=4)
+    model.image.update(pool="queries", queries=queries, class_token=True, **shared)
+    model.text.update(pool="cls_last", **shared)
+    model.decoder = ConfigDict(dict(depth=2, num_heads=4, unroll=2, **shared))
+    config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)
+    config.export.to = "open_clip"

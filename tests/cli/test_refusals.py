@@ -49,7 +49,7 @@ def test_a_mistyped_command_line_names_what_is_right(capsys, arguments, said):
         ("--worksdir=9", "did you mean --workdir?"),
         ("--config.train.total=9 epoks", '"9 epochs"'),
         ("--config.optim.optimizer.name=adamm", "adamw"),
-        ("--config.objective.name=klip", "clip, siglip"),
+        ("--config.objective.name=klip", "clip, siglip, coca"),
         ("--config.train.global_batch_size=100", "try 96 or 104"),
         ("--config.mesh.fsdp=3", "fsdp"),
         ("--config.optim.freeze=('imag/.*',)", 'did you mean "image/.*"?'),
@@ -165,3 +165,17 @@ def test_export_leaves_an_existing_folder_alone(train, tmp_path, capsys):
     said = refusal(capsys, "export", f"--workdir={workdir}", "--to=hf", f"--out={tmp_path / 'out'}")
     assert "--overwrite" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--config.export.to=hf", "the shape of transformers' CLIPModel"),
+        ("--config.export.to=open-clip", "hf, open_clip"),
+        ("--config.model.decoder.activation=relu", "decoder.activation must be 'gelu'"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_before_training(train, capsys, flag, said):
+    code, workdir = train(flag, arg="objective=coca")
+    assert code == 1 and said in capsys.readouterr().err
+    assert not (workdir / "metrics.jsonl").exists()

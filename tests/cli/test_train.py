@@ -41,6 +41,19 @@ def test_siglip_trains_with_the_same_command(train):
     assert code == 0 and len(losses(workdir)) == 3
 
 
+def test_coca_trains_judges_and_exports_with_the_same_command(train, pairs):
+    code, workdir = train(arg="steps=3,objective=coca")
+    assert code == 0 and len(losses(workdir)) == 3
+    row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 < row["train/caption_loss"] < np.log(300) + 1
+    assert 0 <= row["train/caption_accuracy"] <= 1
+    assert (workdir / "exported" / "open_clip_config.json").exists()
+    model, preprocess, tokenize = vlp.load(workdir)
+    image = model.encode_image(preprocess([np.zeros((30, 20, 3), np.uint8)]))
+    text = model.encode_text(tokenize(["a red square"]))
+    assert model.decode(image.tokens, text.tokens).shape == (1, 8, 300)
+
+
 def test_five_lines_of_python_give_zero_shot(train, pairs):
     _, workdir = train(arg="steps=2")
     model, preprocess, tokenize = vlp.load(workdir)

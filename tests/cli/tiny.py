@@ -9,7 +9,8 @@ from experiments.common import parse_arg
 def get_config(arg: str = "") -> ConfigDict:
     """A run of `steps` steps on `data`."""
     args = parse_arg(arg, data="", steps=6, batch=16, objective="clip")
-    config = emoji.get_config("size=16,epochs=1")
+    model = "coca" if args.objective == "coca" else "clip"
+    config = emoji.get_config(f"size=16,epochs=1,model={model}")
     config.data.train = args.data
     config.tokenizer.vocab_size = 300
     config.tokenizer.length = 8
@@ -18,6 +19,9 @@ def get_config(arg: str = "") -> ConfigDict:
         tower.update(width=16, depth=2, num_heads=2)
     config.model.image.patch_size = 8
     config.objective.name = args.objective
+    if args.objective == "coca":
+        config.model.image.queries.update(width=16, num_queries=3, num_heads=2)
+        config.model.decoder.num_heads = 2
     if args.objective == "siglip":
         config.model.update(init_scale=10.0, init_bias=-10.0)
         config.export = ConfigDict({})  # a CLIP-shaped model with a bias has no class elsewhere

@@ -4,7 +4,7 @@ import jax
 import pytest
 from flax import nnx
 
-from vlp.models import DualEncoder, dual_encoder_preset, text_preset, vision_preset
+from vlp.models import CoCa, DualEncoder, dual_encoder_preset, text_preset, vision_preset
 from vlp.models.presets import CLIP_TEXT_SIZES, RESNET_SIZES, VISION_SIZES
 
 # Parameters as published, in millions: open_clip's docs/model_profile.csv; the SigLIP pairs with
@@ -16,6 +16,8 @@ PUBLISHED = {
     "clip/ViT-H/14": 986.11,
     "clip/ViT-g/14": 1366.68,
     "clip/ViT-bigG/14": 2539.57,
+    "coca/ViT-B/32": 253.56,
+    "coca/ViT-L/14": 638.45,
     "clip/RN50": 102.01,
     "clip/RN101": 119.69,
     "openai/RN50x4": 178.30,
@@ -28,7 +30,8 @@ PUBLISHED = {
 
 
 def count(kwargs):
-    model = jax.eval_shape(lambda: nnx.state(DualEncoder(**kwargs, rngs=nnx.Rngs(0)), nnx.Param))
+    make = CoCa if "decoder" in kwargs else DualEncoder
+    model = jax.eval_shape(lambda: nnx.state(make(**kwargs, rngs=nnx.Rngs(0)), nnx.Param))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model))
 
 
@@ -99,11 +102,21 @@ def test_an_unknown_tower_is_refused_with_the_known_ones(name):
         vision_preset(name)
 
 
+def test_coca_s_decoder_follows_the_text_tower_and_its_image_tower_is_a_vit():
+    kwargs = dual_encoder_preset("coca/ViT-L/14", vocab_size=500)
+    assert (kwargs["decoder"]["depth"], kwargs["decoder"]["num_heads"]) == (12, 12)
+    assert kwargs["text"]["vocab_size"] == 500
+    with pytest.raises(ValueError, match="must be a ViT, got 'RN50'"):
+        dual_encoder_preset("coca/RN50")
+
+
 def test_an_unknown_resnet_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="one of RN50, RN101, .*, got 'RN18'"):
         dual_encoder_preset("clip/RN18")
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="family of clip, openai, siglip, siglip2, got 'lit/B/16'"):
+    with pytest.raises(
+        ValueError, match="family of clip, coca, openai, siglip, siglip2, got 'lit/"
+    ):
         dual_encoder_preset("lit/B/16")

@@ -13,10 +13,12 @@ from ml_collections import ConfigDict
 
 from vlp.interop.load import load_run
 from vlp.interop.tokenizer_files import NONE
+from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
 from vlp.models.presets import dual_encoder_preset
 from vlp.models.resize import resize_positions
 from vlp.objectives.clip import Clip
+from vlp.objectives.coca import Coca
 from vlp.objectives.siglip import SigLip
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
@@ -27,7 +29,7 @@ from vlp.training.training import Training, abstract_batch, make_training
 
 # What config.init.which says, in the words of vlp.load.
 INIT_WEIGHTS = {"params": "params", "teacher": "ema"}
-OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (SigLip, "sigmoid")}
+OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (SigLip, "sigmoid"), "coca": (Coca, "softmax")}
 DURATIONS = ("warmup", "cooldown")
 
 
@@ -40,7 +42,7 @@ class Plan:
         steps: length of the run.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
-        model_kwargs: of `DualEncoder`.
+        model_kwargs: of `DualEncoder`, or of `CoCa` where they have a "decoder".
         duration: parses "2 epochs" and the like to steps.
     """
 
@@ -57,7 +59,7 @@ class Plan:
 
 
 def model_kwargs(config: ConfigDict) -> dict[str, Any]:
-    """Keyword arguments of `DualEncoder`: a preset's, the config's over them, and what other
+    """Keyword arguments of the model: a preset's, the config's over them, and what other
     sections decide (pixels, normalisation, vocabulary, text length).
 
     A tower of another kind than the preset's takes nothing from it.
@@ -138,9 +140,10 @@ def plan(
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
     kwargs = model_kwargs(config)
+    make_model = CoCa if "decoder" in kwargs else DualEncoder
     objective = config.objective.to_dict()
     training = make_training(
-        lambda rngs: DualEncoder(**kwargs, rngs=rngs),
+        lambda rngs: make_model(**kwargs, rngs=rngs),
         make_objective(**objective, mesh=mesh),
         mesh=mesh,
         optimizer=make_optimizer(

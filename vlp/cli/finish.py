@@ -14,8 +14,7 @@ from vlp.cli.inputs import Inputs
 from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
-from vlp.interop.export import export
-from vlp.interop.hf.write import check_model
+from vlp.interop.export import check_model, export
 from vlp.interop.parity import summary
 from vlp.training.loop import Outcome
 
@@ -44,7 +43,7 @@ def finish(
 def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
     """Raises ValueError before training for a model that could not be exported after it."""
     if config.export:
-        check_model(model_kwargs)
+        check_model(model_kwargs, to=config.export.to)
 
 
 def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:

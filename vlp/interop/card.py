@@ -11,7 +11,7 @@ from vlp.version import __version__
 
 FORMAT = 1
 FILE = "card.json"
-OBJECTIVES = ("clip", "siglip")
+OBJECTIVES = ("clip", "siglip", "coca")
 
 # Every field a reader relies on, and its type.
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -60,7 +60,7 @@ def build_card(
         preprocess: `to_dict()` of the evaluation preprocessing; None without an image tower.
         tokenizer: a `data_pipelines.tokens.Tokenizer`; None where texts are not to be read.
         text_length: Tokens in a row of the model's text input, eos included.
-        objective: "clip" or "siglip": which logits the model was trained for.
+        objective: "clip", "siglip" or "coca": which logits the model was trained for.
         licence: Licence of the weights, or of the data they were trained on.
         attribution: Lines that name whose work the weights were made from.
 

@@ -85,6 +85,18 @@ def export(
     return report
 
 
+def check_model(kwargs: Mapping[str, Any], *, to: str) -> None:
+    """Raises ValueError for an unknown target, or one that is known not to hold such a model.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        to: as in `export`.
+    """
+    check = getattr(_choice(TARGETS, to, name="to"), "check_model", None)
+    if check is not None:
+        check(kwargs)
+
+
 def _choice(known: Mapping[str, Any], given: str, *, name: str) -> Any:
     if given not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")

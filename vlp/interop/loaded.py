@@ -81,6 +81,12 @@ def param_shapes(kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {path_name(path): leaf.shape for path, leaf in leaf_paths(state)}
 
 
+def zeros(kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A model's parameters by name, all zero and without memory: for what only looks at shapes."""
+    zero = np.float32(0)
+    return {name: np.broadcast_to(zero, shape) for name, shape in param_shapes(kwargs).items()}
+
+
 def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> LoadedEncoder:
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))

@@ -83,12 +83,13 @@ def dual_encoder_preset(
     eos_id: int | None = None,
     pad_id: int | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of `DualEncoder` for a published pair.
+    """Keyword arguments of `DualEncoder`, or of `CoCa`, for a published pair.
 
     Args:
         name: family and vision tower, such as "clip/ViT-B/32" or "siglip2/ViT-B/16". "clip" is
             CLIP as open_clip trains it; "openai" has the activation of OpenAI's own weights,
-            "quick_gelu", which some others were trained with too.
+            "quick_gelu", which some others were trained with too. "coca" is open_clip's, with a
+            "decoder" as deep as the text tower; the paper's own are larger.
         image_size: pixels along each side; left out, 224 or what the ResNet was trained at.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
@@ -147,6 +148,23 @@ def _openai(tower: str) -> dict[str, Any]:
     return _clip(tower, activation="quick_gelu")
 
 
+def _coca(tower: str) -> dict[str, Any]:
+    """Of CLIP's towers, with one set of 256 queries behind the image's, as open_clip has it."""
+    kwargs = _clip(_vit_of_coca(tower))
+    width = kwargs["embed_dim"]
+    text = kwargs["text"] | dict(length=76, pool="cls_last")
+    sizes = {key: text[key] for key in ("depth", "num_heads", "activation", "norm_eps")}
+    queries = dict(width=width, num_queries=256, num_heads=8)
+    image = kwargs["image"] | dict(pool="queries", queries=queries, class_token=True)
+    return kwargs | dict(image=image, text=text, decoder=sizes)
+
+
+def _vit_of_coca(tower: str) -> str:
+    if tower in RESNET_SIZES:
+        raise ValueError(f'CoCa\'s image tower must be a ViT, got {tower!r}; try "coca/ViT-B/32"')
+    return tower
+
+
 def _siglip(tower: str, *, vocab_size: int = 32000, pad_id: int = 1) -> dict[str, Any]:
     """The text tower has the vision tower's shape (but for gopt), and no image projection."""
     vision = vision_preset(tower)
@@ -175,6 +193,7 @@ def _siglip2(tower: str) -> dict[str, Any]:
 
 _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "clip": _clip,
+    "coca": _coca,
     "openai": _openai,
     "siglip": _siglip,
     "siglip2": _siglip2,

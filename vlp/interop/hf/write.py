@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import save_file
 
 from data_pipelines.images import ImagePreprocess
@@ -24,7 +23,7 @@ from vlp.interop.hf.reference import ReferenceModel, can_read
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
-from vlp.interop.loaded import param_shapes, params_of
+from vlp.interop.loaded import params_of, zeros
 from vlp.interop.parity import Reader
 
 CHECKS = ("auto", "transformers", "numpy")
@@ -122,10 +121,8 @@ def check_model(kwargs: Mapping[str, Any]) -> None:
     """Raises ValueError where no class of transformers can hold a model of these arguments."""
     full = complete(kwargs)
     module = architecture(full)
-    # Zeros that take no memory: only shapes and settings decide.
-    zeros = {n: np.broadcast_to(np.float32(0), s) for n, s in param_shapes(kwargs).items()}
     stack = f"transformers' {module.NAME}"
-    adapted, _ = adapt(full, zeros, accepted=module.accepted(full), stack=stack)
+    adapted, _ = adapt(full, zeros(kwargs), accepted=module.accepted(full), stack=stack)
     module.config(adapted)
 
 

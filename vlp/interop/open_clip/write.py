@@ -11,7 +11,7 @@ from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
-from vlp.interop.loaded import params_of
+from vlp.interop.loaded import params_of, zeros
 from vlp.interop.open_clip.layout import CUSTOM, rules
 from vlp.interop.open_clip.model_cfg import fit, model_cfg
 from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_preprocess
@@ -86,6 +86,11 @@ def write(
         metrics=metrics or {},
     )
     (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+def check_model(kwargs: Mapping[str, Any]) -> None:
+    """Raises ValueError where open_clip cannot hold a model of these arguments."""
+    model_cfg(fit(complete(kwargs), zeros(kwargs))[0])
 
 
 def preprocessing(run: Run) -> Any:

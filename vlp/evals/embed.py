@@ -21,6 +21,7 @@ Progress = Callable[[int], None]
 
 Images = jax.Array | NaflexImages
 
+IMAGES_ON_CPU = 8  # ViT-L/14 is a tenth faster so than 64 at once
 IN_FLIGHT = 2  # the host prepares the next batch while the device works on this one
 
 
@@ -116,7 +117,7 @@ class Encoder:
                 keeps.append(np.asarray(batch.get("weight", np.ones(n))) > 0)
                 rejected += int(np.count_nonzero(batch.get("reject", 0)))
                 seen += n
-                yield device_images(batch["image"])
+                yield from self._pieces(device_images(batch["image"]), n)
 
         vectors = self._run(_encode_image, images(), progress)
         keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
@@ -159,6 +160,12 @@ class Encoder:
         shorter = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
         vectors = np.concatenate(self._run(_encode_text, shorter, progress))
         return vectors[np.argsort(order)]
+
+    def _pieces(self, images: Any, n: int) -> Iterator[Any]:
+        """The images of a batch; on CPUs a few at a time, so that activations stay in caches."""
+        size = n if jax.default_backend() != "cpu" else self._divisible(IMAGES_ON_CPU)
+        for start in range(0, n, size):
+            yield jax.tree.map(lambda x, start=start: x[start : start + size], images)
 
     def _run(
         self,

@@ -15,6 +15,7 @@ from data_pipelines.faults import Reject
 from data_pipelines.tokens import SentencePieceTokenizer, Tokenizer
 
 __all__ = [
+    "BEGIN_ID",
     "EOS_ID",
     "MAX_CAPTION_BYTES",
     "PAD_ID",
@@ -25,8 +26,9 @@ __all__ = [
     "train_sentencepiece",
 ]
 
-# The ids of special tokens in models that `train_sentencepiece` makes; there is no begin token.
+# The ids of special tokens in models that `train_sentencepiece` makes.
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+BEGIN_ID = 3  # only where it is asked for
 MAX_CAPTION_BYTES = 64 * 1024
 _BOM = "\ufeff"
 # 256 byte pieces, pad, eos and unk come first; a model needs room for some characters as well.
@@ -65,16 +67,20 @@ def train_sentencepiece(
     vocab_size: int,
     name: str = "sentencepiece",
     max_captions: int = 1_000_000,
+    begin: bool = False,
 ) -> SentencePieceTokenizer:
     """A unigram model of the captions: NFKC, case folded, bytes for what is not in it.
 
-    The same captions in the same order give the same bytes. Ids: pad 0, end 1, unknown 2.
+    The same captions in the same order give the same bytes. Ids: pad 0, end 1, unknown 2, begin 3
+    where there is one.
 
     Args:
       captions: training text; captions that `clean_caption` refuses are skipped.
       vocab_size: upper bound of the vocabulary; few captions give a smaller one.
       name: what reports call the tokenizer.
       max_captions: only the first so many are used, which bounds time and memory.
+      begin: whether captions start with a token of their own, so that they can be written from
+        nothing (CoCa).
 
     Raises:
       ValueError: the vocabulary is too small for bytes and characters, or no caption is usable.
@@ -101,7 +107,7 @@ def train_sentencepiece(
             pad_id=PAD_ID,
             eos_id=EOS_ID,
             unk_id=UNK_ID,
-            bos_id=-1,
+            bos_id=BEGIN_ID if begin else -1,
             num_threads=1,  # the order of summation decides the last bits
             minloglevel=2,
         )
@@ -110,7 +116,7 @@ def train_sentencepiece(
             f"SentencePiece could not build vocab_size={vocab_size} from these captions "
             f"({error}); try another size"
         ) from error
-    return SentencePieceTokenizer(model.getvalue(), name=name)
+    return SentencePieceTokenizer(model.getvalue(), name=name, begin=begin)
 
 
 def _usable(captions: Iterable[str | bytes], limit: int) -> Iterator[str]:

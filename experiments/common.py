@@ -68,7 +68,8 @@ def base_config() -> ConfigDict:
             ),
             augment=dict(),  # data_pipelines.augment.Augment
             # An empty path trains a SentencePiece tokenizer on the captions.
-            tokenizer=dict(path="", vocab_size=8192, length=32, eos_id=1, pad_id=0),
+            # With `begin` captions start with a token of their own, from which CoCa writes them.
+            tokenizer=dict(path="", vocab_size=8192, length=32, eos_id=1, pad_id=0, begin=False),
             model=dict(),  # vlp.models.dual_encoder.DualEncoder
             # What to begin with, a run or weights of another stack ("hf:FOLDER"): which of its
             # weights, and of which names.

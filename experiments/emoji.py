@@ -99,5 +99,6 @@ def _continue_into_a_decoder(config: ConfigDict) -> None:
     model.image.update(pool="queries", queries=queries, class_token=True, **shared)
     model.text.update(pool="cls_last", **shared)
     model.decoder = ConfigDict(dict(depth=2, num_heads=4, unroll=2, **shared))
+    config.tokenizer.begin = True
     config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)
     config.export.to = "open_clip"

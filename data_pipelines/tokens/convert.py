@@ -25,7 +25,7 @@ import tokenizers
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-PAD, EOS, UNK = "<pad token>", "<end of text>", "<unknown piece>"
+PAD, EOS, UNK, BOS = "<pad token>", "<end of text>", "<unknown piece>", "<begin of text>"
 SPACE = "\u2581"  # SentencePiece's visible space
 _LITERAL_BYTE = "<(?=0x[0-9A-F]{2}>)"
 _Model: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # made at import
@@ -48,15 +48,21 @@ _NONCHARACTER = 0xFDD0  # first of 32 code points that no text may hold
 
 
 def convert_sentencepiece(
-    model: bytes, *, length: int, pad_id: int | None = None, clean: str = "none"
+    model: bytes,
+    *,
+    length: int,
+    pad_id: int | None = None,
+    clean: str = "none",
+    begin: bool = False,
 ) -> tokenizers.Tokenizer:
     """The tokenizer of a SentencePiece unigram model: text to `length` ids, padded on the right.
 
     Args:
       model: the content of the `.model` file.
-      length: tokens in a row, the end token included.
+      length: tokens in a row, special tokens included.
       pad_id: what fills a row; the model's own unless given.
       clean: "none", or "ascii_lower": the letters A to Z become lower case first.
+      begin: whether rows start with the model's begin token.
 
     Raises:
       ValueError: the model or the cleaning is of a kind whose ids could not be reproduced.
@@ -70,7 +76,7 @@ def convert_sentencepiece(
     trained = proto.trainer_spec
     pad_id = trained.pad_id if pad_id is None else pad_id
     tokenizer = tokenizers.Tokenizer(
-        models.Unigram(_vocabulary(proto), trained.unk_id, trained.byte_fallback)
+        models.Unigram(_vocabulary(proto, begin), trained.unk_id, trained.byte_fallback)
     )
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -83,9 +89,10 @@ def convert_sentencepiece(
         tokenizers.Regex(_LITERAL_BYTE), behavior="merged_with_previous"
     )
     tokenizer.decoder = decoder()
-    tokenizer.add_special_tokens([PAD, EOS, UNK])
+    tokenizer.add_special_tokens([PAD, EOS, UNK, *([BOS] if begin else [])])
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=["$A", EOS], special_tokens=[(EOS, trained.eos_id)]
+        single=[*([BOS] if begin else []), "$A", EOS],
+        special_tokens=[(EOS, trained.eos_id), *([(BOS, trained.bos_id)] if begin else [])],
     )
     tokenizer.enable_truncation(length)
     pad_token = tokenizer.id_to_token(pad_id)
@@ -141,10 +148,12 @@ def _words(proto: Any) -> list[str]:
     return [piece.piece for piece in proto.pieces if piece.type == _Piece.NORMAL]
 
 
-def _vocabulary(proto: Any) -> list[tuple[str, float]]:
+def _vocabulary(proto: Any, begin: bool) -> list[tuple[str, float]]:
     """Pieces and their log-probabilities by id, control pieces out of the reach of text."""
     trained = proto.trainer_spec
     names = {trained.pad_id: PAD, trained.eos_id: EOS, trained.unk_id: UNK}
+    if begin:
+        names[trained.bos_id] = BOS
     return [
         (names.get(i, f"<control {i}>" if p.type == _Piece.CONTROL else p.piece), p.score)
         for i, p in enumerate(proto.pieces)

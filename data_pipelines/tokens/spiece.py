@@ -25,10 +25,12 @@ class SentencePieceTokenizer:
       name: what reports call the tokenizer.
       clean: what is done to a text first, see `data_pipelines.tokens.clean`.
       pad_id: what fills a row; the model's own unless given.
+      begin: whether each row starts with the model's begin token, from which captions can be
+        written.
 
     Raises:
-      ValueError: the bytes are no SentencePiece model, it has no pad or end token, or an unknown
-        cleaning.
+      ValueError: the bytes are no SentencePiece model, it has no pad or end token (or begin token,
+        where that is asked for), or an unknown cleaning.
     """
 
     kind = "sentencepiece"
@@ -40,9 +42,10 @@ class SentencePieceTokenizer:
         name: str = "sentencepiece",
         clean: str = "none",
         pad_id: int | None = None,
+        begin: bool = False,
     ) -> None:
         self._clean = cleaning(clean)
-        self.name, self.clean = name, clean
+        self.name, self.clean, self.begin = name, clean, begin
         self.model = bytes(model)
         self._processor = read_model(self.model, name)
         self.vocab_size: int = self._processor.vocab_size()
@@ -54,34 +57,41 @@ class SentencePieceTokenizer:
                 f"a tokenizer needs a pad and an end token, {name} has pad_id={self.pad_id} and "
                 f"eos_id={self.eos_id}; train one with train_sentencepiece"
             )
+        if begin and self._processor.bos_id() < 0:
+            raise ValueError(
+                f"begin=True needs a model with a begin token, {name} has none; train one with "
+                "train_sentencepiece(begin=True), or leave begin out"
+            )
+        self._first = [self._processor.bos_id()] if begin else []
         self.sha256 = fingerprint(self.model, self.settings)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The keyword arguments that make this tokenizer from its file, as JSON values."""
-        given = {"clean": self.clean, "pad_id": self.pad_id}
-        return changed(given, {"clean": "none", "pad_id": self._own_pad})
+        given = {"clean": self.clean, "pad_id": self.pad_id, "begin": self.begin}
+        return changed(given, {"clean": "none", "pad_id": self._own_pad, "begin": False})
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
         """Ids of each text.
 
         Args:
           texts: n captions; the names of special tokens are plain text in them.
-          length: row length in tokens, the end token included, at least 2.
+          length: row length in tokens, special tokens included, at least one more than those.
 
         Returns:
-          int32 `[n, length]`: tokens, the end token, padding. A text that is too long loses
-          its tail, never the end token.
+          int32 `[n, length]`: the begin token if there is one, tokens, the end token, padding. A
+          text that is too long loses its tail, never the end token.
 
         Raises:
           ValueError: `length` leaves no room for a token.
         """
-        check_length(length)
+        first = self._first
+        check_length(length, 2 + len(first))
         # One thread: the loader decides how many cores it may use.
         found = self._processor.encode(
             [self._clean(text) for text in texts], out_type=int, num_threads=1
         )
-        ended = ([*ids[: length - 1], self.eos_id] for ids in found)
+        ended = ([*first, *ids[: length - 1 - len(first)], self.eos_id] for ids in found)
         return rows(ended, n=len(texts), length=length, pad_id=self.pad_id)
 
     def save(self, path: str | Path) -> None:
@@ -89,9 +99,11 @@ class SentencePieceTokenizer:
         Path(path).write_bytes(self.model)
 
     @classmethod
-    def load(cls, path: str | Path, *, name: str | None = None) -> "SentencePieceTokenizer":
+    def load(
+        cls, path: str | Path, *, name: str | None = None, begin: bool = False
+    ) -> "SentencePieceTokenizer":
         """Reads a `.model` file; the name is the file's stem unless given."""
-        return cls(Path(path).read_bytes(), name=name or Path(path).stem)
+        return cls(Path(path).read_bytes(), name=name or Path(path).stem, begin=begin)
 
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The ids of rows of `length` from the library `tokenizers` alone.
@@ -100,7 +112,7 @@ class SentencePieceTokenizer:
           ValueError: the model or the cleaning is of a kind whose ids could not be reproduced.
         """
         return convert_sentencepiece(
-            self.model, length=length, pad_id=self.pad_id, clean=self.clean
+            self.model, length=length, pad_id=self.pad_id, clean=self.clean, begin=self.begin
         )
 
     def __reduce__(self) -> tuple:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 import vlp
+from data_pipelines.text import BEGIN_ID, SentencePieceTokenizer
 from tests.cli.conftest import TINY, command, losses
 from vlp.cli.main import main
 from vlp.training.checkpoint import load_params
@@ -51,7 +52,17 @@ def test_coca_trains_judges_and_exports_with_the_same_command(train, pairs):
     model, preprocess, tokenize = vlp.load(workdir)
     image = model.encode_image(preprocess([np.zeros((30, 20, 3), np.uint8)]))
     text = model.encode_text(tokenize(["a red square"]))
+    assert tokenize(["a red square"])[0, 0] == BEGIN_ID
     assert model.decode(image.tokens, text.tokens).shape == (1, 8, 300)
+
+
+def test_a_tokenizer_trained_apart_begins_captions_where_that_is_asked_for(pairs, tmp_path):
+    path = tmp_path / "words.model"
+    line = ["data", "tokenizer", f"--data={pairs}", f"--out={path}", "--vocab-size=300"]
+    assert main([*line, "--begin"]) == 0
+    for begin in (True, False):
+        ids = SentencePieceTokenizer.load(path, begin=begin).encode(["a red square"], 8)
+        assert bool(ids[0, 0] == BEGIN_ID) is begin
 
 
 def test_five_lines_of_python_give_zero_shot(train, pairs):

@@ -8,6 +8,7 @@ import pytest
 
 from data_pipelines.faults import Reject
 from data_pipelines.text import (
+    BEGIN_ID,
     EOS_ID,
     PAD_ID,
     SentencePieceTokenizer,
@@ -23,6 +24,23 @@ CAPTIONS = [f"a {word} {thing}" for word in WORDS for thing in THINGS]
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_sentencepiece(CAPTIONS, vocab_size=400)
+
+
+def test_captions_begin_with_a_token_of_their_own_where_that_is_asked_for(tmp_path):
+    tokenizer = train_sentencepiece(CAPTIONS, vocab_size=400, begin=True)
+    ids = tokenizer.encode(["a red cat", "</s>" * 9], 9)
+    assert ids[:, 0].tolist() == [BEGIN_ID] * 2 and not np.any(ids[:, 1:] == BEGIN_ID)
+    assert ids[1, -1] == EOS_ID
+    tokenizer.save(tmp_path / "a.model")
+    plain = SentencePieceTokenizer.load(tmp_path / "a.model")
+    np.testing.assert_array_equal(ids[0, 1:], plain.encode(["a red cat"], 8)[0])
+    with pytest.raises(ValueError, match="length must be at least 3"):
+        tokenizer.encode(["a"], 2)
+
+
+def test_a_model_without_a_begin_token_cannot_begin_with_it(tokenizer):
+    with pytest.raises(ValueError, match="begin=True needs a model with a begin token"):
+        SentencePieceTokenizer(tokenizer.model, begin=True)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ def made(kind):
     scores = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.vocab_size())]
     return {
         "ours": lambda: SentencePieceTokenizer(model, name="ours"),
+        "ours with a begin": lambda: train_sentencepiece(
+            captions(400), vocab_size=1024, begin=True
+        ),
         "big_vision": lambda: big_vision_tokenizer(model, pad_id=1),
         "siglip": lambda: SiglipTokenizer(model, lower=False, padding_side="left"),
         "clip": clip_tokenizer,
@@ -50,8 +53,8 @@ def made(kind):
     }[kind]()
 
 
-ALL = ["ours", "big_vision", "siglip", "clip", "open_clip canonical", "clip of transformers"]
-ALL += ["gemma", "bert", "t5"]
+ALL = ["ours", "ours with a begin", "big_vision", "siglip", "clip", "open_clip canonical"]
+ALL += ["clip of transformers", "gemma", "bert", "t5"]
 
 
 @pytest.fixture(scope="module", params=ALL)

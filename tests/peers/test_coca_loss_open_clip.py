@@ -1,4 +1,6 @@
-"""CoCa's losses are torch's and open_clip's."""
+"""CoCa's losses are torch's and open_clip's, and what was trained by them goes there."""
+
+import json
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,8 @@ import pytest
 import torch
 from open_clip.loss import CoCaLoss
 
+from tests.cli.conftest import TINY, write_pairs
+from vlp.cli.main import main
 from vlp.losses import captioning_loss
 from vlp.models import Encoded
 from vlp.objectives import Coca
@@ -99,3 +103,13 @@ def test_both_losses_and_their_gradients_are_open_clip_s():
         np.testing.assert_allclose(found, want.item(), rtol=1e-5)
     for gradient, tensor in zip(gradients, tensors, strict=True):
         np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_trained_run_with_a_begin_token_equals_its_export(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+    config = f"{TINY}:data={write_pairs(tmp_path / 'pairs.tar')},steps=1,objective=coca"
+    workdir = tmp_path / "run"
+    assert main(["train", f"--config={config}", f"--workdir={workdir}"]) == 0
+    report = json.loads((workdir / "exported" / "parity.json").read_text())
+    assert (report["verified"], report["verified_with"]) == (True, "open_clip")
+    assert report["token_ids"]["unequal"] == []

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokenizer.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     tokenizer.add_argument("--out", required=True, metavar="FILE.model")
     tokenizer.add_argument("--vocab-size", type=int, default=8192, help="default %(default)s")
+    tokenizer.add_argument(
+        "--begin", action="store_true", help="captions begin with a token of their own (CoCa)"
+    )
     tokenizer.set_defaults(run=_tokenizer)
     emoji = commands.add_parser(
         "emoji", help="unpack the embedded emoji as tars and say where", allow_abbrev=False
@@ -49,7 +52,9 @@ def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
 
     out = Path(args.out)
     source = open_source(args.data)
-    tokenizer = train_sentencepiece(all_captions(source), vocab_size=args.vocab_size, name=out.stem)
+    tokenizer = train_sentencepiece(
+        all_captions(source), vocab_size=args.vocab_size, name=out.stem, begin=args.begin
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     tokenizer.save(partial)

@@ -88,13 +88,14 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Sentence
     Training is deterministic, so that every process of a run makes the same one.
     """
     settings = config.tokenizer
+    naming = dict(name=source.name, begin=settings.begin)
     if workdir.tokenizer.is_file():
-        tokenizer = SentencePieceTokenizer.load(workdir.tokenizer, name=source.name)
+        tokenizer = SentencePieceTokenizer.load(workdir.tokenizer, **naming)
     elif settings.path:
-        tokenizer = SentencePieceTokenizer.load(Path(settings.path), name=source.name)
+        tokenizer = SentencePieceTokenizer.load(Path(settings.path), **naming)
     else:
         tokenizer = train_sentencepiece(
-            all_captions(source), vocab_size=settings.vocab_size, name=source.name
+            all_captions(source), vocab_size=settings.vocab_size, **naming
         )
     expected = (settings.eos_id, settings.pad_id)
     if tokenizer.vocab_size > settings.vocab_size or (

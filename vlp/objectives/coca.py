@@ -21,8 +21,8 @@ class Coca:
 
     The first token is given and predicted by nothing, as in open_clip: what follows it comes from
     `text[:, :-1]`, compared with `text[:, 1:]`. CLIP's tokenizer begins every caption with a token
-    of its own, so such a model writes captions from nothing. A tokenizer without one, as `vlp data
-    tokenizer` trains, gives a model that goes on from the caption's first token.
+    of its own, and so does one of `train_sentencepiece(begin=True)`: such a model writes captions
+    from nothing. With a tokenizer that does not it goes on from the caption's first token.
 
     Args:
         loss: a function with the signature of `softmax_loss`; for a mesh, one made by

@@ -12,7 +12,7 @@ from data_pipelines.tokens import (
     SiglipTokenizer,
     Tokenizer,
 )
-from data_pipelines.tokens.convert import EOS, UNK
+from data_pipelines.tokens.convert import BOS, EOS, UNK
 from vlp.interop.hf.processors import processor_class
 from vlp.interop.hf.tokenizers import FIXED, read_tokenizer
 
@@ -102,6 +102,7 @@ def _sentencepiece(tokenizer: SentencePieceTokenizer, folder: Path, length: int)
         "pad_token": made.id_to_token(tokenizer.pad_id),
         "eos_token": EOS,
         "unk_token": UNK,
+        **({"bos_token": BOS} if tokenizer.begin else {}),
         # "</s>" and the like are plain text in a caption.
         "split_special_tokens": True,
     }

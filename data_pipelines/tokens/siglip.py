@@ -107,7 +107,7 @@ class SiglipTokenizer:
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The ids of rows of `length` from the library `tokenizers` alone.
 
-        They may differ for captions with the literal name of a special token.
+        They may differ for captions with the literal name of a special token, see `names_special`.
 
         Raises:
           ValueError: the model is of a kind whose ids could not be reproduced.
@@ -121,6 +121,10 @@ class SiglipTokenizer:
             padding_side=self.padding_side,
             literal_tokens=self.literal_tokens,
         )
+
+    def names_special(self, text: str) -> bool:
+        """Whether the literal name of a special token stands in a text."""
+        return self._literal.search(text) is not None
 
     def token_id(self, token: str) -> int:
         """The id of a piece.

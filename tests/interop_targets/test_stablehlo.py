@@ -1,5 +1,6 @@
 """StableHLO folders run in JAX alone, on any batch, and are lowered for every platform."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,9 +9,13 @@ import jax
 import numpy as np
 import pytest
 
+from data_pipelines.tokens import SiglipTokenizer
 from tests.interop.tiny import make_run
+from tests.interop.tiny import tokenizer as tiny_tokenizer
 from tests.interop_targets.towers import CHANGES, run_of
 from vlp.interop.export import export
+from vlp.interop.hf.tokenizer_write import write_tokenizer
+from vlp.interop.load import load_run
 
 # What a process without vlp looks like: whatever asks for it is told that there is none.
 _WITHOUT_VLP = "import sys\nsys.modules.update(vlp=None, flax=None, data_pipelines=None)\n"
@@ -36,6 +41,20 @@ def test_every_kind_of_tower_passes_the_gate_at_two_batch_sizes(name, tmp_path):
     for name, by_batch in report["outputs"].items():
         error = "max_relative_difference" if name == "logits" else "max_abs_difference"
         assert all(result[error] < 1e-5 for result in by_batch.values())
+
+
+def test_siglip_s_own_tokenizer_passes_but_for_names_of_special_tokens(tmp_path):
+    folder, length = tmp_path / "hf", make_run("siglip").card["tokenizer"]["length"]
+    export(make_run("siglip"), folder, check="numpy")
+    tokenizer = SiglipTokenizer(tiny_tokenizer().model)
+    for name in ("tokenizer.json", "special_tokens_map.json"):
+        (folder / name).unlink()
+    config = json.loads((folder / "config.json").read_text())
+    write_tokenizer(tokenizer, folder, length=length, config=config)
+    report = export(load_run(folder), tmp_path / "out", to="stablehlo")
+    assert report["verified"] and report["token_ids"]["unequal"] == []
+    assert report["token_ids"]["excepted"]
+    assert all(tokenizer.names_special(text) for text in report["token_ids"]["excepted"])
 
 
 def test_the_readme_runs_without_vlp_and_computes_what_the_model_computes(exported, tmp_path):

@@ -68,6 +68,7 @@ class EncodersReader:
     """
 
     tolerance: dict[str, float] = {}
+    plain = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

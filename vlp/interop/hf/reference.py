@@ -43,6 +43,7 @@ class ReferenceModel:
 
     name = "numpy reference"
     tolerance: Mapping[str, float] = {}
+    plain = True
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = folder = Path(folder)

@@ -23,6 +23,7 @@ class OnnxReader:
     """
 
     name = "onnxruntime"
+    plain = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

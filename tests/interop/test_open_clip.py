@@ -8,10 +8,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from data_pipelines.images import ImagePreprocess
-from tests.interop.tiny import make_run
+from tests.interop.tiny import kwargs, make_run
+from vlp.interop.adapt import complete
 from vlp.interop.export import export
 from vlp.interop.load import load_run
 from vlp.interop.open_clip import write
+from vlp.interop.open_clip.model_cfg import fit
 
 WEIGHTS = write.WEIGHTS
 
@@ -150,6 +152,13 @@ def test_a_model_that_open_clip_cannot_hold_is_refused_by_setting(case, tmp_path
     with pytest.raises(ValueError, match=message):
         export(make_run(kind, **changes), tmp_path / "out", to="open_clip")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tower_of_another_kind_is_named():
+    towers = kwargs("siglip")
+    image = dict(kind="naflex", num_patches=9, patch_size=8, width=24, depth=1, num_heads=3)
+    with pytest.raises(ValueError, match="got image.kind='naflex' .accepted: 'vit' or 'resnet'.;"):
+        fit(complete(towers | {"image": image}), {})
 
 
 def test_one_tower_is_refused(run, tmp_path):

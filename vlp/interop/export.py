@@ -135,7 +135,7 @@ def _compared(
     except ImportError as error:
         if check != "auto":
             raise ValueError(f"check={check!r} needs what is not here: {error}") from error
-        return parity.unverified(run, reason=f"the target's stack is not installed ({error})")
+        return parity.unverified(run, reason=f"nothing here can read it ({error})")
     preprocess = getattr(target, "preprocessing", lambda run: None)(run)
     clean = getattr(target, "cleaning", lambda run: None)(run)
     return parity.check(run, reader, towers=towers, preprocess=preprocess, clean=clean)

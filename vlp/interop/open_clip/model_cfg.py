@@ -31,7 +31,7 @@ def fit(kwargs: dict[str, Any], params: Params) -> tuple[dict[str, Any], Params]
         "image.kind": ("vit", "resnet"),
         **(
             {}
-            if image["kind"] == "resnet"
+            if image["kind"] != "vit"
             else _trunk_accepted()
             if trunk
             else _vit_accepted(image)

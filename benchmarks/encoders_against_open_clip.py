@@ -4,8 +4,8 @@
 
 Needs `vlp[peers]`. Loading is measured in a process of its own each time, after the imports:
 seconds until the model, its preprocessing and its tokenizer are there, and the largest memory the
-process ever had. Encoding: pictures and captions that are ready for the tower, in float32; captions at
-natural length are `CAPTIONS`, whose padding ours leaves out where that changes no result. The
+process ever had. Encoding: pictures and captions that are ready for the tower, in float32; captions
+at natural length are `CAPTIONS`, whose padding ours leaves out where that changes no result. The
 embeddings of both are compared first. Prints medians, the range, and open_clip's time over ours.
 """
 

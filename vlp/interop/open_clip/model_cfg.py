@@ -29,13 +29,7 @@ def fit(kwargs: dict[str, Any], params: Params) -> tuple[dict[str, Any], Params]
     trunk = needs_trunk(kwargs)
     accepted = {
         "image.kind": ("vit", "resnet"),
-        **(
-            {}
-            if image["kind"] != "vit"
-            else _trunk_accepted()
-            if trunk
-            else _vit_accepted(image)
-        ),
+        **({} if image["kind"] != "vit" else _trunk_accepted() if trunk else _vit_accepted(image)),
         "text.kind": ("transformer",),
         "text.mask_padding": (False,),
         "text.pool": (*_TEXT_POOLS, "cls_last"),

@@ -193,6 +193,15 @@ def test_parameters_to_begin_with_come_resized_from_whatever_is_read(clip, hf, i
         assert {name.split("/")[0] for name in given} == {"text", "log_scale"}
 
 
+def test_settings_that_make_weights_another_function_are_named(hf, caplog):
+    config = tiny_config.get_config("data=x")
+    config.init.path, config.init.only = str(hf), ("image/.*",)
+    config.model.image.update(load_run(hf).card["model"]["image"] | {"activation": "relu"})
+    given_params(config)
+    assert "image.activation 'quick_gelu', not 'relu'" in caplog.text
+    assert caplog.text.count(", not ") == 1
+
+
 def flat(tree) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(p, simple=True, separator="/"): a for p, a in leaves}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from vlp.interop.adapt import complete
 from vlp.interop.load import load_run
 from vlp.interop.tokenizer_files import NONE
 from vlp.models.coca import CoCa
@@ -29,6 +31,11 @@ from vlp.training.training import Training, abstract_batch, make_training
 
 # What config.init.which says, in the words of vlp.load.
 INIT_WEIGHTS = {"params": "params", "teacher": "ema"}
+# What a run decides for itself, whatever the weights that it begins with were made with.
+OWN_SETTINGS = frozenset((
+    "image_size", "length", "vocab_size", "eos_id", "pad_id", "dtype", "attention", "remat",
+    "unroll", "layer_scale", "mlp_ratio",
+))  # fmt: skip
 OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (SigLip, "sigmoid"), "coca": (Coca, "softmax")}
 DURATIONS = ("warmup", "cooldown")
 
@@ -63,9 +70,6 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     sections decide (pixels, normalisation, vocabulary, text length).
 
     A tower of another kind than the preset's takes nothing from it.
-
-    Raises:
-        ValueError: when there is no such preset, or patches do not fill the pictures.
     """
     own = config.model.to_dict()
     kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
@@ -88,7 +92,6 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     kwargs = merge(merge(kwargs, own), decided)
     if kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
-    _check_patches(kwargs["image"])
     return kwargs
 
 
@@ -140,6 +143,7 @@ def plan(
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
     kwargs = model_kwargs(config)
+    _check_patches(kwargs["image"])
     make_model = CoCa if "decoder" in kwargs else DualEncoder
     objective = config.objective.to_dict()
     training = make_training(
@@ -189,8 +193,36 @@ def given_params(config: ConfigDict) -> Any:
     params = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(given.model)))
     chosen = select(params, init.only)
     kwargs = given.card["model"]
-    sizes = _new_sizes(config, kwargs, towers={path[0] for path in chosen})
+    towers = {path[0] for path in chosen}
+    _warn_of_other_settings(kwargs, model_kwargs(config), towers=towers, path=init.path)
+    sizes = _new_sizes(config, kwargs, towers=towers)
     return partition(resize_positions(kwargs, params, **sizes)[1], chosen)[1]
+
+
+def _warn_of_other_settings(
+    given: Mapping[str, Any], wanted: Mapping[str, Any], *, towers: set[str], path: str
+) -> None:
+    """Names what makes the same parameters another function, such as an activation."""
+    given, wanted = complete(given), complete(wanted)
+    different = [
+        f"{tower}.{name} {there!r}, not {wanted[tower][name]!r}"
+        for tower in ("image", "text")
+        if tower in towers and wanted[tower]
+        for name, there in given[tower].items()
+        if name not in OWN_SETTINGS and wanted[tower].get(name, there) != there
+    ]
+    if "image" in towers:
+        different += [
+            f"{name} {given[name]}, not {wanted[name]}"
+            for name in ("image_mean", "image_std")
+            if not np.allclose(given[name], wanted[name])
+        ]
+    if different:
+        logging.getLogger("vlp").warning(
+            "the weights in %s compute something else with this config; they were made with %s",
+            path,
+            "; ".join(different),
+        )
 
 
 def _new_sizes(

@@ -7,6 +7,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from data_pipelines.tokens import clip_tokenizer
 from tests.interop.tiny import SIZE, make_run, save_run
 from vlp.interop import parity
 from vlp.interop.adapt import complete
@@ -120,6 +121,23 @@ def test_the_model_card_names_class_licence_attribution_and_figures(exported):
 def test_equivalent_forms_are_exported_exactly(kind, change, tmp_path):
     report = export(make_run(kind, **change), tmp_path / "out", check="numpy")
     assert report["verified"]
+
+
+@pytest.mark.parametrize(
+    ("text", "pad_id"),
+    [({}, 49407), ({"causal": False, "pool": "last"}, 0), ({"pool": "cls_last"}, 0)],
+)
+def test_clip_s_padding_stays_where_the_text_tower_sees_it(text, pad_id):
+    ours = clip_tokenizer()
+    theirs = hf.stand_in(ours, text=text)
+    assert theirs.pad_id == pad_id
+    texts = ["a red heart!", ""]
+    end = (ours.encode(texts, 9) == ours.eos_id).argmax(axis=1)
+    for row, expected, last in zip(
+        theirs.encode(texts, 9), ours.encode(texts, 9), end, strict=True
+    ):
+        np.testing.assert_array_equal(row[: last + 1], expected[: last + 1])
+        assert set(row[last + 1 :].tolist()) == {pad_id}
 
 
 def test_pictures_cut_out_of_the_middle_are_the_same_on_both_sides(tmp_path):

@@ -26,6 +26,7 @@ CHANGES = {
     "resnet and words": dict(image=RESNET, image_projection="none", text=BOW),
     "mean pooling and bert": {"image.pool": "mean", "text": BERT},
     "coca": COCA,
+    "pixels behind the last patch": {"image.patch_size": 7},
     "bfloat16": {"image.dtype": "bfloat16", "text.dtype": "bfloat16", "text.remat": "dots"},
 }
 

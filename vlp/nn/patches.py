@@ -38,7 +38,9 @@ def extract_patches(pixels: Float[Array, "n h w 3"], patch_size: int) -> Float[A
     """
     n, h, w, channels = pixels.shape
     rows, columns = h // patch_size, w // patch_size
-    pixels = pixels[:, : rows * patch_size, : columns * patch_size]
+    # Not by an index, which is a gather for a batch of any number of images.
+    pixels = jax.lax.slice_in_dim(pixels, 0, rows * patch_size, axis=1)
+    pixels = jax.lax.slice_in_dim(pixels, 0, columns * patch_size, axis=2)
     grid = pixels.reshape(n, rows, patch_size, columns, patch_size, channels)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows * columns, -1)
 

@@ -13,7 +13,12 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from data_pipelines.images import ImagePreprocess
-from data_pipelines.tokens import ClipTokenizer, Tokenizer, hf_clip_tokenizer
+from data_pipelines.tokens import (
+    ClipTokenizer,
+    PipelineTokenizer,
+    Tokenizer,
+    hf_clip_tokenizer,
+)
 from data_pipelines.tokens.clean import cleaning as clean_by_name
 from vlp.interop.adapt import adapt, complete, only_tower
 from vlp.interop.hf import bert, clip, dual, siglip, vit
@@ -68,7 +73,8 @@ def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], tower
         _write(folder / "processor_config.json", whole)
     if towers != "image" and run.tokenizer is not None:
         length = run.card["tokenizer"]["length"]
-        write_tokenizer(stand_in(run.tokenizer), folder, length=length, config=config)
+        tokenizer = stand_in(run.tokenizer, text=run.card["model"]["text"])
+        write_tokenizer(tokenizer, folder, length=length, config=config)
 
 
 def save_tensors(tensors: Mapping[str, Any], path: Path, *, like: Path) -> None:
@@ -77,9 +83,17 @@ def save_tensors(tensors: Mapping[str, Any], path: Path, *, like: Path) -> None:
     path.chmod(like.stat().st_mode)
 
 
-def stand_in(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer of transformers for ours: CLIP's own repairs no text."""
-    return hf_clip_tokenizer() if isinstance(tokenizer, ClipTokenizer) else tokenizer
+def stand_in(tokenizer: Tokenizer, *, text: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of transformers for ours: CLIP's own repairs no text, and pads with the end
+    token, which only a text tower may get that looks at nothing behind the end."""
+    if not isinstance(tokenizer, ClipTokenizer):
+        return tokenizer
+    made = hf_clip_tokenizer()
+    if text.get("causal", True) and text.get("pool", "eot") in ("eot", "argmax", "first"):
+        return made
+    return PipelineTokenizer(
+        made.content, name=made.name, pad_id=tokenizer.pad_id, eos_id=made.eos_id
+    )
 
 
 def preprocessing(run: Run) -> Any:

@@ -21,6 +21,7 @@ from data_pipelines.pixels import (
     check_choice,
     check_colour,
     check_normalisation,
+    check_whole,
     each,
     flatten,
     rgb_on,
@@ -85,8 +86,8 @@ class ImagePreprocess:
     ) -> None:
         self.size = size
         self.resize_size = size if resize_size is None else resize_size
-        if min(size, self.resize_size) < 1:
-            raise ValueError(f"size must be at least 1 pixel, got {min(size, self.resize_size)}")
+        check_whole("size", size)
+        check_whole("resize_size", self.resize_size)
         check_choice("resize", resize, RESIZES)
         check_choice("interpolation", interpolation, (*FILTERS, _SAMPLED))
         self.resize, self.interpolation = resize, interpolation

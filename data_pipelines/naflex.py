@@ -17,6 +17,7 @@ from data_pipelines.pixels import (
     check_choice,
     check_colour,
     check_normalisation,
+    check_whole,
     each,
     rgb_on,
 )
@@ -67,11 +68,8 @@ class NaflexPreprocess:
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
-        if min(patch_size, max_num_patches) < 1:
-            raise ValueError(
-                "patch_size and max_num_patches must be at least 1, got "
-                f"{patch_size} and {max_num_patches}"
-            )
+        check_whole("patch_size", patch_size)
+        check_whole("max_num_patches", max_num_patches)
         check_choice("interpolation", interpolation, tuple(FILTERS))
         self.patch_size, self.max_num_patches = patch_size, max_num_patches
         self.interpolation = interpolation

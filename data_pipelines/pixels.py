@@ -94,6 +94,16 @@ def check_normalisation(
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
 
 
+def check_whole(name: str, value: int) -> None:
+    """Refuses what is no count of pixels or patches.
+
+    Raises:
+      ValueError: not a whole number of at least 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:
     """Refuses an unknown name.
 

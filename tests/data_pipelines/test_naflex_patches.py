@@ -45,7 +45,8 @@ def test_a_single_pixel_grows_to_a_hundred():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"patch_size": 0}, "must be at least 1, got 0 and 256"),
+        ({"patch_size": 0}, "patch_size must be a whole number of at least 1, got 0"),
+        ({"max_num_patches": 2.5}, "max_num_patches must be a whole number"),
         ({"interpolation": "bilinear_tensorflow"}, "interpolation must be one of bicubic"),
         ({"background": (0, 0, 999)}, "background must be 3 values"),
         ({"std": (0, 1, 1)}, "std above 0"),

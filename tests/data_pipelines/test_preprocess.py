@@ -203,12 +203,13 @@ def test_a_bad_file_says_why(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": 0}, "size must be at least 1 pixel, got 0"),
+        ({"size": 0}, "size must be a whole number of at least 1, got 0"),
         ({"resize": "crop"}, "resize must be one of squash, shortest, longest; got 'crop'"),
         ({"interpolation": "area"}, "interpolation must be one of bicubic, bilinear"),
         ({"background": (0, 0, 256)}, "background must be 3 values in 0..255"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
-        ({"resize_size": 0}, "size must be at least 1 pixel, got 0"),
+        ({"mean": (1.0, float("nan"), 1.0)}, "3 finite values"),
+        ({"resize_size": 8.0}, "resize_size must be a whole number of at least 1, got 8.0"),
         ({"rounding": "up"}, "rounding must be one of down, even; got 'up'"),
         ({"fill": (0, 0)}, "fill must be 3 values in 0..255"),
         (

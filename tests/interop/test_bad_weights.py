@@ -142,6 +142,7 @@ def test_an_unknown_activation_lists_the_known(folder):
         ("config.json", ("model_type",), []),
         ("config.json", ("text_config",), "none"),
         ("config.json", ("text_config", "eos_token_id"), [9]),
+        ("config.json", ("text_config", "layer_norm_eps"), -1),
         ("config.json", ("logit_scale_init_value",), 1e5),
         ("tokenizer.json", ("added_tokens",), 3),
         ("tokenizer_config.json", ("tokenizer_class",), 3),

@@ -226,6 +226,15 @@ def test_a_truncated_file_is_refused(tmp_path):
         load(path)
 
 
+def test_a_compression_that_is_not_known_is_refused(tmp_path):
+    path = save(tmp_path, two_towers())
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 10] = 99  # of the last member, in the directory
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="whole npz"):
+        load(path)
+
+
 def test_another_npz_is_refused_by_what_it_holds(tmp_path):
     np.savez(tmp_path / "weights.npz", kernel=wave("x", (3, 3)))
     with pytest.raises(ValueError, match="img/ or txt/"):

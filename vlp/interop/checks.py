@@ -16,7 +16,8 @@ _SWITCHES = frozenset((
 ))  # fmt: skip
 _IDS = frozenset(("eos_id", "pad_id"))
 _OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token"))
-_REAL = frozenset(("norm_eps", "layer_scale", "init_scale", "init_bias", "mlp_ratio"))
+_POSITIVE = frozenset(("norm_eps", "init_scale", "mlp_ratio"))
+_REAL = frozenset(("layer_scale", "init_bias", *_POSITIVE))
 
 
 def check_values(kwargs: Mapping[str, Any]) -> None:
@@ -37,6 +38,8 @@ def check_values(kwargs: Mapping[str, Any]) -> None:
         elif name in _REAL:
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, got {value!r}")
+            if name in _POSITIVE and value < 0:
+                raise ValueError(f"{name} must not be negative, got {value!r}")
         elif name in _SWITCHES:
             if not isinstance(value, bool):
                 raise ValueError(f"{name} must be true or false, got {value!r}")

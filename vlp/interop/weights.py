@@ -3,6 +3,7 @@
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _DAMAGED = "copy it again from where it came"
+# RuntimeError: encrypted, or compressed in a way or by a version that Python does not know.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
 _DTYPES: dict[str, Any] = {
     "F64": np.float64,
     "F32": np.float32,
@@ -171,13 +174,13 @@ def _npz(path: Path) -> Tensors:
             for member in archive.namelist()
         }
         arrays = np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
+    except (*_ZIP_ERRORS, KeyError) as error:
         raise ValueError(f"{path} must be a whole npz file, but {error}; {_DAMAGED}") from error
 
     def get(name: str) -> np.ndarray:
         try:
             return arrays[name]
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        except (*_ZIP_ERRORS, ValueError) as error:
             raise ValueError(f"{name} in {path} cannot be read: {error}; {_DAMAGED}") from error
 
     return Tensors(str(path), shapes, get)

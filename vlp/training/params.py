@@ -53,7 +53,7 @@ def _no_match(pattern: str, names: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(pattern.split("/", 1)[0], tops, n=1)
     hint = f'; did you mean "{nearest[0]}/.*"?' if nearest else f'; try "{tops[0]}/.*"'
     return (
-        f"a pattern of parameters to freeze must match at least one whole name, got {pattern!r}; "
+        f"a pattern of parameters must match at least one whole name, got {pattern!r}; "
         f"the names begin with {', '.join(tops)}{hint}"
     )
 

@@ -6,9 +6,9 @@ PATTERN is a tar or several in WebDataset's layout (`pairs.tar`, `shards/*.tar`,
 `shards/{0000..0012}.tar`), or a folder of images with a `captions.csv` or `captions.jsonl`.
 
 Arguments: `data`; `eval` (pairs to judge retrieval on, same forms); `model` (a preset such as
-`clip/ViT-B/32`, `siglip/ViT-B/16`; default a ViT-S/16 that trains on one GPU); `res` (pixels);
-`batch` (global batch size); `epochs`; `lr`; `vocab` (of the SentencePiece tokenizer that is trained
-on your captions).
+`clip/ViT-B/32`, `clip/RN50`, `siglip/ViT-B/16`; default a ViT-S/16 that trains on one GPU); `res`
+(pixels); `batch` (global batch size); `epochs`; `lr`; `vocab` (of the SentencePiece tokenizer that
+is trained on your captions).
 
 Method: Radford et al., 2021, https://arxiv.org/abs/2103.00020, or Zhai et al., 2023,
 https://arxiv.org/abs/2303.15343, by the preset's family.

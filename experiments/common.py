@@ -69,7 +69,10 @@ def base_config() -> ConfigDict:
             augment=dict(),  # data_pipelines.augment.Augment
             # An empty path trains a SentencePiece tokenizer on the captions.
             # With `begin` captions start with a token of their own, from which CoCa writes them.
-            tokenizer=dict(path="", vocab_size=8192, length=32, eos_id=1, pad_id=0, begin=False),
+            # The model's vocabulary has `extra` ids behind the tokenizer's, such as a mask.
+            tokenizer=dict(
+                path="", vocab_size=8192, length=32, eos_id=1, pad_id=0, begin=False, extra=0
+            ),
             model=dict(),  # vlp.models.dual_encoder.DualEncoder
             # What to begin with, a run or weights of another stack ("hf:FOLDER"): which of its
             # weights, and of which names.
@@ -91,6 +94,7 @@ def base_config() -> ConfigDict:
                 global_batch_size=256,
                 unmasked_tuning="0 steps",  # last part of the run, without patch dropping
                 ema_decay=0.0,  # 0: no average of the weights
+                ema_warmup=True,  # let the average begin short
                 max_skipped_in_a_row=10,
                 watchdog_s=0.0,  # print all stacks and exit when no step ends for so long; 0: off
                 profile_steps=(0, 0),  # first and last step of a profiler trace

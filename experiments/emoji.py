@@ -14,22 +14,22 @@ Expected on Twemoji: text to image R@5 0.31 and R@10 0.41 among 3,786; by chance
   vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
 Arguments (`--config=experiments/emoji.py:epochs=2,size=32`): `epochs`, `size` (pixels), `model`:
-`clip`, or `coca`, which learns to write captions as well (Yu et al., 2022,
-https://arxiv.org/abs/2205.01917) and is exported for open_clip.
+`clip`; `siglip` (Zhai et al., 2023, https://arxiv.org/abs/2303.15343); `coca`, which learns to
+write captions as well (Yu et al., 2022, https://arxiv.org/abs/2205.01917) and is exported for
+open_clip; `albef`, which learns to tell matching pairs and hidden words, with a slow teacher (Li
+et al., 2021, https://arxiv.org/abs/2107.07651).
 """
 
 from ml_collections import ConfigDict
 
 from experiments.common import base_config, parse_arg
 
-MODELS = ("clip", "coca")
-
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of the quickstart."""
     args = parse_arg(arg, epochs=42.0, size=48, model="clip")
-    if args.model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {args.model!r}")
+    if args.model not in METHODS:
+        raise ValueError(f"model must be one of {', '.join(METHODS)}, got {args.model!r}")
     config = base_config()
     config.attribution = (
         "Training drawings: Noto Emoji, Google, Apache License 2.0.",
@@ -87,13 +87,42 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.report.data = "emoji:twemoji"
     config.export = ConfigDict(dict(to="hf", out="exported"))
-    if args.model == "coca":
-        _continue_into_a_decoder(config)
+    METHODS[args.model](config)
     return config
 
 
-def _continue_into_a_decoder(config: ConfigDict) -> None:
-    """CoCa: a decoder behind the text tower, a query a patch, settings that open_clip knows."""
+def _clip(config: ConfigDict) -> None:
+    """What the config is already."""
+
+
+def _siglip(config: ConfigDict) -> None:
+    """The sigmoid loss, with the start values of its scale and bias."""
+    config.model.update(init_scale=10.0, init_bias=-10.0)
+    config.objective.name = "siglip"
+
+
+def _albef(config: ConfigDict) -> None:
+    """The text tower becomes the first half of a BERT, whose second half reads the image."""
+    sizes = dict(num_heads=4, depth=2, unroll=2)
+    config.model.text = ConfigDict(dict(kind="bert", width=128, pooler=False, **sizes))
+    config.model.fusion = ConfigDict(sizes)
+    config.tokenizer.update(begin=True, extra=1)  # a first token to match by, and a mask
+    config.objective = ConfigDict(
+        dict(
+            name="albef",
+            mask_id=config.tokenizer.vocab_size,
+            queue_size=1024,
+            distillation=0.4,
+            ramp="1 epochs",
+            max_scale=100.0,
+        )
+    )
+    config.train.update(ema_decay=0.995, ema_warmup=False)
+    config.export = ConfigDict()
+
+
+def _coca(config: ConfigDict) -> None:
+    """A decoder behind the text tower, a query a patch, settings that open_clip knows."""
     model, shared = config.model, dict(activation="gelu", norm_eps=1e-5)
     queries = dict(width=model.text.width, num_queries=17, num_heads=4)
     model.image.update(pool="queries", queries=queries, class_token=True, **shared)
@@ -102,3 +131,6 @@ def _continue_into_a_decoder(config: ConfigDict) -> None:
     config.tokenizer.begin = True
     config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)
     config.export.to = "open_clip"
+
+
+METHODS = {"albef": _albef, "clip": _clip, "coca": _coca, "siglip": _siglip}

@@ -40,7 +40,6 @@ def test_an_unknown_format_names_the_version_that_wrote_it(card):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"objective": "lit"}, "objective must be one of clip, siglip, coca, got 'lit'"),
         ({"licence": 3}, "licence must be str, got 3"),
         ({"model": []}, "model must be dict"),
     ],

@@ -10,12 +10,12 @@ from vlp.parallel.mesh import make_mesh
 @pytest.fixture(scope="session")
 def training():
     """The toy on one device, with a teacher and a carry."""
-    return make_toy_training(ema_decay=0.9, make_carry=lambda: jnp.zeros(()))
+    return make_toy_training(ema_decay=0.9, make_carry=lambda model: jnp.zeros(()))
 
 
 @pytest.fixture(scope="session")
 def fsdp_training():
     """The same divided over eight devices."""
     return make_toy_training(
-        mesh=make_mesh(fsdp=8), ema_decay=0.9, make_carry=lambda: jnp.zeros(())
+        mesh=make_mesh(fsdp=8), ema_decay=0.9, make_carry=lambda model: jnp.zeros(())
     )

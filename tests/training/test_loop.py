@@ -215,7 +215,7 @@ class Killed(Loader):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__next__()
 
-training = make_toy_training(ema_decay=0.9, make_carry=lambda: jnp.zeros(()))
+training = make_toy_training(ema_decay=0.9, make_carry=lambda model: jnp.zeros(()))
 run(Path({workdir!r}), training, loader=Killed(), checkpoint_every=2)
 """
 

@@ -31,7 +31,7 @@ class ToldToStop(Loader):
 def main(process: int, port: int, workdir: Path) -> int:
     start(coordinator=f"localhost:{port}", num_processes=2, process_id=process, timeout_s=60)
     training = make_toy_training(
-        mesh=make_mesh(fsdp=4), ema_decay=0.9, make_carry=lambda: jnp.zeros(())
+        mesh=make_mesh(fsdp=4), ema_decay=0.9, make_carry=lambda model: jnp.zeros(())
     )
     checkpoints = Checkpoints(workdir / "checkpoints")
     assert checkpoints.restore(training.abstract) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,10 +16,10 @@ from ml_collections import ConfigDict
 from vlp.interop.adapt import complete
 from vlp.interop.load import load_run
 from vlp.interop.tokenizer_files import NONE
-from vlp.models.coca import CoCa
-from vlp.models.dual_encoder import DualEncoder
+from vlp.models.build import model_class
 from vlp.models.presets import dual_encoder_preset
 from vlp.models.resize import resize_positions
+from vlp.objectives.albef import Albef
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
 from vlp.objectives.siglip import SigLip
@@ -36,8 +37,14 @@ OWN_SETTINGS = frozenset((
     "image_size", "length", "vocab_size", "eos_id", "pad_id", "dtype", "attention", "remat",
     "unroll", "layer_scale", "mlp_ratio",
 ))  # fmt: skip
-OBJECTIVES = {"clip": (Clip, "softmax"), "siglip": (SigLip, "sigmoid"), "coca": (Coca, "softmax")}
-DURATIONS = ("warmup", "cooldown")
+# The class, and the contrastive loss that it is given, which is spread over the mesh.
+OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
+    "albef": (Albef, None),
+    "clip": (Clip, "softmax"),
+    "coca": (Coca, "softmax"),
+    "siglip": (SigLip, "sigmoid"),
+}
+DURATIONS = ("warmup", "cooldown", "ramp")  # settings of schedules and objectives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Plan:
         steps: length of the run.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
-        model_kwargs: of `DualEncoder`, or of `CoCa` where they have a "decoder".
+        model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
     """
 
@@ -81,7 +88,7 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     decided = dict(
         image=dict(image_size=preprocess.size),
         text=dict(
-            vocab_size=tokenizer.vocab_size,
+            vocab_size=tokenizer.vocab_size + tokenizer.extra,
             length=tokenizer.length,
             eos_id=tokenizer.eos_id,
             pad_id=tokenizer.pad_id,
@@ -144,11 +151,13 @@ def plan(
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
     kwargs = model_kwargs(config)
     _check_patches(kwargs["image"])
-    make_model = CoCa if "decoder" in kwargs else DualEncoder
+    make_model = model_class(kwargs)
     objective = config.objective.to_dict()
+    objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
+    loss = make_objective(**objective, mesh=mesh)
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
-        make_objective(**objective, mesh=mesh),
+        loss,
         mesh=mesh,
         optimizer=make_optimizer(
             schedule=make_schedule(**schedule, steps=steps), **config.optim.optimizer.to_dict()
@@ -156,6 +165,8 @@ def plan(
         seed=config.seed,
         freeze=config.optim.freeze,
         ema_decay=config.train.ema_decay or None,
+        ema_warmup=config.train.ema_warmup,
+        make_carry=_make_carry(loss, batch),
     )
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
@@ -248,8 +259,16 @@ def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **sett
     """
     if name not in OBJECTIVES:
         raise ValueError(f"objective.name must be one of {', '.join(OBJECTIVES)}, got {name!r}")
-    make, loss = OBJECTIVES[name]
-    return make(contrastive_loss(loss, mesh=mesh, implementation=implementation), **settings)
+    make, kind = OBJECTIVES[name]
+    if kind is None:
+        return make(**settings)
+    return make(contrastive_loss(kind, mesh=mesh, implementation=implementation), **settings)
+
+
+def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:
+    """What begins the objective's carry, where it has one."""
+    make = getattr(objective, "make_carry", None)
+    return make and functools.partial(make, global_batch_size=global_batch_size)
 
 
 def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any = None) -> Any:
@@ -264,5 +283,6 @@ def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any
             global_batch_size=config.train.global_batch_size,
             image_size=config.preprocess.size,
             text_length=config.tokenizer.length,
+            inputs=training.inputs,
         )
     )

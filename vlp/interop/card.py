@@ -11,7 +11,6 @@ from vlp.version import __version__
 
 FORMAT = 1
 FILE = "card.json"
-OBJECTIVES = ("clip", "siglip", "coca")
 
 # Every field a reader relies on, and its type.
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -60,7 +59,7 @@ def build_card(
         preprocess: `to_dict()` of the evaluation preprocessing; None without an image tower.
         tokenizer: a `data_pipelines.tokens.Tokenizer`; None where texts are not to be read.
         text_length: Tokens in a row of the model's text input, eos included.
-        objective: "clip", "siglip" or "coca": which logits the model was trained for.
+        objective: what the model was trained by, such as "clip".
         licence: Licence of the weights, or of the data they were trained on.
         attribution: Lines that name whose work the weights were made from.
 
@@ -98,10 +97,6 @@ def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
         )
     for field, kind in _FIELDS.items():
         _check_field(card, field, kind, source)
-    if card["objective"] not in OBJECTIVES:
-        raise ValueError(
-            f"{source}: objective must be one of {', '.join(OBJECTIVES)}, got {card['objective']!r}"
-        )
     if card["tokenizer"] is None:
         return json.loads(_dump(card))
     for field, kind in _TOKENIZER_FIELDS.items():

@@ -15,7 +15,7 @@ class Foreign:
     Attributes:
         stack: which one, "hf" or another name in `vlp.interop.formats`.
         architecture: its name there, such as "CLIPModel".
-        kwargs: keyword arguments of `DualEncoder`, or of `CoCa` where they have a "decoder".
+        kwargs: the model's keyword arguments, see `vlp.models.build.model_class`.
         rules: how its tensors become parameters, see `vlp.interop.layout`.
         tensors: the file, its names made those of the rules.
         preprocess: what images go through there.

@@ -12,7 +12,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models import CoCa, DualEncoder, Encoded
+from vlp.models import Albef, CoCa, DualEncoder, Encoded
+from vlp.models.build import model_class
 from vlp.models.naflex import device_images
 from vlp.training.params import leaf_paths, path_name
 
@@ -65,13 +66,32 @@ class LoadedCoCa(LoadedEncoder, CoCa):  # type: ignore[misc]
         return _call("decode", self, image_tokens, text_tokens)
 
 
+class LoadedAlbef(LoadedEncoder, Albef):  # type: ignore[misc]
+    """An `Albef` with weights."""
+
+    def match(
+        self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
+    ) -> Float[Array, "n 2"]:
+        """Logits of "these do not belong together" and "they do"."""
+        return _call("match", self, image, caption, text)
+
+    def predict_tokens(
+        self, image: Encoded, text: Int[Array | np.ndarray, "n l"]
+    ) -> Float[Array, "n l v"]:
+        """The logits of the token at each place of a text with masks, given its image."""
+        return _call("predict_tokens", self, image, text)
+
+
+LOADED = {DualEncoder: LoadedEncoder, Albef: LoadedAlbef, CoCa: LoadedCoCa}
+
+
 def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:
     """The model of these keyword arguments, with shapes in place of arrays.
 
     Raises:
         ValueError: a setting is unknown or does not fit another.
     """
-    make = LoadedCoCa if "decoder" in kwargs else LoadedEncoder
+    make = LOADED[model_class(kwargs)]
     return nnx.eval_shape(lambda: make(**kwargs, rngs=nnx.Rngs(0)))
 
 

@@ -1,5 +1,6 @@
 """Towers and the models made of them."""
 
+from vlp.models.albef import Albef
 from vlp.models.bert import Bert
 from vlp.models.bow import BagOfWords
 from vlp.models.coca import CoCa
@@ -11,9 +12,10 @@ from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
 
 __all__ = [
-    "CoCa",
+    "Albef",
     "BagOfWords",
     "Bert",
+    "CoCa",
     "DualEncoder",
     "Encoded",
     "ModifiedResNet",

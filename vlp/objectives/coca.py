@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float
-
 from vlp.losses import captioning_loss, softmax_loss
-from vlp.losses.language import target_tokens
 from vlp.objectives.encode import clamped_scale, embeddings, encode_pairs, in_batch_accuracy
+from vlp.objectives.tokens import share_correct, token_shares
 
 
 class Coca:
@@ -71,7 +67,7 @@ class Coca:
             return (
                 *embeddings(image, caption, text),
                 captioning_loss(logits, targets, pad_id=pad_id),
-                _share_correct(logits, targets, pad_id),
+                share_correct(logits, targets, pad_id=pad_id),
             )
 
         zimg, ztxt, nats, correct = encode_pairs(
@@ -79,8 +75,7 @@ class Coca:
         )
         scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
         contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight)
-        tokens = jnp.sum(target_tokens(batch["text"][:, 1:], pad_id=pad_id), axis=1)
-        share = _shares(tokens.astype(jnp.float32), weight=weight)
+        share = token_shares(batch["text"][:, 1:], pad_id=pad_id, weight=weight)
         loss = self.contrastive_weight * contrastive + self.caption_weight * share * nats
         metrics = {
             "contrastive_loss": contrastive,
@@ -90,22 +85,6 @@ class Coca:
             **in_batch_accuracy(zimg, ztxt, weight=weight),
         }
         return loss, metrics, carry
-
-
-def _shares(tokens: Float[Array, " n"], *, weight: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Tokens of each caption over the mean of the batch: turns means a caption to means a token."""
-    present = jnp.where(weight > 0, weight, 0.0)
-    total = jnp.sum(present * tokens)
-    mean = total / jnp.maximum(jnp.sum(present), jnp.finfo(jnp.float32).tiny)
-    return tokens / jnp.where(total > 0, mean, 1.0)
-
-
-def _share_correct(logits, targets, pad_id):
-    """Of each caption's tokens those that are the likeliest; no gradient."""
-    present = target_tokens(targets, pad_id=pad_id)
-    hits = present & (jnp.argmax(jax.lax.stop_gradient(logits), axis=2) == targets)
-    count = jnp.maximum(jnp.sum(present, axis=1), 1).astype(jnp.float32)
-    return jnp.sum(hits, axis=1).astype(jnp.float32) / count
 
 
 def _check(model: Any) -> None:

@@ -91,26 +91,31 @@ def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int)
     return jax.tree.map(join, jax.lax.map(jax.checkpoint(function), jax.tree.map(split, inputs)))
 
 
-def clamped_scale(log_scale: Float[Array, ""], *, max_scale: float) -> Float[Array, ""]:
-    """The multiplier of the cosines, never over `max_scale` (CLIP: 100).
+def clamped_scale(
+    log_scale: Float[Array, ""], *, max_scale: float, min_scale: float = 0.0
+) -> Float[Array, ""]:
+    """The multiplier of the cosines, never over `max_scale` (CLIP: 100) or under `min_scale`.
 
-    At the limit the gradient passes only where it leads back below, as if the parameter were
+    At a limit the gradient passes only where it leads back inside, as if the parameter were
     clipped after each update; a plain minimum would hold it there for good.
     """
-    return jnp.exp(_clamp(log_scale, math.log(max_scale)))
+    low = math.log(min_scale) if min_scale else -math.inf
+    return jnp.exp(_clamp(log_scale, low, math.log(max_scale)))
 
 
 @jax.custom_vjp
-def _clamp(x: Float[Array, ""], limit: float) -> Float[Array, ""]:
-    return jnp.minimum(x, limit)
+def _clamp(x: Float[Array, ""], low: float, high: float) -> Float[Array, ""]:
+    return jnp.clip(x, low, high)
 
 
-def _clamp_forward(x, limit):
-    return jnp.minimum(x, limit), x >= limit
+def _clamp_forward(x, low, high):
+    return jnp.clip(x, low, high), (x <= low, x >= high)
 
 
-def _clamp_backward(at_limit, gradient):
-    return jnp.where(at_limit & (gradient < 0), 0.0, gradient), None
+def _clamp_backward(at_limits, gradient):
+    low, high = at_limits
+    outwards = (low & (gradient > 0)) | (high & (gradient < 0))
+    return jnp.where(outwards, 0.0, gradient), None, None
 
 
 _clamp.defvjp(_clamp_forward, _clamp_backward)

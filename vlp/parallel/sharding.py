@@ -1,5 +1,6 @@
 """One rule from an array's shape to its place on the mesh, for any pytree; and batches."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,20 @@ def shape_shardings(tree: Any, *, mesh: AnyMesh, min_elements: int = MIN_ELEMENT
 
     def of(leaf: Any) -> NamedSharding:
         return NamedSharding(mesh, shape_spec(leaf.shape, fsdp=fsdp, min_elements=min_elements))
+
+    return jax.tree.map(of, tree)
+
+
+def carry_shardings(tree: Any, *, mesh: AnyMesh) -> Any:
+    """The sharding of what an objective carries: arrays `[k, n, ...]` are split like batches of n.
+
+    Others, and those whose second axis does not divide by the devices, are everywhere.
+    """
+    devices = math.prod(mesh.shape[name] for name in AXES)
+
+    def of(leaf: Any) -> NamedSharding:
+        batches = leaf.ndim > 1 and leaf.shape[1] % devices == 0
+        return NamedSharding(mesh, PartitionSpec(None, AXES) if batches else PartitionSpec())
 
     return jax.tree.map(of, tree)
 

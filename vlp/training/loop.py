@@ -17,6 +17,7 @@ from vlp.training.rows import Rows
 from vlp.training.trackers import Tracker
 from vlp.training.training import Training
 
+# What the device gets only where the loss asks for it.
 HOST_ONLY = ("id", "reject")
 
 # hook(step, state) -> metrics to add to the step's row, or None; the state is gone afterwards
@@ -111,10 +112,10 @@ def train(
             with rows.timed("data"):
                 batch = _next_batch(batches, step=step, steps=steps)
             step += 1
-            host = {name: batch.pop(name) for name in HOST_ONLY if name in batch}
-            rows.log_ids(step, host.get("id"))
+            rows.log_ids(step, batch.get("id"))
             profiler(step, state)
             training = training_at(step - 1)
+            batch = _for_device(batch, training.inputs)
             state, metrics = training.step(state, put_batch(batch, training.mesh))
             vote = interruption.vote()
             if checkpoints is not None:
@@ -155,6 +156,12 @@ def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarr
             f"the data must last for {steps} steps, ended after {step}; let the loader repeat it "
             "(epochs=None)"
         ) from None
+
+
+def _for_device(batch: Mapping[str, np.ndarray], inputs: Sequence[str]) -> dict[str, np.ndarray]:
+    """What the loss gets of a batch; ids as 32-bit integers, which JAX's default numbers are."""
+    kept = {k: v for k, v in batch.items() if k not in HOST_ONLY or k in inputs}
+    return {k: v.astype(np.int32) if k in HOST_ONLY else v for k, v in kept.items()}
 
 
 def _due(every: int | None, *, step: int, steps: int) -> bool:

@@ -14,7 +14,7 @@ from vlp.training.params import Path, join, partition
 # What a model may hold: what is learned, and the running statistics of batch norm.
 VARIABLES = (nnx.Param, nnx.BatchStat)
 MakeModel = Callable[[nnx.Rngs], nnx.Module]
-MakeCarry = Callable[[], Any]
+MakeCarry = Callable[[nnx.Module], Any]
 
 
 @jax.tree_util.register_dataclass
@@ -74,9 +74,10 @@ def initial_state(
         optimizer: whose state to begin with.
         frozen: parameters that do not train.
         with_teacher: begin a moving average.
-        make_carry: begins the objective's carry.
+        make_carry: from the model to the objective's first carry.
     """
     model = make_model(nnx.Rngs(key))
+    carry = make_carry(model) if make_carry is not None else None
     params = join(nnx.to_pure_dict(nnx.split(model, VARIABLES, ...)[1]), given)
     trainable, _ = partition(params, frozen)
     return TrainState(
@@ -84,5 +85,5 @@ def initial_state(
         params=params,
         opt_state=optimizer.init(trainable),
         teacher=jax.tree.map(jnp.copy, params) if with_teacher else None,
-        carry=make_carry() if make_carry is not None else None,
+        carry=carry,
     )

@@ -13,6 +13,7 @@ from vlp.parallel.sharding import (
     MIN_ELEMENTS,
     AnyMesh,
     batch_sharding,
+    carry_shardings,
     replicated,
     shape_shardings,
     with_shardings,
@@ -48,6 +49,11 @@ class Training:
     _untrained: frozenset[Path]
     _init: Callable[[Any], TrainState]
     _compiled: Callable[[Loss], Any]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What of a batch the loss asks for beyond images, texts and weights."""
+        return getattr(self.loss, "inputs", ())
 
     def init(self, params: Any = None) -> TrainState:
         """The state at step 0, each array made where it lives.
@@ -124,7 +130,8 @@ def make_training(
             no optimiser state; batch norms whose statistics match normalise by them in training.
         ema_decay: keep a teacher, the parameters' moving average with this decay.
         ema_warmup: let the teacher's average begin short, decay `(1 + step) / (10 + step)`.
-        make_carry: what the objective carries from step to step, at the start.
+        make_carry: from the model to what the objective carries from step to step, at the start.
+            Its arrays `[k, n, ...]` are split over the mesh like batches of n.
         fsdp_min_elements: smaller arrays are not divided over the mesh's `fsdp` axis.
 
     Raises:
@@ -153,7 +160,10 @@ def make_training(
         )
 
     abstract = jax.eval_shape(init, {})
-    shardings = shape_shardings(abstract, mesh=mesh, min_elements=fsdp_min_elements)
+    shardings = dataclasses.replace(
+        shape_shardings(abstract, mesh=mesh, min_elements=fsdp_min_elements),
+        carry=carry_shardings(abstract.carry, mesh=mesh),
+    )
 
     def compiled(loss: Loss) -> Any:
         step: Step = make_train_step(
@@ -211,11 +221,17 @@ def lower_train_step(
 
 
 def abstract_batch(
-    *, global_batch_size: int, image_size: int, text_length: int
+    *, global_batch_size: int, image_size: int, text_length: int, inputs: Sequence[str] = ()
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a global batch as it reaches the device."""
+    """The shapes of a global batch as it reaches the device.
+
+    Args:
+        global_batch_size, image_size, text_length: sizes.
+        inputs: what a loss asks for beyond images, texts and weights, see `Training.inputs`.
+    """
     n = global_batch_size
-    return {
+    asked = {name: jax.ShapeDtypeStruct((n,), jnp.int32) for name in inputs}
+    return asked | {
         "image": jax.ShapeDtypeStruct((n, image_size, image_size, 3), jnp.uint8),
         "text": jax.ShapeDtypeStruct((n, text_length), jnp.int32),
         "weight": jax.ShapeDtypeStruct((n,), jnp.float32),

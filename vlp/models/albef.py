@@ -1,0 +1,87 @@
+"""ALBEF: a dual encoder, and a fusion encoder in which the text reads the image."""
+
+import json
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vlp.models.bert import Bert
+from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.heads import TokenHead
+from vlp.nn.fusion import FusionStack
+from vlp.nn.linear import Linear
+
+
+class Albef(DualEncoder):
+    """A dual encoder with a fusion encoder; `Albef(**model.kwargs, rngs=rngs)` builds it again.
+
+    Text tower and fusion encoder are the two halves of one BERT: the first sees the text alone,
+    each block of the second also reads the image's tokens, class token included.
+
+    Args:
+        image: as in `DualEncoder`; its tokens are what is read.
+        text: of a `Bert` (kind "bert").
+        fusion: keyword arguments of `FusionStack` except the widths, which follow from the towers;
+            `mlp_ratio` (4) or `mlp_dim` is the hidden width of the perceptrons.
+        embed_dim: width of the shared space.
+        **settings: further keyword arguments of `DualEncoder`.
+
+    Raises:
+        ValueError: when a setting is unknown or the text tower is no BERT.
+
+    References:
+        Li et al., 2021, https://arxiv.org/abs/2107.07651; https://github.com/salesforce/ALBEF.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: dict[str, Any],
+        text: dict[str, Any],
+        fusion: dict[str, Any],
+        embed_dim: int,
+        rngs: nnx.Rngs,
+        **settings: Any,
+    ):
+        super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
+        if not isinstance(self.text, Bert):
+            raise ValueError(
+                'a fusion encoder needs a text tower of kind "bert", '
+                f"got {type(self.text).__name__}"
+            )
+        self._fusion = json.dumps(fusion)
+        width = self.text.width
+        sizes = dict(fusion)
+        ratio = sizes.pop("mlp_ratio", 4.0)
+        sizes.setdefault("mlp_dim", round(width * ratio))
+        self.fusion = FusionStack(width, context_width=self.image.width, **sizes, rngs=rngs)
+        self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
+        self.token_head = TokenHead(width, vocab_size=self.text.vocab_size, rngs=rngs)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The constructor's arguments, except `rngs`, as plain JSON data."""
+        return {**super().kwargs, "fusion": json.loads(self._fusion)}
+
+    def fuse(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Array:
+        """The text's tokens after reading the image, `[n, l, w]`."""
+        return self.fusion(caption.tokens, image.tokens, present=self.text.present(text))
+
+    def match(
+        self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
+    ) -> Float[Array, "n 2"]:
+        """Logits of "these do not belong together" and "they do", float32.
+
+        Args:
+            image: what `encode_image` returned.
+            caption: what `encode_text(text)` returned.
+            text: token ids.
+        """
+        return self.match_head(self.fuse(image, caption, text)[:, 0]).astype(jnp.float32)
+
+    def predict_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
+        """The logits of the token at each place of a text with masks, given its image, float32."""
+        tokens = self.fuse(image, self.encode_text(text), text)
+        return self.token_head(tokens, self.text.tokens[...])

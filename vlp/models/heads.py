@@ -1,0 +1,35 @@
+"""What turns tokens into predictions."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from vlp.nn.linear import Linear
+from vlp.nn.mlp import gelu
+from vlp.nn.norm import LayerNorm
+
+
+class TokenHead(nnx.Module):
+    """BERT's language modelling head: the logits are products with the embedding table.
+
+    Args:
+        width: of the tokens.
+        vocab_size: how many logits.
+
+    References:
+        Devlin et al., 2019, https://arxiv.org/abs/1810.04805, and its released code.
+    """
+
+    def __init__(self, width: int, *, vocab_size: int, norm_eps: float = 1e-12, rngs: nnx.Rngs):
+        self.transform = Linear(width, width, std=0.02, rngs=rngs)
+        self.norm = LayerNorm(width, eps=norm_eps)
+        self.bias = nnx.Param(jnp.zeros((vocab_size,), jnp.float32))
+
+    def __call__(
+        self, tokens: Float[Array, "n l w"], table: Float[Array, "v w"]
+    ) -> Float[Array, "n l v"]:
+        """Logits, float32, from tokens and the embedding table of the vocabulary."""
+        x = self.norm(gelu(self.transform(tokens)))
+        logits = x.reshape(-1, x.shape[-1]) @ table.astype(x.dtype).T
+        logits = logits.astype(jnp.float32) + self.bias[...][None]
+        return logits.reshape(*tokens.shape[:2], -1)

@@ -1,0 +1,58 @@
+"""Which pairs of a batch to tell apart: hard negatives that are no true matches."""
+
+import functools
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from vlp.losses.matching import hard_negatives
+
+# How a negative is chosen among those allowed.
+CHOICES = ("sampled", "hardest")
+
+
+def true_matches(
+    text: Int[Array, "n l"], *, ids: Int[Array, " n"], weight: Float[Array, " n"]
+) -> Bool[Array, "n n"]:
+    """Which images and texts of a batch must not be called a mismatch: equal samples or captions.
+
+    What has weight 0 counts as a match with everything, so that nobody gets it as a negative.
+    """
+    columns = [text[:, j] for j in range(text.shape[1])]
+    equal_text = functools.reduce(operator.and_, (c[:, None] == c[None] for c in columns))
+    absent = weight <= 0
+    return equal_text | (ids[:, None] == ids[None]) | absent[:, None] | absent[None]
+
+
+def mine(
+    scores: Float[Array, "n n"],
+    *,
+    matches: Bool[Array, "n n"],
+    key: Key[Array, ""],
+    choice: str = "sampled",
+    floor: float = 0.0,
+) -> tuple[Int[Array, " n"], Bool[Array, " n"]]:
+    """A hard negative for each row, see `hard_negatives`; True where there is one.
+
+    Args:
+        scores: scaled similarities of each row's own thing to all candidates of the batch.
+        matches: see `true_matches`.
+        key: of this call.
+        choice: "sampled" or "hardest".
+        floor: as in `hard_negatives`.
+
+    Raises:
+        ValueError: when the choice is unknown.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f"negatives must be one of {', '.join(CHOICES)}, got {choice!r}")
+    keys = jax.random.split(key, scores.shape[0]) if choice == "sampled" else None
+    return hard_negatives(scores, allowed=~matches, keys=keys, floor=floor)
+
+
+def taken(encoded: Any, rows: Int[Array, " n"]) -> Any:
+    """The rows of all arrays of a pytree."""
+    return jax.tree.map(lambda x: jnp.take(x, rows, axis=0), encoded)

@@ -1,18 +1,26 @@
 """CoCa: a dual encoder whose text continues into a decoder that reads the image and captions it."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from vlp.models.dual_encoder import DualEncoder
+from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
-from vlp.nn.decoder import DecoderStack
+from vlp.nn.attention import KeyValue
+from vlp.nn.decoder import DecoderCache, DecoderStack
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
+
+
+class CaptionCache(NamedTuple):
+    """What is kept while captions are written: of the text tower, and of the decoder behind it."""
+
+    text: KeyValue
+    decoder: DecoderCache
 
 
 class CoCa(DualEncoder):
@@ -27,6 +35,8 @@ class CoCa(DualEncoder):
         decoder: keyword arguments of `Decoder` except the widths and the vocabulary, which follow
             from the towers.
         embed_dim: width of the shared space.
+        begin_id: the token that every caption begins with, from which captions are written; None
+            where they begin with their first word.
         **settings: further keyword arguments of `DualEncoder`.
 
     Raises:
@@ -45,12 +55,14 @@ class CoCa(DualEncoder):
         text: dict[str, Any],
         decoder: dict[str, Any],
         embed_dim: int,
+        begin_id: int | None = None,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
         super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
         _check_image(self.image)
         _check_text(self.text)
+        self.begin_id = begin_id
         self._decoder = json.dumps(decoder)
         self.decoder = Decoder(
             self.text.width,
@@ -63,7 +75,23 @@ class CoCa(DualEncoder):
     @property
     def kwargs(self) -> dict[str, Any]:
         """The constructor's arguments, except `rngs`, as plain JSON data."""
-        return {**super().kwargs, "decoder": json.loads(self._decoder)}
+        begin = {} if self.begin_id is None else {"begin_id": self.begin_id}
+        return {**super().kwargs, "decoder": json.loads(self._decoder), **begin}
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a caption."""
+        return self.text.eos_id
+
+    @property
+    def pad_id(self) -> int:
+        """What fills a row behind it."""
+        return self.text.pad_id
+
+    @property
+    def caption_length(self) -> int:
+        """The most tokens of a caption, the first and the last included."""
+        return self.text.length
 
     def decode(
         self, image_tokens: Float[Array, "n t c"], text_tokens: Float[Array, "n l w"]
@@ -76,6 +104,44 @@ class CoCa(DualEncoder):
                 but the last, to be compared with `text[:, 1:]`.
         """
         return self.decoder(text_tokens, image_tokens[:, 1:])
+
+    def start_caption(
+        self, image: Encoded, *, length: int
+    ) -> tuple[Int[Array, " n"], CaptionCache]:
+        """The first token of each caption, and what is kept while captions are written.
+
+        Args:
+            image: `encode_image(...)`.
+            length: tokens of a caption.
+
+        Raises:
+            ValueError: when it is not known what captions begin with.
+        """
+        if self.begin_id is None:
+            raise ValueError(
+                "captions are written from the token that they begin with, and this model was "
+                "trained with a tokenizer that has none; train one with tokenizer.begin=True"
+            )
+        n = image.tokens.shape[0]
+        read = self.decoder.stack.start(image.tokens[:, 1:], length=length)
+        return (
+            jnp.full((n,), self.begin_id, jnp.int32),
+            CaptionCache(self.text.start(n, length=length), read),
+        )
+
+    def next_token(
+        self, cache: CaptionCache, ids: Int[Array, " n"], place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n v"], CaptionCache]:
+        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
+
+        Args:
+            cache: of `start_caption` or the place before.
+            ids: none of them padding.
+            place: where they stand, from 0.
+        """
+        x, text = self.text.next(ids, cache.text, place=place)
+        logits, read = self.decoder.next(x, cache.decoder, place=place)
+        return logits[:, 0], CaptionCache(text, read)
 
 
 class Decoder(nnx.Module):
@@ -130,8 +196,17 @@ class Decoder(nnx.Module):
     def __call__(
         self, text_tokens: Float[Array, "n l w"], image_tokens: Float[Array, "n s c"]
     ) -> Float[Array, "n l v"]:
-        x = self.norm(self.stack(text_tokens, image_tokens))
-        return self.vocabulary(x).astype(jnp.float32)
+        return self._logits(self.stack(text_tokens, image_tokens))
+
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 v"], DecoderCache]:
+        """The logits behind one token more, and the cache of the stack with it."""
+        x, cache = self.stack.next(x, cache, place=place)
+        return self._logits(x), cache
+
+    def _logits(self, x: Float[Array, "n l w"]) -> Float[Array, "n l v"]:
+        return self.vocabulary(self.norm(x)).astype(jnp.float32)
 
 
 def _check_image(tower: Any) -> None:

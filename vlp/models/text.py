@@ -1,10 +1,11 @@
 """The text transformer tower."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import check_heads, check_implementation
+from vlp.nn.attention import KeyValue, check_heads, check_implementation, empty_cache
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import first_position, mean_pool, take_token
 from vlp.nn.stack import Stack
@@ -132,6 +133,22 @@ class TextTransformer(nnx.Module):
             x = jnp.concatenate([x, first] if self.pool == "cls_last" else [first, x], axis=1)
         x = x + self.positions[...][None, : x.shape[1]]
         return x.astype(jnp.dtype(self.dtype))
+
+    def start(self, n: int, *, length: int) -> KeyValue:
+        """What is kept from token to token, before the first of `length` tokens of `n` captions."""
+        attention = self.stack.blocks.attention
+        return empty_cache(attention, depth=self.stack.depth, n=n, length=length)
+
+    def next(
+        self, ids: Int[Array, " n"], cache: KeyValue, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
+        """The token that `ids` become at `place`, and the cache with it; for a causal tower.
+
+        The class token sees them and they do not see it. No id may be padding.
+        """
+        x = self.tokens[...][ids] + jax.lax.dynamic_slice_in_dim(self.positions[...], place, 1)
+        x, cache = self.stack.next(x[:, None].astype(jnp.dtype(self.dtype)), cache, place=place)
+        return x if self.pool == "cls_last" else self.norm(x), cache
 
     def _pool(self, tokens: Float[Array, "n t w"], text: Int[Array, "n l"]) -> Float[Array, "n w"]:
         if self.pool == "eot":

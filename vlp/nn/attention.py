@@ -1,16 +1,26 @@
 """Multi-head attention over short sequences: images of patches and captions."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from vlp.nn.linear import Linear
 
 IMPLEMENTATIONS = ("einsum", "xla", "cudnn")
 _MASKED = -1e30  # finite, so that a row without any visible key gives no NaN
+
+
+class KeyValue(NamedTuple):
+    """Keys and values of a sequence, kept so that later tokens need not compute them again.
+
+    Those of a whole stack have an axis of layers in front.
+    """
+
+    key: Float[Array, "*layers n s h k"]
+    value: Float[Array, "*layers n s h k"]
 
 
 class SelfAttention(nnx.Module):
@@ -45,18 +55,55 @@ class SelfAttention(nnx.Module):
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
-        n, length, w = x.shape
-        query, key, value = (
-            part.reshape(n, length, self.num_heads, -1) for part in jnp.split(self.qkv(x), 3, -1)
-        )
+        query, key, value = self._heads(x)
         y = dot_product_attention(
             query,
             key,
             value,
-            mask=attention_mask(length, causal=self.causal, present=present),
+            mask=attention_mask(x.shape[1], causal=self.causal, present=present),
             implementation=self.implementation,
         )
-        return self.out(y.reshape(n, length, w))
+        return self.out(y.reshape(x.shape))
+
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
+        """One token more of a causal sequence, and the cache with it.
+
+        Args:
+            x: the token.
+            cache: of all places of the sequence; those behind `place` are not looked at.
+            place: of the token, from 0.
+        """
+        query, key, value = self._heads(x)
+        cache = KeyValue(
+            jax.lax.dynamic_update_slice_in_dim(cache.key, key, place, axis=1),
+            jax.lax.dynamic_update_slice_in_dim(cache.value, value, place, axis=1),
+        )
+        earlier = jnp.arange(cache.key.shape[1]) <= place
+        # A single query leaves nothing for the other implementations to save.
+        y = dot_product_attention(query, *cache, mask=earlier[None, None, None, :])
+        return self.out(y.reshape(x.shape)), cache
+
+    def _heads(self, x: Float[Array, "n l w"]) -> list[Float[Array, "n l h k"]]:
+        """Query, key and value."""
+        n, length, _ = x.shape
+        parts = jnp.split(self.qkv(x), 3, -1)
+        return [part.reshape(n, length, self.num_heads, -1) for part in parts]
+
+
+def empty_cache(attention: SelfAttention, *, depth: int, n: int, length: int) -> KeyValue:
+    """Room for the keys and values of `length` tokens in a stack of such layers.
+
+    Args:
+        attention: that of a stack: its parameters have a leading layer axis.
+        depth: layers.
+        n: sequences.
+        length: places of each.
+    """
+    width = attention.out.kernel.shape[-1]
+    shape = (depth, n, length, attention.num_heads, width // attention.num_heads)
+    return KeyValue(*(jnp.zeros(shape, jnp.dtype(attention.qkv.dtype)) for _ in range(2)))
 
 
 def attention_mask(

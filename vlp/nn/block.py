@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import SelfAttention
+from vlp.nn.attention import KeyValue, SelfAttention
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm, last_axis
 
@@ -74,10 +74,25 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
+        return self._add(x, self.attention(self._attending(x), present=present))
+
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
+        """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
+        seen, cache = self.attention.next(self._attending(x), cache, place=place)
+        return self._add(x, seen), cache
+
+    def _attending(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        """What the attention is given."""
+        return x if self.norm_order == "post" else self.norm1(x)
+
+    def _add(self, x: Float[Array, "n l w"], seen: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        """The stream with what the attention saw, and behind the perceptron."""
+        x = x + _scaled(seen, self.attention_scale)
         if self.norm_order == "post":
-            x = self.norm1(x + _scaled(self.attention(x, present=present), self.attention_scale))
+            x = self.norm1(x)
             return self.norm2(x + _scaled(self.mlp(x), self.mlp_scale))
-        x = x + _scaled(self.attention(self.norm1(x), present=present), self.attention_scale)
         return x + _scaled(self.mlp(self.norm2(x)), self.mlp_scale)
 
 

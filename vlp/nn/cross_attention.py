@@ -4,7 +4,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from vlp.nn.attention import check_heads, check_implementation, dot_product_attention
+from vlp.nn.attention import (
+    KeyValue,
+    check_heads,
+    check_implementation,
+    dot_product_attention,
+)
 from vlp.nn.linear import Linear
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
@@ -69,13 +74,22 @@ class CrossAttention(nnx.Module):
             context: the sequence to look at.
             present: False hides a token of the context, such as padding.
         """
-        (n, q, w), s = x.shape, context.shape[1]
-        head = (self.num_heads, w // self.num_heads)
+        return self.read(x, self.keys(context), present=present)
+
+    def keys(self, context: Float[Array, "n s c"]) -> KeyValue:
+        """The context's keys and values, for any number of `read`."""
+        n, s, _ = context.shape
         key, value = jnp.split(self.key_value(context), 2, -1)
+        return KeyValue(*(part.reshape(n, s, self.num_heads, -1) for part in (key, value)))
+
+    def read(
+        self, x: Float[Array, "n q w"], context: KeyValue, *, present: Bool[Array, "n s"] | None
+    ) -> Float[Array, "n q o"]:
+        """What each query finds in a context of which keys and values are known."""
+        n, q, w = x.shape
         y = dot_product_attention(
-            self.query(x).reshape(n, q, *head),
-            key.reshape(n, s, *head),
-            value.reshape(n, s, *head),
+            self.query(x).reshape(n, q, self.num_heads, -1),
+            *context,
             mask=None if present is None else present[:, None, None, :],
             implementation=self.implementation,
         )
@@ -131,6 +145,19 @@ class CrossBlock(nnx.Module):
         *,
         present: Bool[Array, "n s"] | None = None,
     ) -> Float[Array, "n q w"]:
-        seen = self.attention(self.norm1(x), self.norm_context(context), present=present)
-        x = x + seen
+        return self.read(x, self.keys(context), present=present)
+
+    def keys(self, context: Float[Array, "n s c"]) -> KeyValue:
+        """The context's keys and values, for any number of `read`."""
+        return self.attention.keys(self.norm_context(context))
+
+    def read(
+        self,
+        x: Float[Array, "n q w"],
+        context: KeyValue,
+        *,
+        present: Bool[Array, "n s"] | None = None,
+    ) -> Float[Array, "n q w"]:
+        """The block over a context of which keys and values are known."""
+        x = x + self.attention.read(self.norm1(x), context, present=present)
         return x + self.mlp(self.norm2(x))

@@ -1,14 +1,27 @@
 """A stack of transformer blocks that read a second sequence: each attends to itself, then there."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from vlp.nn.attention import KeyValue, empty_cache
 from vlp.nn.block import Block
 from vlp.nn.cross_attention import CrossBlock
-from vlp.nn.stack import check_stack, layer_function
+from vlp.nn.stack import check_stack, layer_function, next_in_layers
+
+
+class DecoderCache(NamedTuple):
+    """What a decoder keeps from token to token.
+
+    Attributes:
+        own: of the sequence itself.
+        context: of what it reads.
+    """
+
+    own: KeyValue
+    context: KeyValue
 
 
 class DecoderLayer(nnx.Module):
@@ -49,6 +62,13 @@ class DecoderLayer(nnx.Module):
         present: Bool[Array, "n s"] | None = None,
     ) -> Float[Array, "n l w"]:
         return self.cross(self.own(x), context, present=present)
+
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
+        """One token more, and the cache with it."""
+        x, own = self.own.next(x, cache.own, place=place)
+        return self.cross.read(x, cache.context), cache._replace(own=own)
 
 
 class DecoderStack(nnx.Module):
@@ -117,3 +137,21 @@ class DecoderStack(nnx.Module):
         )
         x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
         return x
+
+    def start(self, context: Float[Array, "n s c"], *, length: int) -> DecoderCache:
+        """What is kept from token to token, before the first of `length` tokens."""
+        graphdef, layers = nnx.split(self.blocks)
+
+        def keys(_, layer):
+            return None, nnx.merge(graphdef, layer).cross.keys(context)
+
+        _, read = jax.lax.scan(keys, None, layers)
+        depth, n = read.key.shape[:2]
+        own = empty_cache(self.blocks.own.attention, depth=depth, n=n, length=length)
+        return DecoderCache(own, read)
+
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
+        """One token more, and the cache with it; see `SelfAttention.next`."""
+        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, place=place)

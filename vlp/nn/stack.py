@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from vlp.nn.attention import KeyValue
 from vlp.nn.block import Block
 
 REMAT = {
@@ -92,6 +93,12 @@ class Stack(nnx.Module):
         _, states = jax.lax.scan(step, x, layers, unroll=self.unroll)
         return jnp.concatenate([x[None], states])
 
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
+        """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
+        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, place=place)
+
     def _layer(self, present: Bool[Array, "n l"] | None) -> tuple[Callable, nnx.State]:
         return layer_function(self.blocks, remat=self.remat, unroll=self.unroll, present=present)
 
@@ -116,6 +123,28 @@ def layer_function(
         # guard against that is needed only for unrolled blocks.
         apply = jax.checkpoint(apply, policy=REMAT[remat], prevent_cse=unroll > 1)
     return apply, layers
+
+
+def next_in_layers(
+    blocks: nnx.Module, x: Float[Array, "n 1 w"], cache: Any, *, unroll: int, **inputs: Any
+) -> tuple[Float[Array, "n 1 w"], Any]:
+    """One token through all layers by their method `next`, and their caches with it.
+
+    Args:
+        blocks: a block whose parameters have a leading layer axis.
+        x: the token.
+        cache: any pytree whose leaves have a leading layer axis; a layer gets its part.
+        unroll: as in `Stack`.
+        **inputs: what every block gets besides.
+    """
+    graphdef, layers = nnx.split(blocks)
+
+    def step(x, layer_and_cache):
+        layer, cache = layer_and_cache
+        block: Any = nnx.merge(graphdef, layer)
+        return block.next(x, cache, **inputs)
+
+    return jax.lax.scan(step, x, (layers, cache), unroll=unroll)
 
 
 def check_stack(depth: int, *, remat: str, unroll: int) -> None:

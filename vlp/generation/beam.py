@@ -1,0 +1,147 @@
+"""Beam search: the best of several captions that are written at the same time."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from vlp.generation.contract import CaptionModel, Captions, caption_length, possible
+
+
+class _State(NamedTuple):
+    """What goes from place to place; beams are in descending order.
+
+    Attributes:
+        place: of the last tokens, from 0.
+        ids, totals: the captions being written, padded, and their log-probabilities.
+        cache: of the model, whose rows are all beams of the first image, of the second, ...
+        ended_ids, scores: the captions that have ended, and their scores; minus infinity where
+            there are not so many yet.
+        open: whether what is being written can still become better than all of these.
+    """
+
+    place: Int[Array, ""]
+    ids: Int[Array, "n b l"]
+    totals: Float[Array, "n b"]
+    cache: Any
+    ended_ids: Int[Array, "n b l"]
+    scores: Float[Array, "n b"]
+    open: Bool[Array, " n"]
+
+
+def beam(
+    model: Any,
+    image: Any,
+    *,
+    num_beams: int = 3,
+    length_penalty: float = 1.0,
+    length: int | None = None,
+    min_length: int = 0,
+) -> Captions:
+    """The best caption that beam search finds; with one beam the greedy one.
+
+    The rule is that of transformers' beam search with early_stopping=False: a caption's score is
+    its log-probability over the `length_penalty`-th power of the number of its tokens, without the
+    first. At each place the best `2 num_beams` continuations are found. Those among the first
+    `num_beams` of them that end, by their end token or because the row is full, are kept if they
+    are among the best `num_beams` that have; the best that do not end are gone on with. A row is
+    finished when the best of these, were it to end now, would be no better than the worst that is
+    kept. With a `length_penalty` above 0 that is a heuristic: a longer caption might have been
+    better. Departs from transformers: padding is never written.
+
+    Args:
+        model: see `vlp.generation.contract.CaptionModel`.
+        image: `encode_image(...)`.
+        num_beams: captions written at the same time for each image.
+        length_penalty: above 0 favours long captions, below 0 short ones.
+        length, min_length: as in `greedy`.
+
+    Returns:
+        Ids, and the score of each.
+
+    Raises:
+        ValueError: when a setting is out of its range; otherwise as `greedy`.
+
+    References:
+        Wolf et al., transformers, https://github.com/huggingface/transformers
+        (generation/utils.py, `_beam_search`).
+    """
+    if num_beams < 1:
+        raise ValueError(f"num_beams must be at least 1, got {num_beams}; try 3")
+    if not math.isfinite(length_penalty):
+        raise ValueError(f"length_penalty must be a finite number, got {length_penalty}; try 1.0")
+    length = caption_length(model, length, min_length=min_length)
+    first, cache = model.start_caption(image, length=length)
+    n = first.shape[0]
+    ids = jnp.full((n, num_beams, length), model.pad_id, jnp.int32)
+    nothing = jnp.full((n, num_beams), -jnp.inf, jnp.float32)
+    state = _State(
+        place=jnp.int32(0),
+        ids=ids.at[:, :, 0].set(first[:, None]),
+        totals=nothing.at[:, 0].set(0.0),  # all begin alike: only one of them is gone on with
+        cache=jax.tree.map(lambda leaf: jnp.repeat(leaf, num_beams, axis=1), cache),
+        ended_ids=ids,
+        scores=nothing,
+        open=jnp.ones(n, bool),
+    )
+
+    def unfinished(state: _State) -> Bool[Array, ""]:
+        return (state.place < length - 1) & jnp.any(state.open)
+
+    def step(state: _State) -> _State:
+        return _step(
+            model,
+            state,
+            length_penalty=length_penalty,
+            length=length,
+            min_length=min_length,
+        )
+
+    state = jax.lax.while_loop(unfinished, step, state)
+    return Captions(state.ended_ids[:, 0], state.scores[:, 0])
+
+
+def _step(
+    model: CaptionModel,
+    state: _State,
+    *,
+    length_penalty: float,
+    length: int,
+    min_length: int,
+) -> _State:
+    """All beams, one token longer."""
+    place, (n, num_beams) = state.place, state.totals.shape
+    last = jax.lax.dynamic_index_in_dim(state.ids, place, axis=2, keepdims=False)
+    logits, cache = model.next_token(state.cache, last.reshape(-1), place)
+    said = possible(model, jax.nn.log_softmax(logits), place, min_length=min_length)
+    v = said.shape[1]
+    totals = (state.totals[:, :, None] + said.reshape(n, num_beams, v)).reshape(n, -1)
+    totals, best = jax.lax.top_k(totals, min(2 * num_beams, totals.shape[1]))
+    parents, tokens = best // v, (best % v).astype(jnp.int32)
+    ids = _rows(state.ids, parents).at[:, :, place + 1].set(tokens)
+    ended = (tokens == model.end_id) | (place + 2 == length)
+
+    power = (place + 1).astype(jnp.float32) ** length_penalty
+    kept = ended & (jnp.arange(ended.shape[1]) < num_beams)[None] & state.open[:, None]
+    scores = jnp.where(kept, totals / power, -jnp.inf)
+    scores, order = jax.lax.top_k(jnp.concatenate([state.scores, scores], axis=1), num_beams)
+    ended_ids = _rows(jnp.concatenate([state.ended_ids, ids], axis=1), order)
+
+    totals, going_on = jax.lax.top_k(jnp.where(ended, -jnp.inf, totals), num_beams)
+    parents = jnp.take_along_axis(parents, going_on, axis=1)
+    places = (parents + num_beams * jnp.arange(n)[:, None]).reshape(-1)
+    return _State(
+        place=place + 1,
+        ids=_rows(ids, going_on),
+        totals=totals,
+        cache=jax.tree.map(lambda leaf: leaf[:, places], cache),
+        ended_ids=ended_ids,
+        scores=scores,
+        open=state.open & (totals[:, 0] / power > scores[:, -1]),
+    )
+
+
+def _rows(ids: Int[Array, "n b l"], order: Int[Array, "n k"]) -> Int[Array, "n k l"]:
+    return jnp.take_along_axis(ids, order[:, :, None], axis=1)

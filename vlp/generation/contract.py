@@ -1,0 +1,103 @@
+"""What a model that writes captions offers, and what is written."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+@runtime_checkable
+class CaptionModel(Protocol):
+    """A model that writes captions.
+
+    Attributes:
+        end_id: the token that ends a caption.
+        pad_id: what fills a row behind it.
+        caption_length: the most tokens of a caption, the first and the last included.
+    """
+
+    end_id: int
+    pad_id: int
+    caption_length: int
+
+    def start_caption(self, image: Any, *, length: int) -> tuple[Int[Array, " n"], Any]:
+        """The first token of each caption, and a cache with everything of the image in it.
+
+        The cache is a pytree whose leaves all have the batch as their second axis.
+        """
+        ...
+
+    def next_token(
+        self, cache: Any, ids: Int[Array, " n"], place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n v"], Any]:
+        """The logits of what follows the tokens `ids` at `place`, float32, and the cache."""
+        ...
+
+
+class Captions(NamedTuple):
+    """Captions, as ids.
+
+    Attributes:
+        ids: the first token, words, the end token if there was room for it, padding.
+        scores: log-probability in nats, over the number of tokens written (a power of it, for
+            beam search): the first is given, the end token counts.
+    """
+
+    ids: Int[Array, "n l"]
+    scores: Float[Array, " n"]
+
+
+def check_writes(model: Any) -> None:
+    """Raises ValueError when a model writes no captions."""
+    if not hasattr(model, "start_caption"):
+        raise ValueError(
+            "only a model with a decoder writes captions, and this one has none; train one "
+            "(--config=experiments/emoji.py:model=coca) or load one, such as a CoCa of open_clip"
+        )
+
+
+def caption_length(model: Any, length: int | None, *, min_length: int) -> int:
+    """The tokens of a row: `length`, or the model's own where nothing is said.
+
+    Args:
+        model: whose captions.
+        length: tokens of a row, the first and the last included.
+        min_length: tokens in front of the end token, at least.
+
+    Raises:
+        ValueError: when there is no room, or more than the model has positions for.
+    """
+    check_writes(model)
+    longest = model.caption_length
+    if length is not None and not 2 <= length <= longest:
+        raise ValueError(
+            f"length must be from 2, the first token and one more, to the model's {longest}, "
+            f"got {length}"
+        )
+    length = longest if length is None else length
+    if not 0 <= min_length < length:
+        raise ValueError(
+            f"min_length must be from 0 to {length - 1}, so that the end token has room in "
+            f"{length}, got {min_length}"
+        )
+    return length
+
+
+def possible(
+    model: CaptionModel, values: Float[Array, "n v"], place: Int[Array, ""], *, min_length: int
+) -> Float[Array, "n v"]:
+    """Logits or log-probabilities, with minus infinity for what must not follow.
+
+    That is padding, which no caption has in front of its end, and the end token where the caption
+    would have fewer than `min_length` tokens in front of it.
+
+    Args:
+        model: whose tokens.
+        values: of what follows the token at `place`.
+        place: from 0.
+        min_length: tokens in front of the end token, the first included.
+    """
+    ids = jnp.arange(values.shape[1])
+    too_early: Bool[Array, " v"] = (ids == model.end_id) & (place + 1 < min_length)
+    padding = (ids == model.pad_id) & (ids != model.end_id)
+    return jnp.where((too_early | padding)[None], -jnp.inf, values)

@@ -1,0 +1,33 @@
+"""The likeliest token at every place."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from vlp.generation.contract import Captions
+from vlp.generation.loop import write
+
+
+def greedy(model: Any, image: Any, *, length: int | None = None, min_length: int = 0) -> Captions:
+    """Captions of the likeliest token at every place; of equally likely ones the first.
+
+    Args:
+        model: see `vlp.generation.contract.CaptionModel`.
+        image: `encode_image(...)`.
+        length: tokens of a row; the model's `caption_length` if not given. A caption for which
+            that is not enough has no end token.
+        min_length: tokens in front of the end token, the first included.
+
+    Returns:
+        Ids, and as scores the mean log-probability of a token (nats).
+
+    Raises:
+        ValueError: when the model writes no captions, or lengths do not fit it.
+    """
+    return write(
+        model,
+        image,
+        lambda logits, _: jnp.argmax(logits, axis=1),
+        length=length,
+        min_length=min_length,
+    )

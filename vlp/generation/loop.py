@@ -1,0 +1,86 @@
+"""One caption an image: the loop of greedy and of sampled captions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from vlp.generation.contract import Captions, caption_length, possible
+
+
+class _State(NamedTuple):
+    """What goes from place to place.
+
+    Attributes:
+        place: of the last tokens, from 0.
+        ids: the captions so far, padded.
+        total: their log-probabilities.
+        written: how many tokens each has, without the first.
+        ended: which have their end token.
+        cache: of the model.
+    """
+
+    place: Int[Array, ""]
+    ids: Int[Array, "n l"]
+    total: Float[Array, " n"]
+    written: Int[Array, " n"]
+    ended: Bool[Array, " n"]
+    cache: Any
+
+
+def write(
+    model: Any,
+    image: Any,
+    choose: Callable[[Float[Array, "n v"], Int[Array, ""]], Int[Array, " n"]],
+    *,
+    length: int | None,
+    min_length: int,
+) -> Captions:
+    """Captions of tokens chosen one after the other, until all have ended.
+
+    Args:
+        model: see `vlp.generation.contract.CaptionModel`.
+        image: `encode_image(...)`.
+        choose: from the logits, minus infinity for what must not follow, and the place of the
+            token that they follow, to one id a row.
+        length: tokens of a row; the model's `caption_length` if not given.
+        min_length: tokens in front of the end token, the first included.
+
+    Raises:
+        ValueError: see `caption_length`.
+    """
+    length = caption_length(model, length, min_length=min_length)
+    first, cache = model.start_caption(image, length=length)
+    n = first.shape[0]
+    state = _State(
+        place=jnp.int32(0),
+        ids=jnp.full((n, length), model.pad_id, jnp.int32).at[:, 0].set(first),
+        total=jnp.zeros(n, jnp.float32),
+        written=jnp.zeros(n, jnp.int32),
+        ended=jnp.zeros(n, bool),
+        cache=cache,
+    )
+
+    def unfinished(state: _State) -> Bool[Array, ""]:
+        return (state.place < length - 1) & ~jnp.all(state.ended)
+
+    def step(state: _State) -> _State:
+        # Captions that have ended go on with padding; what the model makes of it is thrown away.
+        last = jax.lax.dynamic_index_in_dim(state.ids, state.place, axis=1, keepdims=False)
+        logits, cache = model.next_token(state.cache, last, state.place)
+        chosen = choose(possible(model, logits, state.place, min_length=min_length), state.place)
+        said = jnp.take_along_axis(jax.nn.log_softmax(logits), chosen[:, None], axis=1)[:, 0]
+        chosen = jnp.where(state.ended, model.pad_id, chosen).astype(jnp.int32)
+        return _State(
+            place=state.place + 1,
+            ids=state.ids.at[:, state.place + 1].set(chosen),
+            total=state.total + jnp.where(state.ended, 0.0, said),
+            written=state.written + jnp.where(state.ended, 0, 1),
+            ended=state.ended | (chosen == model.end_id),
+            cache=cache,
+        )
+
+    state = jax.lax.while_loop(unfinished, step, state)
+    return Captions(state.ids, state.total / state.written.astype(jnp.float32))

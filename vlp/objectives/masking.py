@@ -43,7 +43,7 @@ def mask_tokens(
         chosen = eligible & (jax.random.uniform(choose, row.shape) < probability)
         draw = jax.random.uniform(how, row.shape)
         token = jax.random.randint(which, row.shape, 0, vocab_size - 1)
-        token = token + (token >= pad_id)
+        token = token + (token >= pad_id).astype(token.dtype)
         shown = jnp.where(draw < _MASKED, mask_id, jnp.where(draw < _MASKED + _RANDOM, token, row))
         return jnp.where(chosen, shown, row), jnp.where(chosen, row, pad_id)
 

@@ -92,8 +92,14 @@ def vit_layers(tower: str, *, depth: int) -> list[Rule]:
 
 def bert_layers(tower: str, *, depth: int) -> list[Rule]:
     """The blocks of `BertModel`."""
+    ours = f"{tower}/stack/blocks"
+    return layers(bert_block(), ours=ours, theirs="encoder.layer.{}", depth=depth)
+
+
+def bert_block() -> list[Rule]:
+    """One block of `BertModel`."""
     attention = "attention.self"
-    rules = [
+    return [
         *joined_linear("attention/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
         *linear("attention/out", "attention.output.dense"),
         *norm("norm1", "attention.output.LayerNorm"),
@@ -101,7 +107,26 @@ def bert_layers(tower: str, *, depth: int) -> list[Rule]:
         *linear("mlp/down", "output.dense"),
         *norm("norm2", "output.LayerNorm"),
     ]
-    return layers(rules, ours=f"{tower}/stack/blocks", theirs="encoder.layer.{}", depth=depth)
+
+
+def bert_cross_attention() -> list[Rule]:
+    """What a block of a `BertModel` with `add_cross_attention` has besides."""
+    theirs = "crossattention.self"
+    return [
+        *linear("cross/query", f"{theirs}.query"),
+        *joined_linear("cross/key_value", [f"{theirs}.{x}" for x in ("key", "value")]),
+        *linear("cross/out", "crossattention.output.dense"),
+        *norm("norm_cross", "crossattention.output.LayerNorm"),
+    ]
+
+
+def bert_token_head(ours: str, theirs: str) -> list[Rule]:
+    """The language modelling head, but for the table that it shares with the embeddings."""
+    return [
+        *linear(f"{ours}/transform", f"{theirs}.transform.dense"),
+        *norm(f"{ours}/norm", f"{theirs}.transform.LayerNorm"),
+        same(f"{ours}/bias", f"{theirs}.bias"),
+    ]
 
 
 def clip_image(image: Mapping[str, Any]) -> list[Rule]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from vlp.interop.albef import read as albef
 from vlp.interop.big_vision import read as big_vision
 from vlp.interop.foreign import Foreign
 from vlp.interop.hf import read as hf
@@ -17,6 +18,7 @@ READERS: dict[str, Callable[..., Foreign]] = {
     "open_clip": open_clip.open_path,
     "timm": timm.open_path,
     "big_vision": big_vision.open_path,
+    "albef": albef.open_path,
 }
 RUN = "run"
 

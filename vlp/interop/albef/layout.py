@@ -1,0 +1,116 @@
+"""Names of tensors in the checkpoints of ALBEF's authors, and the sizes that these tell."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vlp.interop.hf.names import bert_block, bert_cross_attention, bert_token_head
+from vlp.interop.layout import Rule, layers, linear, norm, prefixed, same
+from vlp.interop.timm.layout import image_rules
+
+_BERT = "text_encoder.bert."
+_LAYER = f"{_BERT}encoder.layer."
+_HEAD = 64  # width of an attention head in BERT and in the ViT of every size
+
+
+def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Keyword arguments of `Albef`, read off the tensors' shapes.
+
+    Args:
+        shapes: of all tensors, by the authors' names.
+
+    Raises:
+        KeyError: a tensor is not there.
+    """
+    width, _, patch_size, _ = shapes["visual_encoder.patch_embed.proj.weight"]
+    side = math.isqrt(shapes["visual_encoder.pos_embed"][1] - 1)
+    vocab_size, text_width = shapes[f"{_BERT}embeddings.word_embeddings.weight"]
+    depth = _count(shapes, _LAYER)
+    fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in range(depth))
+    sizes = dict(
+        num_heads=_heads(text_width), mlp_dim=shapes[f"{_LAYER}0.intermediate.dense.bias"][0]
+    )
+    return dict(
+        image=dict(
+            image_size=side * patch_size,
+            patch_size=patch_size,
+            width=width,
+            depth=_count(shapes, "visual_encoder.blocks."),
+            num_heads=_heads(width),
+            mlp_dim=shapes["visual_encoder.blocks.0.mlp.fc1.bias"][0],
+            pool="cls",
+        ),
+        text=dict(
+            kind="bert",
+            vocab_size=vocab_size,
+            length=shapes[f"{_BERT}embeddings.position_embeddings.weight"][0],
+            num_types=shapes[f"{_BERT}embeddings.token_type_embeddings.weight"][0],
+            width=text_width,
+            depth=depth - fused,
+            pooler=False,
+            **sizes,
+        ),
+        fusion=dict(depth=fused, **sizes),
+        embed_dim=shapes["vision_proj.bias"][0],
+        image_projection="linear_bias",
+        text_projection="linear_bias",
+    )
+
+
+def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
+    """The names of tensors for complete keyword arguments."""
+    embeddings = "embeddings"
+    depth, fused = kwargs["text"]["depth"], kwargs["fusion"]["depth"]
+    bert = [
+        same("text/tokens", f"{embeddings}.word_embeddings.weight"),
+        same("text/positions", f"{embeddings}.position_embeddings.weight"),
+        same("text/types", f"{embeddings}.token_type_embeddings.weight"),
+        *norm("text/embed_norm", f"{embeddings}.LayerNorm"),
+        *layers(bert_block(), ours="text/stack/blocks", theirs="encoder.layer.{}", depth=depth),
+        *layers(
+            [*bert_block(), *bert_cross_attention()],
+            ours="fusion/blocks",
+            theirs="encoder.fused.{}",
+            depth=fused,
+        ),
+    ]
+    return [
+        *image_rules(kwargs["image"], prefix="visual_encoder."),
+        *prefixed(bert, theirs=_BERT),
+        *linear("image_projection", "vision_proj"),
+        *linear("text_projection", "text_proj"),
+        *linear("match_head", "itm_head"),
+        *bert_token_head("token_head", "text_encoder.cls.predictions"),
+        Rule(("log_scale",), ("temp",), _negative_log, lambda x: [np.asarray(np.exp(-x))]),
+    ]
+
+
+def renamed(name: str, *, text_depth: int) -> str | None:
+    """A tensor's name in the rules; None for the teacher, its queues and what is there twice.
+
+    Layers of the fusion encoder, which follow those of the text tower, are counted from 0.
+    """
+    twice = name.startswith("text_encoder.cls.predictions.decoder.")  # the embedding table
+    if twice or "_m." in name or name.endswith(("_queue", "queue_ptr", "position_ids")):
+        return None
+    if not name.startswith(_LAYER):
+        return name
+    number, _, rest = name.removeprefix(_LAYER).partition(".")
+    layer = int(number)
+    return name if layer < text_depth else f"{_BERT}encoder.fused.{layer - text_depth}.{rest}"
+
+
+def _negative_log(temperature: np.ndarray) -> list[np.ndarray]:
+    """The multiplier's logarithm from the divisor."""
+    return [np.asarray(-np.log(temperature))]
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
+    numbers = (name.removeprefix(prefix).partition(".")[0] for name in shapes if prefix in name)
+    return 1 + max(int(number) for number in numbers if number.isdecimal())
+
+
+def _heads(width: int) -> int:
+    return max(width // _HEAD, 1)

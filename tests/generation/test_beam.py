@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from table_model import (
+
+from tests.table_model import (
     BEGIN,
     END,
     PAD,
@@ -15,7 +16,6 @@ from table_model import (
     log_probs,
     run,
 )
-
 from vlp.generation import beam, greedy
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from table_model import BEGIN, END, PAD, TableModel, caption_of, images, log_probs, run
 
+from tests.table_model import BEGIN, END, PAD, TableModel, caption_of, images, log_probs, run
 from vlp.generation import greedy, nucleus
 from vlp.generation.nucleus import nucleus_logits
 

@@ -57,6 +57,7 @@ def base_config() -> ConfigDict:
                 workers=0,
                 caption_first_probability=1.0,
                 max_reject_share=0.05,
+                shuffled_captions=0.0,  # share of the images that get the captions of others
             ),
             preprocess=dict(  # data_pipelines.images.ImagePreprocess
                 size=224,

@@ -16,6 +16,7 @@ from pathlib import Path
 from data_pipelines.sources.base import Sample, Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.folder import FolderSource
+from data_pipelines.sources.noise import ShuffledCaptions
 from data_pipelines.sources.tar import TarSource
 from data_pipelines.sources.tar_index import TarIndex, scan
 from data_pipelines.sources.tar_sidecar import build_index, index_path, load_index
@@ -24,6 +25,7 @@ __all__ = [
     "ConcatSource",
     "FolderSource",
     "Sample",
+    "ShuffledCaptions",
     "Source",
     "TarIndex",
     "TarSource",

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.loader import Loader, make_loader
-from data_pipelines.sources import Source, open_source
+from data_pipelines.sources import ShuffledCaptions, Source, open_source
 from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
 from vlp.cli.data import all_captions
 from vlp.cli.workdir import Workdir
@@ -63,6 +63,8 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     data = config.data
     source = open_source(data.train)
     tokenizer = _tokenizer(config, source, workdir)
+    if data.shuffled_captions:
+        source = ShuffledCaptions(source, share=data.shuffled_captions)
     preprocess = ImagePreprocess(**config.preprocess.to_dict())
     augment = {"background": tuple(preprocess.background)} | config.augment.to_dict()
     loader = make_loader(

@@ -140,7 +140,7 @@ class Albef:
         belongs = jnp.repeat(jnp.array([True, False, False]), len(text))
         asked = jnp.stack([jnp.ones_like(any_image), any_image, any_text])
         losses = matching_loss(logits, belongs).reshape(3, -1)
-        right = ((logits[:, 1] > logits[:, 0]) == belongs).reshape(3, -1)
+        right = ((logits[:, 1] > logits[:, 0]) == belongs).astype(jnp.float32).reshape(3, -1)
         return tuple(jnp.mean(jnp.where(asked, x, 0.0), axis=0) for x in (losses, right))
 
     def _masked(self, model, teacher, image, slow_image, batch, *, alpha, key):

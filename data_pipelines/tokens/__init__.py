@@ -53,8 +53,17 @@ class Tokenizer(Protocol):
         """What else than its file makes the tokenizer, as JSON values."""
         ...
 
+    @property
+    def begin_id(self) -> int | None:
+        """The token in front of every text; None where texts begin with their first word."""
+        ...
+
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
         """Ids int32 `[n, length]`: tokens, the end token, padding; a cut text keeps the end."""
+        ...
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """The text of each row in front of its end token; cleaning and unknown words are lost."""
         ...
 
     def save(self, path: str | Path) -> None:

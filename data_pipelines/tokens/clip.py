@@ -23,7 +23,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.pipeline import PipelineTokenizer, check_vocabulary, special_tokens
-from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows
+from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows, words
 
 _END_OF_WORD = "</w>"
 _BEGIN, _END = "<start_of_text>", "<end_of_text>"
@@ -64,7 +64,7 @@ class ClipTokenizer:
         self.sha256 = fingerprint(self.content, self.settings)
         pairs = read_merges(self.content, name)
         vocabulary = clip_vocabulary(pairs, special=(_BEGIN, _END))
-        self.bos_id, self.eos_id = vocabulary[_BEGIN], vocabulary[_END]
+        self.begin_id, self.eos_id = vocabulary[_BEGIN], vocabulary[_END]
         self.vocab_size = len(vocabulary)
         folded = [_fold(text) for text in (_BEGIN, _END, *_CONTRACTIONS)]
         self._split = _splitter("|".join([*folded, _WORDS]))
@@ -72,6 +72,7 @@ class ClipTokenizer:
         self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [self._split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
         )
+        self._tokenizer.decoder = decoders.ByteLevel()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -86,8 +87,17 @@ class ClipTokenizer:
         """
         check_length(length, 3)
         found = (self._ids(self._clean(text))[: length - 2] for text in texts)
-        framed = ([self.bos_id, *ids, self.eos_id] for ids in found)
+        framed = ([self.begin_id, *ids, self.eos_id] for ids in found)
         return rows(framed, n=len(texts), length=length, pad_id=self.pad_id)
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """The text of each row in front of its end token, with a space behind every word.
+
+        Args:
+          ids: rows of ids; those that are no token are left out.
+        """
+        found = (self._tokenizer.decode(self._words(row)) for row in ids)
+        return [text.replace(_END_OF_WORD, " ").strip(" ") for text in found]
 
     def save(self, path: str | Path) -> None:
         """Writes the table of merges."""
@@ -116,8 +126,17 @@ class ClipTokenizer:
         yield text[start:]
 
     def _part(self, part: str) -> list[int]:
-        special = {_BEGIN: self.bos_id, _END: self.eos_id}.get(part)
+        special = {_BEGIN: self.begin_id, _END: self.eos_id}.get(part)
         return self._tokenizer.encode(part).ids if special is None else [special]
+
+    def _words(self, row: np.ndarray) -> list[int]:
+        return words(
+            row,
+            eos_id=self.eos_id,
+            vocab_size=self.vocab_size,
+            begin_id=self.begin_id,
+            left_pad=None,
+        )
 
     def __reduce__(self) -> tuple:
         return (_rebuild, (self.content, self.name, self.settings))

@@ -9,7 +9,7 @@ import numpy as np
 import tokenizers
 
 from data_pipelines.tokens.clean import cleaning
-from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows
+from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows, words
 
 _DEFAULTS: dict[str, Any] = {"clean": "none", "padding_side": "right", "plain_special": False}
 # Post-processors with fixed places: the special tokens that they put behind the text.
@@ -67,6 +67,9 @@ class PipelineTokenizer:
         self._special = self._tokenizer.num_special_tokens_to_add(False)
         processor = self._tokenizer.post_processor
         self._ending = _ending(json.loads(processor.__getstate__())) if processor else 0
+        first = self._tokenizer.encode("").ids[: self._special - self._ending]
+        self.begin_id: int | None = first[0] if first else None
+        self._end_of_word = self.pipeline["model"].get("end_of_word_suffix") or ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -86,6 +89,17 @@ class PipelineTokenizer:
         return rows(
             encoded, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side
         )
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """The text of each row in front of its end token, put together as the file says.
+
+        Args:
+          ids: rows of ids; those that are no token, and special tokens, are left out.
+        """
+        found = (self._tokenizer.decode(self._words(row)) for row in ids)
+        if self._end_of_word:  # what CLIP's decoder leaves of its own
+            found = (text.replace(self._end_of_word, " ") for text in found)
+        return [text.strip(" ") for text in found]
 
     def save(self, path: str | Path) -> None:
         """Writes the `tokenizer.json`."""
@@ -126,6 +140,15 @@ class PipelineTokenizer:
         if len(ids) <= length:
             return ids
         return ids[: length - self._ending] + ids[len(ids) - self._ending :]
+
+    def _words(self, row: np.ndarray) -> list[int]:
+        return words(
+            row,
+            eos_id=self.eos_id,
+            vocab_size=self.vocab_size,
+            begin_id=self.begin_id,
+            left_pad=self.pad_id if self.padding_side == "left" else None,
+        )
 
     def __reduce__(self) -> tuple:
         # Worker processes read the file again instead of copying the library's memory.

@@ -21,6 +21,24 @@ def rows(
     return out
 
 
+def words(
+    row: np.ndarray, *, eos_id: int, vocab_size: int, begin_id: int | None, left_pad: int | None
+) -> list[int]:
+    """The ids of a row that stand for words: what lies in front of the end token.
+
+    Args:
+      row: ids, with or without an end.
+      eos_id: the end token.
+      vocab_size: ids from there on are nobody's: a model may have a larger vocabulary.
+      begin_id: left out; None for none.
+      left_pad: what fills rows in front; None where padding lies behind.
+    """
+    ids = row.tolist()
+    start = next((i for i, token in enumerate(ids) if token != left_pad), len(ids))
+    end = ids.index(eos_id, start) if eos_id in ids[start:] else len(ids)
+    return [token for token in ids[start:end] if 0 <= token < vocab_size and token != begin_id]
+
+
 def check_length(length: int, least: int = 2) -> None:
     """Refuses rows without room for a token.
 

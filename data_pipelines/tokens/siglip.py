@@ -15,7 +15,7 @@ import tokenizers
 
 from data_pipelines.tokens.clean import without_punctuation
 from data_pipelines.tokens.convert_siglip import convert_siglip
-from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows
+from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows, words
 from data_pipelines.tokens.spiece import read_model
 
 _SPACE = "\u2581"
@@ -51,6 +51,7 @@ class SiglipTokenizer:
     """
 
     kind = "siglip"
+    begin_id = None
 
     def __init__(
         self,
@@ -99,6 +100,15 @@ class SiglipTokenizer:
         cut = (self._ids(text)[: length - 1] for text in texts)
         ended = (ids if ids[-1:] == [self.eos_id] else [*ids, self.eos_id] for ids in cut)
         return rows(ended, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side)
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """The text of each row in front of its end token.
+
+        Args:
+          ids: rows of ids; those that are no token are left out.
+        """
+        found = (self._processor.decode(self._words(row)) for row in ids)
+        return [text.strip(" ") for text in found]
 
     def save(self, path: str | Path) -> None:
         """Writes the `spiece.model`."""
@@ -166,6 +176,15 @@ class SiglipTokenizer:
             return [self._special[part]]
         ids = self._processor.encode(self.unk_token + self.canonical(part))
         return ids[self._prefix :] if len(ids) >= self._prefix else ids
+
+    def _words(self, row: np.ndarray) -> list[int]:
+        return words(
+            row,
+            eos_id=self.eos_id,
+            vocab_size=self.vocab_size,
+            begin_id=None,
+            left_pad=self.pad_id if self.padding_side == "left" else None,
+        )
 
     def __reduce__(self) -> tuple:
         return (_rebuild, (self.content, self.name, self.settings))

@@ -14,7 +14,7 @@ import tokenizers
 
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.convert import convert_sentencepiece
-from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows
+from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows, words
 
 
 class SentencePieceTokenizer:
@@ -62,7 +62,7 @@ class SentencePieceTokenizer:
                 f"begin=True needs a model with a begin token, {name} has none; train one with "
                 "train_sentencepiece(begin=True), or leave begin out"
             )
-        self._first = [self._processor.bos_id()] if begin else []
+        self.begin_id: int | None = self._processor.bos_id() if begin else None
         self.sha256 = fingerprint(self.model, self.settings)
 
     @property
@@ -85,7 +85,7 @@ class SentencePieceTokenizer:
         Raises:
           ValueError: `length` leaves no room for a token.
         """
-        first = self._first
+        first = [] if self.begin_id is None else [self.begin_id]
         check_length(length, 2 + len(first))
         # One thread: the loader decides how many cores it may use.
         found = self._processor.encode(
@@ -93,6 +93,15 @@ class SentencePieceTokenizer:
         )
         ended = ([*first, *ids[: length - 1 - len(first)], self.eos_id] for ids in found)
         return rows(ended, n=len(texts), length=length, pad_id=self.pad_id)
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """The text of each row in front of its end token.
+
+        Args:
+          ids: rows of ids; those that are no token are left out.
+        """
+        found = (self._processor.decode(self._words(row)) for row in ids)
+        return [text.strip(" ") for text in found]
 
     def save(self, path: str | Path) -> None:
         """Writes the `.model` file."""
@@ -113,6 +122,15 @@ class SentencePieceTokenizer:
         """
         return convert_sentencepiece(
             self.model, length=length, pad_id=self.pad_id, clean=self.clean, begin=self.begin
+        )
+
+    def _words(self, row: np.ndarray) -> list[int]:
+        return words(
+            row,
+            eos_id=self.eos_id,
+            vocab_size=self.vocab_size,
+            begin_id=self.begin_id,
+            left_pad=None,
         )
 
     def __reduce__(self) -> tuple:

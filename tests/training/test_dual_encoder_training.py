@@ -1,11 +1,14 @@
 """The trainer with the models and objectives of the package."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
-from vlp.models import CoCa, DualEncoder
+from vlp.models.build import model_class
 from vlp.objectives import Clip, Coca
+from vlp.objectives.albef import Albef
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
@@ -24,17 +27,33 @@ COCA = dict(
     decoder=dict(depth=1, num_heads=2),
     embed_dim=8,
 )
-KINDS = {"clip": (DualEncoder, CLIP, Clip), "coca": (CoCa, COCA, Coca)}
+ALBEF = dict(
+    image=IMAGE,
+    text=dict(kind="bert", vocab_size=32, length=5, pooler=False, **TOWER),
+    fusion=dict(depth=1, num_heads=2),
+    embed_dim=8,
+)
+MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF}
+OBJECTIVES = {
+    "clip": lambda loss: Clip(loss, patch_drop=0.5),
+    "coca": lambda loss: Coca(loss, patch_drop=0.5),
+    "albef": lambda loss: Albef(mask_id=31, queue_size=32, ramp=2),
+}
+TEACHERS = {"albef": dict(ema_decay=0.9, ema_warmup=False)}
 
 
 def make_tiny_training(kind, mesh):
-    model, kwargs, objective = KINDS[kind]
+    kwargs = MODELS[kind]
+    objective = OBJECTIVES[kind](contrastive_loss("softmax", mesh=mesh))
+    carry = getattr(objective, "make_carry", None)
     return make_training(
-        lambda rngs: model(**kwargs, rngs=rngs),
-        objective(contrastive_loss("softmax", mesh=mesh), patch_drop=0.5),
+        lambda rngs: model_class(kwargs)(**kwargs, rngs=rngs),
+        objective,
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
+        make_carry=carry and functools.partial(carry, global_batch_size=16),
+        **TEACHERS.get(kind, {}),
     )
 
 
@@ -45,7 +64,8 @@ def batches(count):
         text[:, -1] = 1
         text[:4, 2:] = [1, 0, 0]
         images = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
-        yield {"image": images, "text": text, "weight": np.ones(16, np.float32)}
+        weight, ids = np.ones(16, np.float32), np.arange(16, dtype=np.int32) % 12
+        yield {"image": images, "text": text, "weight": weight, "id": ids}
 
 
 def placed(training, state):
@@ -58,12 +78,13 @@ def placed(training, state):
 def train(training, state, these):
     losses = []
     for batch in these:
-        state, metrics = training.step(state, put_batch(batch, training.mesh))
+        wanted = {k: v for k, v in batch.items() if k != "id" or k in training.inputs}
+        state, metrics = training.step(state, put_batch(wanted, training.mesh))
         losses.append(float(metrics["train/loss"]))
     return losses, state
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODELS)
 def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind):
     alone = make_tiny_training(kind, make_mesh(devices=jax.devices()[:1]))
     spread = make_tiny_training(kind, make_mesh(fsdp=4))
@@ -74,7 +95,7 @@ def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind):
     np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODELS)
 def test_a_model_goes_on_from_a_checkpoint_to_the_bit(kind, tmp_path):
     training = make_tiny_training(kind, make_mesh(fsdp=4))
     want, whole = train(training, training.init(), batches(4))

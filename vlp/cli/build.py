@@ -20,6 +20,7 @@ from vlp.models.build import model_class
 from vlp.models.presets import dual_encoder_preset
 from vlp.models.resize import resize_positions
 from vlp.objectives.albef import Albef
+from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
 from vlp.objectives.siglip import SigLip
@@ -40,6 +41,7 @@ OWN_SETTINGS = frozenset((
 # The class, and the contrastive loss that it is given, which is spread over the mesh.
 OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
     "albef": (Albef, None),
+    "blip": (Blip, None),
     "clip": (Clip, "softmax"),
     "coca": (Coca, "softmax"),
     "siglip": (SigLip, "sigmoid"),
@@ -97,6 +99,8 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_std=list(preprocess.std),
     )
     kwargs = merge(merge(kwargs, own), decided)
+    if "modes" in kwargs:
+        kwargs["end_id"] = tokenizer.eos_id
     if kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
     return kwargs

@@ -14,8 +14,8 @@ _WHOLE = frozenset((
 _SWITCHES = frozenset((
     "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",
 ))  # fmt: skip
-_IDS = frozenset(("eos_id", "pad_id", "begin_id"))
-_OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token"))
+_IDS = frozenset(("eos_id", "pad_id", "begin_id", "end_id", "encode_id", "decode_id"))
+_OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token", "num_types"))
 _POSITIVE = frozenset(("norm_eps", "init_scale", "mlp_ratio"))
 _REAL = frozenset(("layer_scale", "init_bias", *_POSITIVE))
 

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models import Albef, CoCa, DualEncoder, Encoded
+from vlp.models import Albef, Blip, CoCa, DualEncoder, Encoded
 from vlp.models.build import model_class
 from vlp.models.naflex import device_images
 from vlp.training.params import leaf_paths, path_name
@@ -82,7 +82,21 @@ class LoadedAlbef(LoadedEncoder, Albef):  # type: ignore[misc]
         return _call("predict_tokens", self, image, text)
 
 
-LOADED = {DualEncoder: LoadedEncoder, Albef: LoadedAlbef, CoCa: LoadedCoCa}
+class LoadedBlip(LoadedEncoder, Blip):  # type: ignore[misc]
+    """A `Blip` with weights."""
+
+    def match(
+        self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
+    ) -> Float[Array, "n 2"]:
+        """Logits of "these do not belong together" and "they do"."""
+        return _call("match", self, image, caption, text)
+
+    def decode(self, image: Encoded, text: Int[Array | np.ndarray, "n l"]) -> Float[Array, "n l v"]:
+        """The logits of what follows each token of a caption."""
+        return _call("decode", self, image, text)
+
+
+LOADED = {DualEncoder: LoadedEncoder, Albef: LoadedAlbef, Blip: LoadedBlip, CoCa: LoadedCoCa}
 
 
 def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:

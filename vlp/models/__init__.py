@@ -2,6 +2,7 @@
 
 from vlp.models.albef import Albef
 from vlp.models.bert import Bert
+from vlp.models.blip import Blip
 from vlp.models.bow import BagOfWords
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder, Encoded
@@ -15,6 +16,7 @@ __all__ = [
     "Albef",
     "BagOfWords",
     "Bert",
+    "Blip",
     "CoCa",
     "DualEncoder",
     "Encoded",

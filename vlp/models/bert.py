@@ -1,5 +1,6 @@
 """The BERT text tower."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -20,7 +21,8 @@ class Bert(nnx.Module):
         length: the most tokens a text may have. Padding is hidden from attention, so cutting
             columns that hold nothing else changes no result.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        num_types: how many kinds of tokens (segments) there are.
+        num_types: how many kinds of tokens (segments) there are; None for no such table (BLIP).
+        causal: tokens look at earlier ones only, as in a decoder.
         pool: "cls" (the first token, which the tokenizer puts there) or "mean" (over what is not
             padding).
         pooler: a linear layer and tanh behind the pooled vector.
@@ -43,7 +45,8 @@ class Bert(nnx.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         mlp_dim: int | None = None,
-        num_types: int = 2,
+        num_types: int | None = 2,
+        causal: bool = False,
         pool: str = "cls",
         pooler: bool = True,
         pad_id: int = 0,
@@ -68,13 +71,14 @@ class Bert(nnx.Module):
         self.pool, self.pad_id, self.dtype = pool, pad_id, dtype
         self.tokens = table(vocab_size, width)
         self.positions = table(length, width)
-        self.types = table(num_types, width)
+        self.types = None if num_types is None else table(num_types, width)
         self.embed_norm = LayerNorm(width, eps=norm_eps)
         self.stack = Stack(
             width,
             depth,
             mlp_dim=mlp_dim or round(width * mlp_ratio),
             num_heads=num_heads,
+            causal=causal,
             activation=activation,
             norm_eps=norm_eps,
             norm_order="post",
@@ -96,7 +100,7 @@ class Bert(nnx.Module):
             token_types: the kind of each token, in [0, num_types); left out, all are 0.
 
         Raises:
-            ValueError: when the text is longer than `length`.
+            ValueError: when the text is longer than `length`, or has kinds without a table of them.
         """
         present = self.present(text)
         tokens = self.stack(self.embed(text, token_types=token_types), present=present)
@@ -121,10 +125,26 @@ class Bert(nnx.Module):
                 f"text may have at most {self.length} tokens, got {text.shape[1]}; "
                 "truncate it or build the model with a larger length"
             )
-        types = self.types[...]
-        kind = types[0][None, None] if token_types is None else types[token_types]
-        x = self.tokens[...][text] + kind + self.positions[...][None, : text.shape[1]]
-        return self.embed_norm(x).astype(jnp.dtype(self.dtype))
+        positions = self.positions[...][None, : text.shape[1]]
+        return self._normed(self.tokens[...][text], positions, token_types)
+
+    def embed_next(self, ids: Int[Array, " n"], *, place: Int[Array, ""]) -> Float[Array, "n 1 w"]:
+        """What enters the first block for tokens at one place of their texts."""
+        position = jax.lax.dynamic_slice_in_dim(self.positions[...], place, 1)[None]
+        return self._normed(self.tokens[...][ids[:, None]], position, None)
+
+    def _normed(
+        self,
+        tokens: Float[Array, "n l w"],
+        positions: Float[Array, "1 l w"],
+        token_types: Int[Array, "n l"] | None,
+    ) -> Float[Array, "n l w"]:
+        if self.types is None and token_types is not None:
+            raise ValueError("token_types need a table of them, and num_types is None; leave them")
+        if self.types is not None:
+            types = self.types[...]
+            tokens = tokens + (types[0][None, None] if token_types is None else types[token_types])
+        return self.embed_norm(tokens + positions).astype(jnp.dtype(self.dtype))
 
     def present(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
         """Which tokens are no padding."""

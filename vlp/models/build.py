@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlp.models.albef import Albef
+from vlp.models.blip import Blip
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
 
 # The argument that only this model has.
-MODELS: dict[str, type[DualEncoder]] = {"decoder": CoCa, "fusion": Albef}
+MODELS: dict[str, type[DualEncoder]] = {"decoder": CoCa, "fusion": Albef, "modes": Blip}
 
 
 def model_class(kwargs: Mapping[str, Any]) -> type[DualEncoder]:

@@ -83,13 +83,14 @@ def dual_encoder_preset(
     eos_id: int | None = None,
     pad_id: int | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of `DualEncoder`, or of `CoCa`, for a published pair.
+    """Keyword arguments of `DualEncoder`, `CoCa` or `Blip` for a published pair.
 
     Args:
         name: family and vision tower, such as "clip/ViT-B/32" or "siglip2/ViT-B/16". "clip" is
             CLIP as open_clip trains it; "openai" has the activation of OpenAI's own weights,
             "quick_gelu", which some others were trained with too. "coca" is open_clip's, with a
-            "decoder" as deep as the text tower; the paper's own are larger.
+            "decoder" as deep as the text tower; the paper's own are larger. "blip" has BERT base
+            for every image tower, with two tokens behind BERT's own.
         image_size: pixels along each side; left out, 224 or what the ResNet was trained at.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
@@ -106,6 +107,8 @@ def dual_encoder_preset(
     if image_size is not None:
         kwargs["image"]["image_size"] = image_size
     given = dict(length=text_length, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id)
+    if "end_id" in kwargs and eos_id is not None:
+        kwargs["end_id"] = given.pop("eos_id")  # no setting of the tower
     kwargs["text"].update({key: value for key, value in given.items() if value is not None})
     return kwargs
 
@@ -159,6 +162,24 @@ def _coca(tower: str) -> dict[str, Any]:
     return kwargs | dict(image=image, text=text, decoder=sizes)
 
 
+def _blip(tower: str) -> dict[str, Any]:
+    """Pretraining's, with BERT base for the text; 384 pixels in what the paper fine-tunes."""
+    return dict(
+        image=dict(**vision_preset(tower), image_size=224, pool="cls", norm_eps=1e-6),
+        text=dict(
+            kind="bert", width=768, depth=12, mlp_dim=3072, num_heads=12, vocab_size=30524,
+            length=30, num_types=None, pooler=False, pad_id=0,
+        ),
+        modes=["encode", "decode"],
+        end_id=102,
+        embed_dim=256,
+        image_projection="linear_bias",
+        text_projection="linear_bias",
+        image_mean=_CLIP_MEAN,
+        image_std=_CLIP_STD,
+    )  # fmt: skip
+
+
 def _vit_of_coca(tower: str) -> str:
     if tower in RESNET_SIZES:
         raise ValueError(f'CoCa\'s image tower must be a ViT, got {tower!r}; try "coca/ViT-B/32"')
@@ -192,6 +213,7 @@ def _siglip2(tower: str) -> dict[str, Any]:
 
 
 _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "blip": _blip,
     "clip": _clip,
     "coca": _coca,
     "openai": _openai,

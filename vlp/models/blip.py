@@ -1,0 +1,211 @@
+"""BLIP: one BERT in three modes: text alone, text that reads the image, text that is written."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vlp.models.bert import Bert
+from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.heads import TokenHead
+from vlp.nn.decoder import DecoderCache
+from vlp.nn.grounding import Grounding
+from vlp.nn.linear import Linear
+
+# What a model can do beyond encoding images: "encode" is for text, alone and in front of an image.
+MODES = ("encode", "decode")
+_SHARED = ("num_heads", "norm_eps", "attention", "dtype")  # settings of the BERT's blocks
+
+
+class Blip(DualEncoder):
+    """A multimodal mixture of encoder and decoder; `Blip(**model.kwargs, rngs=rngs)` builds it
+    again.
+
+    The text tower is a BERT. For matching the same blocks also read the image's tokens, class token
+    included; for captions they do so with a causal self-attention of their own. What a text begins
+    with says which is meant: the tokenizer's own first token, `encode_id` or `decode_id`, which
+    the methods here put in its place.
+
+    Args:
+        image: as in `DualEncoder`; its tokens are what is read.
+        text: of a `Bert` (kind "bert") without pooler. A model for "decode" alone has it with
+            `causal=True`.
+        modes: which of "encode" and "decode" the model has: both after pretraining, one in a
+            published checkpoint for retrieval or captions. One for "decode" alone compares nothing:
+            its image embeddings are the class token, and no text has one.
+        end_id: the token that ends a caption.
+        encode_id, decode_id: first tokens of a text to match and of a caption; the last of the
+            vocabulary and the one before it, if not given.
+        embed_dim: width of the shared space.
+        **settings: further keyword arguments of `DualEncoder`.
+
+    Raises:
+        ValueError: when a setting is unknown, or the text tower is another.
+
+    References:
+        Li et al., 2022, https://arxiv.org/abs/2201.12086, section 3.1;
+        https://github.com/salesforce/BLIP (`models/med.py`). Different: no dropout.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: dict[str, Any],
+        text: dict[str, Any],
+        modes: Sequence[str],
+        embed_dim: int,
+        end_id: int,
+        encode_id: int | None = None,
+        decode_id: int | None = None,
+        rngs: nnx.Rngs,
+        **settings: Any,
+    ):
+        _check_modes(modes)
+        self.modes = tuple(mode for mode in MODES if mode in modes)
+        encodes, decodes = "encode" in modes, "decode" in modes
+        # A decoder alone shares no space with the images: it has no projections and no scale.
+        compared = text if encodes else None
+        super().__init__(image=image, text=compared, embed_dim=embed_dim, rngs=rngs, **settings)
+        _check_text(text, causal=not encodes)
+        if not encodes:
+            self.text = nnx.data(Bert(**{k: v for k, v in text.items() if k != "kind"}, rngs=rngs))
+        self._text = json.dumps(text)
+        width, vocab_size = self.text.width, self.text.vocab_size
+        self.end_id = end_id
+        self.encode_id = vocab_size - 1 if encode_id is None else encode_id
+        self.decode_id = vocab_size - 2 if decode_id is None else decode_id
+        self.grounding = Grounding(
+            width,
+            text["depth"],
+            context_width=self.image.width,
+            writes=encodes and decodes,
+            **{key: text[key] for key in _SHARED if key in text},
+            rngs=rngs,
+        )
+        self.match_head = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
+        self.token_head = TokenHead(width, vocab_size=vocab_size, rngs=rngs) if decodes else None
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The constructor's arguments, except `rngs`, as plain JSON data."""
+        ids = dict(end_id=self.end_id, encode_id=self.encode_id, decode_id=self.decode_id)
+        return {**super().kwargs, "text": json.loads(self._text), "modes": list(self.modes), **ids}
+
+    @property
+    def pad_id(self) -> int:
+        """What fills a row behind the end of a caption."""
+        return self.text.pad_id
+
+    @property
+    def caption_length(self) -> int:
+        """The most tokens of a caption, the first and the last included."""
+        return self.text.length
+
+    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
+        """Embeddings and tokens of captions, from the text alone.
+
+        Raises:
+            ValueError: when the model is for "decode" alone.
+        """
+        self._need("encode")
+        return super().encode_text(text)
+
+    def match(
+        self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
+    ) -> Float[Array, "n 2"]:
+        """Logits of "these do not belong together" and "they do", float32.
+
+        Args:
+            image: what `encode_image` returned.
+            caption: not looked at: BLIP reads a text to match from its first block on.
+            text: token ids.
+
+        Raises:
+            ValueError: when the model is for "decode" alone.
+        """
+        self._need("encode")
+        tokens = self._grounded(image, text, first=self.encode_id, writing=False)
+        return self.match_head(tokens[:, 0]).astype(jnp.float32)
+
+    def decode(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
+        """The logits of what follows each token of a caption, float32.
+
+        Args:
+            image: what `encode_image` returned.
+            text: token ids; the first is taken for `decode_id`. For teacher forcing all but the
+                last, to be compared with `text[:, 1:]`.
+
+        Raises:
+            ValueError: when the model is for "encode" alone.
+        """
+        self._need("decode")
+        tokens = self._grounded(image, text, first=self.decode_id, writing=True)
+        return self.token_head(tokens, self.text.tokens[...])
+
+    def start_caption(
+        self, image: Encoded, *, length: int
+    ) -> tuple[Int[Array, " n"], DecoderCache]:
+        """The first token of each caption, and what is kept while captions are written.
+
+        Args:
+            image: `encode_image(...)`.
+            length: tokens of a caption.
+
+        Raises:
+            ValueError: when the model is for "encode" alone.
+        """
+        self._need("decode")
+        cache = self.grounding.start(self.text.stack, image.tokens, length=length)
+        return jnp.full(image.tokens.shape[:1], self.decode_id, jnp.int32), cache
+
+    def next_token(
+        self, cache: DecoderCache, ids: Int[Array, " n"], place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n v"], DecoderCache]:
+        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
+
+        Args:
+            cache: of `start_caption` or the place before.
+            ids: none of them padding.
+            place: where they stand, from 0.
+        """
+        x = self.text.embed_next(ids, place=place)
+        x, cache = self.grounding.next(self.text.stack, x, cache, place=place)
+        return self.token_head(x, self.text.tokens[...])[:, 0], cache
+
+    def _grounded(self, image: Encoded, text: Any, *, first: int, writing: bool) -> Array:
+        """The tokens of texts that begin with `first`, after reading the image."""
+        text = text.at[:, 0].set(first)
+        return self.grounding(
+            self.text.stack,
+            self.text.embed(text),
+            context=image.tokens,
+            present=self.text.present(text),
+            writing=writing,
+        )
+
+    def _need(self, mode: str) -> None:
+        if mode not in self.modes:
+            raise ValueError(
+                f'this needs a BLIP for "{mode}", and this one is for "{self.modes[0]}" alone; '
+                f"load one with modes={list(MODES)}, or another checkpoint"
+            )
+
+
+def _check_modes(modes: Sequence[str]) -> None:
+    if isinstance(modes, str) or not modes or set(modes) - set(MODES):
+        raise ValueError(f"modes must be a list of some of {', '.join(MODES)}, got {modes!r}")
+
+
+def _check_text(text: dict[str, Any], *, causal: bool) -> None:
+    wanted = dict(kind="bert", pool="cls", pooler=False, causal=causal)
+    usual = dict(kind="transformer", pool="cls", pooler=True, causal=False)
+    wrong = [name for name, value in wanted.items() if text.get(name, usual[name]) != value]
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"text.{name} of a BLIP with these modes must be {wanted[name]!r}, "
+            f"got {text.get(name, usual[name])!r}"
+        )

@@ -1,0 +1,140 @@
+"""What ALBEF and BLIP share: contrast with the keys of a slow teacher, and matching."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vlp.losses import momentum_contrastive_loss
+from vlp.losses.softmax import cosines
+from vlp.objectives.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.queue import empty_queue, enqueue, features
+from vlp.objectives.triples import match_triples
+
+
+class Aligned(NamedTuple):
+    """A batch, encoded and compared.
+
+    Attributes:
+        image, slow_image: as the student and the teacher encode it.
+        loss: of contrast and matching, per pair, nats.
+        metrics: of both.
+        alpha: the weight of the teacher's targets at this step.
+        carry: the queue with this batch's features.
+    """
+
+    image: Any
+    slow_image: Any
+    loss: Any
+    metrics: dict[str, Any]
+    alpha: Any
+    carry: Any
+
+
+class Alignment:
+    """Image-text contrast (ITC) by a teacher's keys and a queue, and matching (ITM), weights 1.
+
+    Followed from the authors' code where the papers are silent or differ: the keys of the contrast
+    are the teacher's features of this batch, then of the queue; negatives are drawn from this
+    batch by the softmax of the student's similarities to the teacher's keys; the weight of the
+    teacher's targets rises from 0. Different here: the negatives come from the global batch, not
+    from one device's share of it, and never have the sample or the caption of the true match; the
+    queue begins empty, not with random vectors.
+
+    Args:
+        queue_size: pairs whose features are kept; a multiple of the global batch size.
+        distillation: weight of the teacher's targets, alpha in the papers.
+        ramp: steps over which that weight rises to its value.
+        negatives: "sampled" or "hardest".
+        floor: added to the probabilities of negatives.
+        max_scale, min_scale: limits of the multiplier of the cosines.
+
+    References:
+        Li et al., 2021 (ALBEF), https://arxiv.org/abs/2107.07651; Li et al., 2022 (BLIP),
+        https://arxiv.org/abs/2201.12086.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_size: int,
+        distillation: float,
+        ramp: int,
+        negatives: str,
+        floor: float,
+        max_scale: float,
+        min_scale: float,
+    ):
+        self.queue_size = queue_size
+        self.distillation, self.ramp = distillation, ramp
+        self.mining: dict[str, Any] = dict(choice=negatives, floor=floor)
+        self.limits = dict(max_scale=max_scale, min_scale=min_scale)
+
+    def make_carry(self, model: Any, *, global_batch_size: int) -> dict[str, Any]:
+        """An empty queue, which also counts the batches so far."""
+        return empty_queue(
+            size=self.queue_size,
+            global_batch_size=global_batch_size,
+            embed_dim=model.kwargs["embed_dim"],
+        )
+
+    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any) -> Aligned:
+        """Encodes a batch, tells its pairs apart and takes it into the queue.
+
+        Raises:
+            ValueError: when there is no teacher.
+        """
+        _check(teacher)
+        text, weight = batch["text"], batch["weight"]
+        alpha = self._alpha(carry["batches"])
+        scale = clamped_scale(model.log_scale[...], **self.limits)
+        image, caption = model.encode_image(batch["image"]), model.encode_text(text)
+        slow_image = jax.lax.stop_gradient(teacher.encode_image(batch["image"]))
+        slow_caption = jax.lax.stop_gradient(teacher.encode_text(text))
+        own = dict(zimg=slow_image.embedding, ztxt=slow_caption.embedding, present=weight > 0)
+        contrastive = _contrastive(image, caption, own, carry, scale=scale, alpha=alpha)
+        matching, matched = match_triples(
+            model,
+            image,
+            caption,
+            batch,
+            to_texts=scale * cosines(image.embedding, own["ztxt"]),
+            to_images=scale * cosines(caption.embedding, own["zimg"]),
+            key=key,
+            **self.mining,
+        )
+        metrics = {
+            "contrastive_loss": contrastive,
+            "matching_loss": matching,
+            "matching_accuracy": matched,
+            "distillation": alpha,
+            "scale": scale,
+            **in_batch_accuracy(image.embedding, caption.embedding, weight=weight),
+        }
+        queue = enqueue(carry, **own)
+        return Aligned(image, slow_image, contrastive + matching, metrics, alpha, queue)
+
+    def _alpha(self, step):
+        ramp = jnp.minimum(1.0, step.astype(jnp.float32) / self.ramp) if self.ramp else 1.0
+        return self.distillation * ramp
+
+
+def _contrastive(image, caption, own, queue, *, scale, alpha):
+    older_img, older_txt, older = features(queue)
+    return momentum_contrastive_loss(
+        image.embedding,
+        caption.embedding,
+        keys_img=jnp.concatenate([own["zimg"], older_img]),
+        keys_txt=jnp.concatenate([own["ztxt"], older_txt]),
+        present=jnp.concatenate([own["present"], older]),
+        scale=scale,
+        distillation=alpha,
+    )
+
+
+def _check(teacher: Any) -> None:
+    if teacher is None:
+        raise ValueError(
+            "momentum features need a teacher, the moving average of the model; set "
+            "train.ema_decay (0.995 in the papers)"
+        )

@@ -30,7 +30,7 @@ TOLERANCE = {
     "most_relative_error": 1e-3,  # of logits and hidden states: a cosine sees no wrong scale
 }
 _PAIRS = 10
-_SCALED = ("logits", "image_hidden_states", "text_hidden_states")
+_SCALED = ("logits", "match", "caption_logits", "image_hidden_states", "text_hidden_states")
 
 
 @runtime_checkable
@@ -57,7 +57,8 @@ class Reader(Protocol):
         """Token ids `[n, l]`; None: it brings no tokenizer."""
 
     def forward(self, pixels: Any, ids: np.ndarray | None) -> Mapping[str, np.ndarray]:
-        """Any of image_embeds, text_embeds, logits, image_hidden_states, text_hidden_states.
+        """Any of image_embeds, text_embeds, logits, image_hidden_states, text_hidden_states; of
+        fusion models also match `[n, 2]` and caption_logits `[n, l, v]`, row by row.
 
         Embeddings have unit norm; hidden states are `[states, n, t, w]`. An argument is None where
         the folder holds no such tower.
@@ -236,7 +237,7 @@ def _take(x: Any, rows: np.ndarray) -> Any:
 
 
 def _forward(
-    model: LoadedEncoder, images: Any, ids: Any, *, wanted: tuple[str, ...]
+    model: Any, images: Any, ids: Any, *, wanted: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     found: dict[str, Any] = {}
     with jax.default_matmul_precision("float32"):  # accelerators round to bfloat16 otherwise
@@ -244,12 +245,17 @@ def _forward(
             found["image_embeds"] = model.encode_image(images).embedding
             if "image_hidden_states" in wanted:
                 found["image_hidden_states"] = model.image_hidden_states(images)
-        if ids is not None:
+        if "text_embeds" in wanted:
             found["text_embeds"] = model.encode_text(ids).embedding
-            if "text_hidden_states" in wanted:
-                found["text_hidden_states"] = model.text_hidden_states(ids)
-        if images is not None and ids is not None:
+        if "text_hidden_states" in wanted:
+            found["text_hidden_states"] = model.text_hidden_states(ids)
+        if "logits" in wanted:
             found["logits"] = model.logits(found["image_embeds"], found["text_embeds"])
+        if "match" in wanted:
+            image, caption = model.encode_image(images), model.encode_text(ids)
+            found["match"] = model.match(image, caption, ids)
+        if "caption_logits" in wanted:
+            found["caption_logits"] = model.decode(model.encode_image(images), ids)
     return {name: np.asarray(value) for name, value in found.items()}
 
 

@@ -85,8 +85,9 @@ class Blip(DualEncoder):
             **{key: text[key] for key in _SHARED if key in text},
             rngs=rngs,
         )
-        self.match_head = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
-        self.token_head = TokenHead(width, vocab_size=vocab_size, rngs=rngs) if decodes else None
+        self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
+        head = TokenHead(width, vocab_size=vocab_size, rngs=rngs) if decodes else None
+        self.token_head: Any = head
 
     @property
     def kwargs(self) -> dict[str, Any]:

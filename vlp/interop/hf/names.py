@@ -120,6 +120,16 @@ def bert_cross_attention() -> list[Rule]:
     ]
 
 
+def bert_writer() -> list[Rule]:
+    """The self-attention that a block of BLIP's decoder has of its own."""
+    attention = "attention.self"
+    return [
+        *joined_linear("writer/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
+        *linear("writer/out", "attention.output.dense"),
+        *norm("norm_writer", "attention.output.LayerNorm"),
+    ]
+
+
 def bert_token_head(ours: str, theirs: str) -> list[Rule]:
     """The language modelling head, but for the table that it shares with the embeddings."""
     return [

@@ -33,6 +33,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "default_to_square": False,
     },
     "SiglipImageProcessor": {"resample": 3, "size": _SQUARE, "default_to_square": False},
+    "BlipImageProcessor": {
+        "resample": 3,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "size": {"height": 384, "width": 384},
+    },
     "ViTImageProcessor": {"resample": 2, "size": _SQUARE},
     "Siglip2ImageProcessor": {"resample": 2, "patch_size": 16, "max_num_patches": 256},
 }
@@ -51,6 +57,7 @@ _OF_TYPE = {
     "clip": ("CLIPImageProcessor", "CLIPProcessor"),
     "siglip": ("SiglipImageProcessor", "SiglipProcessor"),
     "siglip2": ("Siglip2ImageProcessor", "Siglip2Processor"),
+    "blip": ("BlipImageProcessor", "BlipProcessor"),
     "vit": ("ViTImageProcessor", None),
     "vision-text-dual-encoder": ("ViTImageProcessor", "VisionTextDualEncoderProcessor"),
 }

@@ -10,7 +10,7 @@ from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.adapt import complete
 from vlp.interop.checks import understood
 from vlp.interop.foreign import Foreign
-from vlp.interop.hf import bert, clip, dual, siglip, vit
+from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
 from vlp.interop.hf.processors import read_preprocess
 from vlp.interop.hf.tokenizers import read_tokenizer
 from vlp.interop.weights import PICKLES, find_weights, open_tensors, read_json_object
@@ -29,6 +29,7 @@ CLASSES: dict[str, ModuleType] = {
     "vision-text-dual-encoder": dual,
     "vit": vit,
     "bert": bert,
+    "blip": blip,
 }
 _WEIGHTS = (
     "model.safetensors",

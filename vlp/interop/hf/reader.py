@@ -1,5 +1,6 @@
 """An exported folder, read by transformers itself. Needs PyTorch; nothing else in `vlp` does."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,6 +89,8 @@ class TransformersReader:
                 padding = padding.get("text_config", padding)["pad_token_id"]
                 given["attention_mask"] = (given["input_ids"] != padding).long()
         with torch.inference_mode():
+            if self.kind == "blip":
+                return {k: v.numpy() for k, v in _blip(self.model, **given).items()}
             read = self.model(**given, output_hidden_states=True)
         if pixels is not None and ids is not None:
             found = {
@@ -110,7 +113,7 @@ class TransformersReader:
 
 _LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
 _POOLED = ("vit", "bert")
-_MASKED = ("bert", "vision-text-dual-encoder")
+_MASKED = ("bert", "blip", "vision-text-dual-encoder")
 _NO_POOLER: dict[str, Any] = dict(add_pooling_layer=False)
 
 
@@ -121,6 +124,27 @@ def _images(pixels: Any) -> dict[str, torch.Tensor]:
         "pixel_values": torch.tensor(np.array(pixels.patches, np.float32)),
         "pixel_attention_mask": torch.tensor(np.array(pixels.mask)).int(),
         "spatial_shapes": torch.tensor(np.array(pixels.grid)).long(),
+    }
+
+
+def _blip(
+    model: Any, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """What a BLIP says of pairs, the first token of each text as it was trained."""
+    text, unit = model.config.text_config, torch.nn.functional.normalize
+    first = input_ids.clone()
+    if not hasattr(model, "itm_head"):
+        first[:, 0] = text.bos_token_id
+        return {"caption_logits": model(pixel_values, first, attention_mask).logits}
+    first[:, 0] = text.vocab_size - 1
+    tokens = model.vision_model(pixel_values).last_hidden_state
+    caption = model.text_encoder(input_ids, attention_mask).last_hidden_state
+    zimg, ztxt = unit(model.vision_proj(tokens[:, 0])), unit(model.text_proj(caption[:, 0]))
+    return {
+        "image_embeds": zimg,
+        "text_embeds": ztxt,
+        "logits": zimg @ ztxt.T * math.exp(model.config.logit_scale_init_value),
+        "match": model(first, pixel_values, True, attention_mask).itm_score,
     }
 
 

@@ -32,6 +32,7 @@ _OF_TYPE = {
     "clip": "CLIPTokenizer",
     "siglip": "SiglipTokenizer",
     "bert": "BertTokenizer",
+    "blip": "BertTokenizer",
 }
 # Types whose published tokenizer_config.json name a wrong class: transformers takes this one.
 FIXED = {"siglip2": "Siglip2Tokenizer"}

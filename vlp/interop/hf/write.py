@@ -21,7 +21,7 @@ from data_pipelines.tokens import (
 )
 from data_pipelines.tokens.clean import cleaning as clean_by_name
 from vlp.interop.adapt import adapt, complete, only_tower
-from vlp.interop.hf import bert, clip, dual, siglip, vit
+from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
 from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
@@ -50,6 +50,7 @@ def write(run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str,
     module = architecture(kwargs)
     stack = f"transformers' {module.NAME}"
     kwargs, params = adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
+    kwargs = module.settled(kwargs, params) if module is blip else kwargs
     config = module.config(kwargs)
     check_card(run, kwargs)
     _write(folder / "config.json", config)
@@ -143,6 +144,8 @@ def check_model(kwargs: Mapping[str, Any]) -> None:
 def architecture(kwargs: Mapping[str, Any]) -> ModuleType:
     """The module of the class that comes nearest to a model; `adapt` says what is in the way."""
     image, text = kwargs["image"], kwargs["text"]
+    if image and text and "modes" in kwargs:
+        return blip
     if text and text["kind"] == "bert":
         return dual if image else bert
     if image is None:

@@ -1,0 +1,235 @@
+"""`BlipForImageTextRetrieval` and `BlipForConditionalGeneration`: config.json, our keyword
+arguments, and the names of tensors."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vlp.interop.hf.names import (
+    bert_block,
+    bert_cross_attention,
+    bert_token_head,
+    tower_config,
+    tower_kwargs,
+)
+from vlp.interop.layout import Rule, convolution, layers, linear, norm, prefixed, same
+
+NAME = "BlipForImageTextRetrieval and BlipForConditionalGeneration"
+OBJECTIVE = "blip"
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+# The class of a model for one mode, and what its text model is called there.
+_CLASSES = {
+    "encode": ("BlipForImageTextRetrieval", "text_encoder."),
+    "decode": ("BlipForConditionalGeneration", "text_decoder.bert."),
+}
+_HEAD = "text_decoder.cls.predictions"
+# What the classes assume where a config says nothing.
+_TEXT = dict(
+    vocab_size=30524, hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
+    num_attention_heads=8, max_position_embeddings=512, hidden_act="gelu", layer_norm_eps=1e-12,
+    bos_token_id=30522, pad_token_id=0, sep_token_id=102, is_decoder=True,
+)  # fmt: skip
+_VISION = dict(
+    hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+    image_size=384, patch_size=16, hidden_act="gelu", layer_norm_eps=1e-5,
+)  # fmt: skip
+
+
+def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """What the classes can hold, see `vlp.interop.adapt`."""
+    encodes = "encode" in kwargs["modes"]
+    projections = ("linear_bias",) if encodes else ("none",)
+    return {
+        "image.kind": ("vit",),
+        "image.pool": ("cls",),
+        "image.pre_norm": (False,),
+        "image.norm_after_pool": (False,),
+        "image.pooler": (False,),
+        "image.layer_scale": (None,),
+        "image.position": ("learned",),
+        "image.patch_bias": (True,),
+        "text.num_types": (None,),
+        "text.activation": ("gelu",),
+        "image_projection": projections,
+        "text_projection": projections if encodes else ("none", "linear"),
+        "init_bias": (None,),
+        "modes": tuple([mode] for mode in _CLASSES),
+        **({"encode_id": (kwargs["text"]["vocab_size"] - 1,)} if encodes else {}),
+    }
+
+
+def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `Blip`, for one mode.
+
+    The classes put nothing in the place of the first token of a text to match; the weights were
+    trained with the token behind `bos_token_id` there, as `Blip.match` has it.
+
+    Raises:
+        ValueError: the folder is of another class, or its text model reads no image.
+    """
+    mode = _mode(tensors)
+    vision = _VISION | (config.get("vision_config") or {})
+    text = _TEXT | (config.get("text_config") or {})
+    if not text["is_decoder"]:
+        raise ValueError("is_decoder in text_config must be true: without it nothing is read")
+    if text["hidden_act"] != "gelu":
+        raise ValueError(f"hidden_act in text_config must be 'gelu', got {text['hidden_act']!r}")
+    embed_dim = config.get("image_text_hidden_size", 256)
+    projection = "linear_bias" if mode == "encode" else "none"
+    return dict(
+        image=dict(
+            image_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+            **tower_kwargs(vision),
+            pool="cls",
+        ),
+        text=dict(
+            kind="bert",
+            vocab_size=text["vocab_size"],
+            length=text["max_position_embeddings"],
+            num_types=None,
+            **tower_kwargs(text),
+            causal=mode == "decode",
+            pad_id=text["pad_token_id"],
+            pooler=False,
+        ),
+        modes=[mode],
+        end_id=text["sep_token_id"],
+        decode_id=text["bos_token_id"],
+        encode_id=text["vocab_size"] - 1,
+        embed_dim=embed_dim if mode == "encode" else vision["hidden_size"],
+        image_projection=projection,
+        text_projection=projection,
+        image_mean=list(MEAN),
+        image_std=list(STD),
+        init_scale=math.exp(config.get("logit_scale_init_value", 2.6592)),
+    )
+
+
+def settled(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments with the learned scale, which no tensor of the classes holds."""
+    if "log_scale" not in params:
+        return dict(kwargs)
+    return {**kwargs, "init_scale": math.exp(float(params["log_scale"]))}
+
+
+def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """`config.json` for complete keyword arguments."""
+    image, text = kwargs["image"], kwargs["text"]
+    return {
+        "architectures": [_CLASSES[kwargs["modes"][0]][0]],
+        "model_type": "blip",
+        "image_text_hidden_size": kwargs["embed_dim"],
+        "logit_scale_init_value": math.log(kwargs["init_scale"]),
+        "tie_word_embeddings": True,
+        "vision_config": {
+            "model_type": "blip_vision_model",
+            "image_size": image["image_size"],
+            "patch_size": image["patch_size"],
+            **tower_config(image),
+        },
+        "text_config": {
+            "model_type": "blip_text_model",
+            "vocab_size": text["vocab_size"],
+            "max_position_embeddings": text["length"],
+            **{k: v for k, v in tower_config(text).items() if k != "attention_dropout"},
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_dropout_prob": 0.0,
+            "encoder_hidden_size": image["width"],
+            "is_decoder": True,
+            "bos_token_id": kwargs["decode_id"],
+            "sep_token_id": kwargs["end_id"],
+            "eos_token_id": kwargs["end_id"],
+            "pad_token_id": text["pad_id"],
+        },
+    }
+
+
+def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
+    """The names of tensors for complete keyword arguments."""
+    mode = kwargs["modes"][0]
+    text = prefixed(text_rules(kwargs["text"]), theirs=_CLASSES[mode][1])
+    if mode == "decode":
+        return [*_image(kwargs["image"]), *text, *bert_token_head("token_head", _HEAD)]
+    scale = np.float32(math.log(kwargs["init_scale"]))  # the class has none: see its config
+    return [
+        *_image(kwargs["image"]),
+        *text,
+        *heads(),
+        Rule(("log_scale",), (), lambda: [np.asarray(scale)], lambda _: []),
+    ]
+
+
+def text_rules(text: Mapping[str, Any]) -> list[Rule]:
+    """BERT's embeddings and blocks, each with cross-attention."""
+    depth, theirs = text["depth"], "encoder.layer.{}"
+    return [
+        same("text/tokens", "embeddings.word_embeddings.weight"),
+        same("text/positions", "embeddings.position_embeddings.weight"),
+        *norm("text/embed_norm", "embeddings.LayerNorm"),
+        *layers(bert_block(), ours="text/stack/blocks", theirs=theirs, depth=depth),
+        *layers(bert_cross_attention(), ours="grounding/blocks", theirs=theirs, depth=depth),
+    ]
+
+
+def heads() -> list[Rule]:
+    """What only an encoder has."""
+    return [
+        *linear("image_projection", "vision_proj"),
+        *linear("text_projection", "text_proj"),
+        *linear("match_head", "itm_head"),
+    ]
+
+
+def rename(name: str) -> str | None:
+    """A tensor's name; None for buffers and for what is the embedding table or a bias again."""
+    twice = name.startswith(f"{_HEAD}.decoder.")
+    return None if twice or name.endswith("position_ids") else name
+
+
+def _mode(tensors: Mapping[str, Any]) -> str:
+    """What the tensors are for."""
+    found = [
+        mode
+        for mode, (_, prefix) in _CLASSES.items()
+        if f"{prefix}embeddings.word_embeddings.weight" in tensors
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"a BLIP of transformers must be a {NAME.replace(' and ', ' or a ')} to be read here, "
+            f"got {'both text models, as for questions' if found else 'neither text model'}; "
+            "take another checkpoint"
+        )
+    return found[0]
+
+
+def _image(image: Mapping[str, Any]) -> list[Rule]:
+    embeddings = "vision_model.embeddings"
+    block = [
+        *norm("norm1", "layer_norm1"),
+        *linear("attention/qkv", "self_attn.qkv"),
+        *linear("attention/out", "self_attn.projection"),
+        *norm("norm2", "layer_norm2"),
+        *linear("mlp/up", "mlp.fc1"),
+        *linear("mlp/down", "mlp.fc2"),
+    ]
+    return [
+        same("image/class_token", f"{embeddings}.class_embedding", axes=2),
+        same("image/positions", f"{embeddings}.position_embedding", axes=1),
+        *convolution(
+            "image/patches/linear",
+            f"{embeddings}.patch_embedding",
+            patch_size=image["patch_size"],
+            bias=True,
+        ),
+        *layers(
+            block,
+            ours="image/stack/blocks",
+            theirs="vision_model.encoder.layers.{}",
+            depth=image["depth"],
+        ),
+        *norm("image/norm", "vision_model.post_layernorm"),
+    ]

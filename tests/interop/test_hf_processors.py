@@ -90,6 +90,7 @@ def test_a_folder_without_a_configuration_has_none(tmp_path):
     ("preprocess", "model_type"),
     [
         (ImagePreprocess(32, fill=(0, 0, 0)), "clip"),
+        (ImagePreprocess(32, fill=(0, 0, 0)), "blip"),
         (ImagePreprocess(32, fill=(0, 0, 0), interpolation="bilinear"), "siglip"),
         (ImagePreprocess(32, fill=(0, 0, 0), resize_size=40), "siglip"),
         (ImagePreprocess(32, fill=(0, 0, 0), resize="shortest", resize_size=40), "vit"),
@@ -113,7 +114,7 @@ def test_what_is_written_reads_as_what_it_was(preprocess, model_type):
         ({"crop_size": {"height": 224, "width": 200}}, "must give squares"),
         ({"size": {"shortest_edge": 9, "longest_edge": 12}}, "must give squares"),
         ({"do_center_crop": False}, "must give squares"),
-        ({"image_processor_type": "BlipImageProcessor"}, "must be one of CLIPImageProcessor"),
+        ({"image_processor_type": "FlavaImageProcessor"}, "must be one of CLIPImageProcessor"),
     ],
 )
 def test_steps_without_a_counterpart_are_named(changes, named):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlp.interop.albef import read as albef
 from vlp.interop.big_vision import read as big_vision
+from vlp.interop.blip import read as blip
 from vlp.interop.foreign import Foreign
 from vlp.interop.hf import read as hf
 from vlp.interop.open_clip import read as open_clip
@@ -19,6 +20,7 @@ READERS: dict[str, Callable[..., Foreign]] = {
     "timm": timm.open_path,
     "big_vision": big_vision.open_path,
     "albef": albef.open_path,
+    "blip": blip.open_path,
 }
 RUN = "run"
 

@@ -24,24 +24,14 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     Raises:
         KeyError: a tensor is not there.
     """
-    width, _, patch_size, _ = shapes["visual_encoder.patch_embed.proj.weight"]
-    side = math.isqrt(shapes["visual_encoder.pos_embed"][1] - 1)
     vocab_size, text_width = shapes[f"{_BERT}embeddings.word_embeddings.weight"]
-    depth = _count(shapes, _LAYER)
+    depth = count(shapes, _LAYER)
     fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in range(depth))
     sizes = dict(
-        num_heads=_heads(text_width), mlp_dim=shapes[f"{_LAYER}0.intermediate.dense.bias"][0]
+        num_heads=heads(text_width), mlp_dim=shapes[f"{_LAYER}0.intermediate.dense.bias"][0]
     )
     return dict(
-        image=dict(
-            image_size=side * patch_size,
-            patch_size=patch_size,
-            width=width,
-            depth=_count(shapes, "visual_encoder.blocks."),
-            num_heads=_heads(width),
-            mlp_dim=shapes["visual_encoder.blocks.0.mlp.fc1.bias"][0],
-            pool="cls",
-        ),
+        image=image_kwargs(shapes),
         text=dict(
             kind="bert",
             vocab_size=vocab_size,
@@ -56,6 +46,21 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         embed_dim=shapes["vision_proj.bias"][0],
         image_projection="linear_bias",
         text_projection="linear_bias",
+    )
+
+
+def image_kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Those of the image tower, which is BLIP's too."""
+    width, _, patch_size, _ = shapes["visual_encoder.patch_embed.proj.weight"]
+    side = math.isqrt(shapes["visual_encoder.pos_embed"][1] - 1)
+    return dict(
+        image_size=side * patch_size,
+        patch_size=patch_size,
+        width=width,
+        depth=count(shapes, "visual_encoder.blocks."),
+        num_heads=heads(width),
+        mlp_dim=shapes["visual_encoder.blocks.0.mlp.fc1.bias"][0],
+        pool="cls",
     )
 
 
@@ -83,8 +88,18 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
         *linear("text_projection", "text_proj"),
         *linear("match_head", "itm_head"),
         *bert_token_head("token_head", "text_encoder.cls.predictions"),
-        Rule(("log_scale",), ("temp",), _negative_log, lambda x: [np.asarray(np.exp(-x))]),
+        temperature(),
     ]
+
+
+def temperature() -> Rule:
+    """The logarithm of the multiplier here, a divisor there."""
+    return Rule(
+        ("log_scale",),
+        ("temp",),
+        lambda divisor: [np.asarray(-np.log(divisor))],
+        lambda log_scale: [np.asarray(np.exp(-log_scale))],
+    )
 
 
 def renamed(name: str, *, text_depth: int) -> str | None:
@@ -102,15 +117,12 @@ def renamed(name: str, *, text_depth: int) -> str | None:
     return name if layer < text_depth else f"{_BERT}encoder.fused.{layer - text_depth}.{rest}"
 
 
-def _negative_log(temperature: np.ndarray) -> list[np.ndarray]:
-    """The multiplier's logarithm from the divisor."""
-    return [np.asarray(-np.log(temperature))]
-
-
-def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
+def count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
+    """How many layers have names that begin with the prefix and a number from 0."""
     numbers = (name.removeprefix(prefix).partition(".")[0] for name in shapes if prefix in name)
     return 1 + max(int(number) for number in numbers if number.isdecimal())
 
 
-def _heads(width: int) -> int:
+def heads(width: int) -> int:
+    """Attention heads of a tower of this width, in every size that was published."""
     return max(width // _HEAD, 1)

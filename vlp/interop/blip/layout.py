@@ -1,0 +1,91 @@
+"""Names of tensors in the checkpoints of BLIP's authors, and the sizes that these tell."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlp.interop.albef.layout import count, heads, image_kwargs, temperature
+from vlp.interop.hf import blip as hf
+from vlp.interop.hf.names import bert_token_head, bert_writer
+from vlp.interop.layout import Rule, layers, prefixed
+from vlp.interop.timm.layout import image_rules
+
+_ENCODER, _DECODER = "text_encoder.", "text_decoder.bert."
+_HEAD = "text_decoder.cls.predictions"
+_OWN = ("attention.self.", "attention.output.")  # of a block of the decoder, else the encoder's
+_MATCH = "itm_head.weight"
+_END = 102  # BERT's [SEP]
+
+
+def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Keyword arguments of `Blip`, read off the tensors' names and shapes.
+
+    Args:
+        shapes: of all tensors, by the authors' names.
+
+    Raises:
+        KeyError: a tensor is not there.
+    """
+    decodes = f"{_HEAD}.bias" in shapes
+    encodes = not decodes or f"{_ENCODER}embeddings.word_embeddings.weight" in shapes
+    if encodes and _MATCH not in shapes:  # as in models for questions
+        raise KeyError(_MATCH)
+    bert = _ENCODER if encodes else _DECODER
+    vocab_size, width = shapes[f"{bert}embeddings.word_embeddings.weight"]
+    image, projection = image_kwargs(shapes), "linear_bias" if encodes else "none"
+    return dict(
+        image=image,
+        text=dict(
+            kind="bert",
+            vocab_size=vocab_size,
+            length=shapes[f"{bert}embeddings.position_embeddings.weight"][0],
+            num_types=None,
+            width=width,
+            depth=count(shapes, f"{bert}encoder.layer."),
+            num_heads=heads(width),
+            mlp_dim=shapes[f"{bert}encoder.layer.0.intermediate.dense.bias"][0],
+            pooler=False,
+            causal=not encodes,
+        ),
+        modes=[*(["encode"] if encodes else []), *(["decode"] if decodes else [])],
+        end_id=_END,
+        encode_id=vocab_size - 1,
+        decode_id=vocab_size - 2,
+        embed_dim=shapes["vision_proj.bias"][0] if encodes else image["width"],
+        image_projection=projection,
+        text_projection=projection,
+    )
+
+
+def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
+    """The names of tensors for complete keyword arguments."""
+    text, encodes = kwargs["text"], "encode" in kwargs["modes"]
+    bert = prefixed(hf.text_rules(text), theirs=_ENCODER if encodes else _DECODER)
+    own = layers(
+        bert_writer(),
+        ours="grounding/blocks",
+        theirs=f"{_DECODER}encoder.layer.{{}}",
+        depth=text["depth"],
+    )
+    decodes = "decode" in kwargs["modes"]
+    return [
+        *image_rules(kwargs["image"], prefix="visual_encoder."),
+        *bert,
+        *([*hf.heads(), temperature()] if encodes else []),
+        *(own if encodes and decodes else []),
+        *(bert_token_head("token_head", _HEAD) if decodes else []),
+    ]
+
+
+def renamed(name: str, *, encodes: bool) -> str | None:
+    """A tensor's name in the rules; None for the teacher, its queues and what is there twice.
+
+    Args:
+        name: the authors'.
+        encodes: whether there is an encoder, which then has what both share.
+    """
+    if "_m." in name or name.endswith(("_queue", "queue_ptr", "position_ids")):
+        return None
+    if name.startswith(f"{_HEAD}.decoder."):  # the embedding table
+        return None
+    own = name.startswith(f"{_DECODER}encoder.layer.") and any(f".{part}" in name for part in _OWN)
+    return None if encodes and name.startswith(_DECODER) and not own else name

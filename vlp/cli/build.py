@@ -23,7 +23,10 @@ from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
+from vlp.objectives.masked_images import MaskedImages
+from vlp.objectives.masked_words import MaskedWords
 from vlp.objectives.siglip import SigLip
+from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.training.optimizers import make_optimizer
@@ -44,7 +47,10 @@ OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
     "blip": (Blip, None),
     "clip": (Clip, "softmax"),
     "coca": (Coca, "softmax"),
+    "masked_images": (MaskedImages, None),
+    "masked_words": (MaskedWords, None),
     "siglip": (SigLip, "sigmoid"),
+    "vlmo": (Vlmo, "softmax"),
 }
 DURATIONS = ("warmup", "cooldown", "ramp")  # settings of schedules and objectives
 

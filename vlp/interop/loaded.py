@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models import Albef, Blip, CoCa, DualEncoder, Encoded
+from vlp.models import Albef, Blip, CoCa, DualEncoder, Encoded, Vlmo
 from vlp.models.build import model_class
 from vlp.models.naflex import device_images
 from vlp.training.params import leaf_paths, path_name
@@ -96,7 +96,33 @@ class LoadedBlip(LoadedEncoder, Blip):  # type: ignore[misc]
         return _call("decode", self, image, text)
 
 
-LOADED = {DualEncoder: LoadedEncoder, Albef: LoadedAlbef, Blip: LoadedBlip, CoCa: LoadedCoCa}
+class LoadedVlmo(LoadedEncoder, Vlmo):  # type: ignore[misc]
+    """A `Vlmo` with weights."""
+
+    def match(
+        self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
+    ) -> Float[Array, "n 2"]:
+        """Logits of "these do not belong together" and "they do"."""
+        return _call("match", self, image, caption, text)
+
+    def predict_tokens(
+        self, image: Encoded, text: Int[Array | np.ndarray, "n l"]
+    ) -> Float[Array, "n l v"]:
+        """The logits of the token at each place of a text with masks, given its image."""
+        return _call("predict_tokens", self, image, text)
+
+    def predict_words(self, text: Int[Array | np.ndarray, "n l"]) -> Float[Array, "n l v"]:
+        """The logits of the token at each place of a text with masks, without an image."""
+        return _call("predict_words", self, text)
+
+
+LOADED = {
+    DualEncoder: LoadedEncoder,
+    Albef: LoadedAlbef,
+    Blip: LoadedBlip,
+    CoCa: LoadedCoCa,
+    Vlmo: LoadedVlmo,
+}
 
 
 def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:

@@ -11,6 +11,7 @@ from vlp.models.presets import dual_encoder_preset, text_preset, vision_preset
 from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
+from vlp.models.vlmo import Vlmo
 
 __all__ = [
     "Albef",
@@ -25,6 +26,7 @@ __all__ = [
     "NaflexTransformer",
     "TextTransformer",
     "VisionTransformer",
+    "Vlmo",
     "dual_encoder_preset",
     "text_preset",
     "vision_preset",

@@ -7,9 +7,15 @@ from vlp.models.albef import Albef
 from vlp.models.blip import Blip
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
+from vlp.models.vlmo import Vlmo
 
 # The argument that only this model has.
-MODELS: dict[str, type[DualEncoder]] = {"decoder": CoCa, "fusion": Albef, "modes": Blip}
+MODELS: dict[str, type[DualEncoder]] = {
+    "decoder": CoCa,
+    "fusion": Albef,
+    "modes": Blip,
+    "multiway": Vlmo,
+}
 
 
 def model_class(kwargs: Mapping[str, Any]) -> type[DualEncoder]:

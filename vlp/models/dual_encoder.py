@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from vlp.models.bert import Bert
 from vlp.models.bow import BagOfWords
+from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.models.naflex import NaflexImages, NaflexTransformer, normalise_patches
 from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
@@ -23,11 +24,13 @@ IMAGE_TOWERS: dict[str, Callable[..., Any]] = {
     "vit": VisionTransformer,
     "naflex": NaflexTransformer,
     "resnet": ModifiedResNet,
+    "patches": PatchTokens,
 }
 TEXT_TOWERS: dict[str, Callable[..., Any]] = {
     "transformer": TextTransformer,
     "bert": Bert,
     "bow": BagOfWords,
+    "words": WordTokens,
 }
 
 

@@ -68,8 +68,8 @@ class Block(nnx.Module):
         self.mlp = Mlp(
             width, mlp_dim, activation=activation, out_std=out_std, dtype=dtype, rngs=rngs
         )
-        self.attention_scale = _factors(width, layer_scale)
-        self.mlp_scale = _factors(width, layer_scale)
+        self.attention_scale = scale_factors(width, layer_scale)
+        self.mlp_scale = scale_factors(width, layer_scale)
 
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
@@ -89,16 +89,18 @@ class Block(nnx.Module):
 
     def _add(self, x: Float[Array, "n l w"], seen: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
         """The stream with what the attention saw, and behind the perceptron."""
-        x = x + _scaled(seen, self.attention_scale)
+        x = x + scaled(seen, self.attention_scale)
         if self.norm_order == "post":
             x = self.norm1(x)
-            return self.norm2(x + _scaled(self.mlp(x), self.mlp_scale))
-        return x + _scaled(self.mlp(self.norm2(x)), self.mlp_scale)
+            return self.norm2(x + scaled(self.mlp(x), self.mlp_scale))
+        return x + scaled(self.mlp(self.norm2(x)), self.mlp_scale)
 
 
-def _factors(width: int, start: float | None) -> nnx.Param | None:
+def scale_factors(width: int, start: float | None) -> nnx.Param | None:
+    """Layer scale: a factor for each channel, or None where there is no start value."""
     return None if start is None else nnx.Param(jnp.full((width,), start, jnp.float32))
 
 
-def _scaled(x: Float[Array, "n l w"], factors: nnx.Param | None) -> Float[Array, "n l w"]:
+def scaled(x: Float[Array, "n l w"], factors: nnx.Param | None) -> Float[Array, "n l w"]:
+    """The vectors times their factors, where there are any."""
     return x if factors is None else x * last_axis(factors[...], x.ndim).astype(x.dtype)

@@ -1,0 +1,154 @@
+"""What images and texts bring to a transformer that they share: towers without blocks."""
+
+from typing import Any, NoReturn
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from vlp.nn.norm import LayerNorm
+from vlp.nn.patches import PatchEmbedding, extract_patches
+
+
+class PatchTokens(nnx.Module):
+    """Embedded patches behind a class token, with positions, and a vector that says "image".
+
+    Args:
+        image_size: pixels along each side.
+        patch_size: pixels along each side of a patch.
+        width: of the tokens.
+        dtype: of the matrix product and the tokens; parameters stay float32.
+
+    Raises:
+        ValueError: when the sizes do not divide.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        if image_size < patch_size or image_size % patch_size:
+            lower = max(image_size // patch_size, 1) * patch_size
+            raise ValueError(
+                f"image_size must divide by patch_size {patch_size}, got {image_size}; "
+                f"try {lower} or {lower + patch_size}"
+            )
+        table = _tables(rngs)
+        self.image_size, self.patch_size, self.width = image_size, patch_size, width
+        self.num_patches = (image_size // patch_size) ** 2
+        self.dtype = dtype
+        self.patches = PatchEmbedding(patch_size, width, dtype=dtype, rngs=rngs)
+        self.class_token = table(width)
+        self.mask_token = table(width)
+        self.positions = table(self.num_patches + 1, width)
+        self.kind = table(width)
+
+    def __call__(self, pixels: Float[Array, "n h w 3"]) -> NoReturn:
+        """Refuses: there is nothing behind the first block's input.
+
+        Raises:
+            ValueError: always.
+        """
+        raise _needs_blocks("image", "patches")
+
+    def embed(
+        self, pixels: Float[Array, "n h w 3"], *, hidden: Bool[Array, "n p"] | None = None
+    ) -> Float[Array, "n t w"]:
+        """What enters the first block: the class token, then the patches.
+
+        Args:
+            pixels: normalised.
+            hidden: patches to show a learned mask in place of, all with their positions; none if
+                not given.
+
+        Raises:
+            ValueError: when the images have another size.
+        """
+        if pixels.shape[1:3] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"images must be {self.image_size} x {self.image_size} pixels, got "
+                f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
+            )
+        x = self.patches(extract_patches(pixels, self.patch_size)).astype(jnp.float32)
+        if hidden is not None:
+            x = jnp.where(hidden[:, :, None], self.mask_token[...][None, None], x)
+        first = jnp.broadcast_to(self.class_token[...][None, None], (x.shape[0], 1, self.width))
+        x = jnp.concatenate([first, x], axis=1)
+        x = x + self.positions[...][None] + self.kind[...][None, None]
+        return x.astype(jnp.dtype(self.dtype))
+
+
+class WordTokens(nnx.Module):
+    """Embedded words with positions, normalised as in BERT, and a vector that says "text".
+
+    Args:
+        vocab_size: ids are below it.
+        length: the most tokens a text may have.
+        width: of the tokens.
+        pad_id: padding, which is hidden from attention.
+        norm_eps: of the LayerNorm.
+        dtype: of the tokens; parameters stay float32.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        length: int,
+        width: int,
+        pad_id: int = 0,
+        norm_eps: float = 1e-12,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        table = _tables(rngs)
+        self.vocab_size, self.length, self.width = vocab_size, length, width
+        self.pad_id, self.dtype = pad_id, dtype
+        self.tokens = table(vocab_size, width)
+        self.positions = table(length, width)
+        self.embed_norm = LayerNorm(width, eps=norm_eps)
+        self.kind = table(width)
+
+    def __call__(self, text: Int[Array, "n l"]) -> NoReturn:
+        """Refuses: there is nothing behind the first block's input.
+
+        Raises:
+            ValueError: always.
+        """
+        raise _needs_blocks("text", "words")
+
+    def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n l w"]:
+        """What enters the first block.
+
+        Raises:
+            ValueError: when the text is longer than `length`.
+        """
+        if text.shape[1] > self.length:
+            raise ValueError(
+                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
+                "truncate it or build the model with a larger length"
+            )
+        x = self.tokens[...][text] + self.positions[...][None, : text.shape[1]]
+        x = self.embed_norm(x) + self.kind[...][None, None]
+        return x.astype(jnp.dtype(self.dtype))
+
+    def present(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
+        """Which tokens are no padding."""
+        return text != self.pad_id
+
+
+def _tables(rngs: nnx.Rngs) -> Any:
+    normal = nnx.initializers.normal(0.02)
+    return lambda *shape: nnx.Param(normal(rngs.params(), shape, jnp.float32))
+
+
+def _needs_blocks(tower: str, kind: str) -> ValueError:
+    return ValueError(
+        f'a tower of kind "{kind}" is the input of a transformer that image and text share, got '
+        f"a model without one; give model.multiway, or another {tower}.kind"
+    )

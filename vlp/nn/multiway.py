@@ -1,0 +1,285 @@
+"""Transformer blocks that images and texts share, with perceptrons of their own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from vlp.nn.attention import SelfAttention
+from vlp.nn.block import scale_factors, scaled
+from vlp.nn.mlp import Mlp
+from vlp.nn.norm import LayerNorm
+from vlp.nn.stack import check_stack, layer_function
+
+# Whose perceptron takes how many tokens, from the first on.
+Route = tuple[tuple[str, int], ...]
+
+
+class Expert(nnx.Module):
+    """The perceptron of one modality behind its own LayerNorm.
+
+    Args:
+        width: of the tokens.
+        mlp_dim: hidden width.
+        norm_eps: of the LayerNorm.
+        **settings: further keyword arguments of `Mlp`.
+    """
+
+    def __init__(
+        self, width: int, mlp_dim: int, *, norm_eps: float, rngs: nnx.Rngs, **settings: Any
+    ):
+        self.norm = LayerNorm(width, eps=norm_eps)
+        self.mlp = Mlp(width, mlp_dim, rngs=rngs, **settings)
+
+    def __call__(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        return self.mlp(self.norm(x))
+
+
+class MultiwayBlock(nnx.Module):
+    """Attention that all tokens share, then the expert of each token; both added to the stream.
+
+    Args:
+        width, mlp_dim, num_heads: sizes.
+        depth: blocks of the whole model, for the initialisation as in `vlp.nn.block.Block`.
+        fused: whether there is an expert "pair" beside "image" and "text".
+        activation, norm_eps, layer_scale, attention, dtype: as in `Block`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        mlp_dim: int,
+        num_heads: int,
+        depth: int,
+        fused: bool,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+        layer_scale: float | None = None,
+        attention: str = "einsum",
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        shared: dict[str, Any] = dict(
+            out_std=width**-0.5 * (2 * depth) ** -0.5, dtype=dtype, rngs=rngs
+        )
+        self.norm = LayerNorm(width, eps=norm_eps)
+        self.attention = SelfAttention(width, num_heads, implementation=attention, **shared)
+
+        def expert():
+            return Expert(width, mlp_dim, norm_eps=norm_eps, activation=activation, **shared)
+
+        self.image, self.text = expert(), expert()
+        self.pair = expert() if fused else None
+        self.attention_scale = scale_factors(width, layer_scale)
+        self.mlp_scale = scale_factors(width, layer_scale)
+
+    def __call__(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        route: Route,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        x = x + scaled(self.attention(self.norm(x), present=present), self.attention_scale)
+        return x + scaled(self._experts(x, route), self.mlp_scale)
+
+    def _experts(self, x: Float[Array, "n l w"], route: Route) -> Float[Array, "n l w"]:
+        if len(route) == 1:
+            return getattr(self, route[0][0])(x)
+        parts, start = [], 0
+        for name, count in route:
+            parts.append(getattr(self, name)(x[:, start : start + count]))
+            start += count
+        return jnp.concatenate(parts, axis=1)
+
+
+class MultiwayStack(nnx.Module):
+    """`count` equal blocks run by `jax.lax.scan`; every parameter of `blocks` is `[count, ...]`.
+
+    Args:
+        count: blocks of this stack.
+        remat, unroll: as in `vlp.nn.stack.Stack`.
+        **settings: keyword arguments of `MultiwayBlock`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        count: int,
+        *,
+        remat: str = "none",
+        unroll: int = 1,
+        rngs: nnx.Rngs,
+        **settings: Any,
+    ):
+        check_stack(count, remat=remat, unroll=unroll)
+        self.remat, self.unroll = remat, min(unroll, count)
+
+        @nnx.vmap
+        def make(key):
+            return MultiwayBlock(width, **settings, rngs=nnx.Rngs(key))
+
+        self.blocks = make(jax.random.split(rngs.params(), count))
+
+    def __call__(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        route: Route,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        apply, layers = self._layer(route, present)
+        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
+        return x
+
+    def hidden_states(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        route: Route,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "count n l w"]:
+        """The output of every block."""
+        apply, layers = self._layer(route, present)
+
+        def step(x, layer):
+            y = apply(layer, x)
+            return y, y
+
+        return jax.lax.scan(step, x, layers, unroll=self.unroll)[1]
+
+    def _layer(self, route: Route, present: Bool[Array, "n l"] | None) -> tuple[Callable, Any]:
+        return layer_function(
+            self.blocks, remat=self.remat, unroll=self.unroll, route=route, present=present
+        )
+
+
+class Multiway(nnx.Module):
+    """`depth` blocks, of which the last have an expert for pairs, and a norm behind them.
+
+    Images alone and texts alone go through their own experts all the way. A pair is one sequence,
+    the text first: below block `fused_from` each token goes through the expert of its modality,
+    from there on all go through that for pairs. The attention is the same in all of this.
+
+    The lower and the upper blocks are two stacks, `lower` and `upper`.
+
+    Args:
+        width, depth, num_heads: sizes.
+        fused_from: the first block with an expert for pairs, counted from 0.
+        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
+        activation, norm_eps, layer_scale, attention, dtype: as in `vlp.nn.block.Block`.
+        remat, unroll: as in `vlp.nn.stack.Stack`.
+
+    Raises:
+        ValueError: when `fused_from` leaves one of the stacks empty, or a setting is unknown.
+
+    References:
+        Bao et al., 2022 (VLMo), https://arxiv.org/abs/2111.02358, section 2.2, and its released
+        code, https://github.com/microsoft/unilm/tree/master/vlmo. Followed but for two things:
+        keys have a bias, which no softmax sees, and positions are not relative.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        *,
+        num_heads: int,
+        fused_from: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
+        norm_eps: float = 1e-6,
+        rngs: nnx.Rngs,
+        **settings: Any,
+    ):
+        if not 0 < fused_from < depth:
+            raise ValueError(
+                f"fused_from must be at least 1 and less than depth {depth}, got {fused_from}; "
+                f"try {max(depth - 2, 1)}"
+            )
+        self.depth = depth
+        shared: dict[str, Any] = dict(
+            mlp_dim=mlp_dim or round(width * mlp_ratio),
+            num_heads=num_heads,
+            depth=depth,
+            norm_eps=norm_eps,
+            rngs=rngs,
+            **settings,
+        )
+        self.lower = MultiwayStack(width, fused_from, fused=False, **shared)
+        self.upper = MultiwayStack(width, depth - fused_from, fused=True, **shared)
+        self.norm = LayerNorm(width, eps=norm_eps)
+
+    def alone(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        expert: str,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        """The tokens of one modality behind all blocks.
+
+        Args:
+            x: what enters the first block.
+            expert: "image" or "text".
+            present: which tokens may be looked at; all if not given.
+        """
+        x = self.below(x, expert=expert, present=present)
+        return self.above(x, expert=expert, present=present)
+
+    def below(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        expert: str,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        """The tokens of one modality where the first block with an expert for pairs begins."""
+        return self.lower(x, route=((expert, x.shape[1]),), present=present)
+
+    def above(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        expert: str,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "n l w"]:
+        """From the tokens of `below` to those behind all blocks; `expert` may be "pair"."""
+        return self.norm(self.upper(x, route=((expert, x.shape[1]),), present=present))
+
+    def together(
+        self,
+        text: Float[Array, "n l w"],
+        image: Float[Array, "n t w"],
+        *,
+        present: Bool[Array, "n l"],
+    ) -> tuple[Float[Array, "n l w"], Float[Array, "n t w"]]:
+        """The tokens of texts and images that were read as pairs, behind all blocks.
+
+        Args:
+            text, image: what enters the first block.
+            present: which tokens of the texts may be looked at.
+        """
+        length, patches = text.shape[1], image.shape[1]
+        present = jnp.concatenate([present, jnp.ones(image.shape[:2], bool)], axis=1)
+        x = jnp.concatenate([text, image], axis=1)
+        x = self.lower(x, route=(("text", length), ("image", patches)), present=present)
+        x = self.above(x, expert="pair", present=present)
+        return x[:, :length], x[:, length:]
+
+    def hidden_states(
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        expert: str,
+        present: Bool[Array, "n l"] | None = None,
+    ) -> Float[Array, "states n l w"]:
+        """The input of the first block and the output of each, of one modality alone."""
+        route = ((expert, x.shape[1]),)
+        lower = self.lower.hidden_states(x, route=route, present=present)
+        upper = self.upper.hidden_states(lower[-1], route=route, present=present)
+        return jnp.concatenate([x[None], lower, upper])

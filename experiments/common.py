@@ -68,7 +68,8 @@ def base_config() -> ConfigDict:
                 std=(0.5, 0.5, 0.5),
             ),
             augment=dict(),  # data_pipelines.augment.Augment
-            # An empty path trains a SentencePiece tokenizer on the captions.
+            # An empty path trains a SentencePiece tokenizer on the captions; else "clip", a .model
+            # file, or a folder with tokenizer.json or vocab.txt (BERT).
             # With `begin` captions start with a token of their own, from which CoCa writes them.
             # The model's vocabulary has `extra` ids behind the tokenizer's, such as a mask.
             tokenizer=dict(

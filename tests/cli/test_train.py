@@ -56,6 +56,40 @@ def test_coca_trains_judges_and_exports_with_the_same_command(train, pairs):
     assert model.decode(image.tokens, text.tokens).shape == (1, 8, 300)
 
 
+def test_albef_trains_and_judges_with_the_same_command_and_can_be_loaded(train):
+    code, workdir = train(arg="steps=3,objective=albef")
+    assert code == 0 and len(losses(workdir)) == 3
+    row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+    for name in ("contrastive_loss", "matching_loss", "masked_loss"):
+        assert row[f"train/{name}"] > 0
+    model, preprocess, tokenize = vlp.load(workdir)
+    image = model.encode_image(preprocess([np.zeros((30, 20, 3), np.uint8)]))
+    text = tokenize(["a red square"])
+    assert model.match(image, model.encode_text(text), text).shape == (1, 2)
+    assert model.predict_tokens(image, text).shape == (1, 8, 301)
+
+
+def test_it_trains_with_a_published_tokenizer_and_goes_on_with_it(train, tmp_path, capsys):
+    words = [*"[PAD] [UNK] [CLS] [SEP] [MASK] a red green blue square bar dot frame".split()]
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words))
+    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    flags = (
+        f"--config.tokenizer.path={tmp_path / 'bert'}",
+        "--config.tokenizer.eos_id=3",
+        "--config.tokenizer.extra=0",
+        "--config.objective.mask_id=4",
+        f"--config.tokenizer.vocab_size={len(words)}",
+    )
+    assert train(*flags, arg="steps=2,objective=albef")[0] == 0
+    (tmp_path / "bert" / "vocab.txt").unlink()  # the run has its own
+    (tmp_path / "bert" / "tokenizer_config.json").unlink()
+    code, workdir = train(*flags, arg="steps=2,objective=albef")
+    assert code == 0
+    _, _, tokenize = vlp.load(workdir)
+    assert tokenize(["a red square"])[0, :5].tolist() == [2, 5, 6, 9, 3]
+
+
 def test_a_tokenizer_trained_apart_begins_captions_where_that_is_asked_for(pairs, tmp_path):
     path = tmp_path / "words.model"
     line = ["data", "tokenizer", f"--data={pairs}", f"--out={path}", "--vocab-size=300"]

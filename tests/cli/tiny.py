@@ -9,8 +9,7 @@ from experiments.common import parse_arg
 def get_config(arg: str = "") -> ConfigDict:
     """A run of `steps` steps on `data`."""
     args = parse_arg(arg, data="", steps=6, batch=16, objective="clip")
-    model = "coca" if args.objective == "coca" else "clip"
-    config = emoji.get_config(f"size=16,epochs=1,model={model}")
+    config = emoji.get_config(f"size=16,epochs=1,model={args.objective}")
     config.data.train = args.data
     config.tokenizer.vocab_size = 300
     config.tokenizer.length = 8
@@ -18,13 +17,14 @@ def get_config(arg: str = "") -> ConfigDict:
     for tower in (config.model.image, config.model.text):
         tower.update(width=16, depth=2, num_heads=2)
     config.model.image.patch_size = 8
-    config.objective.name = args.objective
     if args.objective == "coca":
         config.model.image.queries.update(width=16, num_queries=3, num_heads=2)
         config.model.decoder.num_heads = 2
     if args.objective == "siglip":
-        config.model.update(init_scale=10.0, init_bias=-10.0)
         config.export = ConfigDict({})  # a CLIP-shaped model with a bias has no class elsewhere
+    if args.objective == "albef":
+        config.model.fusion.num_heads = 2
+        config.objective.update(queue_size=2 * args.batch, mask_id=config.tokenizer.vocab_size)
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
     config.train.total = f"{args.steps} steps"
     config.train.global_batch_size = args.batch

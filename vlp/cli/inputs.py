@@ -14,10 +14,12 @@ from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.loader import Loader, make_loader
 from data_pipelines.sources import ShuffledCaptions, Source, open_source
-from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
+from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
+from data_pipelines.tokens import clip_tokenizer
 from vlp.cli.data import all_captions
 from vlp.cli.workdir import Workdir
 from vlp.interop.card import build_card
+from vlp.interop.hf.tokenizers import read_tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Inputs:
 
     source: Source
     loader: Loader
-    tokenizer: SentencePieceTokenizer
+    tokenizer: Tokenizer
     preprocess: ImagePreprocess
     length: int
 
@@ -84,20 +86,21 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
 
 
-def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> SentencePieceTokenizer:
+def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenizer:
     """The run's tokenizer: the workdir's, else the config's, else one trained on the captions.
 
     Training is deterministic, so that every process of a run makes the same one.
     """
     settings = config.tokenizer
-    naming = dict(name=source.name, begin=settings.begin)
-    if workdir.tokenizer.is_file():
-        tokenizer = SentencePieceTokenizer.load(workdir.tokenizer, **naming)
-    elif settings.path:
-        tokenizer = SentencePieceTokenizer.load(Path(settings.path), **naming)
-    else:
+    tokenizer = workdir.read_tokenizer()
+    if tokenizer is None and settings.path:
+        tokenizer = _published_tokenizer(settings.path, begin=settings.begin)
+    if tokenizer is None:
         tokenizer = train_sentencepiece(
-            all_captions(source), vocab_size=settings.vocab_size, **naming
+            all_captions(source),
+            vocab_size=settings.vocab_size,
+            name=source.name,
+            begin=settings.begin,
         )
     expected = (settings.eos_id, settings.pad_id)
     if tokenizer.vocab_size > settings.vocab_size or (
@@ -108,5 +111,25 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Sentence
             f"eos_id {tokenizer.eos_id} and pad_id {tokenizer.pad_id}, the config has vocab_size "
             f"{settings.vocab_size}, eos_id {settings.eos_id} and pad_id {settings.pad_id}; "
             "change the config to the tokenizer's values"
+        )
+    return tokenizer
+
+
+def _published_tokenizer(path: str, *, begin: bool) -> Tokenizer:
+    """CLIP's, a model of SentencePiece, or what a folder such as BERT's holds (vocab.txt).
+
+    Raises:
+        ValueError: nothing known is there.
+    """
+    if path == "clip":
+        return clip_tokenizer()
+    if Path(path).suffix == ".model":
+        return SentencePieceTokenizer.load(Path(path), name=Path(path).stem, begin=begin)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    tokenizer = read_tokenizer(folder)
+    if tokenizer is None:
+        raise ValueError(
+            'config.tokenizer.path must be "clip", a .model file of SentencePiece, or a folder '
+            f"with tokenizer.json or vocab.txt, got {path!r}; leave it empty to train one"
         )
     return tokenizer

@@ -88,7 +88,7 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     card = inputs.card(planned.model_kwargs, config)
     multihost_utils.sync_global_devices("workdir checked")  # before anyone writes into it
     if jax.process_index() == 0:
-        workdir.claim(as_json(config), card, inputs.tokenizer.model)
+        workdir.claim(as_json(config), card, inputs.tokenizer)
     every = planned.duration(config.checkpoint.every)
     checkpoints = Checkpoints(
         workdir.checkpoints.resolve(),

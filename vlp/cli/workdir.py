@@ -10,8 +10,9 @@ from typing import Any
 import jax
 
 from vlp.cli.config import check_same_config
-from vlp.evals.results import write_bytes, write_json
-from vlp.interop.card import write_card
+from vlp.evals.results import write_json
+from vlp.interop.card import FILE, read_card, write_card
+from vlp.interop.runs import read_tokenizer_of
 from vlp.version import versions
 
 
@@ -20,7 +21,7 @@ class Workdir:
 
     Attributes:
         path: the folder.
-        config, versions, metrics, ids, tokenizer, report: files in it.
+        config, versions, metrics, ids, report: files in it.
         checkpoints, results, tensorboard, profile: folders in it.
     """
 
@@ -30,7 +31,6 @@ class Workdir:
         self.versions = self.path / "versions.json"
         self.metrics = self.path / "metrics.jsonl"
         self.ids = self.path / "ids.jsonl"
-        self.tokenizer = self.path / "tokenizer.model"
         self.report = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.results = self.path / "results"
@@ -56,10 +56,14 @@ class Workdir:
                 "choose another folder"
             )
 
-    def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: bytes) -> None:
+    def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
         write_json(self.config, config)
-        write_bytes(self.tokenizer, tokenizer)
+        file = self.path / card["tokenizer"]["file"]
+        if not file.is_file():
+            partial = file.with_suffix(".partial")
+            tokenizer.save(partial)
+            partial.replace(file)
         write_card(card, self.path)
         device = jax.devices()[0]
         facts = dict(
@@ -71,6 +75,12 @@ class Workdir:
             seed=config["seed"],
         )
         write_json(self.versions, facts)
+
+    def read_tokenizer(self) -> Any:
+        """The tokenizer of the run that is here; None in a new folder."""
+        if not (self.path / FILE).is_file():
+            return None
+        return read_tokenizer_of(self.path, read_card(self.path))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config of the run.

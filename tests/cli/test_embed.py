@@ -9,16 +9,17 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from jax.experimental import multihost_utils
 
 from data_pipelines.images import decode
 from data_pipelines.sources import open_source
 from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
-from tests.vectors import making
-from vlp.cli import embedding
+from vlp.cli.jobs import own_share
 from vlp.cli.main import main
 from vlp.interop.save import save_run
 
@@ -257,16 +258,13 @@ def test_two_processes_write_the_files_of_one(model, data, folder, embedded):
     assert keys_of_index(out) == keys_of_index(embedded)
 
 
-def test_what_is_not_done_is_shared_evenly_by_the_processes(tmp_path, monkeypatch):
-    shards = making.fill(tmp_path / "e", samples=70)
-    for number in (0, 3, 5):
-        (tmp_path / "e" / "done" / f"{number:05d}.json").unlink()
-    monkeypatch.setattr(embedding.multihost_utils, "broadcast_one_to_all", lambda missing: missing)
-    monkeypatch.setattr(embedding.jax, "process_count", lambda: 2)
+def test_what_is_not_done_is_shared_evenly_by_the_processes(monkeypatch):
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda missing: missing)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
     own = []
     for index in (0, 1):
-        monkeypatch.setattr(embedding.jax, "process_index", lambda index=index: index)
-        own.append(embedding._own(shards))
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        own.append(own_share([True, False, False, True, False, True]))
     assert own == [[0, 5], [3]]
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
+from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
 
 SUMMARY = "embed a data set into npy and parquet shards"
 DTYPES = ("float16", "float32")
@@ -54,22 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images or captions encoded at once by each process (default %(default)s)",
     )
     add_loading_arguments(parser)
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="process 0 of several")
-    parser.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
-    parser.add_argument("--process-id", type=int, metavar="I", help="which one this is, from 0")
+    add_process_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
-    _check_sizes(args)
-    from vlp.parallel.startup import start
-
-    start(
-        coordinator=args.coordinator,
-        num_processes=args.num_processes,
-        process_id=args.process_id,
-    )
+    check_sizes(args, "shard_size", "batch_size")
+    start_processes(args)
     import jax
 
     from data_pipelines.sources import open_source
@@ -90,13 +83,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def _check_sizes(args: argparse.Namespace) -> None:
-    for name in ("shard_size", "batch_size"):
-        if getattr(args, name) < 1:
-            flag = "--" + name.replace("_", "-")
-            raise ValueError(f"{flag} must be at least 1, got {getattr(args, name)}")
-
-
 def _check_index(loaded: Any) -> None:
     from vlp.vectors.index import check_usearch
 
@@ -107,25 +93,8 @@ def _check_index(loaded: Any) -> None:
 
 def _manifest(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, Any]:
     """What the job embeds and how; `vlp search` opens model and data by it again."""
-    from vlp.interop.formats import RUN, detect
-    from vlp.interop.loaded import fingerprint
-
-    kind, path = detect(args.model)
-    if kind == RUN:  # this very checkpoint, should the run go on
-        path = loaded.folder / "checkpoints" / str(loaded.step)
     return {
-        "model": fingerprint(loaded.model),
-        "model_source": f"{kind}:{path}",
-        "model_settings": {
-            "image_size": args.image_size,
-            "text_length": args.text_length,
-            "tokenizer": args.tokenizer,
-        },
-        "preprocess": loaded.card["preprocess"],
-        "tokenizer": loaded.card["tokenizer"],
-        "data": source.fingerprint,
-        "data_source": args.data,
-        "samples": len(source),
+        **provenance(args, loaded, source),
         "shard_size": args.shard_size,
         "captions": args.captions,
         "dtype": args.dtype,

@@ -10,17 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from rich.progress import (
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
 from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
+from vlp.cli.jobs import own_share, progress_bar
 from vlp.evals.embed import Encoder
 from vlp.interop.load import Run
 from vlp.parallel.mesh import make_mesh
@@ -54,7 +49,7 @@ class Job:
         multihost_utils.sync_global_devices("the folder is checked")  # before anyone writes to it
         if jax.process_index() == 0:
             shards.claim()
-        self._write(shards, _own(shards))
+        self._write(shards, own_share([not shards.is_done(i) for i in range(len(shards))]))
         multihost_utils.sync_global_devices("all shards are written")
         lacking = [shard for shard in range(len(shards)) if not shards.is_done(shard)]
         if lacking:
@@ -113,10 +108,7 @@ class Job:
         # This process's devices only: its shards are nobody else's business.
         mesh = make_mesh(devices=jax.local_devices())
         encoder = Encoder.from_model(self.run.model, text=self.run.card["model"]["text"], mesh=mesh)
-        columns = (
-            "{task.description}", SpinnerColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        )  # fmt: skip
-        with Progress(*columns, disable=jax.process_index() != 0) as bar:
+        with progress_bar() as bar:
             ranges = [shards.samples(number) for number in numbers]
             task = bar.add_task("samples", total=sum(stop - first for first, stop in ranges))
             done = 0
@@ -125,13 +117,6 @@ class Job:
                 shards.write(number, **self.columns(encoder, first, stop, progress=progress))
                 done += stop - first
                 _show(bar, task, done)
-
-
-def _own(shards: Shards) -> list[int]:
-    """The unfinished shards that this process embeds: an even share of what the first one sees."""
-    missing = np.asarray([not shards.is_done(shard) for shard in range(len(shards))], np.int32)
-    missing = multihost_utils.broadcast_one_to_all(missing)
-    return np.flatnonzero(missing)[jax.process_index() :: jax.process_count()].tolist()
 
 
 def _show(bar: Progress, task: TaskID, before: int, rows: int = 0) -> None:

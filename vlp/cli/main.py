@@ -17,6 +17,7 @@ Vision-language pretraining in JAX: train dual encoders, judge them zero-shot, e
   vlp train  --config=experiments/emoji.py --workdir=runs/emoji    train, evaluate, write a report
   vlp eval   --workdir=runs/emoji --data=TAR --task=retrieval      judge a run on other data
   vlp search --workdir=runs/emoji "a red heart"                    find pictures by a sentence
+  vlp caption --model=runs/coca --data=TAR --out=captions.jsonl    write captions for pictures
   vlp embed  --model=runs/emoji --data=TAR --out=embeddings        vectors of a whole data set
   vlp import --from=models/b32 --out=runs/b32                      begin from other weights
   vlp export --model=runs/emoji --to=hf --out=exported             hand the encoders on
@@ -56,7 +57,7 @@ class UsageError(ValueError):
 
 
 def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
-    from vlp.cli import data, embed, eval, export, importing, search, train
+    from vlp.cli import caption, data, embed, eval, export, importing, search, train
 
     parser = Parser(
         prog="vlp",
@@ -72,6 +73,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         "eval": eval,
         "embed": embed,
         "search": search,
+        "caption": caption,
         "import": importing,
         "export": export,
         "data": data,

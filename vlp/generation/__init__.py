@@ -3,6 +3,16 @@
 from vlp.generation.beam import beam
 from vlp.generation.contract import CaptionModel, Captions, check_writes
 from vlp.generation.greedy import greedy
+from vlp.generation.methods import METHODS, Method
 from vlp.generation.nucleus import nucleus
 
-__all__ = ["CaptionModel", "Captions", "beam", "check_writes", "greedy", "nucleus"]
+__all__ = [
+    "METHODS",
+    "CaptionModel",
+    "Captions",
+    "Method",
+    "beam",
+    "check_writes",
+    "greedy",
+    "nucleus",
+]

@@ -150,7 +150,7 @@ class _Parts:
     def run(self) -> Run:
         preprocess = self.card["preprocess"]
         return Run(
-            model=model_of(self.card["model"], self.params),
+            model=model_of(self._kwargs, self.params),
             preprocess=None if preprocess is None else open_preprocess(preprocess),
             tokenizer=self.tokenizer,
             card=self.card,
@@ -158,6 +158,14 @@ class _Parts:
             weights=self.weights,
             folder=self.folder,
         )
+
+    @property
+    def _kwargs(self) -> dict[str, Any]:
+        """The model's, with what only the tokenizer knows: how captions begin."""
+        kwargs, tokenizer = self.card["model"], self.tokenizer
+        if "decoder" not in kwargs or tokenizer is None or tokenizer.begin_id is None:
+            return kwargs
+        return {"begin_id": tokenizer.begin_id, **kwargs}
 
 
 def _open_run(path: Path, weights: str, tokenizer: str | os.PathLike | None) -> _Parts:

@@ -234,7 +234,7 @@ def _write_parquet(path: Path, columns: Mapping[str, Any], vectors: np.ndarray) 
     table = pa.table(
         {
             "id": pa.array(np.asarray(columns["id"], np.int64)),
-            "key": pa.array([_utf8(key) for key in columns["key"]], pa.string()),
+            "key": pa.array([utf8(key) for key in columns["key"]], pa.string()),
             "caption": pa.array(list(columns["caption"]), pa.string()),
             "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }
@@ -242,7 +242,7 @@ def _write_parquet(path: Path, columns: Mapping[str, Any], vectors: np.ndarray) 
     write_whole(path, lambda partial: pq.write_table(table, partial))
 
 
-def _utf8(key: str) -> str:
+def utf8(key: str) -> str:
     """A key whose bytes are not UTF-8, with marks in their place: parquet holds nothing else."""
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

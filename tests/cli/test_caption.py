@@ -1,0 +1,288 @@
+"""`vlp caption`: a line a picture, resumable, the same however it is spread."""
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.faults import REASONS
+from data_pipelines.images import ImagePreprocess, decode
+from data_pipelines.sources import open_source
+from data_pipelines.text import train_sentencepiece
+from tests.cli.conftest import command, write_pairs
+from tests.interop import tiny
+from vlp.cli.caption_file import CaptionFile
+from vlp.cli.main import main
+from vlp.generation import beam, greedy, nucleus
+from vlp.interop.card import build_card
+from vlp.interop.load import Run, load_run
+from vlp.interop.loaded import model_of, param_shapes
+from vlp.interop.save import save_run
+
+LENGTH = 8
+BAD = {"green-dot-1.png": b"<html>", "blue-dot-2.png": b"", "red-bar-0.png": b"\x89PNG\r\n"}
+
+
+def captioner(seed=7) -> Run:
+    """A small CoCa with noise for weights, and a tokenizer with a begin token."""
+    lines = [f"a {c} {s}" for c in ("red", "green", "blue") for s in ("dot", "bar")] * 30
+    tokenizer = train_sentencepiece(lines, vocab_size=300, name="tiny", begin=True)
+    sizes = dict(width=16, depth=1, num_heads=2)
+    kwargs = dict(
+        image=dict(image_size=16, patch_size=8, class_token=True, **sizes)
+        | dict(pool="queries", queries=dict(width=16, num_queries=4, num_heads=2)),
+        text=dict(vocab_size=tokenizer.vocab_size, length=LENGTH, pool="cls_last", **sizes),
+        decoder=dict(depth=1, num_heads=2),
+        embed_dim=8,
+    )
+    rng = np.random.default_rng(seed)
+    params = {name: values(rng, name, shape) for name, shape in param_shapes(kwargs).items()}
+    preprocess = ImagePreprocess(16, resize="squash")
+    card = build_card(
+        model=kwargs,
+        preprocess=preprocess.to_dict(),
+        tokenizer=tokenizer,
+        text_length=LENGTH,
+        objective="coca",
+        attribution="",
+    )
+    return Run(model_of(kwargs, params), preprocess, tokenizer, card, 0, "params", Path("tiny"))
+
+
+def values(rng, name, shape):
+    """Noise by which captions depend on the picture and on their own words."""
+    noise = rng.normal(size=shape)
+    if "kernel" in name:
+        return noise * shape[-2] ** -0.5
+    return 1 + 0.1 * noise if "norm" in name and "scale" in name else 0.3 * noise
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("caption")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return save_run(captioner(), folder / "coca")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    """36 pictures, three of them unusable."""
+    return write_pairs(folder / "pairs.tar", replace=BAD)
+
+
+@pytest.fixture(scope="module")
+def whole(model, data, folder):
+    """The captions of one uninterrupted job."""
+    out = folder / "whole.jsonl"
+    assert caption(model, data, out) == 0
+    return out
+
+
+def caption(model, data, out, *flags) -> int:
+    return main(arguments(model, data, out, *flags))
+
+
+def arguments(model, data, out, *flags) -> list[str]:
+    sizes = ["--part-size=7", "--batch-size=4"]
+    return ["caption", f"--model={model}", f"--data={data}", f"--out={out}", *sizes, *flags]
+
+
+def lines(out) -> list[dict]:
+    return [json.loads(line) for line in out.read_bytes().splitlines()]
+
+
+def leftovers(out) -> list[str]:
+    names = {path.name for path in out.parent.glob(f"*{out.name}*")}
+    return sorted(names - {out.name, f"{out.name}.manifest.json"})
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "nucleus"])
+def test_a_line_says_what_the_model_writes_of_its_picture(model, data, folder, method):
+    out = folder / f"{method}.jsonl"
+    flags = {"greedy": [], "beam": ["--beams=2", "--length-penalty=0"], "nucleus": ["--seed=5"]}
+    assert caption(model, data, out, f"--method={method}", "--min-length=3", *flags[method]) == 0
+    run, source = load_run(model), open_source(str(data))
+    good = [i for i in range(36) if f"{source.key(i)}.png" not in BAD]
+    image = run.model.encode_image(run.preprocess([decode(source.image(i)) for i in good]))
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(5), i))(jnp.int32(good))
+    wanted = {
+        "greedy": lambda: greedy(run.model, image, min_length=3),
+        "beam": lambda: beam(run.model, image, num_beams=2, length_penalty=0.0, min_length=3),
+        "nucleus": lambda: nucleus(run.model, image, keys=keys, min_length=3),
+    }[method]()
+    found = [line for line in lines(out) if "caption" in line]
+    assert [line["index"] for line in found] == good
+    assert [line["key"] for line in found] == [source.key(i) for i in good]
+    assert [line["caption"] for line in found] == run.tokenizer.decode(np.asarray(wanted.ids))
+    np.testing.assert_allclose([line["score"] for line in found], wanted.scores, atol=1e-5)
+    assert len({line["caption"] for line in found}) > 3
+
+
+def test_a_picture_that_cannot_be_read_has_a_line_and_no_caption(whole):
+    found = lines(whole)
+    assert [line["index"] for line in found] == list(range(36))
+    bad = {line["key"]: line for line in found if "error" in line}
+    assert {f"{key}.png" for key in bad} == set(BAD)
+    assert all(line.keys() == {"key", "index", "error"} for line in bad.values())
+    assert {line["error"] for line in bad.values()} <= set(REASONS)
+    assert leftovers(whole) == []
+
+
+def test_it_says_what_it_did_and_draws_it(model, data, tmp_path, capsys):
+    out, sheet = tmp_path / "new" / "c.jsonl", tmp_path / "sheet.png"
+    assert caption(model, data, out, f"--sheet={sheet}", "--method=greedy") == 0
+    said = capsys.readouterr().out
+    assert "33 captions in " in said and "3 images unreadable" in said
+    assert sum(line["key"] in said for line in lines(out)) == 5
+    with Image.open(sheet) as drawn:
+        assert drawn.width > 900
+
+
+def test_batches_and_parts_change_no_caption(model, data, folder, whole):
+    out = folder / "other-sizes.jsonl"
+    assert caption(model, data, out, "--batch-size=16", "--part-size=100") == 0
+    assert [line | {"score": 0} for line in lines(out)] == [
+        line | {"score": 0} for line in lines(whole)
+    ]
+
+
+def test_killed_anywhere_and_started_again_it_ends_with_the_same_lines(model, data, folder, whole):
+    out = folder / "killed.jsonl"
+    line, environment = command(*arguments(model, data, out), devices=8)
+    written = 0
+    for _ in range(2):
+        target = written + random.randint(1, 12)
+        process = subprocess.Popen(
+            line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and count(out) < target:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=60)
+        assert count(out) >= written  # what was written stays
+        written = count(out)
+    assert 0 < written
+    assert caption(model, data, out) == 0
+    assert out.read_bytes() == whole.read_bytes() and leftovers(out) == []
+
+
+def count(out) -> int:
+    parts = out.with_name(f"{out.name}.parts").glob("*.jsonl")
+    return 36 if out.is_file() else sum(path.read_bytes().count(b"\n") for path in parts)
+
+
+def test_half_a_line_is_cut_off_and_nothing_is_written_twice(model, data, folder, whole):
+    out = folder / "half.jsonl"
+    manifest = json.loads(whole.with_name("whole.jsonl.manifest.json").read_text())
+    file = CaptionFile(out, manifest)
+    file.claim()
+    texts = whole.read_bytes().splitlines(keepends=True)
+    marked = [line.replace(b'"key"', b'"done": 1, "key"') for line in texts]
+    parts = {0: marked[:7], 1: [*marked[7:9], marked[9][:20]], 3: [marked[21][:1]]}
+    for part, rows in parts.items():
+        (file.parts / f"{part:05d}.jsonl").write_bytes(b"".join(rows))
+    assert [file.lines(part) for part in range(6)] == [7, 2, 0, 0, 0, 0]
+    assert caption(model, data, out) == 0
+    found = lines(out)
+    assert [line.pop("done", 0) for line in found] == [1] * 9 + [0] * 27
+    assert found == lines(whole) and leftovers(out) == []
+
+
+def test_a_finished_job_started_again_writes_nothing(model, data, whole, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole.parent.glob("whole.jsonl*")}
+    assert caption(model, data, whole, "--batch-size=9") == 0
+    assert "33 captions" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in whole.parent.glob("whole.jsonl*")} == before
+
+
+def test_two_processes_write_the_file_of_one(model, data, folder, whole):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out, started = folder / "two.jsonl", []
+    flags = arguments(model, data, out, f"--coordinator=127.0.0.1:{port}", "--num-processes=2")
+    for i in (0, 1):
+        line, environment = command(*flags, f"--process-id={i}", devices=2)
+        with (folder / f"two-{i}.log").open("w") as log:
+            started.append(
+                subprocess.Popen(line, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            )
+    codes = [process.wait(timeout=240) for process in started]
+    said = [(folder / f"two-{i}.log").read_text() for i in (0, 1)]
+    assert codes == [0, 0], said
+    assert "33 captions" in said[0] and "captions" not in said[1]
+    assert [line | {"score": 0} for line in lines(out)] == [
+        line | {"score": 0} for line in lines(whole)
+    ]
+    assert leftovers(out) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--method=greedy"], "captions of another method, beam, and this job has greedy"),
+        (["--beams=4"], "captions of another settings, "),
+        (["--part-size=8"], "captions of another part_size, 7, and this job has 8"),
+        (["--image-size=32"], "captions of another model, "),
+        (["--top-p=0.5"], "--top-p is of --method=nucleus, got --method=beam; leave one of them"),
+        (["--method=greedy", "--beams=2"], "--beams is of --method=beam, got --method=greedy"),
+        (["--method=nucleus", "--top-p=0"], "top_p must be above 0 and at most 1, got 0.0"),
+        (["--length=9"], "length must be from 2, the first token and one more, to the model's 8"),
+        (["--beams=0"], "--beams must be at least 1, got 0"),
+        (["--batch-size=0"], "--batch-size must be at least 1, got 0"),
+        (["--tokenizer=none"], "captions need the model's tokenizer to be read"),
+    ],
+)
+def test_another_job_and_wrong_settings_are_refused(model, data, whole, capsys, flags, said):
+    before = whole.read_bytes()
+    assert caption(model, data, whole, *flags) == 1
+    assert said in capsys.readouterr().err
+    assert whole.read_bytes() == before
+
+
+def test_other_files_and_models_are_refused(model, data, folder, tmp_path, capsys):
+    other = tmp_path / "notes.jsonl"
+    other.write_text("mine\n")
+    assert caption(model, data, other) == 1
+    assert "holds something else; give another" in capsys.readouterr().err
+    assert other.read_text() == "mine\n"
+    assert caption(model, data, tmp_path) == 1
+    assert "--out must be a file" in capsys.readouterr().err
+    clip = tiny.save_run(tiny.make_run("clip"), tmp_path / "clip")
+    assert caption(clip, data, tmp_path / "c.jsonl") == 1
+    assert "only a model with a decoder writes captions" in capsys.readouterr().err
+    assert not (tmp_path / "c.jsonl.parts").exists()
+
+
+def test_a_model_that_knows_no_first_token_is_refused(data, tmp_path, capsys):
+    run = captioner()
+    tokenizer = train_sentencepiece(["a red dot"] * 50, vocab_size=300, name="tiny")
+    card = run.card | {"tokenizer": run.card["tokenizer"] | {"sha256": tokenizer.sha256}}
+    card["tokenizer"].pop("settings", None)
+    saved = tmp_path / "beginless"
+    save_run(Run(run.model, run.preprocess, tokenizer, card, 0, "params", Path("tiny")), saved)
+    assert caption(saved, data, tmp_path / "c.jsonl") == 1
+    assert "trained with a tokenizer that has none" in capsys.readouterr().err
+
+
+def test_a_run_that_was_trained_here_writes_captions(train, pairs, tmp_path):
+    code, workdir = train(arg="objective=coca,steps=2")
+    assert code == 0
+    out = tmp_path / "captions.jsonl"
+    assert caption(workdir, pairs, out, "--beams=2") == 0
+    assert len(lines(out)) == 36 and all("caption" in line for line in lines(out))
+    exported = tmp_path / "captions-open_clip.jsonl"
+    assert caption(f"open_clip:{workdir / 'exported'}", pairs, exported, "--beams=2") == 0
+    assert [line["caption"] for line in lines(exported)] == [line["caption"] for line in lines(out)]

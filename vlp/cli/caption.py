@@ -1,0 +1,158 @@
+"""Write a caption for every picture of a data set.
+
+  vlp caption --model=runs/coca --data='shards/*.tar' --out=captions.jsonl
+  vlp caption --model=open_clip:models/coca --data=pictures/ --out=captions.jsonl --sheet=sheet.png
+
+The model must write captions, as CoCa does. A line a picture, in the data's order:
+  {"key": "000017", "index": 17, "caption": "a red heart", "score": -0.41}
+and for a picture that cannot be read {"key": ..., "index": ..., "error": "image truncated"}. The
+score is the log-probability of a token, in nats (for --method=beam to the power --length-penalty).
+
+--method beam finds the best of --beams captions, greedy takes the likeliest word every time, and
+nucleus draws words, so that another --seed gives other captions.
+
+Stop it at any time and start the same command again: captions that are written stay. Started on
+several hosts with one --out that all of them see, each takes its share; Slurm, Open MPI, GKE and
+Cloud TPU are recognised, elsewhere give --coordinator, --num-processes, --process-id.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
+from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+
+SUMMARY = "write a caption for every picture of a data set"
+METHODS = ("greedy", "beam", "nucleus")
+# A flag's name here, and the setting of `vlp.generation` that it is.
+_COMMON = {"length": "length", "min_length": "min_length"}
+_OWN: dict[str, dict[str, str]] = {
+    "greedy": {},
+    "beam": {"beams": "num_beams", "length_penalty": "length_penalty"},
+    "nucleus": {"top_p": "top_p", "top_k": "top_k", "temperature": "temperature", "seed": "seed"},
+}
+EXAMPLES, ON_SHEET = 5, 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vlp caption`."""
+    add_model_argument(parser)
+    parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    parser.add_argument("--out", required=True, metavar="FILE.jsonl", help="made, or gone on with")
+    parser.add_argument("--sheet", metavar="FILE.png", help="draw some pictures with captions")
+    parser.add_argument("--method", choices=METHODS, default="beam", help="default: %(default)s")
+    parser.add_argument("--beams", type=int, metavar="N", help="of beam; default: 3")
+    parser.add_argument(
+        "--length-penalty", type=float, metavar="X", help="of beam: above 0 for long captions"
+    )
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", help="of nucleus: draw from this share; default: 0.9"
+    )
+    parser.add_argument(
+        "--top-k", type=int, metavar="N", help="of nucleus: draw from the likeliest N only"
+    )
+    parser.add_argument("--temperature", type=float, metavar="X", help="of nucleus; default: 1")
+    parser.add_argument("--seed", type=int, metavar="N", help="of nucleus; default: 0")
+    parser.add_argument(
+        "--length",
+        type=int,
+        metavar="TOKENS",
+        help="at most, first and last token included; default: the model's",
+    )
+    parser.add_argument(
+        "--min-length", type=int, metavar="TOKENS", help="at least, without the last; default: 0"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="images captioned at once by each process (default %(default)s)",
+    )
+    parser.add_argument(
+        "--part-size",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="images that go to one process together (default %(default)s)",
+    )
+    add_loading_arguments(parser)
+    add_process_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, _: list[str]) -> int:
+    """Captions what is not captioned yet and shows some of it."""
+    check_sizes(args, "batch_size", "part_size", "beams")
+    given = _given(args)
+    start_processes(args)
+    import jax
+
+    from data_pipelines.sources import open_source
+    from vlp.cli.caption_file import CaptionFile
+    from vlp.cli.captioning import Job, check_writer
+    from vlp.generation import Method
+    from vlp.interop.load import load_run
+
+    loaded = load_run(args.model, **loading(args))
+    method = Method.of(args.method, **given)
+    check_writer(loaded, method)
+    source = open_source(args.data)
+    manifest = {
+        **provenance(args, loaded, source),
+        "part_size": args.part_size,
+        "method": method.name,
+        "settings": dict(method.settings),
+        "seed": method.seed,
+    }
+    file = CaptionFile(args.out, manifest)
+    rows = min(args.batch_size, args.part_size, len(source))
+    Job(run=loaded, source=source, method=method, rows=rows).write(file)
+    if jax.process_index() == 0:
+        _show(args, file, source)
+    return 0
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the method that were given; those of another method are refused."""
+    flags = {flag for own in (_COMMON, *_OWN.values()) for flag in own}
+    mine = _COMMON | _OWN[args.method]
+    for flag in sorted(flags - mine.keys()):
+        if getattr(args, flag) is not None:
+            owner = next(method for method, own in _OWN.items() if flag in own)
+            raise ValueError(
+                f"--{flag.replace('_', '-')} is of --method={owner}, got --method={args.method}; "
+                "leave one of them out"
+            )
+    return {mine[flag]: getattr(args, flag) for flag in mine if getattr(args, flag) is not None}
+
+
+def _show(args: argparse.Namespace, file: Any, source: Any) -> None:
+    """Says how many there are, and shows some that are spread over the whole."""
+    from vlp.evals.writing import plain
+
+    lines = list(file.rows())
+    good = [line for line in lines if "caption" in line]
+    print(f"{len(good):,} captions in {file.path}, {len(lines) - len(good):,} images unreadable")
+    for line in _spread(good, EXAMPLES):
+        print(f"  {line['score']:7.3f}  {plain(line['key'])}  {plain(line['caption'])}")
+    if args.sheet and good:
+        _draw(_spread(good, ON_SHEET), source, args)
+
+
+def _draw(lines: list[dict[str, Any]], source: Any, args: argparse.Namespace) -> None:
+    from data_pipelines.images import decode
+    from vlp.evals.draw import draw_results
+
+    images = [decode(source.image(line["index"])) for line in lines]
+    captions = [line["caption"] for line in lines]
+    scores = [line["score"] for line in lines]
+    draw_results(images, captions, scores, f"{args.data} captioned by {args.model}", args.sheet)
+    print(f"drawn in {args.sheet}")
+
+
+def _spread(lines: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    count = min(count, len(lines))
+    return [lines[i * len(lines) // count] for i in range(count)]

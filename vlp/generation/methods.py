@@ -1,0 +1,69 @@
+"""The ways to write captions, by name and settings, as one function that compiles once."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import Array, Int
+
+from vlp.generation.beam import beam
+from vlp.generation.contract import Captions
+from vlp.generation.greedy import greedy
+from vlp.generation.nucleus import nucleus
+
+METHODS: dict[str, Callable[..., Captions]] = {"greedy": greedy, "beam": beam, "nucleus": nucleus}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to write captions; equal ones are compiled once.
+
+    Attributes:
+        name: one of `METHODS`.
+        settings: its keyword arguments and their values, the defaults included.
+        seed: of what is drawn.
+    """
+
+    name: str
+    settings: tuple[tuple[str, Any], ...]
+    seed: int = 0
+
+    @classmethod
+    def of(cls, name: str, *, seed: int = 0, **settings: Any) -> "Method":
+        """The method of that name.
+
+        Raises:
+            ValueError: when there is none, or it has no such setting.
+        """
+        if name not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+        defaults = settings_of(name)
+        unknown = sorted(settings.keys() - defaults.keys())
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]} is no setting of {name}, which has {', '.join(defaults)}; leave "
+                "it out, or choose another method"
+            )
+        return cls(name, tuple((defaults | settings).items()), seed)
+
+    def __call__(self, model: Any, image: Any, ids: Int[Array, " n"]) -> Captions:
+        """Captions of encoded images.
+
+        Args:
+            model: see `vlp.generation.contract.CaptionModel`.
+            image: `encode_image(...)`.
+            ids: a number an image, from which what is drawn for it follows, with the seed.
+        """
+        settings = dict(self.settings)
+        if self.name == "nucleus":
+            key = jax.random.key(self.seed)
+            settings["keys"] = jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
+        return METHODS[self.name](model, image, **settings)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The settings of a method that have defaults, with these."""
+    parameters = inspect.signature(METHODS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}

@@ -12,7 +12,6 @@ class ShuffledCaptions:
 
     The chosen samples pass their captions around in one circle, so that none keeps its own and
     none is lost. Equal captions of different samples are not told apart.
-    Equal captions of different samples are not told apart.
 
     Args:
       source: the pairs.

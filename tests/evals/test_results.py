@@ -111,3 +111,30 @@ def test_rows_say_group_direction_and_queries():
 def test_names_of_data_cannot_steer_the_terminal_or_the_markup():
     text = printed(retrieval_result(data="\x1b[2J[bold]x"))
     assert "\x1b[2J" not in text and "[bold]x" in text
+
+
+def test_reranked_scores_have_lines_of_their_own_behind_the_others():
+    scores = {
+        "metrics": {"text_to_image/R@1": 0.1, "rare/text_to_image/R@1": 0.2,
+                    "reranked/text_to_image/R@1": 0.3, "reranked/rare/text_to_image/R@1": 0.4},
+        "chance": {}, "counts": {"reranked/text_to_image/queries": 9},
+    }  # fmt: skip
+    facts = FACTS | dict(data="x", samples=9, rejected=0, settings={"rerank": 16})
+    rows = table_rows(make_result("retrieval", scores, **facts))
+    assert [row.group for row in rows] == [
+        "", "rare", "the best 16 reranked", "rare, the best 16 reranked"
+    ]  # fmt: skip
+    assert rows[2].queries == 9 and rows[3].cells[0].value == 0.4
+
+
+def test_scores_that_are_no_shares_are_numbers():
+    scores = {
+        "metrics": {"own_image/top1": 0.5, "own_image/nats": 1.234},
+        "chance": {"own_image/top1": 0.001, "own_image/nats": 6.931},
+        "counts": {"own_image/queries": 70},
+    }
+    facts = FACTS | dict(data="x", samples=70, rejected=0)
+    text = printed(make_result("masked_words", scores, **facts))
+    for part in ("masked words on x", "50.0 %", "0.10 %", "1.23", "6.93", "nats a word"):
+        assert part in text
+    assert "123" not in text

@@ -1,7 +1,15 @@
-"""Judge a model on a data set: zero-shot retrieval or classification.
+"""Judge a model on a data set: retrieval, classification, matching, masked words, captions.
 
   vlp eval --model=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
   vlp eval --model=hf:models/clip-b32 --data=other.tar --task=classification --label=category
+  vlp eval --model=runs/fusion --data=pairs.tar --task=retrieval --rerank=16
+  vlp eval --model=runs/fusion --data=pairs.tar --task=masked_words --mask-id=1024
+
+With --rerank the dual encoder's best candidates are ordered anew by a model that reads image and
+text together; "matching" asks such a model to tell true pairs from the hardest wrong ones,
+"masked_words" to tell hidden words, with the image and with another one. "captioning" compares
+written captions with the data's own by CIDEr and BLEU-4; METEOR and SPICE are Java programs and not
+offered.
 
 The model is a run of vlp (its workdir, or one of its checkpoints) or weights of another stack, as
 `vlp import --help` lists them. Data are tars in WebDataset's layout (`KEY.png`, `KEY.txt` with one
@@ -12,23 +20,44 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 
-SUMMARY = "judge a model on a data set: retrieval or classification"
+SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
+
+# Which flags belong to which task, as the names of its settings.
+FLAGS = {
+    "retrieval": ("captions", "group", "rerank", "rerank_by"),
+    "classification": ("label", "templates"),
+    "matching": ("captions",),
+    "masked_words": ("captions", "mask_id"),
+    "captioning": ("num_beams", "length_penalty", "min_length"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp eval`."""
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    parser.add_argument("--task", required=True, choices=("retrieval", "classification"))
+    parser.add_argument("--task", required=True, choices=tuple(FLAGS))
     parser.add_argument("--out", metavar="FILE.json", help="write the result there")
     parser.add_argument(
-        "--captions", choices=("first", "all"), default=None, help="retrieval: default first"
+        "--captions",
+        choices=("first", "all"),
+        default=None,
+        help="retrieval, matching, masked_words: of each image; default first",
     )
     parser.add_argument(
         "--group", metavar="FIELD", help="retrieval: report each value of a JSON field on its own"
+    )
+    parser.add_argument(
+        "--rerank", type=int, metavar="K", help="retrieval: order the best K anew by the match"
+    )
+    parser.add_argument(
+        "--rerank-by",
+        choices=("match", "match_and_cosine"),
+        help="retrieval with --rerank: by what; default match",
     )
     parser.add_argument(
         "--label", metavar="FIELD", help="classification: the JSON field that is the class"
@@ -37,6 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--templates",
         metavar="NAME|FILE",
         help="classification: prompts by name (simple, emoji, photo, clip7) or a file of them",
+    )
+    parser.add_argument(
+        "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"
+    )
+    parser.add_argument(
+        "--num-beams", type=int, metavar="B", help="captioning: captions in parallel; default 3"
+    )
+    parser.add_argument(
+        "--length-penalty", type=float, metavar="P", help="captioning: above 0 favours long ones"
+    )
+    parser.add_argument(
+        "--min-length", type=int, metavar="L", help="captioning: tokens in front of the end token"
     )
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
@@ -58,14 +99,21 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace) -> dict[str, str]:
-    """The settings of the task; a setting of the other task is refused, not ignored."""
-    tasks = {"retrieval": ("captions", "group"), "classification": ("label", "templates")}
-    given = {name: getattr(args, name) for names in tasks.values() for name in names}
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the task; a setting of another task is refused, not ignored."""
+    given = {name: getattr(args, name) for names in FLAGS.values() for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    foreign = sorted(set(given) - set(tasks[args.task]))
+    foreign = sorted(set(given) - set(FLAGS[args.task]))
     if foreign:
-        raise ValueError(f"--{foreign[0]} does not belong to --task={args.task}; leave it out")
+        flag = foreign[0].replace("_", "-")
+        raise ValueError(f"--{flag} does not belong to --task={args.task}; leave it out")
     if args.task == "classification" and "label" not in given:
         raise ValueError("--task=classification needs --label=FIELD, e.g. --label=category")
+    if args.task == "masked_words" and "mask_id" not in given:
+        raise ValueError(
+            "--task=masked_words needs --mask-id=ID, the token that hides others: "
+            "config.objective.mask_id of the run, 103 for BERT's own vocabulary"
+        )
+    if "rerank_by" in given and not given.get("rerank"):
+        raise ValueError("--rerank-by needs --rerank=K, how many to order anew; try --rerank=16")
     return given

@@ -163,7 +163,7 @@ class Encoder:
 
     def _pieces(self, images: Any, n: int) -> Iterator[Any]:
         """The images of a batch; on CPUs a few at a time, so that activations stay in caches."""
-        size = n if jax.default_backend() != "cpu" else self._divisible(IMAGES_ON_CPU)
+        size = n if jax.default_backend() != "cpu" else self.divisible(IMAGES_ON_CPU)
         for start in range(0, n, size):
             yield jax.tree.map(lambda x, start=start: x[start : start + size], images)
 
@@ -187,16 +187,21 @@ class Encoder:
 
         for chunk in chunks:
             count = len(jax.tree.leaves(chunk)[0])
-            size = size or self._divisible(count)
-            rows = jax.tree.map(self._put, jax.tree.map(partial(_pad_rows, size=size), chunk))
-            pending.append((encode(self.graphdef, self.params, rows, self._out), count))
+            size = size or self.divisible(count)
+            rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
+            pending.append((encode(self.graphdef, self.params, rows, self.out), count))
             if len(pending) > IN_FLIGHT:
                 collect()
         while pending:
             collect()
         return done
 
-    def _put(self, rows: np.ndarray) -> Any:
+    def model(self) -> Any:
+        """The model, to ask what it offers; call its methods under `jax.jit` only."""
+        return nnx.merge(self.graphdef, self.params)
+
+    def put(self, rows: np.ndarray) -> Any:
+        """Rows, as many as `divisible` says, on the devices of the mesh."""
         if self.mesh is None:
             return rows
         # Every process holds the whole batch and gives each of its devices that device's rows.
@@ -204,11 +209,13 @@ class Encoder:
         return jax.make_array_from_callback(rows.shape, sharding, lambda place: rows[place])
 
     @property
-    def _out(self) -> NamedSharding | None:
+    def out(self) -> NamedSharding | None:
+        """Where results are put."""
         # Replicated, so that every process can read all rows.
         return None if self.mesh is None else replicated(self.mesh)
 
-    def _divisible(self, n: int) -> int:
+    def divisible(self, n: int) -> int:
+        """The next number of rows that the devices of the mesh can share."""
         devices = 1 if self.mesh is None else self.mesh.size
         return n + -n % devices
 
@@ -232,7 +239,12 @@ def match(
     return texts, row[texts]
 
 
-def _pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
+def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
+    """The rows and copies of the last one, `size` in all.
+
+    Raises:
+      ValueError: If there are more than that.
+    """
     if chunk.shape[0] > size:
         raise ValueError(
             f"no batch may be larger than the first, got {chunk.shape[0]} rows after {size}; "

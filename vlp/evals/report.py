@@ -7,7 +7,7 @@ from typing import Any
 from vlp.evals import page
 from vlp.evals.curves import panels
 from vlp.evals.results import LABELS, Cell, table_rows, write_text
-from vlp.evals.writing import count, escape, percent
+from vlp.evals.writing import count, escape
 
 
 def write_report(
@@ -59,7 +59,7 @@ def _hero(results: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     said = "".join(
-        f'<div><div class="big">{percent(cell.value)}</div>'
+        f'<div><div class="big">{cell.written(cell.value)}</div>'
         f'<div class="what">{escape(_sentence(rows[0].label, cell.column))}</div>'
         f'{_bar(cell)}<div class="chance">{_chance(cell)}</div></div>'
         for cell in rows[0].cells
@@ -75,6 +75,8 @@ def _sentence(label: str, column: str) -> str:
 
 
 def _bar(cell: Cell) -> str:
+    if not cell.is_share:
+        return ""
     width = 100 * min(max(cell.value, 0.0), 1.0)
     return f'<div class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></div>'
 
@@ -82,7 +84,7 @@ def _bar(cell: Cell) -> str:
 def _chance(cell: Cell) -> str:
     if cell.chance is None:
         return ""
-    return f'<span class="by">by chance </span>{percent(cell.chance)}'
+    return f'<span class="by">by chance </span>{cell.written(cell.chance)}'
 
 
 def _scores(results: Sequence[Mapping[str, Any]]) -> str:
@@ -108,7 +110,7 @@ def _table(result: Mapping[str, Any]) -> str:
                 f"{escape(group)}</th></tr>"
             )
         cells = "".join(
-            f'<td>{percent(cell.value)}<span class="of">{_chance(cell)}</span></td>'
+            f'<td>{cell.written(cell.value)}<span class="of">{_chance(cell)}</span></td>'
             for cell in row.cells
         )
         cells += "<td></td>" * (len(columns) - len(row.cells))
@@ -123,7 +125,7 @@ def _table(result: Mapping[str, Any]) -> str:
 
 
 def _name(result: Mapping[str, Any]) -> str:
-    return result.get("title") or f"{result['data']}: {result['task']}"
+    return result.get("title") or f"{result['data']}: {LABELS.get(result['task'], result['task'])}"
 
 
 def _text_section(queries: Sequence[Mapping[str, Any]]) -> str:

@@ -21,16 +21,36 @@ LABELS = {
     "top1": "top-1",
     "top5": "top-5",
     "mean_per_class_recall": "class mean",
+    "all": "all pairs",
+    "true_pairs": "true pairs",
+    "wrong_captions": "image, wrong caption",
+    "wrong_images": "caption, wrong image",
+    "balanced": "balanced accuracy",
+    "auc": "AUC",
+    "own_image": "with its image",
+    "other_image": "with another image",
+    "nats": "nats a word",
+    "masked_words": "masked words",
 }
+NO_SHARES = ("nats", "CIDEr")  # scores that are no share of anything
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One score beside its chance level, both in 0..1."""
+    """One score beside its chance level, both in 0..1 but for `NO_SHARES`."""
 
     column: str
     value: Number
     chance: Number | None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is in 0..1 and written in percent."""
+        return self.column not in NO_SHARES
+
+    def written(self, value: Number) -> str:
+        """A value of this column for people."""
+        return percent(value) if self.is_share else f"{value:.2f}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,7 @@ class Row:
 
 def make_result(
     task: str,
-    scores: Mapping[str, Mapping[str, Number]],
+    scores: Mapping[str, Any],
     *,
     data: str,
     fingerprint: str,
@@ -62,8 +82,9 @@ def make_result(
     """The JSON-able result of one task on one data set.
 
     Args:
-      task: "retrieval" or "classification".
-      scores: What `retrieval.retrieval` or `classification.classification` returned.
+      task: "retrieval", "classification" and so on.
+      scores: What the module of that name returned: `metrics`, `chance`, `counts`, and for
+        captions `examples`.
       data: Name of the data set, as people say it.
       fingerprint: Hash that identifies the data.
       samples: Samples that were judged.
@@ -85,6 +106,7 @@ def make_result(
         "settings": dict(settings or {}),
         "versions": dict(versions),
         **{key: dict(scores.get(key, {})) for key in ("metrics", "chance", "counts")},
+        **({"examples": list(scores["examples"])} if "examples" in scores else {}),
     }
 
 
@@ -128,7 +150,7 @@ def table_rows(result: Mapping[str, Any]) -> list[Row]:
         cell = Cell(column, value, result["chance"].get(key))
         rows.setdefault(("/".join(group), way), []).append(cell)
     return [
-        Row(group, LABELS.get(way, way), _queries(result, group, way), tuple(cells))
+        Row(_group(result, group), LABELS.get(way, way), _queries(result, group, way), tuple(cells))
         for (group, way), cells in rows.items()
     ]
 
@@ -159,7 +181,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_section()
             table.add_row(Text(plain(row.group), style="italic"))
             group = row.group
-        values = [text for cell in row.cells for text in (percent(cell.value), _chance(cell))]
+        values = [text for cell in row.cells for text in (cell.written(cell.value), _chance(cell))]
         table.add_row(row.label, "" if row.queries is None else count(row.queries), *values)
     return table
 
@@ -176,16 +198,26 @@ def _classification_rows(result: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def _group(result: Mapping[str, Any], group: str) -> str:
+    """What people read above the lines of a group."""
+    first, _, rest = group.partition("/")
+    if first != "reranked":
+        return group
+    title = f"the best {count(result['settings']['rerank'])} reranked"
+    return f"{rest}, {title}" if rest else title
+
+
 def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
     return result["counts"].get("/".join(filter(None, (group, way, "queries"))))
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    parts = [f"{result['task']} on {plain(result['data'])}", f"step {count(result['step'])}"]
+    task = LABELS.get(result["task"], result["task"])
+    parts = [f"{task} on {plain(result['data'])}", f"step {count(result['step'])}"]
     if result["rejected"]:
         parts.append(f"{count(result['rejected'])} samples unreadable")
     return " · ".join(parts)
 
 
 def _chance(cell: Cell) -> str:
-    return "" if cell.chance is None else percent(cell.chance)
+    return "" if cell.chance is None else cell.written(cell.chance)

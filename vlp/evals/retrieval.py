@@ -1,11 +1,24 @@
 """Text-to-image and image-to-text retrieval: recall@k both ways, beside chance."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from vlp import metrics
+
+
+class Ranks(NamedTuple):
+    """Ranks of the right answers, 0 = first.
+
+    Attributes:
+      texts: Asked by a text: the rank of its image.
+      images: Asked by an image that has a text: the rank of the best of them.
+    """
+
+    texts: Int[np.ndarray, " m"]
+    images: Int[np.ndarray, " i"]
 
 
 def retrieval(
@@ -41,17 +54,40 @@ def retrieval(
     References:
       Karpathy and Fei-Fei, Deep Visual-Semantic Alignments, 2015 (the protocol).
     """
+    ranks = both_ranks(zimg, ztxt, image_of_text)
+    return recalls(ranks, image_of_text, images=len(zimg), ks=ks, groups=groups)
+
+
+def both_ranks(
+    zimg: Float[np.ndarray, "n d"],
+    ztxt: Float[np.ndarray, "m d"],
+    image_of_text: Int[np.ndarray, " m"],
+) -> Ranks:
+    """The rank of each text's image, and of the best text of each image that has any."""
     n, m = zimg.shape[0], ztxt.shape[0]
-    _check(n, m, image_of_text, groups)
-    images = np.arange(n)
+    if n == 0 or m == 0:
+        raise ValueError(f"retrieval needs images and texts, got {n} images and {m} texts")
+    _check(n, image_of_text)
+    asked = np.unique(image_of_text)
+    texts = metrics.ranks(ztxt, zimg, query_labels=image_of_text, candidate_labels=np.arange(n))
+    images = metrics.ranks(zimg[asked], ztxt, query_labels=asked, candidate_labels=image_of_text)
+    return Ranks(np.asarray(texts), np.asarray(images))
+
+
+def recalls(
+    ranks: Ranks,
+    image_of_text: Int[np.ndarray, " m"],
+    *,
+    images: int,
+    ks: Sequence[int] = (1, 5, 10),
+    groups: Sequence[str] | None = None,
+) -> dict[str, dict[str, float | int]]:
+    """Recall@k of ranks, beside chance: what `retrieval` returns, whatever they were found by."""
+    n, m = images, len(image_of_text)
+    if groups is not None and len(groups) != n:
+        raise ValueError(f"groups must have one label an image, got {len(groups)} for {n} images")
     captions = np.bincount(image_of_text, minlength=n)
     asked = np.flatnonzero(captions)  # images that have a text to be found
-    text_ranks = np.asarray(
-        metrics.ranks(ztxt, zimg, query_labels=image_of_text, candidate_labels=images)
-    )
-    image_ranks = np.asarray(
-        metrics.ranks(zimg[asked], ztxt, query_labels=asked, candidate_labels=image_of_text)
-    )
     result: dict[str, dict[str, float | int]] = {"metrics": {}, "chance": {}, "counts": {}}
     result["counts"] |= {"images": n, "texts": m}
     labels = np.asarray([""] * n if groups is None else [str(group) for group in groups])
@@ -59,14 +95,14 @@ def retrieval(
         member = np.ones(n, bool) if name == "" else labels == name
         of_texts, of_images = member[image_of_text], member[asked]
         ways = {
-            "text_to_image": (text_ranks[of_texts], np.ones(of_texts.sum(), int), n),
-            "image_to_text": (image_ranks[of_images], captions[asked][of_images], m),
+            "text_to_image": (ranks.texts[of_texts], np.ones(of_texts.sum(), int), n),
+            "image_to_text": (ranks.images[of_images], captions[asked][of_images], m),
         }
-        for way, (ranks, hits, size) in ways.items():
+        for way, (found, hits, size) in ways.items():
             prefix = f"{name}/{way}" if name else way
-            result["counts"][f"{prefix}/queries"] = len(ranks)
-            for k in ks if len(ranks) else ():
-                result["metrics"][f"{prefix}/R@{k}"] = float(metrics.recall_at_k(ranks, k))
+            result["counts"][f"{prefix}/queries"] = len(found)
+            for k in ks if len(found) else ():
+                result["metrics"][f"{prefix}/R@{k}"] = float(metrics.recall_at_k(found, k))
                 chance = chance_of_recall(hits, size, k).mean()
                 result["chance"][f"{prefix}/R@{k}"] = float(chance)
     return result
@@ -84,15 +120,9 @@ def chance_of_recall(
     return 1.0 - np.prod(left / (candidates - drawn), axis=1)
 
 
-def _check(
-    n: int, m: int, image_of_text: Int[np.ndarray, " m"], groups: Sequence[str] | None
-) -> None:
-    if n == 0 or m == 0:
-        raise ValueError(f"retrieval needs images and texts, got {n} images and {m} texts")
+def _check(n: int, image_of_text: Int[np.ndarray, " m"]) -> None:
     if image_of_text.min() < 0 or image_of_text.max() >= n:
         raise ValueError(
             f"image_of_text must point at one of {n} images, got values from "
             f"{image_of_text.min()} to {image_of_text.max()}; use embed.match after rejects"
         )
-    if groups is not None and len(groups) != n:
-        raise ValueError(f"groups must have one label an image, got {len(groups)} for {n} images")

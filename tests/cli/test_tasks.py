@@ -1,0 +1,131 @@
+"""The tasks beyond retrieval and classification, from a data set to a result."""
+
+import inspect
+import json
+
+import pytest
+from flax import nnx
+
+from data_pipelines.images import ImagePreprocess
+from tests.cli.conftest import write_pairs
+from tests.filled import filled
+from tests.interop import tiny
+from vlp.cli.eval import FLAGS
+from vlp.cli.judge import Judge
+from vlp.cli.main import main
+from vlp.cli.tasks import TASKS, check_task
+from vlp.evals.embed import Encoder
+from vlp.interop.loaded import abstract_model
+from vlp.models.build import model_class
+
+TEXT = dict(kind="bert", vocab_size=tiny.VOCABULARY + 1, length=8, width=16, depth=1, num_heads=2)
+KWARGS = dict(
+    image=dict(image_size=16, patch_size=8, width=16, depth=1, num_heads=2, pool="cls"),
+    text=TEXT | dict(pooler=False),
+    embed_dim=12,
+)
+FUSION = KWARGS | dict(fusion=dict(num_heads=2, depth=1))
+EXPECTED = {
+    "matching": {"all/accuracy", "all/balanced", "all/auc", "true_pairs/accuracy",
+                 "wrong_captions/accuracy", "wrong_images/accuracy"},
+    "masked_words": {f"{image}_image/{score}" for image in ("own", "other")
+                     for score in ("top1", "top5", "nats")},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """24 pairs, two of each caption, one without a readable image."""
+    path = tmp_path_factory.mktemp("data") / "pairs.tar"
+    return str(write_pairs(path, copies=2, replace={"red-dot-0.png": b"<html>"}))
+
+
+@pytest.fixture(scope="module")
+def judge():
+    run = tiny.make_run("clip")
+    graphdef, state = nnx.split(filled(lambda: model_class(FUSION)(**FUSION, rngs=nnx.Rngs(0))))
+    tokenize = lambda texts: run.tokenizer.encode(texts, 8)  # noqa: E731
+    decode = run.tokenizer.decode
+    preprocess = ImagePreprocess(16)
+    return Judge(Encoder(graphdef, state), preprocess, tokenize, decode, 7, "float32")
+
+
+def test_matching_and_masked_words_are_judged(judge, data):
+    for task, settings in (("matching", {}), ("masked_words", {"mask_id": tiny.VOCABULARY})):
+        result = judge.judge(task, data=data, **settings)
+        assert set(result["metrics"]) == EXPECTED[task]
+        assert (result["task"], result["samples"], result["rejected"]) == (task, 23, 1)
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_matching_asks_every_caption_and_image_once(judge, data):
+    counts = judge.judge("matching", data=data)["counts"]
+    assert counts["all/queries"] == 3 * 23
+    assert counts["true_pairs/queries"] == counts["wrong_images/queries"] == 23
+
+
+def test_reranking_adds_a_second_table_and_leaves_the_first(judge, data):
+    plain = judge.judge("retrieval", data=data, group="kind")
+    result = judge.judge("retrieval", data=data, group="kind", rerank=3)
+    for part in ("metrics", "chance", "counts"):
+        assert {k: v for k, v in result[part].items() if "reranked" not in k} == plain[part]
+        assert {f"reranked/{key}" for key in plain[part]} < set(result[part])
+    assert any(
+        value != result["metrics"][f"reranked/{key}"] for key, value in plain["metrics"].items()
+    )
+    assert result["chance"]["reranked/text_to_image/R@5"] == plain["chance"]["text_to_image/R@5"]
+    assert result["settings"] == {"group": "kind", "rerank": 3}
+
+
+def test_one_candidate_reranked_is_as_before(judge, data):
+    metrics = judge.judge("retrieval", data=data, captions="all", rerank=1)["metrics"]
+    for key in [key for key in metrics if not key.startswith("reranked/")]:
+        assert metrics[key] == metrics[f"reranked/{key}"]
+
+
+def test_images_are_embedded_once_for_all_tasks(judge, data, monkeypatch):
+    judge.judge("matching", data=data)
+    monkeypatch.setattr(Encoder, "embed_images", None)
+    judge.judge("retrieval", data=data, captions="all")
+
+
+def test_a_model_that_cannot_is_refused_with_the_remedy():
+    plain = abstract_model(KWARGS)
+    for task, settings, needed in (
+        ("matching", {}, "task matching needs a model that tells whether"),
+        ("masked_words", {"mask_id": 3}, "task masked_words needs a model that tells hidden words"),
+        ("retrieval", {"rerank": 4}, "rerank needs a model"),
+    ):
+        with pytest.raises(ValueError, match=f"{needed}.*judge another model"):
+            check_task(task, model=plain, settings=settings)
+    check_task("retrieval", model=plain, settings={"rerank": 0})
+
+
+def test_settings_are_checked_by_name_and_the_mask_must_be_a_token(judge, data):
+    with pytest.raises(ValueError, match="captions, group, rerank, rerank_by, got 'rerankk'"):
+        judge.judge("retrieval", data=data, rerankk=3)
+    with pytest.raises(ValueError, match="retrieval, classification, .* got 'search'"):
+        judge.judge("search", data=data)
+    with pytest.raises(ValueError, match="needs mask_id"):
+        judge.judge("masked_words", data=data)
+    with pytest.raises(ValueError, match="of the model's 421 tokens, got 421"):
+        judge.judge("masked_words", data=data, mask_id=421)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--task=retrieval", "--mask-id=3"], "--mask-id does not belong to --task=retrieval"),
+        (["--task=masked_words"], "needs --mask-id=ID"),
+        (["--task=retrieval", "--rerank-by=match"], "--rerank-by needs --rerank=K"),
+        (["--task=captioning", "--rerank=3"], "--rerank does not belong to --task=captioning"),
+    ],
+)
+def test_flags_of_other_tasks_are_refused(flags, message, capsys):
+    assert main(["eval", "--model=nowhere", "--data=nothing", *flags]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_flags_are_the_settings_of_the_tasks():
+    for task, flags in FLAGS.items():
+        assert set(flags) == set(list(inspect.signature(TASKS[task].run).parameters)[2:])

@@ -1,0 +1,215 @@
+"""The tasks on which a model is judged: from an embedded data set to scores."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vlp.cli.gallery import BATCH, Gallery
+from vlp.evals import captioning as captions_of
+from vlp.evals import masked_words as words_of
+from vlp.evals import matching as matches_of
+from vlp.evals import prompts
+from vlp.evals.classification import class_embeddings, classification
+from vlp.evals.pairs import IMAGES, another, read_pairs
+from vlp.evals.rerank import reranked
+from vlp.evals.retrieval import both_ranks, recalls
+
+if TYPE_CHECKING:
+    from vlp.cli.judge import Judge
+
+Scores = Mapping[str, Any]
+
+
+class Task(NamedTuple):
+    """A way of judging.
+
+    Attributes:
+        run: from the judge and the data's name to scores and gallery; its keyword arguments are
+            the settings of the task.
+        method: what the model must offer beyond both encoders; "" = nothing.
+        does: what that is, in words.
+    """
+
+    run: Callable[..., tuple[Scores, Gallery]]
+    method: str = ""
+    does: str = ""
+
+
+def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
+    """Refuses what cannot be judged.
+
+    Raises:
+        ValueError: when there is no such task, it has no such setting, or the model cannot do it.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    known = list(inspect.signature(TASKS[task].run).parameters)[2:]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(
+            f"a setting of task {task} must be one of {', '.join(known)}, got {unknown[0]!r}"
+        )
+    if task == "masked_words" and "mask_id" not in settings:
+        raise ValueError(
+            "task masked_words needs mask_id, the token that hides others, as the objective of the "
+            "run was given it (config.objective.mask_id); 103 for BERT's own vocabulary"
+        )
+    if task == "captioning":
+        captions_of.check_scores()
+    if task == "retrieval" and settings.get("rerank"):
+        _check_offers(model, "match", "tells whether image and text belong together", "rerank")
+    elif TASKS[task].method:
+        _check_offers(model, TASKS[task].method, TASKS[task].does, f"task {task}")
+
+
+def _check_offers(model: Any, method: str, does: str, what: str) -> None:
+    if not hasattr(model, method):
+        raise ValueError(
+            f"{what} needs a model that {does} (it has a method {method}), and this one does not; "
+            "judge another model, or this one by the tasks retrieval and classification"
+        )
+
+
+def _retrieval(
+    judge: Judge,
+    data: str,
+    *,
+    captions: str = "first",
+    group: str = "",
+    rerank: int = 0,
+    rerank_by: str = "match",
+) -> tuple[Scores, Gallery]:
+    gallery = judge.gallery(data, captions=captions)
+    image_of_text = gallery.image_of_text
+    groups = gallery.field(group) if group else None
+    common: Any = dict(image_of_text=image_of_text, images=len(gallery.ids), groups=groups)
+    before = both_ranks(gallery.zimg, gallery.ztxt, image_of_text)
+    scores = recalls(before, **common)
+    if not rerank:
+        return scores, gallery
+    after = reranked(
+        before,
+        zimg=gallery.zimg,
+        ztxt=gallery.ztxt,
+        image_of_text=image_of_text,
+        k=rerank,
+        by=rerank_by,
+        log_odds=lambda images, texts: _log_odds(judge, gallery, images, texts),
+    )
+    anew = recalls(after, **common)
+    both = {
+        part: {**scores[part], **{f"reranked/{key}": anew[part][key] for key in anew[part]}}
+        for part in ("metrics", "chance", "counts")
+    }
+    return both, gallery
+
+
+def _log_odds(judge: Judge, gallery: Gallery, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Log-odds that these rows of images and texts belong together."""
+    ids = judge.tokens(gallery.texts)
+    return read_pairs(
+        judge.encoder,
+        gallery.batches(),
+        function=matches_of.log_odds,
+        images=images,
+        texts=(ids[texts],),
+    )
+
+
+def _classification(
+    judge: Judge, data: str, *, label: str, templates: str = "simple"
+) -> tuple[Scores, Gallery]:
+    gallery = judge.gallery(data)
+    labels = gallery.field(label)
+    names = sorted(set(labels) - {""})
+    if len(names) < 2:
+        raise ValueError(
+            f"classification needs at least two classes in the field {label!r} of the samples' "
+            f"JSON, found {names}; fields there: {', '.join(gallery.fields()) or 'none'}"
+        )
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return judge.encoder.embed_texts(texts, judge.tokenize, batch_size=BATCH)
+
+    rows = [row for row, value in enumerate(labels) if value]
+    zclass = class_embeddings(names, prompts.templates(templates), embed)
+    index = np.asarray([names.index(labels[row]) for row in rows])
+    return classification(gallery.zimg[rows], zclass, index), gallery
+
+
+def _matching(judge: Judge, data: str, *, captions: str = "first") -> tuple[Scores, Gallery]:
+    gallery = judge.gallery(data, captions=captions)
+    pairs = matches_of.mined_pairs(
+        gallery.zimg,
+        gallery.ztxt,
+        image_of_text=gallery.image_of_text,
+        text=judge.tokens(gallery.texts),
+    )
+    odds = _log_odds(judge, gallery, pairs.images, pairs.texts)
+    return matches_of.matching(odds, pairs.kind), gallery
+
+
+def _masked_words(
+    judge: Judge, data: str, *, mask_id: int, captions: str = "first"
+) -> tuple[Scores, Gallery]:
+    gallery = judge.gallery(data, captions=captions)
+    tower = judge.encoder.model().text
+    if not 0 <= mask_id < tower.vocab_size:
+        raise ValueError(
+            f"mask_id must be an id of the model's {tower.vocab_size} tokens, got {mask_id}; see "
+            "config.objective.mask_id of its run"
+        )
+    text, owners = judge.tokens(gallery.texts), gallery.image_of_text
+    shown, hidden = words_of.hide_words(
+        text, samples=gallery.ids[owners], mask_id=mask_id, pad_id=tower.pad_id
+    )
+    said = [
+        read_pairs(
+            judge.encoder,
+            gallery.batches(),
+            function=words_of.guess,
+            images=images,
+            texts=(shown, text),
+        )
+        for images in (owners, another(len(gallery.ids))[owners])
+    ]
+    scores = words_of.masked_words(*said, hidden=hidden, vocab_size=tower.vocab_size)
+    return scores, gallery
+
+
+def _captioning(
+    judge: Judge,
+    data: str,
+    *,
+    num_beams: int = 3,
+    length_penalty: float = 1.0,
+    min_length: int = 0,
+) -> tuple[Scores, Gallery]:
+    gallery = judge.gallery(data, captions="all")
+    rows = np.unique(gallery.image_of_text)  # images with a caption to compare with
+    ids = read_pairs(
+        judge.encoder,
+        gallery.batches(),
+        function=captions_of.Writer(num_beams, length_penalty, min_length),
+        images=rows,
+        at_once=IMAGES,
+    )
+    written = judge.decode(ids)
+    captions = gallery.captions()
+    truths = [captions[row] for row in rows]
+    scores = captions_of.captioning(written, truths)
+    shown = captions_of.examples(written, truths, samples=gallery.ids[rows])
+    return {**scores, "examples": shown}, gallery
+
+
+TASKS: dict[str, Task] = {
+    "retrieval": Task(_retrieval),
+    "classification": Task(_classification),
+    "matching": Task(_matching, "match", "tells whether image and text belong together"),
+    "masked_words": Task(_masked_words, "predict_tokens", "tells hidden words"),
+    "captioning": Task(_captioning, "start_caption", "writes captions"),
+}

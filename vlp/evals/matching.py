@@ -1,0 +1,140 @@
+"""Whether a model tells its pairs from the hardest wrong ones: accuracy of image-text matching."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+_CHUNK = 1024  # queries scored at once
+
+
+class Pairs(NamedTuple):
+    """Rows of images and texts that are asked about.
+
+    Attributes:
+      images, texts: One of each a pair.
+      kind: 0 = they belong together, 1 = an image with a wrong text, 2 = a text with a wrong image.
+    """
+
+    images: Int[np.ndarray, " p"]
+    texts: Int[np.ndarray, " p"]
+    kind: Int[np.ndarray, " p"]
+
+
+KINDS = ("true_pairs", "wrong_captions", "wrong_images")
+
+
+def log_odds(model: Any, image: Any, text: Int[Array, "n l"]) -> Float[Array, " n"]:
+    """Log-odds of "they belong together", in nats."""
+    logits = model.match(image, model.encode_text(text), text)
+    return logits[:, 1] - logits[:, 0]
+
+
+def mined_pairs(
+    zimg: Float[np.ndarray, "n d"],
+    ztxt: Float[np.ndarray, "m d"],
+    *,
+    image_of_text: Int[np.ndarray, " m"],
+    text: Int[np.ndarray, "m l"],
+) -> Pairs:
+    """Every true pair, each image with its nearest wrong text, each text with its nearest image.
+
+    Nearest by the dual encoder. A text of the image itself, or equal to one of these, is no wrong
+    one; an image of an equal text neither. Who has no wrong partner is not asked about one.
+
+    Args:
+      zimg: Image embeddings.
+      ztxt: Text embeddings.
+      image_of_text: Row of `zimg` each text describes.
+      text: Token ids of the texts: equal rows are equal texts.
+
+    Raises:
+      ValueError: If there is no wrong pair at all.
+    """
+    m = len(ztxt)
+    _, same = np.unique(text, axis=0, return_inverse=True)
+    texts_like = _groups(same)
+    images_like = [np.unique(image_of_text[texts]) for texts in texts_like]
+    asked = np.unique(image_of_text)
+    own = _groups(image_of_text)  # in the order of `asked`
+    right_texts = [
+        np.concatenate([texts_like[label] for label in np.unique(same[texts])]) for texts in own
+    ]
+    wrong_texts = _nearest(zimg[asked], ztxt, right=right_texts)
+    wrong_images = _nearest(ztxt, zimg, right=[images_like[label] for label in same])
+    any_text, any_image = wrong_texts >= 0, wrong_images >= 0
+    if not any_text.any() and not any_image.any():
+        raise ValueError("matching needs two different captions at least, and all are equal here")
+    images = [image_of_text, asked[any_text], wrong_images[any_image]]
+    texts = [np.arange(m), wrong_texts[any_text], np.flatnonzero(any_image)]
+    kinds = [np.full(len(part), kind) for kind, part in enumerate(images)]
+    return Pairs(np.concatenate(images), np.concatenate(texts), np.concatenate(kinds))
+
+
+def matching(
+    odds: Float[np.ndarray, " p"], kind: Int[np.ndarray, " p"]
+) -> dict[str, dict[str, float | int]]:
+    """How well log-odds tell true pairs from wrong ones; 0 and NaN are never right.
+
+    Args:
+      odds: Log-odds of each pair.
+      kind: See `Pairs`.
+
+    Returns:
+      `metrics`, `chance` and `counts`: of `all` the share of right answers (`accuracy`), the mean
+      of that over true and over wrong pairs (`balanced`) and the chance that a true pair gets more
+      than a wrong one (`auc`, ties half); the accuracy of `true_pairs`, `wrong_captions` and
+      `wrong_images`. Chance is one answer for all: of the better kind, for the accuracy.
+    """
+    true = kind == 0
+    right = np.where(true, odds > 0, odds < 0)
+    balanced = (right[true].mean() + right[~true].mean()) / 2
+    most = max(true.mean(), 1 - true.mean())
+    result: dict[str, dict[str, float | int]] = {
+        "metrics": {
+            "all/accuracy": float(right.mean()),
+            "all/balanced": float(balanced),
+            "all/auc": _auc(odds, true),
+        },
+        "chance": {"all/accuracy": float(most), "all/balanced": 0.5, "all/auc": 0.5},
+        "counts": {"all/queries": len(odds)},
+    }
+    for number, name in enumerate(KINDS):
+        if (member := kind == number).any():
+            result["metrics"][f"{name}/accuracy"] = float(right[member].mean())
+            result["counts"][f"{name}/queries"] = int(member.sum())
+    return result
+
+
+def _auc(odds: Float[np.ndarray, " p"], true: np.ndarray) -> float:
+    """The area under the ROC curve."""
+    good = np.sort(np.nan_to_num(odds[true], nan=-np.inf))
+    bad = np.nan_to_num(odds[~true], nan=np.inf)
+    below = np.searchsorted(good, bad, side="left")
+    equal = np.searchsorted(good, bad, side="right") - below
+    return float(1 - (below + equal / 2).mean() / len(good))
+
+
+def _groups(labels: Int[np.ndarray, " m"]) -> list[np.ndarray]:
+    """The places of each label that occurs, by ascending label."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+
+
+def _nearest(
+    queries: Float[np.ndarray, "q d"],
+    candidates: Float[np.ndarray, "c d"],
+    *,
+    right: Sequence[np.ndarray],
+) -> Int[np.ndarray, " q"]:
+    """The nearest candidate of each query that is not among its right ones; -1 if all are."""
+    best = []
+    for start in range(0, len(queries), _CHUNK):
+        scores = queries[start : start + _CHUNK] @ candidates.T
+        for row, places in zip(scores, right[start : start + _CHUNK], strict=True):
+            row[places] = -np.inf
+        nearest = scores.argmax(axis=1)
+        none = np.isneginf(scores.max(axis=1))
+        best.append(np.where(none, -1, nearest))
+    return np.concatenate(best)

@@ -6,7 +6,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import emoji, own_data
+from experiments import albef, emoji, own_data
 from experiments.common import parse_arg
 from tests.cli.conftest import COLOURS, SHAPES, losses, picture
 from vlp.cli.build import lower, model_kwargs, plan
@@ -43,8 +43,9 @@ def test_a_wrong_argument_names_the_right_one(arg, said):
         emoji.get_config(),
         own_data.get_config("data=x"),
         own_data.get_config("data=x,model=siglip2/ViT-B/16,batch=64"),
+        albef.get_config("data=x,bert=y"),
     ],
-    ids=["emoji", "own_data", "own_data_siglip"],
+    ids=["emoji", "own_data", "own_data_siglip", "albef"],
 )
 def test_every_experiment_lowers_from_its_config_alone(config):
     text = lower(config, samples_per_epoch=100_000).as_text()

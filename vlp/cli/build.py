@@ -52,7 +52,7 @@ OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
     "siglip": (SigLip, "sigmoid"),
     "vlmo": (Vlmo, "softmax"),
 }
-DURATIONS = ("warmup", "cooldown", "ramp")  # settings of schedules and objectives
+DURATIONS = ("warmup", "cooldown", "interval", "ramp")  # settings of schedules and objectives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,10 +212,13 @@ def given_params(config: ConfigDict) -> Any:
     # The captions are read by this run's tokenizer.
     given = load_run(init.path, weights=INIT_WEIGHTS[init.which], tokenizer=NONE)
     params = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(given.model)))
+    kwargs, wanted = given.card["model"], model_kwargs(config)
+    adopted = getattr(model_class(wanted), "adopted", None)
+    if adopted is not None:
+        kwargs, params = adopted(kwargs, params, wanted=wanted)
     chosen = select(params, init.only)
-    kwargs = given.card["model"]
     towers = {path[0] for path in chosen}
-    _warn_of_other_settings(kwargs, model_kwargs(config), towers=towers, path=init.path)
+    _warn_of_other_settings(kwargs, wanted, towers=towers, path=init.path)
     sizes = _new_sizes(config, kwargs, towers=towers)
     return partition(resize_positions(kwargs, params, **sizes)[1], chosen)[1]
 

@@ -1,8 +1,10 @@
 """ALBEF: a dual encoder, and a fusion encoder in which the text reads the image."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -65,6 +67,28 @@ class Albef(DualEncoder):
         """The constructor's arguments, except `rngs`, as plain JSON data."""
         return {**super().kwargs, "fusion": json.loads(self._fusion)}
 
+    @staticmethod
+    def adopted(
+        kwargs: Mapping[str, Any], params: Mapping[str, Any], *, wanted: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """A BERT as deep as both halves together, cut into text tower and fusion encoder.
+
+        The fusion encoder's cross-attention is not in it. Other models are given back as they are.
+
+        Args:
+            kwargs, params: of the model to begin with, parameters as a nested dict.
+            wanted: keyword arguments of the model that begins.
+        """
+        text, depth = kwargs.get("text") or {}, wanted["text"]["depth"]
+        whole = depth + wanted["fusion"]["depth"]
+        if "fusion" in kwargs or text.get("kind") != "bert" or text["depth"] != whole:
+            return kwargs, params
+        blocks = params["text"]["stack"]["blocks"]
+        lower, upper = (jax.tree.map(lambda x, s=s: x[s], blocks) for s in _halves(depth))
+        own = {**params["text"], "stack": {"blocks": lower}}
+        cut = {**params, "text": own, "fusion": {"blocks": upper}}
+        return {**kwargs, "text": {**text, "depth": depth}}, cut
+
     def fuse(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Array:
         """The text's tokens after reading the image, `[n, l, w]`."""
         return self.fusion(caption.tokens, image.tokens, present=self.text.present(text))
@@ -85,3 +109,7 @@ class Albef(DualEncoder):
         """The logits of the token at each place of a text with masks, given its image, float32."""
         tokens = self.fuse(image, self.encode_text(text), text)
         return self.token_head(tokens, self.text.tokens[...])
+
+
+def _halves(depth: int) -> tuple[slice, slice]:
+    return slice(None, depth), slice(depth, None)

@@ -83,14 +83,14 @@ def dual_encoder_preset(
     eos_id: int | None = None,
     pad_id: int | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of `DualEncoder`, `CoCa` or `Blip` for a published pair.
+    """Keyword arguments of a model for a published pair, see `vlp.models.build.model_class`.
 
     Args:
         name: family and vision tower, such as "clip/ViT-B/32" or "siglip2/ViT-B/16". "clip" is
             CLIP as open_clip trains it; "openai" has the activation of OpenAI's own weights,
             "quick_gelu", which some others were trained with too. "coca" is open_clip's, with a
-            "decoder" as deep as the text tower; the paper's own are larger. "blip" has BERT base
-            for every image tower, with two tokens behind BERT's own.
+            "decoder" as deep as the text tower; the paper's own are larger. "albef" and "blip"
+            have BERT base for every image tower, "blip" with two tokens behind BERT's own.
         image_size: pixels along each side; left out, 224 or what the ResNet was trained at.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
@@ -162,22 +162,31 @@ def _coca(tower: str) -> dict[str, Any]:
     return kwargs | dict(image=image, text=text, decoder=sizes)
 
 
-def _blip(tower: str) -> dict[str, Any]:
-    """Pretraining's, with BERT base for the text; 384 pixels in what the paper fine-tunes."""
+def _with_bert(tower: str, **text: Any) -> dict[str, Any]:
+    """A ViT beside BERT base, compared in 256 dimensions."""
+    base = dict(width=768, mlp_dim=3072, num_heads=12, length=30, pooler=False, pad_id=0)
     return dict(
         image=dict(**vision_preset(tower), image_size=224, pool="cls", norm_eps=1e-6),
-        text=dict(
-            kind="bert", width=768, depth=12, mlp_dim=3072, num_heads=12, vocab_size=30524,
-            length=30, num_types=None, pooler=False, pad_id=0,
-        ),
-        modes=["encode", "decode"],
-        end_id=102,
+        text=dict(kind="bert", **base | text),
         embed_dim=256,
         image_projection="linear_bias",
         text_projection="linear_bias",
         image_mean=_CLIP_MEAN,
         image_std=_CLIP_STD,
-    )  # fmt: skip
+    )
+
+
+def _albef(tower: str) -> dict[str, Any]:
+    """Six layers of BERT for the text, six more that also read the image; 256 pixels."""
+    kwargs = _with_bert(tower, depth=6, vocab_size=30522)
+    kwargs["image"]["image_size"] = 256
+    return kwargs | dict(fusion=dict(depth=6, num_heads=12))
+
+
+def _blip(tower: str) -> dict[str, Any]:
+    """Pretraining's; 384 pixels in what the paper fine-tunes."""
+    text = dict(depth=12, vocab_size=30524, num_types=None)
+    return _with_bert(tower, **text) | dict(modes=["encode", "decode"], end_id=102)
 
 
 def _vit_of_coca(tower: str) -> str:
@@ -213,6 +222,7 @@ def _siglip2(tower: str) -> dict[str, Any]:
 
 
 _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "albef": _albef,
     "blip": _blip,
     "clip": _clip,
     "coca": _coca,

@@ -143,6 +143,29 @@ def test_right_answers_and_wanted_ones_are_marked(tmp_path):
     assert "place 2 of 3,786" in text and "place 1,234 of 3,786" in text and "at 77" in text
 
 
+def test_written_captions_stand_above_the_truth_with_their_pictures(tmp_path):
+    said = [
+        {"image": tile(7), "written": HOSTILE, "truth": "a blue door"},
+        {"image": tile(8), "written": "", "truth": "a tree"},
+    ]
+    text, reader = written(tmp_path, written=said)
+    assert "<script" not in text and "Described by the model" in text
+    words = [word.strip() for word in reader.text]
+    assert words.index("(nothing)") < words.index("a tree")
+    alts = [value for tag, name, value in reader.attributes if (tag, name) == ("img", "alt")]
+    assert {"a blue door", "a tree"} <= set(alts)
+    assert "Described by the model" not in written(tmp_path)[0]
+
+
+def test_scores_that_are_no_shares_have_no_bar_and_no_percent(tmp_path):
+    scores = {"metrics": {"captions/CIDEr": 1.234, "captions/BLEU-4": 0.25},
+              "chance": {"captions/CIDEr": 0.0456, "captions/BLEU-4": 0.01}, "counts": {}}  # fmt: skip
+    result = make_result("captioning", scores, data="x", rejected=0, **FACTS)
+    text, reader = written(tmp_path, results=[result])
+    assert "1.23" in reader.text and percent(0.25) in reader.text
+    assert text.count('<div class="bar"') == 1 and "123.4 %" not in text
+
+
 def test_every_picture_says_what_it_is_and_can_be_read(tmp_path):
     text, reader = written(tmp_path)
     alts = [value for tag, name, value in reader.attributes if (tag, name) == ("img", "alt")]

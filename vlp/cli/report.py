@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from data_pipelines.images import decode
 from vlp import metrics
 from vlp.cli.config import flatten
-from vlp.cli.judge import Gallery, Judge
+from vlp.cli.gallery import Gallery
+from vlp.cli.judge import Judge
 from vlp.cli.workdir import Workdir
 from vlp.evals.examples import choose, image_queries, text_queries
 from vlp.evals.report import write_report
@@ -39,6 +40,7 @@ def draw_report(
     """
     rows = workdir.metrics_rows()
     texts, images = _queries(gallery) if gallery is not None else ([], [])
+    written = _written(results, gallery) if gallery is not None else []
     write_report(
         workdir.report,
         title=workdir.path.resolve().name,
@@ -49,6 +51,7 @@ def draw_report(
         image_queries=images,
         facts=_facts(config, workdir, rows),
         attribution=list(config.attribution),
+        written=written,
     )
 
 
@@ -81,6 +84,16 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
         seed=1,
     )
     return text_queries(texts, **common), image_queries([int(asked[i]) for i in images], **common)
+
+
+def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, Any]]:
+    """The examples of captions that were written for pictures of this gallery."""
+    return [
+        {**example, "image": decode(gallery.source.image(example["sample"]))}
+        for result in results
+        if result["fingerprint"] == gallery.source.fingerprint
+        for example in result.get("examples", ())
+    ]
 
 
 def _facts(config: ConfigDict, workdir: Workdir, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vlp.evals.classification import class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
+from vlp.generation import Method
 
 if TYPE_CHECKING:
     from vlp.cli.judge import Judge
@@ -191,14 +192,16 @@ def _captioning(
 ) -> tuple[Scores, Gallery]:
     gallery = judge.gallery(data, captions="all")
     rows = np.unique(gallery.image_of_text)  # images with a caption to compare with
-    ids = read_pairs(
+    settings: Any = dict(num_beams=num_beams, length_penalty=length_penalty, min_length=min_length)
+    found = read_pairs(
         judge.encoder,
         gallery.batches(),
-        function=captions_of.Writer(num_beams, length_penalty, min_length),
+        function=Method.of("beam", **settings),
         images=rows,
+        texts=(gallery.ids[rows].astype(np.int32),),
         at_once=IMAGES,
     )
-    written = judge.decode(ids)
+    written = judge.decode(found.ids)
     captions = gallery.captions()
     truths = [captions[row] for row in rows]
     scores = captions_of.captioning(written, truths)

@@ -1,37 +1,19 @@
 """Written captions beside the data's own: CIDEr and BLEU-4."""
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Int
 
 from vlp.evals.pairs import another
-from vlp.generation import beam
 
 MISSING = (
     "the task captioning needs the package pycocoevalcap, which is not installed; "
     'pip install "vlp[captions]"'
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-
-
-@dataclasses.dataclass(frozen=True)
-class Writer:
-    """Writes captions by beam search; a function for `pairs.read_pairs`.
-
-    Attributes:
-      num_beams, length_penalty, min_length: See `vlp.generation.beam`.
-    """
-
-    num_beams: int = 3
-    length_penalty: float = 1.0
-    min_length: int = 0
-
-    def __call__(self, model: Any, image: Any) -> Int[Array, "n l"]:
-        return beam(model, image, **dataclasses.asdict(self)).ids
 
 
 def words(caption: str) -> str:

@@ -77,6 +77,7 @@ ol li { display: flex; justify-content: space-between; gap: 12px; padding: 3px 0
 ol li span:first-child { min-width: 0; }
 ol li .num { font-size: 12.5px; flex: none; padding-top: 1px; }
 ol li.yes { color: var(--right); font-weight: 600; }
+ol li.said { color: var(--ink); font: italic 17px/1.3 var(--serif); }
 ol li.no { color: var(--miss); border-top: 1px dashed var(--rule); margin-top: 4px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr));
   gap: 18px; margin-top: 20px; }

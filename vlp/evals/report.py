@@ -21,6 +21,7 @@ def write_report(
     facts: Mapping[str, Any],
     attribution: Sequence[str],
     lead: str = "",
+    written: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes a self-contained page: it loads nothing, runs nothing, and follows dark mode.
 
@@ -36,11 +37,13 @@ def write_report(
       facts: What was run: names to values; a mapping as value becomes a section of its own.
       attribution: Lines on whose pictures are shown and under which licence.
       lead: A sentence under the title.
+      written: Captions by the model: `image`, `written` and `truth`.
     """
     sections = [
         _scores(results),
         _text_section(text_queries),
         _image_section(image_queries),
+        _written_section(written),
         _curves(metrics_rows),
         _facts(facts),
     ]
@@ -183,6 +186,22 @@ def _image_card(query: Mapping[str, Any]) -> str:
     return (
         f'<div class="card ask"><figure>{page.picture(query["image"], alt=query["caption"])}'
         f"</figure><ol>{''.join(items)}</ol></div>"
+    )
+
+
+def _written_section(written: Sequence[Mapping[str, Any]]) -> str:
+    if not written:
+        return ""
+    cards = "".join(
+        f'<div class="card ask"><figure>{page.picture(one["image"], alt=one["truth"])}</figure>'
+        f'<ol><li class="said"><span>{escape(one["written"]) or "(nothing)"}</span></li>'
+        f"<li><span>{escape(one['truth'])}</span></li></ol></div>"
+        for one in written
+    )
+    return (
+        '<section><h2>Described by the model</h2><p class="note">What it wrote, and below it what '
+        f"people did. {len(written)} pictures, drawn with a fixed seed.</p>"
+        f'<div class="asks">{cards}</div></section>'
     )
 
 

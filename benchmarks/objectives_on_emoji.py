@@ -3,10 +3,10 @@
   python benchmarks/objectives_on_emoji.py --out runs/objectives --epochs 10 --seeds 0 1 2
 
 Every method trains by `vlp train` for the same number of steps at the same widths, once a seed on
-clean captions and once on captions of which a share belongs to other pictures, and is judged by `vlp
-eval` on another vendor's drawings: retrieval, retrieval after the match has ordered the best 16
-anew, and CIDEr of written captions, as far as the model offers them. A run that is finished is not
-repeated; an interrupted one goes on where it was. The table shows means over seeds, with the
+clean captions and once on captions of which a share belongs to other pictures, and is judged by
+`vlp eval` on another vendor's drawings: retrieval, retrieval after the match has ordered the best
+16 anew, and CIDEr of written captions, as far as the model offers them. A run that is finished is
+not repeated; an interrupted one goes on where it was. The table shows means over seeds, with the
 smallest and largest in brackets.
 """
 
@@ -55,7 +55,7 @@ COLUMNS = {
     "image to text R@5": ("retrieval", "image_to_text/R@5", 100),
     "reranked t2i R@5": ("retrieval", "reranked/text_to_image/R@5", 100),
     "reranked i2t R@5": ("retrieval", "reranked/image_to_text/R@5", 100),
-    "CIDEr": ("captioning", "CIDEr", 1),
+    "CIDEr": ("captioning", "captions/CIDEr", 1),
     "step, ms": ("cost", "step_ms", 1),
     "peak memory, GB": ("cost", "memory_gb", 1),
 }

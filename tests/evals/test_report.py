@@ -158,8 +158,10 @@ def test_written_captions_stand_above_the_truth_with_their_pictures(tmp_path):
 
 
 def test_scores_that_are_no_shares_have_no_bar_and_no_percent(tmp_path):
-    scores = {"metrics": {"captions/CIDEr": 1.234, "captions/BLEU-4": 0.25},
-              "chance": {"captions/CIDEr": 0.0456, "captions/BLEU-4": 0.01}, "counts": {}}  # fmt: skip
+    scores = {
+        "metrics": {"captions/CIDEr": 1.234, "captions/BLEU-4": 0.25},
+        "chance": {"captions/CIDEr": 0.0456, "captions/BLEU-4": 0.01},
+    }
     result = make_result("captioning", scores, data="x", rejected=0, **FACTS)
     text, reader = written(tmp_path, results=[result])
     assert "1.23" in reader.text and percent(0.25) in reader.text

@@ -119,6 +119,10 @@ def _albef(config: ConfigDict) -> None:
     )
     config.train.update(ema_decay=0.995, ema_warmup=False)
     config.export = ConfigDict()
+    config.evals.twemoji.rerank = 16
+    every = config.evals.twemoji.every
+    for task in ("matching", "masked_words"):
+        config.evals[task] = ConfigDict(dict(task=task, data="emoji:twemoji", every=every))
 
 
 def _coca(config: ConfigDict) -> None:

@@ -1,0 +1,50 @@
+"""VLMo on the emoji that come with the package, in three stages of a few minutes each.
+
+  vlp train --config=experiments/emoji_vlmo.py:stage=vision --workdir=runs/vlmo-vision
+  vlp train --config=experiments/emoji_vlmo.py:stage=language,init=runs/vlmo-vision \
+    --workdir=runs/vlmo-language
+  vlp train --config=experiments/emoji_vlmo.py:stage=pairs,init=runs/vlmo-language \
+    --workdir=runs/vlmo
+
+Arguments: `stage`; `init` (the run of the stage before; pairs may do without); `epochs`; `size`
+(pixels).
+
+Method: Bao et al., 2022, https://arxiv.org/abs/2111.02358, in the form of `experiments/vlmo.py`,
+at a small size; all stages see the same pairs, the first two one side of them.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import emoji
+from experiments.common import parse_arg
+from experiments.vlmo import set_stage
+
+EPOCHS = {"vision": 20.0, "language": 20.0, "pairs": 40.0}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config of one stage."""
+    args = parse_arg(arg, stage="pairs", init="", epochs=0.0, size=48)
+    epochs = args.epochs or EPOCHS.get(args.stage, 1.0)
+    config = emoji.get_config(f"epochs={epochs},size={args.size}")
+    # A first token for texts, as images have one, and a mask behind the tokenizer's own pieces.
+    config.tokenizer.update(begin=True, extra=1)
+    width = 128
+    config.model = ConfigDict(
+        dict(
+            embed_dim=128,
+            init_scale=20.0,
+            image=dict(kind="patches", patch_size=12, width=width),
+            text=dict(kind="words", width=width),
+            multiway=dict(depth=4, num_heads=4, fused_from=3, unroll=3),
+        )
+    )
+    set_stage(config, args.stage, init=args.init, mask_id=config.tokenizer.vocab_size)
+    config.export = ConfigDict()
+    if args.init:
+        config.tokenizer.path = f"{args.init}/tokenizer.model"
+    if args.stage != "pairs":
+        config.train.ema_decay = 0.0
+        config.evals = ConfigDict()
+        config.report.data = ""
+    return config

@@ -17,7 +17,8 @@ Arguments (`--config=experiments/emoji.py:epochs=2,size=32`): `epochs`, `size` (
 `clip`; `siglip` (Zhai et al., 2023, https://arxiv.org/abs/2303.15343); `coca`, which learns to
 write captions as well (Yu et al., 2022, https://arxiv.org/abs/2205.01917) and is exported for
 open_clip; `albef`, which learns to tell matching pairs and hidden words, with a slow teacher (Li
-et al., 2021, https://arxiv.org/abs/2107.07651).
+et al., 2021, https://arxiv.org/abs/2107.07651); `blip`, which tells matching pairs and writes
+captions (Li et al., 2022, https://arxiv.org/abs/2201.12086).
 """
 
 from ml_collections import ConfigDict
@@ -125,6 +126,22 @@ def _albef(config: ConfigDict) -> None:
         config.evals[task] = ConfigDict(dict(task=task, data="emoji:twemoji", every=every))
 
 
+def _blip(config: ConfigDict) -> None:
+    """A BERT for the text, whose blocks read the image as well, and write."""
+    config.model.text = ConfigDict(
+        dict(
+            kind="bert", width=128, depth=2, num_heads=4, unroll=2, num_types=None, pooler=False,
+        )
+    )  # fmt: skip
+    config.model.modes = ("encode", "decode")
+    config.tokenizer.update(begin=True, extra=2)  # behind it the first tokens of the two modes
+    config.objective = ConfigDict(
+        dict(name="blip", queue_size=1024, distillation=0.4, ramp="2 epochs", max_scale=100.0)
+    )
+    config.train.update(ema_decay=0.995, ema_warmup=False)
+    config.export = ConfigDict()
+
+
 def _coca(config: ConfigDict) -> None:
     """A decoder behind the text tower, a query a patch, settings that open_clip knows."""
     model, shared = config.model, dict(activation="gelu", norm_eps=1e-5)
@@ -137,4 +154,4 @@ def _coca(config: ConfigDict) -> None:
     config.export.to = "open_clip"
 
 
-METHODS = {"albef": _albef, "clip": _clip, "coca": _coca, "siglip": _siglip}
+METHODS = {"albef": _albef, "blip": _blip, "clip": _clip, "coca": _coca, "siglip": _siglip}

@@ -11,7 +11,7 @@ from flax import nnx
 
 from tests.filled import filled
 from vlp.generation import beam
-from vlp.models import Bert, Blip
+from vlp.models import Bert, Blip, DualEncoder
 from vlp.models.build import model_class
 
 LENGTH, VOCAB, END, DECODE, ENCODE = 6, 22, 1, 20, 21
@@ -133,10 +133,34 @@ def test_captions_of_beam_search_have_the_probability_that_teacher_forcing_gives
 
 
 def test_its_text_tower_is_a_bert_that_alone_says_the_same():
-    tower = {k: v for k, v in KWARGS["text"].items() if k != "kind"}
-    alone = filled(lambda: Bert(**tower, rngs=nnx.Rngs(0)))
+    alone = filled(lambda: Bert(**_without_kind(KWARGS["text"]), rngs=nnx.Rngs(0)))
     nnx.update(alone, nnx.state(make().text))
     np.testing.assert_allclose(alone(text())[1], make().encode_text(text()).tokens, atol=1e-6)
+
+
+def test_a_bert_becomes_its_text_tower_and_its_writer():
+    tower = KWARGS["text"] | dict(vocab_size=VOCAB - 2, num_types=2, pooler=True)
+    kwargs = dict(image=None, text=tower, embed_dim=12, text_projection="none")
+    bert = filled(lambda: DualEncoder(**kwargs, rngs=nnx.Rngs(0)))
+    given, params = Blip.adopted(kwargs, nnx.to_pure_dict(nnx.state(bert)), wanted=KWARGS)
+    own = nnx.to_pure_dict(nnx.state(make()))
+    assert jax.tree.map(jnp.shape, params["text"]) == jax.tree.map(jnp.shape, own["text"])
+    assert given["text"] == KWARGS["text"]
+    alone = nnx.eval_shape(lambda: Bert(**_without_kind(given["text"]), rngs=nnx.Rngs(0)))
+    state = nnx.state(alone)
+    nnx.replace_by_pure_dict(state, jax.tree.map(jnp.asarray, params["text"]))
+    nnx.update(alone, state)
+    np.testing.assert_allclose(alone(text())[1], bert.text(text())[1], atol=1e-6)
+    for name, array in params["grounding"]["blocks"]["writer"]["qkv"].items():
+        np.testing.assert_array_equal(
+            array, params["text"]["stack"]["blocks"]["attention"]["qkv"][name]
+        )
+
+
+def test_a_blip_is_adopted_as_it_is():
+    params = nnx.to_pure_dict(nnx.state(make()))
+    kwargs, same = Blip.adopted(make().kwargs, params, wanted=KWARGS)
+    assert kwargs == make().kwargs and same is params
 
 
 def test_a_model_of_one_mode_refuses_the_other_by_name():
@@ -177,3 +201,7 @@ def test_its_keyword_arguments_build_it_again(modes):
     assert jax.tree.map(jnp.shape, nnx.state(again)) == jax.tree.map(
         jnp.shape, nnx.state(make(modes))
     )
+
+
+def _without_kind(tower):
+    return {name: value for name, value in tower.items() if name != "kind"}

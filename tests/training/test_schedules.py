@@ -44,6 +44,12 @@ def test_constant_stays_and_cools_down():
     np.testing.assert_array_equal(rates("constant-cooldown", peak=1.0), 1.0)
 
 
+def test_stairs_fall_after_each_whole_interval():
+    got = rates("stairs", peak=2.0, warmup=4, factor=0.5, interval=20)
+    want = [2 * (s + 1) / 5 if s < 4 else 2.0 * 0.5 ** (s // 20) for s in range(STEPS)]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["cosine", "rsqrt", "constant-cooldown"])
 def test_the_peak_is_reached_exactly_at_the_end_of_the_warm_up(name):
     got = rates(name, peak=0.5, warmup=10)
@@ -54,10 +60,12 @@ def test_the_peak_is_reached_exactly_at_the_end_of_the_warm_up(name):
 @pytest.mark.parametrize(
     ("name", "settings", "error", "remedy"),
     [
-        ("cosin", {}, ValueError, "one of cosine, rsqrt, constant-cooldown, got cosin"),
+        ("cosin", {}, ValueError, "one of cosine, rsqrt, constant-cooldown, stairs, got cosin"),
         ("cosine", dict(cooldown=3), TypeError, "cooldown"),
         ("rsqrt", dict(warmup=30, cooldown=30), ValueError, "fit into the 50 steps"),
         ("cosine", dict(warmup=-1), ValueError, "shorten"),
+        ("stairs", dict(interval=0), ValueError, "an interval of a step at least, got 0.9 and 0"),
+        ("stairs", dict(interval=5, factor=1.5), ValueError, "a factor in .*got 1.5"),
     ],
 )
 def test_settings_that_make_no_schedule_are_refused(name, settings, error, remedy):

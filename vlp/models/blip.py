@@ -1,10 +1,11 @@
 """BLIP: one BERT in three modes: text alone, text that reads the image, text that is written."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -94,6 +95,40 @@ class Blip(DualEncoder):
         """The constructor's arguments, except `rngs`, as plain JSON data."""
         ids = dict(end_id=self.end_id, encode_id=self.encode_id, decode_id=self.decode_id)
         return {**super().kwargs, "text": json.loads(self._text), "modes": list(self.modes), **ids}
+
+    @staticmethod
+    def adopted(
+        kwargs: Mapping[str, Any], params: Mapping[str, Any], *, wanted: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """A BERT as the start of a BLIP; other models are given back as they are.
+
+        Its self-attention is also the writer's. The kind that all its tokens had goes into the
+        positions, so that text alone is encoded as before; the authors leave it out. Tokens that
+        it lacks begin as the mean of its own.
+
+        Args:
+            kwargs, params: of the model to begin with, parameters as a nested dict.
+            wanted: keyword arguments of the model that begins.
+        """
+        text = kwargs.get("text") or {}
+        if text.get("kind") != "bert" or {"modes", "fusion"} & set(kwargs):
+            return kwargs, params
+        own = dict(params["text"])
+        types = own.pop("types", None)
+        if types is not None:
+            own["positions"] = own["positions"] + types[:1]
+        missing = wanted["text"]["vocab_size"] - len(own["tokens"])
+        rows = np.broadcast_to(
+            own["tokens"].mean(axis=0, keepdims=True), (max(missing, 0), own["tokens"].shape[1])
+        )
+        own["tokens"] = np.concatenate([own["tokens"], rows])
+        own.pop("pooler", None)
+        blocks = own["stack"]["blocks"]
+        writer = {"writer": blocks["attention"], "norm_writer": blocks["norm1"]}
+        writes = set(wanted["modes"]) == set(MODES)
+        grounding = {"grounding": {"blocks": writer}} if writes else {}
+        settings = dict(text, num_types=None, pooler=False, vocab_size=len(own["tokens"]))
+        return {**kwargs, "text": settings}, {**params, "text": own, **grounding}
 
     @property
     def pad_id(self) -> int:

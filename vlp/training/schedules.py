@@ -130,10 +130,41 @@ def constant_cooldown(*, peak: float, steps: int, warmup: int = 0, cooldown: int
     return _scheduled(decay, peak=peak, warmup=warmup)
 
 
+def stairs(
+    *, peak: float, steps: int, warmup: int = 0, factor: float = 0.9, interval: int
+) -> Schedule:
+    """Linear warm-up to `peak`, which falls to `factor` of itself after each whole interval.
+
+    Args:
+        peak: highest learning rate.
+        steps: length of the run.
+        warmup: steps until the peak, in the first interval for the fall to begin at the peak.
+        factor: above 0, at most 1.
+        interval: steps from fall to fall, counted from the beginning of the run.
+
+    Raises:
+        ValueError: when the factor or the interval is out of its range.
+
+    References: the schedule of BLIP, https://github.com/salesforce/BLIP (`pretrain.py`).
+    """
+    _check_lengths(steps, warmup=warmup)
+    if not 0 < factor <= 1 or interval < 1:
+        raise ValueError(
+            "a schedule of stairs must have a factor in (0, 1] and an interval of a step at least, "
+            f"got {factor} and {interval}; try 0.9 and an epoch"
+        )
+
+    def decay(step: jax.Array) -> jax.Array:
+        return peak * factor ** jnp.floor(step / interval)
+
+    return _scheduled(decay, peak=peak, warmup=warmup)
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "cosine": cosine,
     "rsqrt": rsqrt,
     "constant-cooldown": constant_cooldown,
+    "stairs": stairs,
 }
 
 

@@ -1,0 +1,78 @@
+"""BLIP with the paper's numbers: contrast, matching and captions, with a slow teacher.
+
+A ViT at 224 pixels, and BERT base, whose twelve blocks encode text, read the image and write. The
+14 M pairs of the paper are CC3M, CC12M, SBU, COCO and Visual Genome; 129 M with LAION's.
+
+Method: Li et al., 2022, https://arxiv.org/abs/2201.12086, sections 3 and 4.1 and
+https://github.com/salesforce/BLIP (`pretrain.py`, `configs/pretrain.yaml`): AdamW with weight decay
+0.05; the rate rises over 3,000 steps to 3e-4 (L: 2e-4) and falls by a tenth an epoch; batch 2,880
+(L: 2,400); 20 epochs; texts of 30 tokens; teacher 0.995, queue 57,600, distillation 0.4 after two
+epochs. Different: negatives come from all pairs of the batch, not from one device's share; crops in
+place of RandAugment; the image tower begins at random where the authors begin with one trained on
+ImageNet; weight decay spares biases, norms and the temperature, which the authors decay.
+Cost: the authors took two nodes of 16 GPUs. Expected on COCO after fine-tuning, for ViT-B and
+the 14 M pairs as they are: text to image R@1 60.7, image to text R@1 78.4, CIDEr of captions 127.8;
+with the web's captions cleaned 63.1, 80.6 and 129.7 (the paper's table 1); not repeated here.
+
+  vlp train --config=experiments/blip.py:data=PATTERN,bert=FOLDER --workdir=runs/blip
+
+Arguments: `data` (as in own_data.py); `bert`: a folder of bert-base-uncased as transformers saves
+it, whose tokenizer is used and whose blocks the text begins with; `model` ("blip/ViT-B/16" or
+"blip/ViT-L/16"); `epochs`; `batch` (global).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common import base_config, parse_arg
+
+# Global batch size and learning rate.
+SIZES = {"blip/ViT-B/16": (2880, 3e-4), "blip/ViT-L/16": (2400, 2e-4)}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config of the pretraining run."""
+    args = parse_arg(arg, data="", bert="", model="blip/ViT-B/16", epochs=20.0, batch=0)
+    if not args.data or not args.bert:
+        raise ValueError(
+            "blip.py needs data=PATTERN and bert=FOLDER, "
+            "e.g. blip.py:data=shards/*.tar,bert=bert-base-uncased"
+        )
+    if args.model not in SIZES:
+        raise ValueError(f"model must be one of {', '.join(SIZES)}, got {args.model!r}")
+    batch, rate = SIZES[args.model]
+    config = base_config()
+    config.data.train = args.data
+    config.preprocess.update(
+        size=224,
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+    )
+    drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette", "flat_p")
+    config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | dict(crop=(0.2, 1.0)))
+    config.tokenizer.update(
+        path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0, extra=2
+    )
+    config.model = ConfigDict(dict(preset=args.model, image=dict(remat="full"), text=dict(remat="full")))
+    config.init.update(path=f"hf:{args.bert}", only=("text/.*", "grounding/.*"))
+    config.objective = ConfigDict(
+        dict(
+            name="blip",
+            queue_size=57600,
+            distillation=0.4,
+            ramp="2 epochs",
+            label_smoothing=0.1,
+            negatives="sampled",
+            floor=1e-4,
+        )
+    )
+    config.optim.optimizer = ConfigDict(dict(name="adamw", weight_decay=0.05))
+    config.optim.schedule = ConfigDict(
+        dict(name="stairs", peak=rate, factor=0.9, interval="1 epochs", warmup="3000 steps")
+    )
+    config.train.update(
+        total=f"{args.epochs:g} epochs",
+        global_batch_size=args.batch or batch,
+        ema_decay=0.995,
+        ema_warmup=False,
+    )
+    return config

@@ -5,15 +5,21 @@ import json
 
 import pytest
 from flax import nnx
+from ml_collections import ConfigDict
 
 from data_pipelines.images import ImagePreprocess
-from tests.cli.conftest import write_pairs
+from tests.cli.conftest import TINY, write_pairs
 from tests.filled import filled
 from tests.interop import tiny
+from vlp.cli.build import plan
+from vlp.cli.config import load_config
 from vlp.cli.eval import FLAGS
+from vlp.cli.evaluations import Evaluations
+from vlp.cli.inputs import open_inputs
 from vlp.cli.judge import Judge
 from vlp.cli.main import main
 from vlp.cli.tasks import TASKS, check_task
+from vlp.cli.workdir import Workdir
 from vlp.evals.embed import Encoder
 from vlp.interop.loaded import abstract_model
 from vlp.models.build import model_class
@@ -99,6 +105,15 @@ def test_a_model_that_cannot_is_refused_with_the_remedy():
         with pytest.raises(ValueError, match=f"{needed}.*judge another model"):
             check_task(task, model=plain, settings=settings)
     check_task("retrieval", model=plain, settings={"rerank": 0})
+
+
+def test_a_run_whose_model_cannot_be_judged_so_is_refused_before_it_begins(pairs, tmp_path):
+    config = load_config(f"{TINY}:data={pairs}", [])
+    with config.unlocked():
+        config.evals.pairs = ConfigDict(dict(task="matching", data=str(pairs), every="0 steps"))
+    planned, workdir = plan(config, samples_per_epoch=36), Workdir(tmp_path / "run")
+    with pytest.raises(ValueError, match="config.evals.pairs: task matching needs a model that"):
+        Evaluations(config, planned, open_inputs(config, workdir), workdir)
 
 
 def test_settings_are_checked_by_name_and_the_mask_must_be_a_token(judge, data):

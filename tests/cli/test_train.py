@@ -62,6 +62,9 @@ def test_albef_trains_and_judges_with_the_same_command_and_can_be_loaded(train):
     row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
     for name in ("contrastive_loss", "matching_loss", "masked_loss"):
         assert row[f"train/{name}"] > 0
+    for name in ("same/reranked/text_to_image/R@1", "matching/all/auc"):
+        assert 0 <= row[f"eval/{name}"] <= 1
+    assert row["eval/masked_words/own_image/nats"] > 0  # hidden by the mask of the objective
     model, preprocess, tokenize = vlp.load(workdir)
     image = model.encode_image(preprocess([np.zeros((30, 20, 3), np.uint8)]))
     text = tokenize(["a red square"])

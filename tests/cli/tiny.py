@@ -39,5 +39,9 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
         )
     )  # fmt: skip
+    if args.objective == "albef":
+        config.evals.same.rerank = 4
+        for task in ("matching", "masked_words"):
+            config.evals[task] = ConfigDict(dict(task=task, data=args.data, every="0 steps"))
     config.report.data = args.data
     return config

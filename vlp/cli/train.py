@@ -85,6 +85,7 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     inputs = open_inputs(config, workdir)
     planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch)
     check_export(config, planned.model_kwargs)
+    evaluations = Evaluations(config, planned, inputs, workdir)
     card = inputs.card(planned.model_kwargs, config)
     multihost_utils.sync_global_devices("workdir checked")  # before anyone writes into it
     if jax.process_index() == 0:
@@ -106,7 +107,6 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     if restored is not None:
         inputs.loader.set_state(restored.loader)
         logging.getLogger("vlp").info("resuming at step %d of %d", start, planned.steps)
-    evaluations = Evaluations(config, planned, inputs, workdir)
     outcome = train(
         state,
         inputs.loader,

@@ -133,6 +133,7 @@ def test_settings_are_checked_by_name_and_the_mask_must_be_a_token(judge, data):
         (["--task=retrieval", "--mask-id=3"], "--mask-id does not belong to --task=retrieval"),
         (["--task=masked_words"], "needs --mask-id=ID"),
         (["--task=retrieval", "--rerank-by=match"], "--rerank-by needs --rerank=K"),
+        (["--task=matching", "--beams=2"], "--beams does not belong to --task=matching"),
         (["--task=captioning", "--rerank=3"], "--rerank does not belong to --task=captioning"),
     ],
 )

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"
     )
     parser.add_argument(
-        "--num-beams", type=int, metavar="B", help="captioning: captions in parallel; default 3"
+        "--beams", dest="num_beams", type=int, metavar="N", help="captioning: default 3"
     )
     parser.add_argument(
         "--length-penalty", type=float, metavar="P", help="captioning: above 0 favours long ones"
@@ -105,7 +105,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     foreign = sorted(set(given) - set(FLAGS[args.task]))
     if foreign:
-        flag = foreign[0].replace("_", "-")
+        flag = foreign[0].removeprefix("num_").replace("_", "-")
         raise ValueError(f"--{flag} does not belong to --task={args.task}; leave it out")
     if args.task == "classification" and "label" not in given:
         raise ValueError("--task=classification needs --label=FIELD, e.g. --label=category")

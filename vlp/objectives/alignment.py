@@ -37,7 +37,8 @@ class Alignment:
     Followed from the authors' code where the papers are silent or differ: the keys of the contrast
     are the teacher's features of this batch, then of the queue; negatives are drawn from this
     batch by the softmax of the student's similarities to the teacher's keys; the weight of the
-    teacher's targets rises from 0. Different here: the negatives come from the global batch, not
+    teacher's targets rises from 0. The authors move the teacher at the start of a step, the train
+    step here at the end of the one before: the features are the same. Different here: the negatives come from the global batch, not
     from one device's share of it, and never have the sample or the caption of the true match; the
     queue begins empty, not with random vectors.
 

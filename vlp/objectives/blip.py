@@ -14,8 +14,7 @@ class Blip:
     under their probabilities. Captions are predicted token by token with smoothed labels; the mean
     is over all tokens of the global batch. There are no masked words, and the teacher has a say in
     the contrast alone. Followed from the authors' code: the floor, the smoothing, and that the end
-    token is predicted as a word is. Different here: the teacher moves after a step, theirs before
-    its features are taken, so that it has seen one update less.
+    token is predicted as a word is.
 
     Args:
         queue_size: pairs whose features are kept; a multiple of the global batch size.

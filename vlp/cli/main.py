@@ -18,6 +18,7 @@ Vision-language pretraining in JAX: train dual encoders, judge them zero-shot, e
   vlp eval   --workdir=runs/emoji --data=TAR --task=retrieval      judge a run on other data
   vlp search --workdir=runs/emoji "a red heart"                    find pictures by a sentence
   vlp caption --model=runs/coca --data=TAR --out=captions.jsonl    write captions for pictures
+  vlp filter --model=runs/blip --data=TAR --out=clean              keep captions that match
   vlp embed  --model=runs/emoji --data=TAR --out=embeddings        vectors of a whole data set
   vlp import --from=models/b32 --out=runs/b32                      begin from other weights
   vlp export --model=runs/emoji --to=hf --out=exported             hand the encoders on
@@ -57,7 +58,7 @@ class UsageError(ValueError):
 
 
 def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
-    from vlp.cli import caption, data, embed, eval, export, importing, search, train
+    from vlp.cli import caption, data, embed, eval, export, filter, importing, search, train
 
     parser = Parser(
         prog="vlp",
@@ -74,6 +75,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         "embed": embed,
         "search": search,
         "caption": caption,
+        "filter": filter,
         "import": importing,
         "export": export,
         "data": data,

@@ -1,0 +1,58 @@
+"""WebDataset tars, written so that equal samples give equal bytes."""
+
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_KINDS = {
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "webp": (b"RIFF",),
+    "gif": (b"GIF87a", b"GIF89a"),
+    "bmp": (b"BM",),
+    "tif": (b"II*\0", b"MM\0*"),
+}
+
+
+def write_tar(path: Path, samples: Iterable[bytes]) -> None:
+    """Writes samples as `sample_bytes` made them, and waits for the disk."""
+    with path.open("wb") as file:
+        for sample in samples:
+            file.write(sample)
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sample_bytes(
+    key: str, image: bytes, captions: Sequence[str], *, meta: Mapping[str, Any]
+) -> bytes:
+    """The members of one sample: KEY.jpg (or another kind), KEY.txt, KEY.json.
+
+    Args:
+      key: its name, ASCII and without a dot.
+      image: an encoded image file.
+      captions: one a line of the .txt; white space within them becomes blanks.
+      meta: JSON values.
+    """
+    lines = "\n".join(" ".join(caption.split()) for caption in captions)
+    members = {
+        _kind(image): image,
+        "txt": lines.encode(),
+        "json": json.dumps(meta, ensure_ascii=False).encode(),
+    }
+    return b"".join(_member(f"{key}.{kind}", data) for kind, data in members.items())
+
+
+def _kind(image: bytes) -> str:
+    """The usual ending of the name of such a file."""
+    found = (kind for kind, starts in _KINDS.items() if image.startswith(starts))
+    return next(found, "jpg")
+
+
+def _member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)

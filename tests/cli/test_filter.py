@@ -1,0 +1,221 @@
+"""`vlp filter`: captions that match stay, with where they came from; resumable to the byte."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines.images import ImagePreprocess, decode
+from data_pipelines.sources import open_source
+from data_pipelines.text import clean_caption, train_sentencepiece
+from tests.cli.conftest import write_pairs
+from vlp.cli import filtering
+from vlp.cli.main import main
+from vlp.interop.card import build_card
+from vlp.interop.load import Run, load_run
+from vlp.interop.loaded import model_of, param_shapes
+from vlp.interop.save import save_run
+
+LENGTH, THRESHOLD = 8, 0.75
+BAD = {"green-dot-1.png": b"<html>", "red-bar-0.png": b"", "blue-dot-2.txt": b" "}
+TEXT = dict(kind="bert", num_types=None, pooler=False, width=16, depth=1, num_heads=2)
+
+
+def blip(modes=("encode", "decode"), **changes) -> Run:
+    """A small BLIP with noise for weights, by which matches depend on picture and words."""
+    lines = [f"a {c} {s}" for c in ("red", "green", "blue") for s in ("dot", "bar")] * 30
+    tokenizer = train_sentencepiece(lines, vocab_size=300, name="tiny", begin=True)
+    vocab_size = tokenizer.vocab_size + 2
+    kwargs = dict(
+        image=dict(image_size=16, patch_size=8, width=16, depth=1, num_heads=2),
+        text=TEXT | dict(vocab_size=vocab_size, length=LENGTH, causal="encode" not in modes),
+        modes=list(modes),
+        embed_dim=16,
+        end_id=tokenizer.eos_id,
+        **changes,
+    )
+    rng = np.random.default_rng(4)
+    params = {name: values(rng, name, shape) for name, shape in param_shapes(kwargs).items()}
+    preprocess = ImagePreprocess(16, resize="squash")
+    card = build_card(
+        model=kwargs,
+        preprocess=preprocess.to_dict(),
+        tokenizer=tokenizer,
+        text_length=LENGTH,
+        objective="blip",
+        attribution="",
+    )
+    return Run(model_of(kwargs, params), preprocess, tokenizer, card, 0, "params", Path("tiny"))
+
+
+def values(rng, name, shape):
+    noise = rng.normal(size=shape)
+    if name == "match_head/bias":  # no answer is likelier whatever is asked
+        return 0 * noise
+    if "kernel" in name:
+        return noise * shape[-2] ** -0.5
+    return 1 + 0.1 * noise if "norm" in name and "scale" in name else 0.5 * noise
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("filter")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return save_run(blip(), folder / "blip")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    """36 pictures; two cannot be read, one has no caption."""
+    return write_pairs(folder / "pairs.tar", replace=BAD)
+
+
+@pytest.fixture(scope="module")
+def synthetic(model, data, folder):
+    """Captions by the model itself, and one that repeats the web's."""
+    out = folder / "synthetic.jsonl"
+    sizes = ["--part-size=9", "--batch-size=4"]
+    flags = [f"--model={model}", f"--data={data}", f"--out={out}", "--method=nucleus", *sizes]
+    assert main(["caption", *flags]) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    again = next(line for line in lines if "caption" in line)
+    lines.append(again | {"caption": open_source(data).captions(again["index"])[0].decode()})
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return out
+
+
+def arguments(model, data, out, *flags) -> list[str]:
+    sizes = ["--part-size=7", "--batch-size=4", f"--threshold={THRESHOLD}"]
+    return ["filter", f"--model={model}", f"--data={data}", f"--out={out}", *sizes, *flags]
+
+
+@pytest.fixture(scope="module")
+def whole(model, data, synthetic, folder):
+    """The result of one uninterrupted job."""
+    assert main(arguments(model, data, folder / "whole", f"--captions={synthetic}")) == 0
+    return folder / "whole"
+
+
+def manifest(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def files(out) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_every_caption_has_its_score_and_is_kept_by_the_threshold(whole, model, data, synthetic):
+    run, source = load_run(model), open_source(data)
+    scored = [line for line in manifest(whole) if "error" not in line]
+    images = run.preprocess([decode(source.image(line["index"])) for line in scored])
+    ids = run.tokenize([line["caption"] for line in scored])
+    image, caption = run.model.encode_image(images), run.model.encode_text(ids)
+    match = np.asarray(jax.nn.softmax(run.model.match(image, caption, ids))[:, 1])
+    np.testing.assert_allclose([line["score"] for line in scored], match, atol=1e-5)
+    kept = [line["kept"] for line in scored]
+    assert kept == [line["score"] >= THRESHOLD for line in scored]
+    assert len(set(kept)) == 2 and {line["source"] for line in scored} == {"web", "synthetic"}
+
+
+def test_what_was_written_is_the_web_s_and_the_model_s_captions_once_each(whole, data, synthetic):
+    source, found = open_source(data), manifest(whole)
+    web = {(line["index"], line["caption"]) for line in found if line.get("source") == "web"}
+    made = {(line["index"], line["caption"]) for line in found if line.get("source") == "synthetic"}
+    rows = [json.loads(line) for line in synthetic.read_text().splitlines()]
+    rows = [row for row in rows if row.get("caption", "").strip()]
+    theirs = {(row["index"], clean_caption(row["caption"])) for row in rows}
+    assert not web & made and made == theirs - web
+    assert len(web) == 36 - len(BAD) and len(found) == len(web | made) + 2
+    errors = [line for line in found if "error" in line]
+    assert {f"{line['key']}.png" for line in errors} == {n for n in BAD if n.endswith("png")}
+    assert [line["index"] for line in found] == sorted(line["index"] for line in found)
+    assert all(source.key(line["index"]) == line["key"] for line in found)
+
+
+def test_the_tars_hold_what_is_kept_and_nothing_else(whole, data):
+    before, after = open_source(data), open_source(f"{whole}/*.tar")
+    kept: dict[int, list[dict]] = {}
+    for line in manifest(whole):
+        if line.get("kept"):
+            kept.setdefault(line["index"], []).append(line)
+    assert 0 < len(after) == len(kept) < 36
+    for place, (index, lines) in enumerate(kept.items()):
+        sample = after[place]
+        assert sample.image == before.image(index)
+        assert [text.decode() for text in sample.captions] == [line["caption"] for line in lines]
+        told = sample.meta["filter"]
+        assert told["key"] == before.key(index)
+        assert told["sources"] == [line["source"] for line in lines]
+        assert "kind" in sample.meta or lines[0]["source"] == "synthetic"
+
+
+def test_a_stopped_job_goes_on_to_the_same_bytes(
+    whole, model, data, synthetic, folder, monkeypatch
+):
+    out, judge, calls = folder / "stopped", filtering.Job.judge, []
+
+    def failing(self, *args, **settings):
+        calls.append(args[1])
+        if len(calls) == 4:
+            raise RuntimeError("stopped")
+        return judge(self, *args, **settings)
+
+    monkeypatch.setattr(filtering.Job, "judge", failing)
+    flags = arguments(model, data, out, f"--captions={synthetic}")
+    assert main(flags) == 1 and not (out / "manifest.jsonl").exists()
+    monkeypatch.setattr(filtering.Job, "judge", judge)
+    assert main(flags) == 0 and calls == [0, 7, 14, 21]
+    assert files(out) == files(whole)
+    assert main(flags) == 0 and files(out) == files(whole)
+
+
+def test_the_web_alone_can_be_filtered(whole, model, data, folder, capsys):
+    assert main(arguments(model, data, folder / "web")) == 0
+    wanted = [line for line in manifest(whole) if line.get("source") != "synthetic"]
+    found, scores = manifest(folder / "web"), []
+    for lines in (found, wanted):
+        scores.append([line.pop("score") for line in lines if "score" in line])
+    assert found == wanted
+    np.testing.assert_allclose(*scores, atol=1e-5)
+    said = capsys.readouterr().out
+    assert "of 33 web captions kept" in said and "synthetic" not in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--threshold=0.6"], "filtered with another threshold, 0.75, and this job has 0.6"),
+        (["--part-size=8"], "filtered with another part_size"),
+        (["--threshold=2"], "--threshold must be a probability, got 2.0"),
+    ],
+)
+def test_another_job_in_the_same_folder_is_refused(
+    whole, model, data, synthetic, flags, said, capsys
+):
+    assert main(arguments(model, data, whole, f"--captions={synthetic}", *flags)) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_captions_of_other_data_are_refused(model, data, folder, capsys):
+    for line, said in (
+        ({"key": "nobody", "index": 3, "caption": "a cat"}, "of a sample of --data, got 'nobody'"),
+        ({"key": "red-dot-0", "index": 99, "caption": "a cat"}, "of a sample of --data"),
+        ({"key": "red-dot-0", "caption": "a cat"}, "as vlp caption writes it, with key and index"),
+        ({"key": "red-dot-0", "index": 0, "caption": 5}, "a caption must be a string, got 5"),
+    ):
+        other = folder / "other.jsonl"
+        other.write_text(json.dumps(line) + "\n")
+        assert main(arguments(model, data, folder / "no", f"--captions={other}")) == 1
+        assert said in capsys.readouterr().err
+    assert not (folder / "no").exists()
+
+
+def test_a_model_that_only_writes_is_refused(data, folder, capsys):
+    writer = save_run(blip(("decode",), image_projection="none"), folder / "writer")
+    assert main(arguments(writer, data, folder / "no")) == 1
+    assert "needs a model that tells whether image and text belong" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""Keep the captions of a data set that a model finds to match their pictures.
+
+  vlp caption --model=runs/captioner --data='web/*.tar' --out=synthetic.jsonl
+  vlp filter --model=runs/filter --data='web/*.tar' --captions=synthetic.jsonl --out=clean
+  vlp train --config=experiments/own_data.py:data='clean/*.tar' --workdir=runs/again
+
+The model must tell whether image and text belong together, as ALBEF and BLIP do. Scored are the
+data's own captions ("web") and those of --captions ("synthetic"); a caption is kept where the
+model gives at least --threshold as the probability that it matches. Pictures without any caption
+left are dropped. This is the filter of CapFilt (Li et al., 2022, BLIP,
+https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to match than not.
+
+--out becomes a folder:
+  00000.tar ...     the kept samples; the .txt has a line a caption, the data's own first, the
+                    .json the sample's metadata and under "filter" its old key, sources and scores
+  manifest.jsonl    a line a caption, kept or not:
+                    {"key": "017", "index": 17, "source": "web", "caption": "a red heart",
+                     "score": 0.93, "kept": true}
+                    and {"key": ..., "index": ..., "error": ...} for a picture that cannot be read
+  filter.json       the model, the data and the settings
+
+Stop it at any time and start the same command again: parts that are done stay. Started on several
+hosts with one --out that all of them see, each takes its share of the parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
+from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+
+SUMMARY = "keep the captions that match their pictures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vlp filter`."""
+    add_model_argument(parser)
+    parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    parser.add_argument("--captions", metavar="FILE.jsonl", help="more captions, by vlp caption")
+    parser.add_argument("--out", required=True, metavar="DIR", help="made, or gone on with")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="least probability of a match (default %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="images encoded at once by each process (default %(default)s)",
+    )
+    parser.add_argument(
+        "--part-size",
+        type=int,
+        default=512,
+        metavar="N",
+        help="pictures of the data that go to one tar and process (default %(default)s)",
+    )
+    add_loading_arguments(parser)
+    add_process_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, _: list[str]) -> int:
+    """Filters what is not filtered yet and says how much was kept."""
+    check_sizes(args, "batch_size", "part_size")
+    if not 0 <= args.threshold <= 1:
+        raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
+    start_processes(args)
+    import jax
+
+    from data_pipelines.sources import open_source
+    from vlp.cli.filter_folder import FilterFolder
+    from vlp.cli.filtering import Job, check_matches, read_synthetic
+    from vlp.interop.load import load_run
+
+    loaded = load_run(args.model, **loading(args))
+    check_matches(loaded)
+    source = open_source(args.data)
+    synthetic, captions = read_synthetic(args.captions, source)
+    manifest = provenance(args, loaded, source) | {
+        "captions": captions,
+        "threshold": args.threshold,
+        "part_size": args.part_size,
+    }
+    folder = FilterFolder(args.out, manifest)
+    rows = min(args.batch_size, args.part_size, len(source))
+    Job(run=loaded, source=source, synthetic=synthetic, rows=rows).write(folder)
+    if jax.process_index() == 0:
+        for name, (kept, total) in folder.counts().items():
+            if total:
+                print(f"{kept:,} of {total:,} {name} captions kept")
+        print(f"written to {folder.path}; train on {folder.path}/*.tar")
+    return 0

@@ -1,0 +1,114 @@
+"""A folder of filtered samples, written part by part so that a stopped job goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.jobs.tar_write import write_tar
+from vlp.evals.results import write_json
+from vlp.vectors.shards import write_whole
+
+SOURCES = ("web", "synthetic")
+# What must be the same for a job to go on.
+_FIXED = (
+    "model", "preprocess", "tokenizer", "data", "samples", "captions", "threshold", "part_size",
+)  # fmt: skip
+
+
+class FilterFolder:
+    """The results of one job; nothing is written before `claim`.
+
+    Args:
+        path: of the folder: new, empty, or of the same job.
+        manifest: JSON values that say what is filtered and how; must hold `samples` and
+            `part_size`.
+
+    Raises:
+        ValueError: the folder is of something else.
+    """
+
+    def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
+        self.path, self.manifest = Path(path), dict(manifest)
+        self.settings, self.lines = self.path / "filter.json", self.path / "manifest.jsonl"
+        if self.settings.is_file():
+            self._check_same(json.loads(self.settings.read_text(encoding="utf-8")))
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ValueError(
+                f"--out must be new, empty or of an earlier vlp filter, {self.path} holds other "
+                "things; give another"
+            )
+
+    def __len__(self) -> int:
+        """The number of parts."""
+        return -(-self.manifest["samples"] // self.manifest["part_size"])
+
+    def claim(self) -> None:
+        """Makes the folder this job's; the other processes of a job leave that to the first."""
+        (self.path / "parts").mkdir(parents=True, exist_ok=True)
+        if not self.settings.is_file():
+            write_json(self.settings, self.manifest)
+
+    def samples(self, part: int) -> tuple[int, int]:
+        """The first sample of a part, and the one behind its last."""
+        size = self.manifest["part_size"]
+        return part * size, min((part + 1) * size, self.manifest["samples"])
+
+    def is_done(self, part: int) -> bool:
+        """Whether a part is there: its lines are written last."""
+        return self.lines.is_file() or self._part(part).is_file()
+
+    def put(self, part: int, lines: Iterable[Mapping[str, Any]], samples: Iterable[bytes]) -> None:
+        """Writes a part: its tar, unless nothing was kept, then its lines."""
+        kept = list(samples)
+        if kept:
+            write_whole(self.path / f"{part:05d}.tar", lambda path: write_tar(path, kept))
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_whole(self._part(part), lambda path: path.write_text(text, encoding="utf-8"))
+
+    def finish(self) -> None:
+        """Joins the lines; a reader sees the manifest whole or not at all.
+
+        Raises:
+            ValueError: a part is not there.
+        """
+        if not self.lines.is_file():
+            lacking = [part for part in range(len(self)) if not self.is_done(part)]
+            if lacking:
+                raise ValueError(
+                    f"{self.path} must be a folder that all processes share, this one does not see "
+                    f"{len(lacking)} of {len(self)} parts; give one on a shared disk"
+                )
+            write_whole(self.lines, self._join)
+        shutil.rmtree(self.path / "parts")
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Kept captions and all that were scored, by source."""
+        found = dict.fromkeys(SOURCES, (0, 0))
+        with self.lines.open(encoding="utf-8", newline="\n") as file:
+            for line in map(json.loads, file):
+                if "error" not in line:
+                    kept, total = found[line["source"]]
+                    found[line["source"]] = kept + line["kept"], total + 1
+        return found
+
+    def _join(self, target: Path) -> None:
+        with target.open("wb") as file:
+            for part in range(len(self)):
+                with self._part(part).open("rb") as lines:
+                    shutil.copyfileobj(lines, file)
+
+    def _part(self, part: int) -> Path:
+        return self.path / "parts" / f"{part:05d}.jsonl"
+
+    def _check_same(self, there: Mapping[str, Any]) -> None:
+        for key in _FIXED:
+            if there.get(key) != self.manifest.get(key):
+                raise ValueError(
+                    f"{self.path} was filtered with another {key}, {str(there.get(key))[:200]}, "
+                    f"and this job has {str(self.manifest.get(key))[:200]}; give another --out, or "
+                    "what it was to go on"
+                )

@@ -19,7 +19,7 @@ from experiments import emoji
 from experiments.common import parse_arg
 from experiments.vlmo import set_stage
 
-EPOCHS = {"vision": 20.0, "language": 20.0, "pairs": 40.0}
+EPOCHS = {"vision": 15.0, "language": 15.0, "pairs": 20.0}
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -29,14 +29,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config = emoji.get_config(f"epochs={epochs},size={args.size}")
     # A first token for texts, as images have one, and a mask behind the tokenizer's own pieces.
     config.tokenizer.update(begin=True, extra=1)
-    width = 128
+    width = 96
     config.model = ConfigDict(
         dict(
             embed_dim=128,
             init_scale=20.0,
             image=dict(kind="patches", patch_size=12, width=width),
             text=dict(kind="words", width=width),
-            multiway=dict(depth=4, num_heads=4, fused_from=3, unroll=3),
+            multiway=dict(depth=3, num_heads=3, fused_from=2, unroll=2),
         )
     )
     set_stage(config, args.stage, init=args.init, mask_id=config.tokenizer.vocab_size)

@@ -9,6 +9,7 @@ import pytest
 from vlp.models.build import model_class
 from vlp.objectives import Clip, Coca
 from vlp.objectives.albef import Albef
+from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
@@ -33,11 +34,18 @@ ALBEF = dict(
     fusion=dict(depth=1, num_heads=2),
     embed_dim=8,
 )
-MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF}
+VLMO = dict(
+    image=dict(kind="patches", image_size=8, patch_size=4, width=16),
+    text=dict(kind="words", vocab_size=32, length=5, width=16),
+    multiway=dict(depth=2, num_heads=2, fused_from=1),
+    embed_dim=8,
+)
+MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF, "vlmo": VLMO}
 OBJECTIVES = {
     "clip": lambda loss: Clip(loss, patch_drop=0.5),
     "coca": lambda loss: Coca(loss, patch_drop=0.5),
     "albef": lambda loss: Albef(mask_id=31, queue_size=32, ramp=2),
+    "vlmo": lambda loss: Vlmo(loss, mask_id=31, pair_contrast=0.0),
 }
 TEACHERS = {"albef": dict(ema_decay=0.9, ema_warmup=False)}
 

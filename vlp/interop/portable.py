@@ -34,9 +34,14 @@ def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> DualE
         **image: settings of the image tower that change no embedding.
 
     Raises:
-        ValueError: the stack cannot run the image tower.
+        ValueError: the stack cannot run the image tower, or the towers are none by themselves.
     """
     kwargs = run.model.kwargs
+    if "multiway" in kwargs:
+        raise ValueError(
+            f"{target} runs towers by themselves, got one transformer that image and text share "
+            "(VLMo); use it by vlp.load, or export a model of two towers"
+        )
     for tower in ("image", "text"):
         if kwargs[tower] is not None:
             kwargs[tower] |= {key: v for key, v in _EXACT.items() if key in kwargs[tower]}

@@ -58,7 +58,7 @@ class PatchTokens(nnx.Module):
 
     def embed(
         self, pixels: Float[Array, "n h w 3"], *, hidden: Bool[Array, "n p"] | None = None
-    ) -> Float[Array, "n t w"]:
+    ) -> Float[Array, "n t f"]:
         """What enters the first block: the class token, then the patches.
 
         Args:

@@ -54,6 +54,14 @@ def test_coca_trains_judges_and_exports_with_the_same_command(train, pairs):
     text = model.encode_text(tokenize(["a red square"]))
     assert tokenize(["a red square"])[0, 0] == BEGIN_ID
     assert model.decode(image.tokens, text.tokens).shape == (1, 8, 300)
+    exported, written = f"open_clip:{workdir / 'exported'}", []
+    for number, source in enumerate((workdir, exported)):
+        out = workdir / f"captions-{number}.jsonl"
+        assert main(["caption", f"--model={source}", f"--data={pairs}", f"--out={out}"]) == 0
+        found = [json.loads(line) for line in out.read_bytes().splitlines()]
+        assert len(found) == 36 and all("caption" in line for line in found)
+        written.append([line["score"] for line in found])  # bytes that are no text read otherwise
+    np.testing.assert_allclose(*written, atol=1e-4)
 
 
 def test_albef_trains_and_judges_with_the_same_command_and_can_be_loaded(train):

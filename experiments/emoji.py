@@ -120,10 +120,12 @@ def _albef(config: ConfigDict) -> None:
     )
     config.train.update(ema_decay=0.995, ema_warmup=False)
     config.export = ConfigDict()
-    config.evals.twemoji.rerank = 16
     every = config.evals.twemoji.every
     for task in ("matching", "masked_words"):
         config.evals[task] = ConfigDict(dict(task=task, data="emoji:twemoji", every=every))
+    # At the end only: it reads each caption with 16 pictures and each picture with 16 captions.
+    config.evals.twemoji_reranked = ConfigDict(config.evals.twemoji.to_dict())
+    config.evals.twemoji_reranked.update(rerank=16, every="0 steps")
 
 
 def _blip(config: ConfigDict) -> None:

@@ -232,3 +232,12 @@ def test_an_opaque_photograph_with_an_alpha_channel_is_a_photograph():
     image = np.full((400, 400, 4), 255, np.uint8)
     assert page.data_uri(image) == page.data_uri(image[..., :3])
     assert page.data_uri(image).startswith("data:image/jpeg")
+
+
+def test_accuracy_of_matching_is_drawn_in_one_chart_a_kind_of_pair():
+    rows = [
+        {"step": step, "eval/m/all/accuracy": 0.6, "eval/m/all/auc": 0.7,
+         "eval/m/true_pairs/accuracy": 0.5, "eval/w/own_image/nats": 3.0}
+        for step in (1, 2)
+    ]  # fmt: skip
+    assert [name for name, _ in panels(rows)] == ["m · all pairs", "m · true pairs"]

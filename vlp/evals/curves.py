@@ -10,7 +10,9 @@ from vlp.evals.results import LABELS
 from vlp.evals.writing import Number
 
 LOSS = "train/loss"
-_SCORE = re.compile(r"(?P<what>.+)/(?P<name>R@\d+|top\d+|mean_per_class_recall)$")
+_SCORE = re.compile(
+    r"(?P<what>.+)/(?P<name>R@\d+|top\d+|mean_per_class_recall|accuracy|balanced|auc)$"
+)
 
 
 def panels(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -23,13 +23,11 @@ LABELS = {
     "mean_per_class_recall": "class mean",
     "all": "all pairs",
     "true_pairs": "true pairs",
-    "wrong_captions": "image, wrong caption",
-    "wrong_images": "caption, wrong image",
-    "balanced": "balanced accuracy",
+    "wrong_captions": "wrong captions",
+    "wrong_images": "wrong images",
     "auc": "AUC",
-    "own_image": "with its image",
-    "other_image": "with another image",
-    "nats": "nats a word",
+    "own_image": "its image",
+    "other_image": "another image",
     "masked_words": "masked words",
 }
 NO_SHARES = ("nats", "CIDEr")  # scores that are no share of anything
@@ -203,7 +201,7 @@ def _group(result: Mapping[str, Any], group: str) -> str:
     first, _, rest = group.partition("/")
     if first != "reranked":
         return group
-    title = f"the best {count(result['settings']['rerank'])} reranked"
+    title = f"best {count(result['settings']['rerank'])} reranked"
     return f"{rest}, {title}" if rest else title
 
 

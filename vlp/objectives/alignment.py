@@ -38,9 +38,9 @@ class Alignment:
     are the teacher's features of this batch, then of the queue; negatives are drawn from this
     batch by the softmax of the student's similarities to the teacher's keys; the weight of the
     teacher's targets rises from 0. The authors move the teacher at the start of a step, the train
-    step here at the end of the one before: the features are the same. Different here: the negatives come from the global batch, not
-    from one device's share of it, and never have the sample or the caption of the true match; the
-    queue begins empty, not with random vectors.
+    step here at the end of the one before: the features are the same. Different here: the
+    negatives come from the global batch, not from one device's share of it, and never have the
+    sample or the caption of the true match; the queue begins empty, not with random vectors.
 
     Args:
         queue_size: pairs whose features are kept; a multiple of the global batch size.

@@ -47,4 +47,11 @@ def get_config(arg: str = "") -> ConfigDict:
         config.train.ema_decay = 0.0
         config.evals = ConfigDict()
         config.report.data = ""
+        return config
+    data, every = config.report.data, config.evals.twemoji.every
+    for task in ("matching", "masked_words"):
+        config.evals[task] = ConfigDict(dict(task=task, data=data, every=every))
+    # At the end only: it reads each caption with 16 pictures and each picture with 16 captions.
+    config.evals.twemoji_reranked = ConfigDict(config.evals.twemoji.to_dict())
+    config.evals.twemoji_reranked.update(rerank=16, every="0 steps")
     return config

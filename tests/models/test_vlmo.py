@@ -10,6 +10,7 @@ import pytest
 from flax import nnx, traverse_util
 
 from tests.filled import filled
+from vlp.interop.adapt import complete
 from vlp.interop.loaded import model_of, param_shapes
 from vlp.models import DualEncoder, Vlmo
 from vlp.objectives import masked_words, triples
@@ -249,6 +250,12 @@ def changed(**sections):
 def test_settings_that_do_not_fit_are_refused(kwargs, said):
     with pytest.raises(ValueError, match=said):
         nnx.eval_shape(lambda: Vlmo(**kwargs, rngs=nnx.Rngs(0)))
+
+
+@pytest.mark.parametrize("fused_from", ["2", 0, 10**9])
+def test_a_card_with_a_wrong_number_is_refused_before_anything_is_made(fused_from):
+    with pytest.raises(ValueError, match="fused_from must be a whole number from 1"):
+        complete(changed(multiway=dict(fused_from=fused_from)))
 
 
 def test_its_towers_refuse_to_be_a_dual_encoder_s():

@@ -10,6 +10,7 @@ _LARGEST_OTHER = 10**6
 _WHOLE = frozenset((
     "image_size", "patch_size", "num_patches", "width", "depth", "num_heads", "mlp_dim",
     "vocab_size", "length", "num_types", "output_dim", "num_queries", "embed_dim",
+    "fused_from",
 ))  # fmt: skip
 _SWITCHES = frozenset((
     "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",

@@ -11,6 +11,11 @@ from vlp.generation.loop import write
 def greedy(model: Any, image: Any, *, length: int | None = None, min_length: int = 0) -> Captions:
     """Captions of the likeliest token at every place; of equally likely ones the first.
 
+    The tokens are those of open_clip's `generate(generation_type="top_k", top_k=1)`, except that
+    there padding may be chosen, which then ends the caption, and a caption that fills its row gets
+    an end token in place of its last word. Its mask of padding, one place too late (see
+    `TextTransformer`), changes nothing: no padding stands in front of a word that is written.
+
     Args:
         model: see `vlp.generation.contract.CaptionModel`.
         image: `encode_image(...)`.

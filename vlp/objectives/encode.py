@@ -104,7 +104,9 @@ def clamped_scale(
 
 
 @jax.custom_vjp
-def _clamp(x: Float[Array, ""], low: float, high: float) -> Float[Array, ""]:
+def _clamp(
+    x: Float[Array, ""], low: Float[Array, ""] | float, high: Float[Array, ""] | float
+) -> Float[Array, ""]:
     return jnp.clip(x, low, high)
 
 

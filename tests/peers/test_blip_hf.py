@@ -1,5 +1,6 @@
 """BLIP of transformers, random weights made there: equal here, and back to the byte."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,11 +11,12 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
+from tests.interop.tiny import make_run
 from tests.peers.copied import assert_same, randomised
 from vlp.generation import greedy
 from vlp.interop.export import export
 from vlp.interop.load import load_run
-from vlp.interop.loaded import param_shapes
+from vlp.interop.loaded import model_of, param_shapes, params_of
 from vlp.interop.save import save_run
 from vlp.models import dual_encoder_preset
 
@@ -152,6 +154,45 @@ def test_a_run_made_of_it_is_the_same_model(name, runs, images, tmp_path):
     np.testing.assert_array_equal(
         again.model.encode_image(images).tokens, run.model.encode_image(images).tokens
     )
+
+
+@pytest.fixture(scope="module")
+def both(runs):
+    """A model of both modes with other numbers in what each has of its own."""
+    kwargs = dict(runs["retrieval"].model.kwargs, modes=["encode", "decode"])
+    rng, own = np.random.default_rng(5), params_of(runs["retrieval"].model)
+    params = {
+        name: own.get(name, rng.normal(size=shape).astype(np.float32) * 0.2)
+        for name, shape in param_shapes(kwargs).items()
+    }
+    params["log_scale"] = np.float32(1.25)
+    run = runs["retrieval"]
+    return dataclasses.replace(
+        run, model=model_of(kwargs, params), card=run.card | {"model": kwargs}
+    )
+
+
+@pytest.mark.parametrize("mode", ["encode", "decode"])
+def test_of_both_modes_one_is_exported(both, mode, images, tmp_path):
+    report = export(both, tmp_path / "out", mode=mode, check="transformers")
+    names = {"encode": {"image_embeds", "text_embeds", "logits", "match"}}
+    assert set(report["outputs"]) == names.get(mode, {"caption_logits"})
+    again = load_run(tmp_path / "out").model
+    assert list(again.modes) == [mode] and again.kwargs["text"]["causal"] == (mode == "decode")
+    image, ids = again.encode_image(images), texts(first=2)
+    if mode == "decode":
+        assert_same(again.decode(image, ids), torch.tensor(np.array(both.model.decode(image, ids))))
+    else:
+        np.testing.assert_allclose(again.log_scale[...], 1.25, atol=1e-6)
+
+
+def test_both_modes_at_once_and_a_mode_of_another_model_are_refused(both, runs, tmp_path):
+    with pytest.raises(ValueError, match="a class for each mode of a BLIP and none for both"):
+        export(both, tmp_path / "out")
+    with pytest.raises(ValueError, match="one that the model has, encode, got 'decode'"):
+        export(runs["retrieval"], tmp_path / "out", mode="decode")
+    with pytest.raises(ValueError, match="which is no BLIP, got 'decode'"):
+        export(make_run("clip"), tmp_path / "out", mode="decode")
 
 
 def test_pictures_are_squashed_and_captions_read_as_there(runs, folders):

@@ -29,7 +29,7 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
 # Flags that belong to some targets only, and what they are called in vlp.interop.export.export.
-SETTINGS = ("opset", "precision", "batch_size")
+SETTINGS = ("opset", "precision", "batch_size", "mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--opset", type=int, help="onnx only: version of the operators")
     parser.add_argument("--precision", help="onnx only: fp32 (default), fp16 or int8")
     parser.add_argument("--batch-size", type=int, metavar="N", help="tflite only: rows at once")
+    parser.add_argument(
+        "--mode",
+        choices=("encode", "decode"),
+        help="hf only: what to write of a BLIP, the class for retrieval or the one for captions",
+    )
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 

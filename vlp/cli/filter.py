@@ -26,6 +26,7 @@ hosts with one --out that all of them see, each takes its share of the parts.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
@@ -91,8 +92,17 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     rows = min(args.batch_size, args.part_size, len(source))
     Job(run=loaded, source=source, synthetic=synthetic, rows=rows).write(folder)
     if jax.process_index() == 0:
-        for name, (kept, total) in folder.counts().items():
-            if total:
-                print(f"{kept:,} of {total:,} {name} captions kept")
-        print(f"written to {folder.path}; train on {folder.path}/*.tar")
+        _report(folder)
     return 0
+
+
+def _report(folder: Any) -> None:
+    """Says how many captions were kept, and what to do with them."""
+    counts = folder.counts()
+    for name, (kept, total) in counts.items():
+        if total:
+            print(f"{kept:,} of {total:,} {name} captions kept")
+    if any(kept for kept, _ in counts.values()):
+        print(f"written to {folder.path}; train on {folder.path}/*.tar")
+    else:
+        print(f"{folder.path} has no tar: nothing is left; lower --threshold, with another --out")

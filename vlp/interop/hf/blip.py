@@ -26,6 +26,9 @@ _CLASSES = {
     "decode": ("BlipForConditionalGeneration", "text_decoder.bert."),
 }
 _HEAD = "text_decoder.cls.predictions"
+# Names of what only one mode needs.
+_DECODING = ("token_head/", "grounding/blocks/writer/", "grounding/blocks/norm_writer/")
+_ENCODING = ("match_head/", "image_projection/", "text_projection/", "log_scale")
 # What the classes assume where a config says nothing.
 _TEXT = dict(
     vocab_size=30524, hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
@@ -39,9 +42,18 @@ _VISION = dict(
 
 
 def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """What the classes can hold, see `vlp.interop.adapt`."""
+    """What the classes can hold, see `vlp.interop.adapt`.
+
+    Raises:
+        ValueError: the model has both modes.
+    """
+    if len(kwargs["modes"]) > 1:
+        raise ValueError(
+            "transformers has a class for each mode of a BLIP and none for both, got "
+            f"modes={list(kwargs['modes'])}; give --mode=encode (retrieval) or --mode=decode "
+            "(captions)"
+        )
     encodes = "encode" in kwargs["modes"]
-    projections = ("linear_bias",) if encodes else ("none",)
     return {
         "image.kind": ("vit",),
         "image.pool": ("cls",),
@@ -53,10 +65,9 @@ def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         "image.patch_bias": (True,),
         "text.num_types": (None,),
         "text.activation": ("gelu",),
-        "image_projection": projections,
-        "text_projection": projections if encodes else ("none", "linear"),
+        "image_projection": ("linear_bias",) if encodes else ("none",),
         "init_bias": (None,),
-        "modes": tuple([mode] for mode in _CLASSES),
+        **({"text_projection": ("linear_bias",)} if encodes else {}),
         **({"encode_id": (kwargs["text"]["vocab_size"] - 1,)} if encodes else {}),
     }
 
@@ -107,6 +118,40 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
         image_std=list(STD),
         init_scale=math.exp(config.get("logit_scale_init_value", 2.6592)),
     )
+
+
+def alone(
+    kwargs: Mapping[str, Any], params: Mapping[str, Any], *, mode: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The part of a model that one mode needs, which is all that one class holds.
+
+    Args:
+        kwargs, params: complete keyword arguments, and parameters by name.
+        mode: "encode" or "decode".
+
+    Raises:
+        ValueError: the model does not have that mode.
+    """
+    modes = kwargs.get("modes", [])
+    if mode not in modes:
+        raise ValueError(
+            f"mode must be one that the model has, {' or '.join(modes) or 'which is no BLIP'}, "
+            f"got {mode!r}"
+        )
+    if list(modes) == [mode]:
+        return dict(kwargs), dict(params)
+    other = _DECODING if mode == "encode" else _ENCODING
+    kept = {name: array for name, array in params.items() if not name.startswith(other)}
+    if mode == "encode":
+        return {**kwargs, "modes": [mode]}, kept
+    for part, writer in (("attention", "writer"), ("norm1", "norm_writer")):
+        ours, theirs = f"text/stack/blocks/{part}/", f"grounding/blocks/{writer}/"
+        found = {name: array for name, array in kept.items() if name.startswith(theirs)}
+        kept = {name: array for name, array in kept.items() if not name.startswith(theirs)}
+        kept |= {name.replace(theirs, ours): array for name, array in found.items()}
+    settings = dict(embed_dim=kwargs["image"]["width"], image_projection="none")
+    text = {**kwargs["text"], "causal": True}
+    return {**kwargs, "modes": [mode], "text": text, **settings}, kept
 
 
 def settled(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,14 @@ from vlp.interop.parity import Reader
 CHECKS = ("auto", "transformers", "numpy")
 
 
-def write(run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str, float]) -> None:
+def write(
+    run: Run,
+    folder: Path,
+    *,
+    towers: str = "both",
+    metrics: Mapping[str, float],
+    mode: str | None = None,
+) -> None:
     """Writes everything but the parity report.
 
     Args:
@@ -42,11 +49,14 @@ def write(run: Run, folder: Path, *, towers: str = "both", metrics: Mapping[str,
         folder: an empty folder.
         towers: "both", "image" or "text".
         metrics: figures for the model card, by name.
+        mode: of a BLIP with both, "encode" or "decode": the one that is written.
 
     Raises:
         ValueError: transformers' classes cannot express the run; names the setting.
     """
     kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers=towers)
+    if mode is not None:
+        kwargs, params = blip.alone(kwargs, params, mode=mode)
     module = architecture(kwargs)
     stack = f"transformers' {module.NAME}"
     kwargs, params = adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)

@@ -9,8 +9,9 @@ after 1,000 steps of warm-up, cosine to 1e-5; batch 512; 30 epochs; teacher 0.99
 distillation 0.4 after an epoch. Different: negatives come from all 512 pairs, not from the 64 of a
 device; no RandAugment, in its place crops; the image tower begins at random where the authors begin
 with DeiT's.
-Cost: 300 GFLOPs a pair and training step, the teacher's passes included; the authors had 8 A100s. Expected on COCO's 5,000 test images after fine-tuning: text to image
-R@1 60.7, image to text R@1 77.6 (the paper's table 3); not repeated here.
+Cost: 300 GFLOPs a pair and training step, the teacher's passes included; the authors had 8 A100s.
+Expected on COCO's 5,000 test images after fine-tuning: text to image R@1 60.7, image to text R@1
+77.6 (the paper's table 3); not repeated here.
 
   vlp train --config=experiments/albef.py:data=PATTERN,bert=FOLDER --workdir=runs/albef
 

@@ -52,7 +52,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.tokenizer.update(
         path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0, extra=2
     )
-    config.model = ConfigDict(dict(preset=args.model, image=dict(remat="full"), text=dict(remat="full")))
+    remat = dict(remat="full")
+    config.model = ConfigDict(dict(preset=args.model, image=remat, text=remat))
     config.init.update(path=f"hf:{args.bert}", only=("text/.*", "grounding/.*"))
     config.objective = ConfigDict(
         dict(

@@ -152,6 +152,7 @@ def _coca(config: ConfigDict) -> None:
     model.text.update(pool="cls_last", **shared)
     model.decoder = ConfigDict(dict(depth=2, num_heads=4, unroll=2, **shared))
     config.tokenizer.begin = True
+    model.begin_id = 3  # what tokenizers trained with `begin` put in front
     config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)
     config.export.to = "open_clip"
 

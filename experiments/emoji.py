@@ -124,8 +124,9 @@ def _albef(config: ConfigDict) -> None:
     for task in ("matching", "masked_words"):
         config.evals[task] = ConfigDict(dict(task=task, data="emoji:twemoji", every=every))
     # At the end only: it reads each caption with 16 pictures and each picture with 16 captions.
-    config.evals.twemoji_reranked = ConfigDict(config.evals.twemoji.to_dict())
-    config.evals.twemoji_reranked.update(rerank=16, every="0 steps")
+    config.evals.twemoji_reranked = ConfigDict(
+        dict(task="retrieval", data="emoji:twemoji", every="0 steps", rerank=16)
+    )
 
 
 def _blip(config: ConfigDict) -> None:

@@ -120,7 +120,9 @@ def test_reranked_scores_have_lines_of_their_own_behind_the_others():
         "chance": {}, "counts": {"reranked/text_to_image/queries": 9},
     }  # fmt: skip
     facts = FACTS | dict(data="x", samples=9, rejected=0, settings={"rerank": 16})
-    rows = table_rows(make_result("retrieval", scores, **facts))
+    result = make_result("retrieval", scores, **facts)
+    assert "retrieval, reranked on x" in printed(result)
+    rows = table_rows(result)
     assert [row.group for row in rows] == [
         "", "rare", "best 16 reranked", "rare, best 16 reranked"
     ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from vlp.evals import page
 from vlp.evals.curves import panels
-from vlp.evals.results import LABELS, Cell, table_rows, write_text
+from vlp.evals.results import LABELS, Cell, table_rows, task_name, write_text
 from vlp.evals.writing import count, escape
 
 
@@ -128,7 +128,7 @@ def _table(result: Mapping[str, Any]) -> str:
 
 
 def _name(result: Mapping[str, Any]) -> str:
-    return result.get("title") or f"{result['data']}: {LABELS.get(result['task'], result['task'])}"
+    return result.get("title") or f"{result['data']}: {task_name(result)}"
 
 
 def _text_section(queries: Sequence[Mapping[str, Any]]) -> str:

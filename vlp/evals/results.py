@@ -153,6 +153,12 @@ def table_rows(result: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def task_name(result: Mapping[str, Any]) -> str:
+    """What people call the task of a result."""
+    name = LABELS.get(result["task"], result["task"])
+    return f"{name}, reranked" if result["settings"].get("rerank") else name
+
+
 def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | None = None) -> None:
     """Prints each result as a table: every score in percent beside its chance level."""
     console = console or Console()
@@ -210,8 +216,7 @@ def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    task = LABELS.get(result["task"], result["task"])
-    parts = [f"{task} on {plain(result['data'])}", f"step {count(result['step'])}"]
+    parts = [f"{task_name(result)} on {plain(result['data'])}", f"step {count(result['step'])}"]
     if result["rejected"]:
         parts.append(f"{count(result['rejected'])} samples unreadable")
     return " · ".join(parts)

@@ -120,8 +120,13 @@ def _albef(config: ConfigDict) -> None:
     )
     config.train.update(ema_decay=0.995, ema_warmup=False)
     config.export = ConfigDict()
+    _judge_pairs(config, "matching", "masked_words")
+
+
+def _judge_pairs(config: ConfigDict, *tasks: str) -> None:
+    """Judges a model that reads image and text together by these tasks, and by reranking."""
     every = config.evals.twemoji.every
-    for task in ("matching", "masked_words"):
+    for task in tasks:
         config.evals[task] = ConfigDict(dict(task=task, data="emoji:twemoji", every=every))
     # At the end only: it reads each caption with 16 pictures and each picture with 16 captions.
     config.evals.twemoji_reranked = ConfigDict(
@@ -143,6 +148,7 @@ def _blip(config: ConfigDict) -> None:
     )
     config.train.update(ema_decay=0.995, ema_warmup=False)
     config.export = ConfigDict()
+    _judge_pairs(config, "matching")
 
 
 def _coca(config: ConfigDict) -> None:

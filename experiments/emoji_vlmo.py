@@ -11,6 +11,11 @@ Arguments: `stage`; `init` (the run of the stage before; pairs may do without); 
 
 Method: Bao et al., 2022, https://arxiv.org/abs/2111.02358, in the form of `experiments/vlmo.py`,
 at a small size; all stages see the same pairs, the first two one side of them.
+Cost: 400 pairs a second on two CPU cores in the first two stages, 110 in the last: 2, 2 and 11
+minutes.
+Expected: after 8, 8 and 6 epochs text to image R@5 0.022 among Twemoji's 3,786 (by chance 0.001),
+46 % of the hidden words; whether a pair matches is not learnt by then. Longer runs were not
+measured.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # On Linux CPUs a fifth of a training step is page faults; large pages take most of them away.
 HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
-.PHONY: help install quickstart test test-peers test-interop lint clean
+.PHONY: help install quickstart test test-slow test-peers test-interop lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,8 +29,13 @@ install: .venv/installed  ## make .venv and install vlp into it
 quickstart: install  ## train on the embedded emoji, evaluate, export, draw a report (8 minutes)
 	$(HUGE_PAGES) $(BIN)/vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
-test: .venv/installed-test  ## the whole test suite (10 minutes, no network, no accelerator)
-	$(PYTEST) -n 2 tests --ignore=tests/peers --ignore=tests/interop_targets
+SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets
+
+test: .venv/installed-test  ## the test suite (10 minutes, no network, no accelerator)
+	$(PYTEST) -n 2 -m "not slow" $(SUITE)
+
+test-slow: .venv/installed-test  ## whole runs, and trainings over devices and processes (4 minutes)
+	$(PYTEST) -n 2 -m slow $(SUITE)
 
 test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, open_clip and transformers
 	$(PYTEST) tests/peers

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import TINY, command, losses
 
+pytestmark = pytest.mark.slow
 STEPS = 10
 
 

@@ -17,6 +17,7 @@ from vlp.interop.load import load_run
 from vlp.interop.loaded import params_of
 from vlp.training.params import leaf_names
 
+pytestmark = pytest.mark.slow
 TINY = Path(__file__).with_name("tiny_vlmo.py")
 STAGES = ("vision", "language", "pairs")
 BEFORE = list(zip(STAGES, STAGES[1:], strict=False))

@@ -15,15 +15,15 @@ def get_config(arg: str = "") -> ConfigDict:
     config.tokenizer.length = 8
     config.model.embed_dim = 16
     for tower in (config.model.image, config.model.text):
-        tower.update(width=16, depth=2, num_heads=2)
+        tower.update(width=16, depth=2, num_heads=2, unroll=1)
     config.model.image.patch_size = 8
     if args.objective == "coca":
         config.model.image.queries.update(width=16, num_queries=3, num_heads=2)
-        config.model.decoder.num_heads = 2
+        config.model.decoder.update(num_heads=2, unroll=1)
     if args.objective == "siglip":
         config.export = ConfigDict({})  # a CLIP-shaped model with a bias has no class elsewhere
     if args.objective == "albef":
-        config.model.fusion.num_heads = 2
+        config.model.fusion.update(num_heads=2, unroll=1)
         config.objective.update(queue_size=2 * args.batch, mask_id=config.tokenizer.vocab_size)
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
     config.train.total = f"{args.steps} steps"

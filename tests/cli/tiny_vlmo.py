@@ -16,7 +16,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.embed_dim = 16
     config.model.image.update(width=16, patch_size=8)
     config.model.text.width = 16
-    config.model.multiway.update(depth=2, num_heads=2, fused_from=1)
+    config.model.multiway.update(depth=2, num_heads=2, fused_from=1, unroll=1)
     if "mask_id" in config.objective:
         config.objective.mask_id = 300
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2))

@@ -22,7 +22,7 @@ whose twelve layers become the text tower and the fusion encoder; `epochs`; `bat
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import CLIP_PIXELS, base_config, parse_arg
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -37,8 +37,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.train = args.data
     config.preprocess.update(
         size=256,
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
+        **CLIP_PIXELS,
     )
     drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette", "flat_p")
     config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | dict(crop=(0.2, 1.0)))
@@ -46,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model = ConfigDict(dict(preset="albef/ViT-B/16"))
     config.init.update(
         path=f"hf:{args.bert}",
-        only=("text/(tokens|positions|types)", "text/(embed_norm|stack)/.*", "fusion/.*"),
+        only=("text/.*", "fusion/.*"),
     )
     config.objective = ConfigDict(
         dict(

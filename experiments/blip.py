@@ -23,7 +23,7 @@ it, whose tokenizer is used and whose blocks the text begins with; `model` ("bli
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import CLIP_PIXELS, base_config, parse_arg
 
 # Global batch size and learning rate.
 SIZES = {"blip/ViT-B/16": (2880, 3e-4), "blip/ViT-L/16": (2400, 2e-4)}
@@ -44,8 +44,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.train = args.data
     config.preprocess.update(
         size=224,
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
+        **CLIP_PIXELS,
     )
     drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette", "flat_p")
     config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | dict(crop=(0.2, 1.0)))

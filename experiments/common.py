@@ -9,6 +9,11 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+# Normalisation of pixels in [0, 1] as CLIP has it, and ALBEF and BLIP after it.
+CLIP_PIXELS = dict(
+    mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
+)
+
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
     """The `key=value,...` behind the colon of `--config=FILE.py:...`, typed by `defaults`.

@@ -1,5 +1,6 @@
 """What lies beside a tower that takes bytes and ids: sizes, preprocessing, scale, tokenizer."""
 
+import abc
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:
     return module.config(kwargs)
 
 
-class EncodersReader:
+class EncodersReader(abc.ABC):
     """A folder of towers that take bytes and ids; a stack adds how it calls them.
 
     Args:
@@ -74,16 +75,17 @@ class EncodersReader:
         self.folder = Path(folder)
         self.card = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
 
+    @abc.abstractmethod
     def embed_images(self, images: np.ndarray) -> np.ndarray:
         """Unit-norm embeddings of bytes `[n, S, S, 3]`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def embed_ids(self, ids: np.ndarray) -> np.ndarray:
         """Unit-norm embeddings of token ids int32 `[n, l]`."""
-        raise NotImplementedError
 
     def pixels(self, images: Sequence[Image.Image]) -> None:
         """None: the files bring no preprocessing, images go in at the model's size."""
+        return None
 
     def ids(self, texts: Sequence[str]) -> np.ndarray | None:
         """Token ids, padded as tokenizer.json says."""

@@ -73,7 +73,8 @@ class Albef(DualEncoder):
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """A BERT as deep as both halves together, cut into text tower and fusion encoder.
 
-        The fusion encoder's cross-attention is not in it. Other models are given back as they are.
+        The fusion encoder's cross-attention is not in it, and its pooler is not taken over. Other
+        models are given back as they are.
 
         Args:
             kwargs, params: of the model to begin with, parameters as a nested dict.
@@ -85,9 +86,10 @@ class Albef(DualEncoder):
             return kwargs, params
         blocks = params["text"]["stack"]["blocks"]
         lower, upper = (jax.tree.map(lambda x, s=s: x[s], blocks) for s in _halves(depth))
-        own = {**params["text"], "stack": {"blocks": lower}}
+        kept = {name: part for name, part in params["text"].items() if name != "pooler"}
+        own = {**kept, "stack": {"blocks": lower}}
         cut = {**params, "text": own, "fusion": {"blocks": upper}}
-        return {**kwargs, "text": {**text, "depth": depth}}, cut
+        return {**kwargs, "text": {**text, "depth": depth, "pooler": False}}, cut
 
     def fuse(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Array:
         """The text's tokens after reading the image, `[n, l, w]`."""

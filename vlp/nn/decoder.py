@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vlp.nn.attention import KeyValue, empty_cache
 from vlp.nn.block import Block
 from vlp.nn.cross_attention import CrossBlock
-from vlp.nn.stack import check_stack, layer_function, next_in_layers
+from vlp.nn.stack import check_stack, next_in_layers, through_layers
 
 
 class DecoderCache(NamedTuple):
@@ -132,11 +132,14 @@ class DecoderStack(nnx.Module):
         present: Bool[Array, "n s"] | None = None,
     ) -> Float[Array, "n l w"]:
         """The sequence after all layers; `present` hides tokens of the context."""
-        apply, layers = layer_function(
-            self.blocks, remat=self.remat, unroll=self.unroll, context=context, present=present
+        return through_layers(
+            self.blocks,
+            x,
+            remat=self.remat,
+            unroll=self.unroll,
+            context=context,
+            present=present,
         )
-        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
-        return x
 
     def start(self, context: Float[Array, "n s c"], *, length: int) -> DecoderCache:
         """What is kept from token to token, before the first of `length` tokens."""

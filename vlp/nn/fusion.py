@@ -8,7 +8,7 @@ from vlp.nn.attention import SelfAttention
 from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
-from vlp.nn.stack import check_stack, layer_function
+from vlp.nn.stack import check_stack, through_layers
 
 
 class FusionBlock(nnx.Module):
@@ -128,8 +128,11 @@ class FusionStack(nnx.Module):
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
         """The sequence after all blocks; `present` hides tokens of it."""
-        apply, layers = layer_function(
-            self.blocks, remat=self.remat, unroll=self.unroll, context=context, present=present
+        return through_layers(
+            self.blocks,
+            x,
+            remat=self.remat,
+            unroll=self.unroll,
+            context=context,
+            present=present,
         )
-        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
-        return x

@@ -10,7 +10,7 @@ from vlp.nn.attention import SelfAttention, empty_cache
 from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.decoder import DecoderCache
 from vlp.nn.norm import LayerNorm
-from vlp.nn.stack import Stack, layer_function, next_in_layers
+from vlp.nn.stack import Stack, next_in_layers, through_layers
 
 
 class Grounding(nnx.Module):
@@ -78,18 +78,15 @@ class Grounding(nnx.Module):
             present: False hides a token of `x`, such as padding.
             writing: by the attention that sees no later token.
         """
-        apply, layers = layer_function(
+        return through_layers(
             _Grounded(stack.blocks, self.blocks),
+            x,
             remat=stack.remat,
             unroll=stack.unroll,
             context=context,
             present=present,
             writing=writing,
         )
-        x, _ = jax.lax.scan(
-            lambda x, layer: (apply(layer, x), None), x, layers, unroll=stack.unroll
-        )
-        return x
 
     def start(self, stack: Stack, context: Float[Array, "n s c"], *, length: int) -> DecoderCache:
         """What is kept from token to token, before the first of `length` tokens."""

@@ -1,6 +1,5 @@
 """Transformer blocks that images and texts share, with perceptrons of their own."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from vlp.nn.attention import SelfAttention
 from vlp.nn.block import scale_factors, scaled
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
-from vlp.nn.stack import check_stack, layer_function
+from vlp.nn.stack import check_stack, layer_outputs, through_layers
 
 # Whose perceptron takes how many tokens, from the first on.
 Route = tuple[tuple[str, int], ...]
@@ -132,9 +131,7 @@ class MultiwayStack(nnx.Module):
         route: Route,
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
-        apply, layers = self._layer(route, present)
-        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
-        return x
+        return through_layers(self.blocks, x, **self._settings(route, present))
 
     def hidden_states(
         self,
@@ -144,18 +141,10 @@ class MultiwayStack(nnx.Module):
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "count n l w"]:
         """The output of every block."""
-        apply, layers = self._layer(route, present)
+        return layer_outputs(self.blocks, x, **self._settings(route, present))
 
-        def step(x, layer):
-            y = apply(layer, x)
-            return y, y
-
-        return jax.lax.scan(step, x, layers, unroll=self.unroll)[1]
-
-    def _layer(self, route: Route, present: Bool[Array, "n l"] | None) -> tuple[Callable, Any]:
-        return layer_function(
-            self.blocks, remat=self.remat, unroll=self.unroll, route=route, present=present
-        )
+    def _settings(self, route: Route, present: Bool[Array, "n l"] | None) -> dict[str, Any]:
+        return dict(remat=self.remat, unroll=self.unroll, route=route, present=present)
 
 
 class Multiway(nnx.Module):

@@ -76,21 +76,15 @@ class Stack(nnx.Module):
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
-        apply, layers = self._layer(present)
-        x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=self.unroll)
-        return x
+        return through_layers(self.blocks, x, remat=self.remat, unroll=self.unroll, present=present)
 
     def hidden_states(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "states n l w"]:
         """The input and the output of every block, `[depth + 1, n, l, w]`."""
-        apply, layers = self._layer(present)
-
-        def step(x, layer):
-            y = apply(layer, x)
-            return y, y
-
-        _, states = jax.lax.scan(step, x, layers, unroll=self.unroll)
+        states = layer_outputs(
+            self.blocks, x, remat=self.remat, unroll=self.unroll, present=present
+        )
         return jnp.concatenate([x[None], states])
 
     def next(
@@ -99,20 +93,40 @@ class Stack(nnx.Module):
         """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
         return next_in_layers(self.blocks, x, cache, unroll=self.unroll, place=place)
 
-    def _layer(self, present: Bool[Array, "n l"] | None) -> tuple[Callable, nnx.State]:
-        return layer_function(self.blocks, remat=self.remat, unroll=self.unroll, present=present)
 
-
-def layer_function(
-    blocks: nnx.Module, *, remat: str, unroll: int, **inputs: Any
-) -> tuple[Callable, nnx.State]:
-    """One layer as a function `(layer, x) -> x` for `jax.lax.scan`, and the stacked layers.
+def through_layers(
+    blocks: nnx.Module, x: Float[Array, "n l w"], *, remat: str, unroll: int, **inputs: Any
+) -> Float[Array, "n l w"]:
+    """The sequence behind all layers.
 
     Args:
         blocks: a block whose parameters have a leading layer axis.
+        x: what enters the first layer.
         remat, unroll: as in `Stack`.
-        **inputs: what every block gets besides `x`.
+        **inputs: what every block gets besides.
     """
+    apply, layers = _layer_function(blocks, remat=remat, unroll=unroll, inputs=inputs)
+    x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=unroll)
+    return x
+
+
+def layer_outputs(
+    blocks: nnx.Module, x: Float[Array, "n l w"], *, remat: str, unroll: int, **inputs: Any
+) -> Float[Array, "depth n l w"]:
+    """What leaves each layer; arguments as in `through_layers`."""
+    apply, layers = _layer_function(blocks, remat=remat, unroll=unroll, inputs=inputs)
+
+    def step(x, layer):
+        y = apply(layer, x)
+        return y, y
+
+    return jax.lax.scan(step, x, layers, unroll=unroll)[1]
+
+
+def _layer_function(
+    blocks: nnx.Module, *, remat: str, unroll: int, inputs: dict[str, Any]
+) -> tuple[Callable, nnx.State]:
+    """One layer as a function `(layer, x) -> x` for `jax.lax.scan`, and the stacked layers."""
     graphdef, layers = nnx.split(blocks)
 
     def apply(layer, x):

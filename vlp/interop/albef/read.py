@@ -2,15 +2,11 @@
 
 from pathlib import Path
 
-from data_pipelines.images import ImagePreprocess
 from vlp.interop.adapt import complete
 from vlp.interop.albef.layout import kwargs, renamed, rules
+from vlp.interop.authors import checkpoint
 from vlp.interop.foreign import Foreign
 from vlp.interop.weights import open_tensors
-
-# The normalisation of CLIP; the authors' evaluation squashes pictures, bicubic.
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
@@ -38,17 +34,9 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
             "fine-tuned ones lack the head for masked words and cannot be read"
         ) from error
     depth = settings["text"]["depth"]
-    return Foreign(
-        stack="albef",
-        architecture="ALBEF",
-        kwargs=settings | dict(image_mean=list(_MEAN), image_std=list(_STD)),
+    return checkpoint(
+        "albef",
+        settings=settings,
         rules=rules(complete(settings)),
         tensors=tensors.renamed(lambda name: renamed(name, text_depth=depth)),
-        preprocess=ImagePreprocess(
-            settings["image"]["image_size"], resize="squash", mean=_MEAN, std=_STD
-        ),
-        tokenizer=None,
-        objective="albef",
-        licence="BSD-3-Clause",
-        tokenizer_hint="ALBEF reads captions with BERT's uncased vocabulary",
     )

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from data_pipelines.images import ImagePreprocess
 from vlp.interop.adapt import complete
+from vlp.interop.authors import checkpoint
 from vlp.interop.blip.layout import kwargs, renamed, rules
 from vlp.interop.foreign import Foreign
-from vlp.interop.hf.blip import MEAN, STD
 from vlp.interop.weights import open_tensors
 
 
@@ -36,17 +35,9 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
             f"which has {error.args[0]}; those for questions or pairs of images cannot be read"
         ) from error
     encodes = "encode" in settings["modes"]
-    return Foreign(
-        stack="blip",
-        architecture="BLIP",
-        kwargs=settings | dict(image_mean=list(MEAN), image_std=list(STD)),
+    return checkpoint(
+        "blip",
+        settings=settings,
         rules=rules(complete(settings)),
         tensors=tensors.renamed(lambda name: renamed(name, encodes=encodes)),
-        preprocess=ImagePreprocess(
-            settings["image"]["image_size"], resize="squash", mean=MEAN, std=STD
-        ),
-        tokenizer=None,
-        objective="blip",
-        licence="BSD-3-Clause",
-        tokenizer_hint="BLIP reads captions with BERT's uncased vocabulary",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vlp.interop.hf import clip
 from vlp.interop.hf.names import (
     bert_block,
     bert_cross_attention,
@@ -18,8 +19,7 @@ from vlp.interop.layout import Rule, convolution, layers, linear, norm, prefixed
 
 NAME = "BlipForImageTextRetrieval and BlipForConditionalGeneration"
 OBJECTIVE = "blip"
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+MEAN, STD = clip.MEAN, clip.STD
 # The class of a model for one mode, and what its text model is called there.
 _CLASSES = {
     "encode": ("BlipForImageTextRetrieval", "text_encoder."),

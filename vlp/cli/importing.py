@@ -6,9 +6,9 @@
 Read are folders of transformers (CLIPModel, SiglipModel, Siglip2Model, VisionTextDualEncoderModel,
 ViTModel, BertModel, BLIP for retrieval or captions), of open_clip and of timm, npz files of
 big_vision, and checkpoints of ALBEF's and BLIP's authors. The format is seen from the files, or
-given in front of the path: hf:, open_clip:, timm:, big_vision:, and always for the last two: albef:,
-blip:. The run has card, tokenizer and one checkpoint of step 0. Training begins from
-it, or from the weights themselves, by --config.init.path.
+given in front of the path: hf:, open_clip:, timm:, big_vision:, and always for the last two,
+albef: and blip:. The run has card, tokenizer and one checkpoint of step 0. Training begins from it,
+or from the weights themselves, by --config.init.path.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 from vlp.models.build import model_class
 from vlp.objectives import Clip, Coca
 from vlp.objectives.albef import Albef
+from vlp.objectives.blip import Blip
 from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import make_mesh
@@ -34,20 +35,28 @@ ALBEF = dict(
     fusion=dict(depth=1, num_heads=2),
     embed_dim=8,
 )
+BLIP = dict(
+    image=IMAGE,
+    text=dict(kind="bert", vocab_size=32, length=5, num_types=None, pooler=False, **TOWER),
+    modes=("encode", "decode"),
+    end_id=1,
+    embed_dim=8,
+)
 VLMO = dict(
     image=dict(kind="patches", image_size=8, patch_size=4, width=16),
     text=dict(kind="words", vocab_size=32, length=5, width=16),
     multiway=dict(depth=2, num_heads=2, fused_from=1),
     embed_dim=8,
 )
-MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF, "vlmo": VLMO}
+MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF, "blip": BLIP, "vlmo": VLMO}
 OBJECTIVES = {
     "clip": lambda loss: Clip(loss, patch_drop=0.5),
     "coca": lambda loss: Coca(loss, patch_drop=0.5),
     "albef": lambda loss: Albef(mask_id=31, queue_size=32, ramp=2),
+    "blip": lambda loss: Blip(queue_size=32, ramp=2),
     "vlmo": lambda loss: Vlmo(loss, mask_id=31, pair_contrast=0.0),
 }
-TEACHERS = {"albef": dict(ema_decay=0.9, ema_warmup=False)}
+TEACHERS = dict.fromkeys(("albef", "blip"), dict(ema_decay=0.9, ema_warmup=False))
 
 
 KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind != "clip" else kind for kind in MODELS]
@@ -100,10 +109,14 @@ def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind):
     alone = make_tiny_training(kind, make_mesh(devices=jax.devices()[:1]))
     spread = make_tiny_training(kind, make_mesh(fsdp=4))
     start = alone.init()
-    got, want = (
-        train(training, placed(training, start), batches(4))[0] for training in (spread, alone)
+    (got, state), (want, lonely) = (
+        train(training, placed(training, start), batches(4)) for training in (spread, alone)
     )
     np.testing.assert_allclose(got, want, rtol=1e-4)
+    # The queue holds what the teacher made of the batches.
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-4), state.carry, lonely.carry
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from vlp.interop.adapt import complete
 from vlp.interop.export import export
 from vlp.interop.load import load_run
 from vlp.interop.open_clip import write
-from vlp.interop.open_clip.model_cfg import fit
+from vlp.interop.open_clip.model_cfg import fit, model_cfg
 
 WEIGHTS = write.WEIGHTS
 
@@ -144,6 +144,24 @@ CANNOT = {
     "relu": ("clip", {"image.activation": "relu", "text.activation": "relu"}, "image.activation"),
     "pooler": ("clip", {"text.activation": "quick_gelu", "image.pooler": True}, "image.pooler"),
 }
+
+
+@pytest.mark.parametrize("pool", ["cascade", "parallel"])
+@pytest.mark.parametrize("class_token", [True, None])
+def test_the_two_poolers_of_coca_s_paper_are_refused_by_name(pool, class_token):
+    towers = kwargs("clip")
+    queries = dict(width=24, num_queries=2, num_heads=3)
+    image = towers["image"] | dict(pool=pool, queries=queries, class_token=class_token)
+    with pytest.raises(ValueError, match=f"image.pool='{pool}' .accepted: .*'"):
+        fit(complete(towers | dict(image=image, decoder=dict(depth=1, num_heads=3))), {})
+
+
+def test_a_decoder_with_one_perceptron_a_layer_is_refused_by_name():
+    towers = kwargs("clip")
+    decoder = dict(depth=1, num_heads=3, norm_eps=1e-5, mlp_between=False)
+    text = towers["text"] | dict(pool="cls_last")
+    with pytest.raises(ValueError, match="decoder.mlp_between must be True for open_clip"):
+        model_cfg(complete(towers | dict(text=text, decoder=decoder)))
 
 
 @pytest.mark.parametrize("case", CANNOT)

@@ -49,13 +49,18 @@ def test_a_caption_s_logits_know_nothing_of_later_words():
     assert np.abs(other[:, 3] - logits[:, 3]).min(axis=1).max() > 1e-4
 
 
-def test_the_decoder_reads_all_image_tokens_but_the_pooled_one():
-    model = make()
+POOLS = pytest.mark.parametrize("pool", ["queries", "cascade", "parallel"])
+
+
+@POOLS
+def test_the_decoder_reads_all_image_tokens_but_the_pooled_one(pool):
+    model = make(image=dict(pool=pool))
+    count = 5 if pool == "queries" else 6
     image, caption = jax.jit(lambda: (model.encode_image(images()), model.encode_text(text())))()
     decode = jax.jit(model.decode)
     logits = decode(image.tokens, caption.tokens)
-    assert image.tokens.shape == (3, 5, 12) and caption.tokens.shape == (3, 5, 12)
-    for token in range(5):
+    assert image.tokens.shape == (3, count, 12) and caption.tokens.shape == (3, 5, 12)
+    for token in range(count):
         other = decode(image.tokens.at[:, token].add(1.5), caption.tokens)
         assert np.array_equal(other, logits) == (token == 0)
 
@@ -75,20 +80,46 @@ def test_the_same_model_is_built_again_from_its_own_kwargs():
     assert nnx.split(again)[0] == nnx.split(model)[0]
 
 
-def test_every_parameter_gets_a_gradient_from_captions_and_embeddings():
-    graphdef, params = nnx.split(make())
+def caption_loss(model):
+    image, caption = model.encode_image(images()), model.encode_text(text())
+    said = jax.nn.log_softmax(model.decode(image.tokens, caption.tokens[:, :-1]))
+    return -jnp.sum(jnp.take_along_axis(said, text()[:, 1:, None], axis=-1))
 
-    def total(params):
-        model = nnx.merge(graphdef, params)
-        image, caption = model.encode_image(images()), model.encode_text(text())
-        said = jax.nn.log_softmax(model.decode(image.tokens, caption.tokens[:, :-1]))
-        heard = jnp.take_along_axis(said, text()[:, 1:, None], axis=-1)
-        logits = image.embedding @ caption.embedding.T * jnp.exp(model.log_scale[...])
-        return jnp.sum(jnp.diagonal(jax.nn.log_softmax(logits))) + jnp.sum(heard)
 
-    gradients = nnx.as_pure(jax.jit(jax.grad(total))(params))
-    for path, gradient in jax.tree.leaves_with_path(gradients):
-        assert float(jnp.abs(gradient).max()) > 0, jax.tree_util.keystr(path)
+def contrastive_loss(model):
+    zimg, ztxt = model.encode_image(images()).embedding, model.encode_text(text()).embedding
+    logits = zimg @ ztxt.T * jnp.exp(model.log_scale[...])
+    return -jnp.sum(jnp.diagonal(jax.nn.log_softmax(logits)))
+
+
+def touched(model, loss):
+    """The names of the parameters that the loss has a gradient for."""
+    graphdef, params = nnx.split(model)
+    gradients = jax.jit(jax.grad(lambda params: loss(nnx.merge(graphdef, params))))(params)
+    leaves = jax.tree.leaves_with_path(nnx.as_pure(gradients))
+    return {jax.tree_util.keystr(path): float(jnp.abs(leaf).max()) > 0 for path, leaf in leaves}
+
+
+@POOLS
+def test_every_parameter_gets_a_gradient_from_captions_and_embeddings(pool):
+    model = make(image=dict(pool=pool))
+    names = touched(model, lambda model: caption_loss(model) + contrastive_loss(model))
+    assert all(names.values()), [name for name, found in names.items() if not found]
+
+
+def test_in_a_cascade_both_losses_teach_the_pooler_that_the_decoder_reads():
+    heads = {}
+    for pool in ("cascade", "parallel"):
+        model = make(image=dict(pool=pool))
+        for loss in (contrastive_loss, caption_loss):
+            names = [name for name, found in touched(model, loss).items() if found]
+            heads[pool, loss] = {
+                part for part in ("generative", "contrastive") if any(part in n for n in names)
+            }
+    assert heads["cascade", contrastive_loss] == {"generative", "contrastive"}
+    assert heads["parallel", contrastive_loss] == {"contrastive"}
+    for pool in ("cascade", "parallel"):
+        assert heads[pool, caption_loss] == {"generative"}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +129,7 @@ def test_every_parameter_gets_a_gradient_from_captions_and_embeddings():
         (dict(text=dict(pool="eot")), 'text to be a causal "transformer" .* with pool .eot'),
         (dict(text=dict(causal=False)), 'text to be a causal "transformer"'),
         (dict(decoder=dict(depth=0)), "depth and unroll must be at least 1, got 0"),
-        (dict(image=dict(queries=None)), 'queries must be given with pool="queries" and only then'),
+        (dict(image=dict(queries=None)), "queries must be given with pool queries, cascade"),
     ],
 )
 def test_bad_settings_are_refused(kwargs, message):

@@ -106,8 +106,29 @@ def test_coca_s_decoder_follows_the_text_tower_and_its_image_tower_is_a_vit():
     kwargs = dual_encoder_preset("coca/ViT-L/14", vocab_size=500)
     assert (kwargs["decoder"]["depth"], kwargs["decoder"]["num_heads"]) == (12, 12)
     assert kwargs["text"]["vocab_size"] == 500
-    with pytest.raises(ValueError, match="must be a ViT, got 'RN50'"):
+    with pytest.raises(ValueError, match="must be a ViT, .* base, large, 2b, got 'RN50'"):
         dual_encoder_preset("coca/RN50")
+
+
+# Millions of parameters of the image tower, the text decoder and both, as table 1 of CoCa's paper
+# has them: the largest rounded to digits, so that its decoder is 1.1 B where the sizes make 1.18.
+COCA_TABLE = {"base": (86, 297, 383), "large": (303, 484, 787), "2b": (1000, 1180, 2180)}
+
+
+@pytest.mark.parametrize("size", COCA_TABLE)
+def test_coca_s_own_sizes_have_the_parameters_of_the_paper_s_table(size):
+    kwargs = dual_encoder_preset(f"coca/{size}")
+    model = jax.eval_shape(lambda: nnx.state(CoCa(**kwargs, rngs=nnx.Rngs(0)), nnx.Param))
+    sizes = {
+        name: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(part)) / 1e6
+        for name, part in nnx.to_pure_dict(model).items()
+    }
+    poolers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model["image"]["head"])) / 1e6
+    found = (sizes["image"] - poolers, sizes["text"] + sizes["decoder"], sum(sizes.values()))
+    for got, published in zip(found, COCA_TABLE[size], strict=True):
+        assert abs(got / published - 1) < 0.02
+    if size == "2b":  # cut to two digits, without the poolers, the table's 1.1 and 2.1
+        assert 1100 < found[1] < 1200 and 2100 < found[2] - poolers < 2200
 
 
 def test_an_unknown_resnet_is_refused_with_the_known_ones():

@@ -23,6 +23,9 @@ def keys(n=3):
     return jax.random.split(jax.random.key(1), n)
 
 
+QUERIES = dict(width=8, num_queries=5, num_heads=2)
+
+
 @pytest.mark.parametrize(("pool", "tokens"), [("cls", 10), ("mean", 9), ("map", 9)])
 def test_a_tower_gives_one_vector_an_image_and_one_a_token(pool, tokens):
     pooled, sequence = jax.eval_shape(make(pool=pool), pixels())
@@ -37,6 +40,16 @@ def test_pooling_reads_the_normalised_tokens():
     np.testing.assert_allclose(pooled, tower.head(tokens), atol=1e-6)
     centred = (tokens - tower.norm.bias[...][None, None]) / tower.norm.scale[...][None, None]
     np.testing.assert_allclose(centred.mean(-1), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("pool", "tokens"), [("queries", 5), ("cascade", 6), ("parallel", 6)])
+def test_queries_read_the_last_block_and_the_first_token_that_leaves_them_is_pooled(pool, tokens):
+    tower = make(pool=pool, queries=QUERIES)
+    pooled, sequence = tower(pixels())
+    assert tower.width == 8 and sequence.shape == (3, tokens, 8)
+    np.testing.assert_array_equal(pooled, sequence[:, 0])
+    found = tower.norm(tower.head(tower.hidden_states(pixels())[-1]))
+    np.testing.assert_allclose(sequence, found, atol=1e-5)
 
 
 def test_poolings_beside_the_class_token_leave_it_out():
@@ -144,8 +157,11 @@ def test_optional_parameters_exist_only_when_asked_for():
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="at least patch_size 4, got 3"):
         make(image_size=3)
-    with pytest.raises(ValueError, match="pool must be one of cls, mean, map, queries, got 'max'"):
+    with pytest.raises(ValueError, match="one of cls, mean, map, queries, cascade, parallel, got"):
         make(pool="max")
+    for wrong in (dict(pool="cascade"), dict(pool="map", queries=QUERIES)):
+        with pytest.raises(ValueError, match="given with pool queries, cascade, parallel and only"):
+            make(**wrong)
     with pytest.raises(ValueError, match="position must be one of learned, sincos2d, got 'rope'"):
         make(position="rope")
     with pytest.raises(ValueError, match="images must be 12 x 12 pixels, got 8 x 8"):

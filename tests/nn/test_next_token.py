@@ -35,9 +35,9 @@ def test_a_stack_remembers_what_it_has_seen(settings):
     np.testing.assert_allclose(token_by_token(stack, cache), jax.jit(stack)(X), atol=1e-5)
 
 
-@pytest.mark.parametrize("unroll", [1, 3])
-def test_a_decoder_reads_its_context_once(unroll):
-    sizes = dict(context_width=6, mlp_dim=16, num_heads=2, unroll=unroll)
+@pytest.mark.parametrize("settings", [{}, dict(unroll=3), dict(mlp_between=False)])
+def test_a_decoder_reads_its_context_once(settings):
+    sizes = dict(context_width=6, mlp_dim=16, num_heads=2) | settings
     stack = filled(lambda: DecoderStack(8, 3, **sizes, rngs=nnx.Rngs(0)))
     whole = jax.jit(stack)(X, CONTEXT)
     cache = jax.jit(stack.start, static_argnames="length")(CONTEXT, length=5)

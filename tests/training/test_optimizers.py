@@ -97,6 +97,23 @@ def test_lion_steps_by_the_sign():
         np.testing.assert_allclose(update, -0.1 * np.sign(flat(grad)[name]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("b2", [1.0, 0.5])
+def test_adafactor_follows_its_formula_and_its_second_decay_stops_growing_at_b2(b2):
+    grads = [jnp.asarray(np.random.default_rng(i).standard_normal(8), jnp.float32) for i in (1, 2)]
+    grads += [10 * grads[0], grads[1]]  # in the third update the unlimited decay is 0.58
+    params = {"norm": {"scale": grads[0]}}
+    optimizer = make_optimizer(
+        "adafactor", schedule=constant(0.1), clip_norm=None, b1=0.0, b2=b2, clip_rms=1e9
+    )
+    state, second = optimizer.init(params), 0.0
+    for t, grad in enumerate(grads, start=1):
+        updates, state = optimizer.update({"norm": {"scale": grad}}, state, params, step=t)
+        decay = min(1 - t**-0.8, b2)
+        second = decay * second + (1 - decay) * np.square(np.asarray(grad, np.float64))
+        want = -0.1 * np.asarray(grad) / np.sqrt(second)
+        np.testing.assert_allclose(updates["norm"]["scale"], want, rtol=1e-5)
+
+
 def test_muon_orthogonalises_each_layer_of_a_stack_on_its_own():
     params, grad = tree(), tree(seed=1)
     optimizer = make_optimizer("muon", schedule=constant(1.0), clip_norm=None, rms=0.2)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.text import TextTransformer
-from vlp.models.vit import VisionTransformer
+from vlp.models.vit import QUERY_POOLS, VisionTransformer
 from vlp.nn.attention import KeyValue
 from vlp.nn.decoder import DecoderCache, DecoderStack
 from vlp.nn.linear import Linear
@@ -30,7 +30,8 @@ class CoCa(DualEncoder):
     second. The first of the image tower's tokens is for the embedding, the others for the decoder.
 
     Args:
-        image: of a `VisionTransformer` with pool "cls" or, as in the paper, "queries".
+        image: of a `VisionTransformer` with pool "cascade", which is the paper's, "parallel", which
+            the paper compares it with, "queries", which is open_clip's, or "cls".
         text: of a causal `TextTransformer` with pool "cls_last".
         decoder: keyword arguments of `Decoder` except the widths and the vocabulary, which follow
             from the towers.
@@ -45,7 +46,8 @@ class CoCa(DualEncoder):
     References:
         Yu et al., 2022, https://arxiv.org/abs/2205.01917; Ilharco et al., open_clip,
         https://github.com/mlfoundations/open_clip, whose released weights this fits: there one set
-        of queries serves both the embedding and the decoder.
+        of queries with one attention serves both the embedding and the decoder, as in
+        https://github.com/lucidrains/CoCa-pytorch. The paper gives each a pooler of its own.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class Decoder(nnx.Module):
         vocab_size: how many logits.
         depth, num_heads: sizes of the stack.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
+        mlp_between: see `DecoderStack`.
         activation, norm_eps, attention, remat, unroll, dtype: as in `TextTransformer`.
     """
 
@@ -168,6 +171,7 @@ class Decoder(nnx.Module):
         mlp_dim: int | None = None,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        mlp_between: bool = True,
         attention: str = "einsum",
         remat: str = "none",
         unroll: int = 1,
@@ -182,6 +186,7 @@ class Decoder(nnx.Module):
             num_heads=num_heads,
             activation=activation,
             norm_eps=norm_eps,
+            mlp_between=mlp_between,
             attention=attention,
             remat=remat,
             unroll=unroll,
@@ -210,10 +215,10 @@ class Decoder(nnx.Module):
 
 
 def _check_image(tower: Any) -> None:
-    if not isinstance(tower, VisionTransformer) or tower.pool not in ("cls", "queries"):
+    if not isinstance(tower, VisionTransformer) or tower.pool not in ("cls", *QUERY_POOLS):
         raise ValueError(
-            'CoCa needs image to be a "vit" with pool "cls" or "queries", whose first token is the '
-            f"pooled one, got {_described(tower)}"
+            f'CoCa needs image to be a "vit" with pool cls, {", ".join(QUERY_POOLS)}, whose first '
+            f"token is the pooled one, got {_described(tower)}"
         )
 
 

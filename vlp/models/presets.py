@@ -52,6 +52,14 @@ RESNET_SIZES = {
     "RN50x64": ((3, 15, 36, 10), 128, 448, 1024, (1024, 12, 4096, 16, _CLIP)),
 }
 
+# name: width and num_heads of both towers; depth and mlp_dim of the image tower; depth and mlp_dim
+# of each half of the text decoder. Table 1 of Yu et al., 2022, https://arxiv.org/abs/2205.01917.
+COCA_SIZES = {
+    "base": (768, 12, 12, 3072, 12, 3072),
+    "large": (1024, 16, 24, 4096, 12, 4096),
+    "2b": (1408, 16, 40, 6144, 18, 5632),
+}
+
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -88,10 +96,11 @@ def dual_encoder_preset(
     Args:
         name: family and vision tower, such as "clip/ViT-B/32" or "siglip2/ViT-B/16". "clip" is
             CLIP as open_clip trains it; "openai" has the activation of OpenAI's own weights,
-            "quick_gelu", which some others were trained with too. "coca" is open_clip's, with a
-            "decoder" as deep as the text tower; the paper's own are larger. "albef" and "blip"
-            have BERT base for every image tower, "blip" with two tokens behind BERT's own.
-        image_size: pixels along each side; left out, 224 or what the ResNet was trained at.
+            "quick_gelu", which some others were trained with too. "coca" with a vision tower is
+            open_clip's, with a "decoder" as deep as the text tower; the paper's own are
+            "coca/base", "coca/large" and "coca/2b". "albef" and "blip" have BERT base for every
+            image tower, "blip" with two tokens behind BERT's own.
+        image_size: pixels along each side; left out, 224 or what the paper or the ResNet has.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
     Raises:
@@ -153,6 +162,8 @@ def _openai(tower: str) -> dict[str, Any]:
 
 def _coca(tower: str) -> dict[str, Any]:
     """Of CLIP's towers, with one set of 256 queries behind the image's, as open_clip has it."""
+    if tower in COCA_SIZES:
+        return _coca_of_the_paper(tower)
     kwargs = _clip(_vit_of_coca(tower))
     width = kwargs["embed_dim"]
     text = kwargs["text"] | dict(length=76, pool="cls_last")
@@ -160,6 +171,31 @@ def _coca(tower: str) -> dict[str, Any]:
     queries = dict(width=width, num_queries=256, num_heads=8)
     image = kwargs["image"] | dict(pool="queries", queries=queries, class_token=True)
     return kwargs | dict(image=image, text=text, decoder=sizes)
+
+
+def _coca_of_the_paper(size: str) -> dict[str, Any]:
+    """At 288 pixels, with two poolers and no projections, of which the paper says nothing.
+
+    The number of parameters tells that the vocabulary has 64,000 pieces and an output matrix of its
+    own. The length of captions is SigLIP's: the paper does not say it.
+    """
+    width, num_heads, depth, mlp_dim, half, text_mlp_dim = COCA_SIZES[size]
+    decoder = dict(depth=half, num_heads=num_heads, mlp_dim=text_mlp_dim)
+    return dict(
+        image=dict(
+            image_size=288, patch_size=18, width=width, depth=depth, num_heads=num_heads,
+            mlp_dim=mlp_dim, pool="cascade",
+            queries=dict(width=width, num_queries=256, num_heads=num_heads),
+        ),
+        text=dict(
+            **decoder, width=width, vocab_size=64000, length=64, causal=True, pool="cls_last",
+            eos_id=1, pad_id=0,
+        ),
+        decoder=decoder | dict(mlp_between=False),
+        embed_dim=width,
+        image_projection="none",
+        text_projection="none",
+    )  # fmt: skip
 
 
 def _with_bert(tower: str, **text: Any) -> dict[str, Any]:
@@ -191,7 +227,10 @@ def _blip(tower: str) -> dict[str, Any]:
 
 def _vit_of_coca(tower: str) -> str:
     if tower in RESNET_SIZES:
-        raise ValueError(f'CoCa\'s image tower must be a ViT, got {tower!r}; try "coca/ViT-B/32"')
+        raise ValueError(
+            f"CoCa's image tower must be a ViT, or the pair one of {', '.join(COCA_SIZES)}, "
+            f'got {tower!r}; try "coca/ViT-B/32"'
+        )
     return tower
 
 

@@ -1,5 +1,7 @@
 """The vision transformer tower."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,10 +14,16 @@ from vlp.nn.norm import LayerNorm
 from vlp.nn.patches import PatchEmbedding, extract_patches, kept_patches
 from vlp.nn.pooling import AttentionPool, mean_pool
 from vlp.nn.positions import sincos_2d
-from vlp.nn.query_pool import QueryPool
+from vlp.nn.query_pool import QueryPool, TwoQueryPools
 from vlp.nn.stack import Stack
 
-POOLS = ("cls", "mean", "map", "queries")
+# Several learned queries attend: the first token that leaves them is the pooled one.
+QUERY_POOLS: dict[str, Callable[..., Any]] = {
+    "queries": QueryPool,
+    "cascade": functools.partial(TwoQueryPools, cascade=True),
+    "parallel": functools.partial(TwoQueryPools, cascade=False),
+}
+POOLS = ("cls", "mean", "map", *QUERY_POOLS)
 POSITIONS = ("learned", "sincos2d")
 
 
@@ -26,12 +34,14 @@ class VisionTransformer(nnx.Module):
         image_size: pixels along each side. What is left over at the right and lower edge where it
             does not divide by `patch_size` is not looked at (SigLIP So400m/14 at 384).
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        pool: "cls" (a learned class token), "mean" (over the patches), "map" (attention pooling) or
+        pool: "cls" (a learned class token), "mean" (over the patches), "map" (attention pooling),
             "queries" (several learned queries attend: the first gives the pooled vector, all of
-            them are the tokens, as in CoCa).
-        queries: for that pool, `width`, `num_queries` and `num_heads` of `QueryPool`.
+            them are the tokens, as in open_clip's CoCa), or "cascade" or "parallel" (one query with
+            an attention of its own gives the pooled vector, which is the first token, others the
+            further tokens, as in CoCa's paper; see `TwoQueryPools`).
+        queries: for the last three, `width`, `num_queries` and `num_heads` of their module.
         class_token: whether there is a class token; None means where `pool` needs it. "mean"
-            and "map" leave it out, "queries" attend to it.
+            and "map" leave it out, queries attend to it.
         position: "learned" or "sincos2d" (fixed; the class token then has none).
         pre_norm: a LayerNorm in front of the first block, as in CLIP.
         norm_after_pool: the final LayerNorm is applied to the pooled vector and not to the tokens,
@@ -114,7 +124,8 @@ class VisionTransformer(nnx.Module):
         if pool == "map":
             head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, **shared)
         elif queries is not None:
-            head = QueryPool(width, **queries, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+            make_head = QUERY_POOLS[pool]
+            head = make_head(width, **queries, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
         self.head = head
         self.width = width if queries is None else queries["width"]
         self.norm = LayerNorm(self.width, eps=norm_eps)
@@ -141,7 +152,7 @@ class VisionTransformer(nnx.Module):
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
         tokens = self.stack(x)
-        if self.pool == "queries":
+        if self.pool in QUERY_POOLS:
             tokens = self.head(tokens)
         if not self.norm_after_pool:
             tokens = self.norm(tokens)
@@ -202,7 +213,7 @@ class VisionTransformer(nnx.Module):
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
 
     def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
-        if self.pool in ("cls", "queries"):
+        if self.pool == "cls" or self.pool in QUERY_POOLS:
             return tokens[:, 0]
         patches = tokens if self.class_token is None else tokens[:, 1:]
         return self.head(patches) if self.pool == "map" else mean_pool(patches)
@@ -220,8 +231,8 @@ def _check(image_size: int, patch_size: int, pool: str, position: str, class_tok
 
 
 def _check_queries(pool: str, queries: dict[str, int] | None) -> None:
-    if (pool == "queries") != (queries is not None):
+    if (pool in QUERY_POOLS) != (queries is not None):
         raise ValueError(
-            f'queries must be given with pool="queries" and only then, got {queries} with '
-            f"pool={pool!r}; such as dict(width=512, num_queries=256, num_heads=8)"
+            f"queries must be given with pool {', '.join(QUERY_POOLS)} and only then, got "
+            f"{queries} with pool={pool!r}; such as dict(width=512, num_queries=256, num_heads=8)"
         )

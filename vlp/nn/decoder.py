@@ -6,9 +6,10 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import KeyValue, empty_cache
+from vlp.nn.attention import KeyValue, SelfAttention, empty_cache
 from vlp.nn.block import Block
 from vlp.nn.cross_attention import CrossBlock
+from vlp.nn.norm import LayerNorm
 from vlp.nn.stack import check_stack, next_in_layers, through_layers
 
 
@@ -24,6 +25,42 @@ class DecoderCache(NamedTuple):
     context: KeyValue
 
 
+class CausalAttention(nnx.Module):
+    """Pre-norm attention to the own sequence, added to the residual stream: half a block."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        num_heads: int,
+        depth: int,
+        norm_eps: float,
+        attention: str,
+        dtype: str,
+        rngs: nnx.Rngs,
+    ):
+        self.norm1 = LayerNorm(width, eps=norm_eps)
+        self.attention = SelfAttention(
+            width,
+            num_heads,
+            causal=True,
+            out_std=width**-0.5 * (2 * depth) ** -0.5,
+            implementation=attention,
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+    def __call__(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        return x + self.attention(self.norm1(x))
+
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
+        """One token more, and the cache with it; see `SelfAttention.next`."""
+        seen, cache = self.attention.next(self.norm1(x), cache, place=place)
+        return x + seen, cache
+
+
 class DecoderLayer(nnx.Module):
     """A causal block over the own sequence, then a block over the context."""
 
@@ -37,22 +74,26 @@ class DecoderLayer(nnx.Module):
         depth: int,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        mlp_between: bool = True,
         attention: str = "einsum",
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
         shared: dict[str, Any] = dict(
-            mlp_dim=mlp_dim,
             num_heads=num_heads,
             depth=depth,
-            activation=activation,
             norm_eps=norm_eps,
             attention=attention,
             dtype=dtype,
             rngs=rngs,
         )
-        self.own = Block(width, causal=True, **shared)
-        self.cross = CrossBlock(width, context_width=context_width, **shared)
+        perceptron: dict[str, Any] = dict(mlp_dim=mlp_dim, activation=activation)
+        self.own: Any = (
+            Block(width, causal=True, **perceptron, **shared)
+            if mlp_between
+            else CausalAttention(width, **shared)
+        )
+        self.cross = CrossBlock(width, context_width=context_width, **perceptron, **shared)
 
     def __call__(
         self,
@@ -77,6 +118,9 @@ class DecoderStack(nnx.Module):
     Args:
         width, depth, mlp_dim, num_heads: sizes.
         context_width: of the sequence that is read.
+        mlp_between: whether a perceptron stands between the two attentions of a layer as well as
+            behind them, as in open_clip. The decoder of Vaswani et al. has the latter only, and so
+            has CoCa's, as the number of its parameters tells.
         activation, norm_eps, attention, dtype: as in `vlp.nn.block.Block`.
         remat, unroll: as in `vlp.nn.stack.Stack`.
 
@@ -84,8 +128,9 @@ class DecoderStack(nnx.Module):
         ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
 
     References:
-        Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917; Vaswani et al., 2017,
-        https://arxiv.org/abs/1706.03762.
+        Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917, table 1; Vaswani et al., 2017,
+        https://arxiv.org/abs/1706.03762, section 3.1; Ilharco et al., open_clip,
+        https://github.com/mlfoundations/open_clip.
     """
 
     def __init__(
@@ -98,6 +143,7 @@ class DecoderStack(nnx.Module):
         num_heads: int,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        mlp_between: bool = True,
         attention: str = "einsum",
         remat: str = "none",
         unroll: int = 1,
@@ -117,6 +163,7 @@ class DecoderStack(nnx.Module):
                 depth=depth,
                 activation=activation,
                 norm_eps=norm_eps,
+                mlp_between=mlp_between,
                 attention=attention,
                 dtype=dtype,
                 rngs=nnx.Rngs(key),

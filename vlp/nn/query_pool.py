@@ -1,4 +1,6 @@
-"""Several learned queries that read a sequence: the attentional pooler of CoCa."""
+"""Learned queries that read a sequence: the attentional poolers of CoCa."""
+
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -50,3 +52,45 @@ class QueryPool(nnx.Module):
         queries = self.norm_query(self.queries[...])[None]
         queries = jnp.broadcast_to(queries, (tokens.shape[0], *queries.shape[1:]))
         return self.attention(queries, self.norm_context(tokens))
+
+
+class TwoQueryPools(nnx.Module):
+    """What one query finds, and behind it what each of `num_queries` others finds; `[n, 1 + q, w]`.
+
+    The others are CoCa's generative pooler, whose results a decoder reads, the one is its
+    contrastive pooler, for the embedding of the whole.
+
+    Args:
+        context_width, width, num_heads, norm_eps, dtype: as in `QueryPool`.
+        num_queries: the others.
+        cascade: whether the one query reads what the others found, in place of the sequence.
+
+    References:
+        Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917, section 3.2: an attention of its
+        own for each, 256 queries and 1; section 4.3: "cascade" and "parallel", of which all models
+        of the paper are the former (figure 2 draws the latter). The paper does not say where
+        norms stand: here in front of each attention, and the caller's behind both.
+    """
+
+    def __init__(
+        self,
+        context_width: int,
+        *,
+        width: int,
+        num_queries: int,
+        num_heads: int,
+        cascade: bool,
+        norm_eps: float = 1e-6,
+        dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):
+        self.cascade = cascade
+        shared: Any = dict(
+            width=width, num_heads=num_heads, norm_eps=norm_eps, dtype=dtype, rngs=rngs
+        )
+        self.generative = QueryPool(context_width, num_queries=num_queries, **shared)
+        self.contrastive = QueryPool(width if cascade else context_width, num_queries=1, **shared)
+
+    def __call__(self, tokens: Float[Array, "n s c"]) -> Float[Array, "n q w"]:
+        found = self.generative(tokens)
+        return jnp.concatenate([self.contrastive(found if self.cascade else tokens), found], axis=1)

@@ -93,15 +93,32 @@ def lion(*, b1: float = 0.9, b2: float = 0.99) -> optax.GradientTransformation:
 
 
 def adafactor(
-    *, b1: float = 0.9, decay: float = 0.8, eps: float = 1e-30, clip_rms: float = 1.0
+    *,
+    b1: float = 0.9,
+    b2: float = 1.0,
+    decay: float = 0.8,
+    eps: float = 1e-30,
+    clip_rms: float = 1.0,
 ) -> optax.GradientTransformation:
     """Adafactor's directions with momentum in bfloat16 and no relative step, as for scaling ViT.
+
+    Args:
+        b1: decay of the momentum.
+        b2: upper limit of the second decay, which at update t is `1 - t ** -decay`: 0.999 for
+            scaling ViT and in CoCa, 1 for none.
+        decay: see there.
+        eps: added to the squared gradients.
+        clip_rms: root mean square that the directions of an array may have.
 
     References: Shazeer & Stern, 2018, https://arxiv.org/abs/1804.04235; Zhai et al., 2022,
         https://arxiv.org/abs/2106.04560, section 3.4.
     """
+
+    def second(update: Any, exponent: Any) -> jax.Array:
+        return jnp.minimum(1.0 - jnp.asarray(update + 1, jnp.float32) ** -exponent, b2)
+
     return optax.chain(
-        optax.scale_by_factored_rms(decay_rate=decay, epsilon=eps),
+        optax.scale_by_factored_rms(decay_rate=decay, epsilon=eps, decay_rate_fn=second),
         optax.clip_by_block_rms(clip_rms),
         optax.ema(b1, debias=False, accumulator_dtype=jnp.bfloat16),
     )

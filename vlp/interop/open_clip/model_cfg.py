@@ -181,6 +181,7 @@ def _multimodal(decoder: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str
         norm_eps=NORM_EPS,
         mlp_dim=decoder.get("mlp_dim") and 4 * text["width"],
         mlp_ratio=4.0,
+        mlp_between=True,
     )
     for key, value in wanted.items():
         if decoder.get(key, value) != value:

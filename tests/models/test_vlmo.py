@@ -15,6 +15,8 @@ from vlp.interop.loaded import model_of, param_shapes
 from vlp.models import DualEncoder, Vlmo
 from vlp.objectives import masked_words, triples
 from vlp.objectives.vlmo import Vlmo as Objective
+from vlp.training.optimizers import decays, muon
+from vlp.training.params import leaf_names
 
 AUTHORS = Path(__file__).parents[1] / "authors"
 PAD, FUSED, DEPTH, WIDTH = 0, 2, 4, 32
@@ -58,13 +60,21 @@ BLOCK = {
        {"image": "imag", "text": "text", "pair": "vl"}.items()
        for layer, name in {"up": "fc1", "down": "fc2"}.items()},
 }  # fmt: skip
+# How the positions are given, and the authors' numbers with them.
+FILES = {"absolute": "vlmo_pretrain.npz", "relative": "vlmo_relative.npz"}
 LEAVES = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}
 close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-4)
 
 
 @functools.cache
-def numbers():
-    return dict(np.load(AUTHORS / "vlmo_pretrain.npz", allow_pickle=False))
+def numbers(positions):
+    return dict(np.load(AUTHORS / FILES[positions], allow_pickle=False))
+
+
+def settings(positions):
+    """The model's; the authors' table has room for longer texts than theirs are."""
+    length = {"absolute": 9, "relative": 12}[positions]
+    return changed(text=dict(length=length)) | dict(positions=positions)
 
 
 def theirs(ours, table):
@@ -75,9 +85,8 @@ def theirs(ours, table):
     return table[parent] + LEAVES[leaf]
 
 
-def read(name):
+def read(name, x):
     """One of the authors' weights as we keep it."""
-    x = numbers()
     array = x[f"state/{name}"]
     if name.endswith("patch_embed.proj.weight"):
         return array.transpose(2, 3, 1, 0).reshape(-1, WIDTH)
@@ -88,40 +97,45 @@ def read(name):
 
 
 @functools.cache
-def model():
-    x, params = numbers(), {}
-    for name, shape in param_shapes(KWARGS).items():
+def model(positions="absolute"):
+    x, params = numbers(positions), {}
+    kwargs = settings(positions)
+    for name, shape in param_shapes(kwargs).items():
         stack = next((s for s in ("lower", "upper") if name.startswith(f"multiway/{s}")), None)
         if name in ("image/kind", "text/kind"):
             value = x["state/token_type_embeddings.weight"][int(name == "image/kind")]
         elif name == "image/mask_token" or name.startswith("pixel_head"):
             value = np.zeros(shape)
         elif stack is None:
-            value = read(theirs(name, TOP))
+            value = read(theirs(name, TOP), x)
         else:
             first = FUSED if stack == "upper" else 0
             inner = name.removeprefix(f"multiway/{stack}/blocks/")
             blocks = range(first, first + shape[0])
-            value = np.stack([block_array(i, inner) for i in blocks])
+            value = np.stack([block_array(i, inner, x) for i in blocks])
         params[name] = np.asarray(value, np.float32).reshape(shape)
-    # Theirs is a vector for all words; ours is in the positions.
-    params["text/positions"] = (
-        params["text/positions"] + x["state/text_embeddings.token_type_embeddings.weight"][:1]
-    )
-    return model_of(KWARGS, params)
+    # Theirs is a vector for all words; ours is in the positions, or in the words.
+    table = "text/positions" if positions == "absolute" else "text/tokens"
+    params[table] = params[table] + x["state/text_embeddings.token_type_embeddings.weight"][:1]
+    return model_of(kwargs, params)
 
 
-def block_array(i, inner):
+def block_array(i, inner, x):
     if inner == "attention/qkv/bias":
-        q, v = (numbers()[f"state/transformer.blocks.{i}.attn.{n}_bias"] for n in "qv")
+        q, v = (x[f"state/transformer.blocks.{i}.attn.{n}_bias"] for n in "qv")
         return np.concatenate([q, np.zeros_like(q), v])
-    return read(f"transformer.blocks.{i}.{theirs(inner, BLOCK)}")
+    if inner.startswith("relative/"):
+        # One table for all: 7 x 7 distances of patches and 3 rows of the class token, 2 rows of
+        # pairs, then texts; a block has 4 columns.
+        parts = np.split(x["state/relative_position_bias_table"][:, 4 * i : 4 * i + 4], [52, 54])
+        return parts[("image", "pair", "text").index(inner.removeprefix("relative/"))]
+    return read(f"transformer.blocks.{i}.{theirs(inner, BLOCK)}", x)
 
 
 @functools.cache
-def whole_step():
+def whole_step(positions):
     """The objective with the authors' masks and negatives: losses, outputs, gradients."""
-    x = numbers()
+    x = numbers(positions)
     targets = jnp.asarray(np.where(x["labels"] < 0, PAD, x["labels"]))
     shown, all_there = jnp.asarray(x["masked_text"]), jnp.ones(6, bool)
     chosen = [(jnp.asarray(x[f"negative_{way}"]), all_there)
@@ -130,7 +144,9 @@ def whole_step():
         image=jnp.zeros((6, 32, 32, 3), jnp.uint8), text=jnp.asarray(x["text"]),
         weight=jnp.ones(6), id=jnp.arange(6, dtype=jnp.int32),
     )  # fmt: skip
-    graphdef, state = nnx.split(nnx.merge(graphdef_of_plain(), nnx.state(model())))
+    graphdef, state = nnx.split(
+        nnx.merge(graphdef_of_plain(positions), nnx.state(model(positions)))
+    )
     objective = Objective(mask_id=4)
 
     def total(state):
@@ -150,8 +166,9 @@ def whole_step():
     return loss, metrics, found, traverse_util.flatten_dict(nnx.to_pure_dict(gradient), sep="/")
 
 
-def graphdef_of_plain():
-    return nnx.graphdef(nnx.eval_shape(lambda: Vlmo(**KWARGS, rngs=nnx.Rngs(0))))
+def graphdef_of_plain(positions="absolute"):
+    kwargs = settings(positions)
+    return nnx.graphdef(nnx.eval_shape(lambda: Vlmo(**kwargs, rngs=nnx.Rngs(0))))
 
 
 def outputs(module, batch, shown):
@@ -177,19 +194,23 @@ def outputs(module, batch, shown):
     }
 
 
-def test_every_way_through_the_model_gives_the_authors_outputs():
-    found = whole_step()[2]
-    for name, value in found.items():
-        want = numbers()[name]
-        seen = numbers()["attention_mask"] == 1  # padding may hold anything
+@pytest.mark.parametrize("positions", FILES)
+def test_every_way_through_the_model_gives_the_authors_outputs(positions):
+    x, found = numbers(positions), whole_step(positions)[2]
+    seen = x["attention_mask"] == 1  # padding may hold anything
+    compared = found.keys() & x.keys()  # with relative positions fewer outputs were kept
+    assert len(compared) == {"absolute": 11, "relative": 5}[positions]
+    for name in compared:
+        value, want = found[name], x[name]
         if "text_feats" in name or "mlm" in name:
             value, want = value[seen], want[seen]
         close(value, want, err_msg=name)
 
 
-def test_the_objective_gives_the_authors_losses():
-    loss, metrics, *_ = whole_step()
-    x = numbers()
+@pytest.mark.parametrize("positions", FILES)
+def test_the_objective_gives_the_authors_losses(positions):
+    loss, metrics, *_ = whole_step(positions)
+    x = numbers(positions)
     close(loss, x["loss"])
     close(np.mean(metrics["contrastive_loss"]), x["itc_loss"])
     close(np.mean(metrics["pair_contrastive_loss"]), x["itc_loss_vl"])
@@ -197,10 +218,11 @@ def test_the_objective_gives_the_authors_losses():
     close(0.25 * np.mean(metrics["masked_loss"]), x["mlm_loss"])
 
 
-def test_every_gradient_has_the_authors_norm():
-    x = numbers()
-    *_, gradient = whole_step()
-    found = {}
+@pytest.mark.parametrize("positions", FILES)
+def test_every_gradient_has_the_authors_norm(positions):
+    x = numbers(positions)
+    *_, gradient = whole_step(positions)
+    found, tables = {}, []
     for name, array in gradient.items():
         stack = next((s for s in ("lower", "upper") if name.startswith(f"multiway/{s}")), None)
         if stack is None:
@@ -208,6 +230,10 @@ def test_every_gradient_has_the_authors_norm():
                 found[theirs(name, TOP)] = array
             continue
         inner = name.removeprefix(f"multiway/{stack}/blocks/")
+        if inner.startswith("relative/"):
+            assert np.linalg.norm(array, axis=(1, 2)).min() > 1e-4, name
+            tables.append(array.ravel())
+            continue
         for i, part in enumerate(array, start=FUSED if stack == "upper" else 0):
             if inner == "attention/qkv/bias":
                 q, k, v = np.split(part, 3)
@@ -222,12 +248,28 @@ def test_every_gradient_has_the_authors_norm():
         [gradient["text/kind"], gradient["image/kind"]]
     )
     wanted = {str(n): v for n, v in zip(x["gradient_names"], x["gradient_norms"], strict=True)}
-    del wanted["text_embeddings.token_type_embeddings.weight"]  # ours is in the positions
+    del wanted["text_embeddings.token_type_embeddings.weight"]  # ours is in another table
+    if positions == "relative":
+        found["relative_position_bias_table"] = np.concatenate(tables)
+        assert wanted.pop("text_embeddings.position_embeddings.weight") == 0  # is not used
     assert found.keys() == wanted.keys()
     for name, want in wanted.items():
         np.testing.assert_allclose(
             np.linalg.norm(found[name]), want, rtol=1e-4, atol=1e-5, err_msg=name
         )
+
+
+def test_tables_of_relative_positions_neither_decay_nor_are_made_orthogonal():
+    params = nnx.to_pure_dict(nnx.state(model("relative")))
+    tables = {name for name in leaf_names(params) if "/relative/" in name}
+    assert len(tables) == 6
+    decayed = dict(zip(leaf_names(params), jax.tree.leaves(decays(params)), strict=True))
+    assert not any(decayed[name] for name in tables)
+    states = leaf_names(jax.eval_shape(muon().init, params))
+    kept = {way: [n for n in states if f"/{way}/" in n] for way in ("adamw", "muon")}
+    for name in tables:
+        assert any(path.endswith(name) for path in kept["adamw"])
+        assert not any(path.endswith(name) for path in kept["muon"])
 
 
 def changed(**sections):
@@ -244,6 +286,10 @@ def changed(**sections):
         (
             KWARGS | dict(text=dict(kind="bow", vocab_size=50, length=9, width=WIDTH)),
             "got PatchTokens and BagOfWords",
+        ),
+        (
+            KWARGS | dict(positions="both"),
+            "positions must be one of absolute, relative, got 'both'",
         ),
     ],
 )
@@ -276,7 +322,9 @@ def test_inputs_of_another_size_and_dropped_patches_are_refused():
         model().encode_image(jnp.zeros((1, 32, 32, 3), jnp.uint8), patch_drop=0.5)
 
 
-def test_it_is_built_again_from_its_own_arguments():
-    again = nnx.eval_shape(lambda: Vlmo(**model().kwargs, rngs=nnx.Rngs(0)))
-    assert again.kwargs == model().kwargs
-    assert nnx.graphdef(again) == graphdef_of_plain()
+@pytest.mark.parametrize("positions", FILES)
+def test_it_is_built_again_from_its_own_arguments(positions):
+    kwargs = model(positions).kwargs
+    again = nnx.eval_shape(lambda: Vlmo(**kwargs, rngs=nnx.Rngs(0)))
+    assert again.kwargs == kwargs
+    assert nnx.graphdef(again) == graphdef_of_plain(positions)

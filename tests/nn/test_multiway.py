@@ -37,7 +37,7 @@ MODES = {
     "text": lambda m, text, image, present: m.alone(text, expert="text", present=present),
     "image": lambda m, text, image, present: m.alone(image, expert="image"),
     "branch": lambda m, text, image, present: m.above(
-        m.below(image, expert="image"), expert="pair"
+        m.below(image, expert="image"), expert="pair", modality="image"
     ),
     "pair": lambda m, text, image, present: jnp.concatenate(
         m.together(text, image, present=present), axis=1

@@ -45,7 +45,8 @@ class PatchTokens(nnx.Module):
         self.patches = PatchEmbedding(patch_size, width, dtype=dtype, rngs=rngs)
         self.class_token = table(width)
         self.mask_token = table(width)
-        self.positions = table(self.num_patches + 1, width)
+        # None in a transformer with relative positions.
+        self.positions: nnx.Param | None = table(self.num_patches + 1, width)
         self.kind = table(width)
 
     def __call__(self, pixels: Float[Array, "n h w 3"]) -> NoReturn:
@@ -79,7 +80,9 @@ class PatchTokens(nnx.Module):
             x = jnp.where(hidden[:, :, None], self.mask_token[...][None, None], x)
         first = jnp.broadcast_to(self.class_token[...][None, None], (x.shape[0], 1, self.width))
         x = jnp.concatenate([first, x], axis=1)
-        x = x + self.positions[...][None] + self.kind[...][None, None]
+        if self.positions is not None:
+            x = x + self.positions[...][None]
+        x = x + self.kind[...][None, None]
         return x.astype(jnp.dtype(self.dtype))
 
 
@@ -110,7 +113,8 @@ class WordTokens(nnx.Module):
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pad_id, self.dtype = pad_id, dtype
         self.tokens = table(vocab_size, width)
-        self.positions = table(length, width)
+        # None in a transformer with relative positions.
+        self.positions: nnx.Param | None = table(length, width)
         self.embed_norm = LayerNorm(width, eps=norm_eps)
         self.kind = table(width)
 
@@ -133,7 +137,9 @@ class WordTokens(nnx.Module):
                 f"text may have at most {self.length} tokens, got {text.shape[1]}; "
                 "truncate it or build the model with a larger length"
             )
-        x = self.tokens[...][text] + self.positions[...][None, : text.shape[1]]
+        x = self.tokens[...][text]
+        if self.positions is not None:
+            x = x + self.positions[...][None, : text.shape[1]]
         x = self.embed_norm(x) + self.kind[...][None, None]
         return x.astype(jnp.dtype(self.dtype))
 

@@ -13,6 +13,8 @@ from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.nn.linear import Linear
 from vlp.nn.multiway import Multiway
 
+POSITIONS = ("absolute", "relative")
+
 
 class Vlmo(DualEncoder):
     """Images and texts through one transformer; `Vlmo(**model.kwargs, rngs=rngs)` builds it again.
@@ -27,7 +29,10 @@ class Vlmo(DualEncoder):
     Args:
         image: of `PatchTokens` (kind "patches").
         text: of `WordTokens` (kind "words"), as wide.
-        multiway: keyword arguments of `vlp.nn.multiway.Multiway` except the width.
+        multiway: keyword arguments of `vlp.nn.multiway.Multiway` except the width and `relative`.
+        positions: "absolute", a vector for each place, added to what enters the first block; or
+            "relative" in its stead, a number for each distance, added to the logits of all
+            attention, see `vlp.nn.relative`.
         embed_dim: width of the shared space.
         **settings: further keyword arguments of `DualEncoder`.
 
@@ -37,10 +42,10 @@ class Vlmo(DualEncoder):
     References:
         Bao et al., 2022, https://arxiv.org/abs/2111.02358;
         https://github.com/microsoft/unilm/tree/master/vlmo (`vlmo_module.py`). Followed: what
-        enters the first block, experts and heads, the vocabulary's own output table. Departs:
-        no relative positions, which the released base and large models have in place of
-        positions (base+ has positions); BERT's own type vector, equal for all words, is left to
-        the positions. The mask and the head for pixels are for a first stage of ours, see
+        enters the first block, experts and heads, the vocabulary's own output table, positions
+        (relative in the released base and large models, absolute in base+). Departs: BERT's own
+        type vector, equal for all words, is left to the vectors of places, or to those of words
+        where there are none. The mask and the head for pixels are for a first stage of ours, see
         `vlp.objectives.masked_images`.
     """
 
@@ -50,16 +55,23 @@ class Vlmo(DualEncoder):
         image: dict[str, Any] | None,
         text: dict[str, Any] | None,
         multiway: dict[str, Any],
+        positions: str = "absolute",
         embed_dim: int,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
         super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
         _check_towers(self.image, self.text)
-        self._multiway = json.dumps(multiway)
-        width = self.text.width
+        if positions not in POSITIONS:
+            raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
+        self._multiway, self._positions = json.dumps(multiway), positions
+        width, relative = self.text.width, None
+        if positions == "relative":
+            self.image.positions = self.text.positions = None
+            grid = self.image.image_size // self.image.patch_size
+            relative = dict(grid=grid, text_length=self.text.length)
         heads: dict[str, Any] = dict(std=0.02, rngs=rngs)
-        self.multiway = Multiway(width, **multiway, rngs=rngs)
+        self.multiway = Multiway(width, **multiway, relative=relative, rngs=rngs)
         self.pooler = Linear(width, width, **heads)
         self.match_head = Linear(width, 2, **heads)
         self.token_head = TokenHead(width, vocab_size=self.text.vocab_size, rngs=rngs)
@@ -73,7 +85,8 @@ class Vlmo(DualEncoder):
     @property
     def kwargs(self) -> dict[str, Any]:
         """The constructor's arguments, except `rngs`, as plain JSON data."""
-        return {**super().kwargs, "multiway": json.loads(self._multiway)}
+        own = {"multiway": json.loads(self._multiway), "positions": self._positions}
+        return {**super().kwargs, **own}
 
     def encode_image(
         self,
@@ -113,16 +126,17 @@ class Vlmo(DualEncoder):
         """As `encode_image`, and embeddings by way of the upper blocks' expert for pairs."""
         x = self.image.embed(self.normalise(images))
         below = self.multiway.below(x, expert="image")
-        own = _encoded(x, self.multiway.above(below, expert="image"), self.image_projection)
-        pair = self.multiway.above(below, expert="pair")
+        last = self.multiway.above(below, expert="image", modality="image")
+        pair = self.multiway.above(below, expert="pair", modality="image")
+        own = _encoded(x, last, self.image_projection)
         return own, unit_norm(self.pair_image_projection(pair[:, 0]))
 
     def text_branches(self, text: Int[Array, "n l"]) -> tuple[Encoded, Float[Array, "n d"]]:
         """As `encode_text`, and embeddings by way of the upper blocks' expert for pairs."""
         x, present = self.text.embed(text), self.text.present(text)
         below = self.multiway.below(x, expert="text", present=present)
-        last = self.multiway.above(below, expert="text", present=present)
-        pair = self.multiway.above(below, expert="pair", present=present)
+        last = self.multiway.above(below, expert="text", modality="text", present=present)
+        pair = self.multiway.above(below, expert="pair", modality="text", present=present)
         own = _encoded(x, last, self.text_projection)
         return own, unit_norm(self.pair_text_projection(pair[:, 0]))
 

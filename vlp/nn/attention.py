@@ -53,7 +53,11 @@ class SelfAttention(nnx.Module):
         self.out = Linear(width, width, std=out_std, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+        self,
+        x: Float[Array, "n l w"],
+        *,
+        present: Bool[Array, "n l"] | None = None,
+        bias: Float[Array, "h l l"] | None = None,
     ) -> Float[Array, "n l w"]:
         query, key, value = self._heads(x)
         y = dot_product_attention(
@@ -61,6 +65,7 @@ class SelfAttention(nnx.Module):
             key,
             value,
             mask=attention_mask(x.shape[1], causal=self.causal, present=present),
+            bias=bias,
             implementation=self.implementation,
         )
         return self.out(y.reshape(x.shape))
@@ -126,6 +131,7 @@ def dot_product_attention(
     value: Float[Array, "n s h k"],
     *,
     mask: Bool[Array, "_ 1 _ s"] | None = None,
+    bias: Float[Array, "h q s"] | None = None,
     implementation: str = "einsum",
 ) -> Float[Array, "n q h k"]:
     """Softmax-weighted values, with the softmax in float32.
@@ -133,17 +139,21 @@ def dot_product_attention(
     Args:
         query, key, value: per-head vectors; the scale `k ** -0.5` is applied here.
         mask: True where a query may see a key.
+        bias: added to the logits of all sequences; nothing is if not given.
         implementation: "einsum" is written out below and is exact everywhere; "xla" and "cudnn"
             are those of `jax.nn.dot_product_attention` ("cudnn": flash attention on NVIDIA GPUs,
             bfloat16 only).
     """
     if implementation != "einsum":
         flash: Any = jax.nn.dot_product_attention  # its annotation names the two literals only
-        return flash(query, key, value, mask=mask, implementation=implementation)
+        added = None if bias is None else bias[None]
+        return flash(query, key, value, bias=added, mask=mask, implementation=implementation)
     # Heads to the front: then these are plain matrix products, 1.5 times as fast on CPUs.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     query = query * query.shape[-1] ** -0.5
     logits = jnp.einsum("nhqk,nhsk->nhqs", query, key, preferred_element_type=jnp.float32)
+    if bias is not None:
+        logits = logits + bias[None]
     if mask is not None:
         logits = jnp.where(mask, logits, _MASKED)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)

@@ -1,5 +1,6 @@
 """Transformer blocks that images and texts share, with perceptrons of their own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from vlp.nn.attention import SelfAttention
 from vlp.nn.block import scale_factors, scaled
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
+from vlp.nn.relative import Kinds, RelativePositions
 from vlp.nn.stack import check_stack, layer_outputs, through_layers
 
 # Whose perceptron takes how many tokens, from the first on.
@@ -44,7 +46,11 @@ class MultiwayBlock(nnx.Module):
         width, mlp_dim, num_heads: sizes.
         depth: blocks of the whole model, for the initialisation as in `vlp.nn.block.Block`.
         fused: whether there is an expert "pair" beside "image" and "text".
+        relative: keyword arguments of `RelativePositions` but the heads, or None for no such bias.
         activation, norm_eps, layer_scale, attention, dtype: as in `Block`.
+
+    Raises:
+        ValueError: when there are relative positions, which "cudnn" attention cannot learn.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class MultiwayBlock(nnx.Module):
         num_heads: int,
         depth: int,
         fused: bool,
+        relative: Mapping[str, int] | None = None,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
         layer_scale: float | None = None,
@@ -62,11 +69,18 @@ class MultiwayBlock(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
+        if relative is not None and attention == "cudnn":
+            # Its backward pass takes a bias for even numbers of tokens only: 14 x 14 + 1 is odd.
+            raise ValueError(
+                'relative positions need attention "einsum" or "xla", got "cudnn"; set attention '
+                'to "xla"'
+            )
         shared: dict[str, Any] = dict(
             out_std=width**-0.5 * (2 * depth) ** -0.5, dtype=dtype, rngs=rngs
         )
         self.norm = LayerNorm(width, eps=norm_eps)
         self.attention = SelfAttention(width, num_heads, implementation=attention, **shared)
+        self.relative = None if relative is None else RelativePositions(num_heads, **relative)
 
         def expert():
             return Expert(width, mlp_dim, norm_eps=norm_eps, activation=activation, **shared)
@@ -81,9 +95,12 @@ class MultiwayBlock(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         route: Route,
+        kinds: Kinds,
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
-        x = x + scaled(self.attention(self.norm(x), present=present), self.attention_scale)
+        bias = None if self.relative is None else self.relative(kinds)
+        y = self.attention(self.norm(x), present=present, bias=bias)
+        x = x + scaled(y, self.attention_scale)
         return x + scaled(self._experts(x, route), self.mlp_scale)
 
     def _experts(self, x: Float[Array, "n l w"], route: Route) -> Float[Array, "n l w"]:
@@ -129,22 +146,27 @@ class MultiwayStack(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         route: Route,
+        kinds: Kinds,
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
-        return through_layers(self.blocks, x, **self._settings(route, present))
+        return through_layers(self.blocks, x, **self._settings(route, kinds, present))
 
     def hidden_states(
         self,
         x: Float[Array, "n l w"],
         *,
         route: Route,
+        kinds: Kinds,
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "count n l w"]:
         """The output of every block."""
-        return layer_outputs(self.blocks, x, **self._settings(route, present))
+        return layer_outputs(self.blocks, x, **self._settings(route, kinds, present))
 
-    def _settings(self, route: Route, present: Bool[Array, "n l"] | None) -> dict[str, Any]:
-        return dict(remat=self.remat, unroll=self.unroll, route=route, present=present)
+    def _settings(
+        self, route: Route, kinds: Kinds, present: Bool[Array, "n l"] | None
+    ) -> dict[str, Any]:
+        inputs: dict[str, Any] = dict(route=route, kinds=kinds, present=present)
+        return dict(remat=self.remat, unroll=self.unroll, **inputs)
 
 
 class Multiway(nnx.Module):
@@ -160,16 +182,17 @@ class Multiway(nnx.Module):
         width, depth, num_heads: sizes.
         fused_from: the first block with an expert for pairs, counted from 0.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        activation, norm_eps, layer_scale, attention, dtype: as in `vlp.nn.block.Block`.
+        relative, activation, norm_eps, layer_scale, attention, dtype: as in `MultiwayBlock`.
         remat, unroll: as in `vlp.nn.stack.Stack`.
 
     Raises:
-        ValueError: when `fused_from` leaves one of the stacks empty, or a setting is unknown.
+        ValueError: when `fused_from` leaves one of the stacks empty, or a setting is unknown or
+            does not go with another.
 
     References:
         Bao et al., 2022 (VLMo), https://arxiv.org/abs/2111.02358, section 2.2, and its released
-        code, https://github.com/microsoft/unilm/tree/master/vlmo. Followed but for two things:
-        keys have a bias, which no softmax sees, and positions are not relative.
+        code, https://github.com/microsoft/unilm/tree/master/vlmo. Followed, but that keys have a
+        bias, which no softmax sees.
     """
 
     def __init__(
@@ -218,7 +241,7 @@ class Multiway(nnx.Module):
             present: which tokens may be looked at; all if not given.
         """
         x = self.below(x, expert=expert, present=present)
-        return self.above(x, expert=expert, present=present)
+        return self.above(x, expert=expert, modality=expert, present=present)
 
     def below(
         self,
@@ -228,17 +251,28 @@ class Multiway(nnx.Module):
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
         """The tokens of one modality where the first block with an expert for pairs begins."""
-        return self.lower(x, route=((expert, x.shape[1]),), present=present)
+        kinds = ((expert, x.shape[1]),)
+        return self.lower(x, route=kinds, kinds=kinds, present=present)
 
     def above(
         self,
         x: Float[Array, "n l w"],
         *,
         expert: str,
+        modality: str,
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
-        """From the tokens of `below` to those behind all blocks; `expert` may be "pair"."""
-        return self.norm(self.upper(x, route=((expert, x.shape[1]),), present=present))
+        """From the tokens of `below` to those behind all blocks.
+
+        Args:
+            x: what `below` returned.
+            expert: that of the modality, or "pair".
+            modality: "image" or "text".
+            present: which tokens may be looked at; all if not given.
+        """
+        count = x.shape[1]
+        route, kinds = ((expert, count),), ((modality, count),)
+        return self.norm(self.upper(x, route=route, kinds=kinds, present=present))
 
     def together(
         self,
@@ -254,10 +288,12 @@ class Multiway(nnx.Module):
             present: which tokens of the texts may be looked at.
         """
         length, patches = text.shape[1], image.shape[1]
+        kinds = (("text", length), ("image", patches))
         present = jnp.concatenate([present, jnp.ones(image.shape[:2], bool)], axis=1)
         x = jnp.concatenate([text, image], axis=1)
-        x = self.lower(x, route=(("text", length), ("image", patches)), present=present)
-        x = self.above(x, expert="pair", present=present)
+        x = self.lower(x, route=kinds, kinds=kinds, present=present)
+        route = (("pair", length + patches),)
+        x = self.norm(self.upper(x, route=route, kinds=kinds, present=present))
         return x[:, :length], x[:, length:]
 
     def hidden_states(
@@ -268,7 +304,8 @@ class Multiway(nnx.Module):
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "states n l w"]:
         """The input of the first block and the output of each, of one modality alone."""
-        route = ((expert, x.shape[1]),)
-        lower = self.lower.hidden_states(x, route=route, present=present)
-        upper = self.upper.hidden_states(lower[-1], route=route, present=present)
+        kinds = ((expert, x.shape[1]),)
+        inputs: dict[str, Any] = dict(route=kinds, kinds=kinds, present=present)
+        lower = self.lower.hidden_states(x, **inputs)
+        upper = self.upper.hidden_states(lower[-1], **inputs)
         return jnp.concatenate([x[None], lower, upper])

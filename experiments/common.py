@@ -58,6 +58,14 @@ def base_config() -> ConfigDict:
             attribution=(),  # lines for the card, the report and exported folders
             data=dict(  # data_pipelines.loader.make_loader
                 train="",
+                # vlp.cli.data.training_data: a classification data set (as train), whose captions
+                # are its labels in templates drawn at random; which field of the samples' JSON
+                # ("": their captions are the names); a set of templates or a file with one a line;
+                # which share of each batch comes from it (None: as many as there are).
+                labelled="",
+                label_field="label",
+                label_templates="clip7",
+                label_share=placeholder(float),
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,
@@ -112,6 +120,6 @@ def base_config() -> ConfigDict:
             checkpoint=dict(every="1 epochs", keep=3, keep_every="0 steps"),
             evals=dict(),  # name -> task, data, every, ...
             report=dict(data=""),  # whose pictures the report shows
-            export=dict(),  # to, out: exported into the workdir at the end
+            export=dict(),  # vlp.interop.export.check_model, and `out`, a folder in the workdir
         )
     )

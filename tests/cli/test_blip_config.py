@@ -1,9 +1,11 @@
 """BLIP's experiments lower from their configs alone."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import blip, emoji
 from vlp.cli.build import lower, model_kwargs, plan
+from vlp.cli.finish import check_export
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,33 @@ def test_what_it_cannot_do_without_is_asked_for():
         blip.get_config("data=x")
     with pytest.raises(ValueError, match="one of blip/ViT-B/16, blip/ViT-L/16, got 'blip/B'"):
         blip.get_config("data=x,bert=y,model=blip/B")
+
+
+def checked(*, pre_norm=False, **settings):
+    """The check before training of what the emoji's BLIP would be exported as."""
+    config = emoji.get_config("model=blip")
+    config.model.image.pre_norm = pre_norm
+    config.export = ConfigDict(dict(to="hf", out="exported") | settings)
+    check_export(config, model_kwargs(config))
+
+
+@pytest.mark.parametrize("mode", ["encode", "decode"])
+def test_the_mode_of_an_export_is_seen_before_training(mode):
+    checked(mode=mode)
+    with pytest.raises(ValueError, match=r"image.pre_norm=True \(accepted: False\)"):
+        checked(mode=mode, pre_norm=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "export.mode in a config"),
+        (dict(mode="match"), "one that the model has, encode or decode, got 'match'"),
+        (dict(modes="encode"), "modes is no setting of this target, whose own are mode"),
+        (dict(mode="encode", towers="all"), "towers must be one of both, image, text"),
+        (dict(to="open_clip", towers="image"), 'towers must be "both" for open_clip'),
+    ],
+)
+def test_what_could_not_be_exported_is_refused_before_training(settings, said):
+    with pytest.raises(ValueError, match=said):
+        checked(**settings)

@@ -84,6 +84,14 @@ def test_albef_trains_and_judges_with_the_same_command_and_can_be_loaded(train):
     assert model.predict_tokens(image, text).shape == (1, 8, 301)
 
 
+@pytest.mark.slow
+def test_blip_trains_and_is_exported_in_the_mode_that_the_config_names(train):
+    code, workdir = train(arg="steps=3,objective=blip")
+    assert code == 0 and len(losses(workdir)) == 3
+    config = json.loads((workdir / "exported" / "config.json").read_text())
+    assert config["architectures"] == ["BlipForConditionalGeneration"]
+
+
 def test_it_trains_with_a_published_tokenizer_and_goes_on_with_it(train, tmp_path, capsys):
     words = [*"[PAD] [UNK] [CLS] [SEP] [MASK] a red green blue square bar dot frame".split()]
     (tmp_path / "bert").mkdir()

@@ -25,6 +25,10 @@ def get_config(arg: str = "") -> ConfigDict:
     if args.objective == "albef":
         config.model.fusion.update(num_heads=2, unroll=1)
         config.objective.update(queue_size=2 * args.batch, mask_id=config.tokenizer.vocab_size)
+    if args.objective == "blip":
+        config.objective.queue_size = 2 * args.batch
+        config.model.image.pre_norm = False  # which no class of transformers has
+        config.export = ConfigDict(dict(to="hf", out="exported", mode="decode"))
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
     config.train.total = f"{args.steps} steps"
     config.train.global_batch_size = args.batch

@@ -43,7 +43,9 @@ def finish(
 def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
     """Raises ValueError before training for a model that could not be exported after it."""
     if config.export:
-        check_model(model_kwargs, to=config.export.to)
+        settings = config.export.to_dict()
+        del settings["out"]
+        check_model(model_kwargs, **settings)
 
 
 def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:
@@ -53,14 +55,15 @@ def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]])
     if jax.process_count() > 1:
         print(f"not exported from several processes: vlp export --workdir={workdir.path} ...")
         return {}
-    folder = workdir.path / config.export.out
+    settings = config.export.to_dict()
+    folder = workdir.path / settings.pop("out")
     scores = {
         f"{result['data']} {name}": value
         for result in results
         for name, value in result["metrics"].items()
         if name.count("/") < 2  # whole data sets, not their groups
     }
-    report = export(workdir.path, folder, to=config.export.to, metrics=scores, overwrite=True)
+    report = export(workdir.path, folder, metrics=scores, overwrite=True, **settings)
     print(f"exported, {summary(report)}")
     return {"exported": folder}
 

@@ -12,6 +12,7 @@ from vlp.interop import parity
 from vlp.interop.big_vision import write as big_vision
 from vlp.interop.hf import write as hf
 from vlp.interop.load import Run, load_run
+from vlp.interop.loaded import abstract_model
 from vlp.interop.onnx import write as onnx
 from vlp.interop.open_clip import write as open_clip
 from vlp.interop.stablehlo import write as stablehlo
@@ -68,6 +69,7 @@ def export(
     """
     target = _choice(TARGETS, to, name="to")
     _choice(dict.fromkeys(TOWERS), towers, name="towers")
+    _check_settings(target, settings)
     out = Path(out).resolve()
     _check_free(out, overwrite)
     run = source if isinstance(source, Run) else load_run(source, weights=weights)
@@ -76,7 +78,7 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
     partial.mkdir(parents=True)
     try:
-        _write(target, run, partial, towers=towers, metrics=metrics or {}, **settings)
+        target.write(run, partial, towers=towers, metrics=metrics or {}, **settings)
         report = _compared(target, run, partial, towers=towers, check=check)
         parity.write_report(report, partial)
         _put_in_place(partial, out)
@@ -85,16 +87,22 @@ def export(
     return report
 
 
-def check_model(kwargs: Mapping[str, Any], *, to: str) -> None:
-    """Raises ValueError for an unknown target, or one that is known not to hold such a model.
+def check_model(
+    kwargs: Mapping[str, Any], *, to: str = "hf", towers: str = "both", **settings: Any
+) -> None:
+    """Raises ValueError where it is known before training that `export` would refuse the model.
 
     Args:
         kwargs: keyword arguments of the model.
-        to: as in `export`.
+        to, towers, **settings: as in `export`.
     """
-    check = getattr(_choice(TARGETS, to, name="to"), "check_model", None)
+    target = _choice(TARGETS, to, name="to")
+    _choice(dict.fromkeys(TOWERS), towers, name="towers")
+    _check_settings(target, settings)
+    check = getattr(target, "check_model", None)
     if check is not None:
-        check(kwargs)
+        # As the model itself says them: a class may settle what is not given, such as ids.
+        check(abstract_model(kwargs).kwargs, towers=towers, **settings)
 
 
 def _choice(known: Mapping[str, Any], given: str, *, name: str) -> Any:
@@ -113,16 +121,16 @@ def _present(run: Run, towers: str) -> str:
     return towers
 
 
-def _write(target: ModuleType, run: Run, folder: Path, **settings: Any) -> None:
+def _check_settings(target: ModuleType, settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for settings that a target does not have."""
     known = inspect.signature(target.write).parameters
-    unknown = sorted(settings.keys() - known.keys())
+    own = sorted(known.keys() - {"run", "folder", "towers", "metrics"})
+    unknown = sorted(settings.keys() - set(own))
     if unknown:
-        own = sorted(known.keys() - {"run", "folder", "towers", "metrics"})
         raise ValueError(
             f"{', '.join(unknown)} is no setting of this target, whose own are "
             f"{', '.join(own) or 'none'}; leave it out"
         )
-    target.write(run, folder, **settings)
 
 
 def _compared(

@@ -50,8 +50,8 @@ def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     if len(kwargs["modes"]) > 1:
         raise ValueError(
             "transformers has a class for each mode of a BLIP and none for both, got "
-            f"modes={list(kwargs['modes'])}; give --mode=encode (retrieval) or --mode=decode "
-            "(captions)"
+            f"modes={list(kwargs['modes'])}; give mode=encode (retrieval) or mode=decode "
+            "(captions): --mode of vlp export, export.mode in a config"
         )
     encodes = "encode" in kwargs["modes"]
     return {

@@ -20,7 +20,7 @@ from data_pipelines.tokens import (
     hf_clip_tokenizer,
 )
 from data_pipelines.tokens.clean import cleaning as clean_by_name
-from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
 from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
@@ -54,12 +54,9 @@ def write(
     Raises:
         ValueError: transformers' classes cannot express the run; names the setting.
     """
-    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers=towers)
-    if mode is not None:
-        kwargs, params = blip.alone(kwargs, params, mode=mode)
-    module = architecture(kwargs)
-    stack = f"transformers' {module.NAME}"
-    kwargs, params = adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
+    module, kwargs, params = _adapted(
+        run.model.kwargs, params_of(run.model), towers=towers, mode=mode
+    )
     kwargs = module.settled(kwargs, params) if module is blip else kwargs
     config = module.config(kwargs)
     check_card(run, kwargs)
@@ -142,13 +139,29 @@ def reader(folder: Path, *, check: str = "auto") -> Reader:
     return TransformersReader(folder)
 
 
-def check_model(kwargs: Mapping[str, Any]) -> None:
-    """Raises ValueError where no class of transformers can hold a model of these arguments."""
-    full = complete(kwargs)
-    module = architecture(full)
+def check_model(
+    kwargs: Mapping[str, Any], *, towers: str = "both", mode: str | None = None
+) -> None:
+    """Raises ValueError where no class of transformers can hold a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers, mode: as in `write`.
+    """
+    module, kwargs, _ = _adapted(kwargs, zeros(kwargs), towers=towers, mode=mode)
+    module.config(kwargs)
+
+
+def _adapted(
+    kwargs: Mapping[str, Any], params: Params, *, towers: str, mode: str | None
+) -> tuple[ModuleType, dict[str, Any], Params]:
+    """The module of a class, and what of the model goes there in the shape that it can hold."""
+    kwargs, params = only_tower(complete(kwargs), params, towers=towers)
+    if mode is not None:
+        kwargs, params = blip.alone(kwargs, params, mode=mode)
+    module = architecture(kwargs)
     stack = f"transformers' {module.NAME}"
-    adapted, _ = adapt(full, zeros(kwargs), accepted=module.accepted(full), stack=stack)
-    module.config(adapted)
+    return module, *adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
 
 
 def architecture(kwargs: Mapping[str, Any]) -> ModuleType:

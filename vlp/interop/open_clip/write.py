@@ -51,13 +51,7 @@ def write(
     Raises:
         ValueError: open_clip cannot express the run; names the setting.
     """
-    kwargs = complete(run.model.kwargs)
-    if towers != "both" or not (kwargs["image"] and kwargs["text"]):
-        raise ValueError(
-            f'towers must be "both" for open_clip, whose models have two towers, got '
-            f"{towers!r}; export to hf, or the image tower to timm"
-        )
-    kwargs, params = fit(kwargs, params_of(run.model))
+    kwargs, params = fit(_two_towers(run.model.kwargs, towers), params_of(run.model))
     check_card(run, kwargs)
     _check_length(run, kwargs["text"]["length"])
     config = model_cfg(kwargs)
@@ -88,9 +82,25 @@ def write(
     (folder / "README.md").write_text(readme, encoding="utf-8")
 
 
-def check_model(kwargs: Mapping[str, Any]) -> None:
-    """Raises ValueError where open_clip cannot hold a model of these arguments."""
-    model_cfg(fit(complete(kwargs), zeros(kwargs))[0])
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:
+    """Raises ValueError where open_clip cannot hold a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers: as in `write`.
+    """
+    model_cfg(fit(_two_towers(kwargs, towers), zeros(kwargs))[0])
+
+
+def _two_towers(kwargs: Mapping[str, Any], towers: str) -> dict[str, Any]:
+    """The complete keyword arguments; raises ValueError unless both towers are meant and there."""
+    full = complete(kwargs)
+    if towers != "both" or not (full["image"] and full["text"]):
+        raise ValueError(
+            f'towers must be "both" for open_clip, whose models have two towers, got '
+            f"{towers!r}; export to hf, or the image tower to timm"
+        )
+    return full
 
 
 def preprocessing(run: Run) -> Any:

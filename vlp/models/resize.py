@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from vlp.models.resize_relative import resize_relative
 from vlp.models.resnet import REDUCTION
 
 
@@ -22,7 +23,8 @@ def resize_positions(
     the grid shrinks. Positions of text are cut off at the end for a shorter text, so that a
     causal tower keeps its outputs, and interpolated linearly between the centres of their places
     for a longer one. The position of a class token stays as it is. Towers without a table of
-    positions (fixed sines, bags of words) only change their setting.
+    positions (fixed sines, bags of words) only change their setting. For relative positions see
+    `vlp.models.resize_relative`.
 
     open_clip resizes patches likewise, and interpolates text in both directions.
 
@@ -51,7 +53,17 @@ def resize_positions(
                 f"there is no {name} tower to resize, got {value} for it; leave it out"
             )
         new_kwargs[name], new_params[name] = resize(kwargs[name], params[name], value)
+    if "multiway" in kwargs:
+        new_params["multiway"] = resize_relative(
+            params["multiway"],
+            grid=(_grid(kwargs["image"]), _grid(new_kwargs["image"])),
+            length=(kwargs["text"]["length"], new_kwargs["text"]["length"]),
+        )
     return new_kwargs, new_params
+
+
+def _grid(tower: Mapping[str, Any]) -> int:
+    return tower["image_size"] // tower["patch_size"]
 
 
 def _resize_image(tower: Mapping[str, Any], params: Mapping[str, Any], image_size: int) -> tuple:

@@ -1,6 +1,8 @@
 """`vlp filter`: captions that match stay, with where they came from; resumable to the byte."""
 
 import json
+import socket
+import subprocess
 from pathlib import Path
 
 import jax
@@ -10,7 +12,7 @@ import pytest
 from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.sources import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
-from tests.cli.conftest import write_pairs
+from tests.cli.conftest import command, write_pairs
 from vlp.cli import filtering
 from vlp.cli.main import main
 from vlp.interop.card import build_card
@@ -105,6 +107,10 @@ def manifest(out) -> list[dict]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
 
+def named(out) -> list[tuple]:
+    return [(line["index"], line.get("source"), line.get("caption")) for line in manifest(out)]
+
+
 def files(out) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
@@ -172,6 +178,31 @@ def test_a_stopped_job_goes_on_to_the_same_bytes(
     assert main(flags) == 0 and calls == [0, 7, 14, 21]
     assert files(out) == files(whole)
     assert main(flags) == 0 and files(out) == files(whole)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_files_of_one(whole, model, data, synthetic, folder):
+    """Of one process with as many devices: batches of other shapes round otherwise."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    two, one = folder / "two", folder / "one"
+    join = [f"--coordinator=127.0.0.1:{port}", "--num-processes=2"]
+    together = [(two, *join, f"--process-id={i}") for i in (0, 1)]
+    started = []
+    for out, *flags in (*together, (one,)):
+        line, environment = command(
+            *arguments(model, data, out, f"--captions={synthetic}", *flags), devices=2
+        )
+        with (folder / f"process-{len(started)}.log").open("w") as log:
+            process = subprocess.Popen(line, env=environment, stdout=log, stderr=log)
+        started.append(process)
+    codes = [process.wait(timeout=240) for process in started]
+    said = [(folder / f"process-{i}.log").read_text() for i in range(3)]
+    assert codes == [0, 0, 0], said
+    assert files(two) == files(one)
+    assert "captions kept" in said[0] and "captions kept" not in said[1]
+    assert len(set(named(two))) == len(named(two)) and named(two) == named(whole)
 
 
 def test_the_web_alone_can_be_filtered(whole, model, data, folder, capsys):

@@ -1,15 +1,15 @@
 """One batch of training samples by its number: a pure function, so any thread may compute it."""
 
 import copy
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
+from data_pipelines.order import MixedOrder, Mixture, Order
 from data_pipelines.sources.base import Source
+from data_pipelines.sources.labels import LabelCaptions
 from data_pipelines.text import Tokenizer, clean_caption
 
 Batch = dict[str, np.ndarray]
@@ -17,51 +17,9 @@ ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # Longer than any run, and small enough for the slices that worker processes take.
 _ENDLESS = 2**48
-# First words of the seeds: without them the trailing zeros of one kind could equal the other.
-_ORDER, _SAMPLE = 1, 2
-
-
-class Order:
-    """Which sample comes at each place of the stream.
-
-    Args:
-      samples: in the source.
-      seed: 0 to 2^32 - 1.
-      shuffle: a permutation by (seed, epoch), else the source's order.
-    """
-
-    def __init__(self, samples: int, *, seed: int, shuffle: bool) -> None:
-        self._samples = samples
-        self._seed = seed
-        self._shuffle = shuffle
-        self._epochs: dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, place: int) -> tuple[int, int]:
-        """The epoch and the sample's index at a place of the stream."""
-        epoch, position = divmod(place, self._samples)
-        if not self._shuffle:
-            return epoch, position
-        order = self._epochs.get(epoch)
-        return epoch, int((self._permutation(epoch) if order is None else order)[position])
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        with self._lock:
-            if epoch not in self._epochs:
-                # A batch may straddle two epochs, and threads may be a batch apart.
-                self._epochs = {k: v for k, v in self._epochs.items() if abs(k - epoch) == 1}
-                rng = np.random.default_rng([_ORDER, self._seed, epoch])
-                kind = np.uint32 if self._samples < 2**32 else np.int64
-                self._epochs[epoch] = rng.permutation(self._samples).astype(kind)
-            return self._epochs[epoch]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state | {"_epochs": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+# First words of the seeds: without them the trailing zeros of one kind could equal the other. The
+# order of the samples has 1.
+_SAMPLE, _LABEL = 2, 3
 
 
 class TrainBatches:
@@ -81,8 +39,10 @@ class TrainBatches:
         process_index: int,
         process_count: int,
         caption_first_probability: float,
+        mixture: Mixture | None,
     ) -> None:
         self.source = source
+        self.mixture = mixture
         self.seed = seed
         self.global_batch_size = global_batch_size
         self._transform = image_transform
@@ -93,7 +53,11 @@ class TrainBatches:
         self._past = 0
         self._end = _ENDLESS if epochs is None else epochs * len(source)
         self._first_probability = caption_first_probability
-        self._order = Order(len(source), seed=seed, shuffle=shuffle)
+        self._order: Callable[[int], tuple[int, int]] = (
+            Order(len(source), seed=seed, shuffle=shuffle)
+            if mixture is None
+            else MixedOrder(len(source), mixture=mixture, seed=seed, shuffle=shuffle)
+        )
         # A bad sample is a black image of the size that the transform gives to any image.
         blank = np.full((32, 32, 4), 255, np.uint8)
         self._image_shape = image_transform(blank, np.random.default_rng(0)).shape
@@ -142,7 +106,11 @@ class TrainBatches:
         # Always two draws, so that the image does not depend on the number of captions.
         draws = rng.random(2)
         sample = self.source[index]
-        text = clean_caption(self._choose(sample.captions, draws))
+        if isinstance(sample.captions, LabelCaptions):
+            drawn = np.random.default_rng([_LABEL, self.seed, epoch, index])
+            text = clean_caption(sample.captions.draw(drawn))
+        else:
+            text = clean_caption(self._choose(sample.captions, draws))
         return self._transform(decode(sample.image), rng), text
 
     def _choose(self, captions: Sequence[str | bytes], draws: np.ndarray) -> str | bytes:

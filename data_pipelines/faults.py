@@ -21,6 +21,7 @@ REASONS: tuple[str, ...] = (
     "caption not utf-8",
     "caption too long",
     "metadata invalid",
+    "label missing",
 )
 
 

@@ -20,11 +20,12 @@ import numpy as np
 from data_pipelines.assemble import Batch, TrainBatches
 from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.faults import REASONS, summary
+from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
 from data_pipelines.text import Tokenizer
 
-__all__ = ["Batch", "Loader", "eval_captions", "eval_images", "make_loader"]
+__all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_loader"]
 
 _LOG = logging.getLogger(__name__)
 _STATE_VERSION = 1
@@ -45,6 +46,7 @@ def make_loader(
     num_threads: int = 2,
     num_workers: int = 0,
     caption_first_probability: float = 0.5,
+    mixture: Mixture | None = None,
     max_reject_share: float = 0.05,
     min_samples_before_stop: int = 1000,
 ) -> "Loader":
@@ -69,7 +71,9 @@ def make_loader(
       num_workers: processes that load instead of threads, for transforms that keep the
         interpreter lock.
       caption_first_probability: how often a sample with several captions gives its first; else
-        one of the others, each equally often.
+        one of the others, each equally often. Captions made of labels are drawn equally often.
+      mixture: two parts of the source in fixed shares, each with epochs of its own; else all
+        samples equally often. An epoch of the stream is as many samples as the source has.
       max_reject_share: share of bad samples above which the loader stops.
       min_samples_before_stop: rows that must have been seen before that is judged.
 
@@ -108,6 +112,7 @@ def make_loader(
         process_index=process_index,
         process_count=process_count,
         caption_first_probability=caption_first_probability,
+        mixture=mixture,
     )
     return Loader(
         batches,
@@ -150,6 +155,11 @@ class Loader:
         """Samples in the source, over all processes."""
         return len(self._batches.source)
 
+    @property
+    def _mixture(self) -> list[float] | None:
+        mixture = self._batches.mixture
+        return None if mixture is None else [mixture.boundary, mixture.share]
+
     def __iter__(self) -> "Loader":
         return self
 
@@ -174,6 +184,7 @@ class Loader:
             "samples": self._samples,
             "seed": self._batches.seed,
             "source": self._batches.source.fingerprint,
+            "mixture": self._mixture,
             "seen": self.seen,
             "rejects": dict(self.rejects),
         }
@@ -184,12 +195,13 @@ class Loader:
         The number of processes, workers, threads and the batch size may differ from then.
 
         Raises:
-          ValueError: the state is of another version, seed or source.
+          ValueError: the state is of another version, seed, source or mixture.
         """
         for name, mine in {
             "version": _STATE_VERSION,
             "seed": self._batches.seed,
             "source": self._batches.source.fingerprint,
+            "mixture": self._mixture,
         }.items():
             if state.get(name) != mine:
                 raise ValueError(

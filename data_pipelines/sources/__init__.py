@@ -16,6 +16,7 @@ from pathlib import Path
 from data_pipelines.sources.base import Sample, Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.folder import FolderSource
+from data_pipelines.sources.labels import LabelCaptions, LabelSource
 from data_pipelines.sources.noise import ShuffledCaptions
 from data_pipelines.sources.tar import TarSource
 from data_pipelines.sources.tar_index import TarIndex, scan
@@ -24,6 +25,8 @@ from data_pipelines.sources.tar_sidecar import build_index, index_path, load_ind
 __all__ = [
     "ConcatSource",
     "FolderSource",
+    "LabelCaptions",
+    "LabelSource",
     "Sample",
     "ShuffledCaptions",
     "Source",

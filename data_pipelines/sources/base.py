@@ -60,6 +60,10 @@ class Source(Protocol):
         """The captions without reading the image. Raises Reject if there are none."""
         ...
 
+    def meta(self, index: int) -> Mapping[str, Any]:
+        """What the source knows beside the pair, without reading either. Raises Reject."""
+        ...
+
 
 def split_captions(text: bytes) -> tuple[bytes, ...]:
     """One caption a line; blank lines do not count.

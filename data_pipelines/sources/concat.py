@@ -2,8 +2,9 @@
 
 import bisect
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 from data_pipelines.sources.base import Sample, Source, check_index
 
@@ -52,6 +53,11 @@ class ConcatSource:
         """The sample's captions, without reading the image."""
         source, row = self._locate(index)
         return source.captions(row)
+
+    def meta(self, index: int) -> Mapping[str, Any]:
+        """What the sample's own source knows beside the pair."""
+        source, row = self._locate(index)
+        return source.meta(row)
 
     def _locate(self, index: int) -> tuple[Source, int]:
         check_index(index, len(self))

@@ -77,12 +77,17 @@ class FolderSource:
             raise Reject("caption empty")
         return texts
 
+    def meta(self, index: int) -> dict[str, str]:
+        """Nothing: such a folder tells images and captions only."""
+        check_index(index, len(self))
+        return {}
+
     def __getitem__(self, index: int) -> Sample:
         return Sample(
             key=self.key(index),
             image=self.image(index),
             captions=self.captions(index),
-            meta={},
+            meta=self.meta(index),
         )
 
 

@@ -1,6 +1,8 @@
 """A source with wrong captions, to measure what noise in the data does to a method."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -60,3 +62,7 @@ class ShuffledCaptions:
     def captions(self, index: int) -> tuple[str | bytes, ...]:
         """The captions that this image is given."""
         return self.source.captions(int(self._whose[check_index(index, len(self))]))
+
+    def meta(self, index: int) -> Mapping[str, Any]:
+        """What the source knows of this image."""
+        return self.source.meta(index)

@@ -1,5 +1,8 @@
 """A stretch of a source."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from data_pipelines.sources.base import Sample, Source, check_index
 
 
@@ -46,6 +49,10 @@ class PartSource:
     def captions(self, index: int) -> tuple[str | bytes, ...]:
         """The sample's captions, without reading the image."""
         return self.source.captions(self._place(index))
+
+    def meta(self, index: int) -> Mapping[str, Any]:
+        """What the whole knows beside the pair."""
+        return self.source.meta(self._place(index))
 
     def _place(self, index: int) -> int:
         check_index(index, len(self))

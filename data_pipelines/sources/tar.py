@@ -81,6 +81,11 @@ class TarSource:
         text = self._member(shard, row, TEXT, _MAX_TEXT_BYTES)
         return split_captions(text)
 
+    def meta(self, index: int) -> dict[str, Any]:
+        """What KEY.json says; empty where there is none."""
+        shard, row = self._locate(index)
+        return parse_metadata(self._member(shard, row, META, MAX_METADATA_BYTES))
+
     def __getitem__(self, index: int) -> Sample:
         shard, row = self._locate(index)
         return Sample(

@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.loader import Loader, make_loader
-from data_pipelines.sources import ShuffledCaptions, Source, open_source
+from data_pipelines.sources import ShuffledCaptions, Source
 from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
 from data_pipelines.tokens import clip_tokenizer
-from vlp.cli.data import all_captions
+from vlp.cli.data import all_captions, training_data
 from vlp.cli.workdir import Workdir
 from vlp.interop.card import build_card
 from vlp.interop.hf.tokenizers import read_tokenizer
@@ -63,7 +63,8 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         ValueError: when data, tokenizer and config do not fit together.
     """
     data = config.data
-    source = open_source(data.train)
+    labels = ("labelled", "label_field", "label_templates", "label_share")
+    source, mixture = training_data(data.train, **{name: data[name] for name in labels})
     tokenizer = _tokenizer(config, source, workdir)
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
@@ -81,6 +82,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         num_threads=data.threads,
         num_workers=data.workers,
         caption_first_probability=data.caption_first_probability,
+        mixture=mixture,
         max_reject_share=data.max_reject_share,
     )
     return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)

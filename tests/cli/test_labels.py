@@ -1,0 +1,91 @@
+"""`config.data.labelled`: class labels become captions, alone or beside pairs."""
+
+import json
+import tarfile
+
+import pytest
+
+from tests.cli.conftest import TINY, add, losses, picture
+from vlp.cli.config import load_config
+from vlp.cli.data import training_data
+from vlp.cli.inputs import open_inputs
+from vlp.cli.workdir import Workdir
+from vlp.evals.prompts import templates
+
+NAMES = ("square", "bar", "frame")
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """A tar of pictures with a label and no caption."""
+    path = tmp_path / "labels.tar"
+    with tarfile.open(path, "w") as tar:
+        for i in range(12):
+            shape = NAMES[i % 3]
+            add(tar, f"{i:02d}.png", picture("green", shape, shift=i // 3))
+            add(tar, f"{i:02d}.json", json.dumps({"kind": shape}).encode())
+    return path
+
+
+def flags(labels, **settings):
+    settings = dict(labelled=labels, label_field="kind") | settings
+    return ["--config.tokenizer.length=64"] + [
+        f"--config.data.{name}={value}" for name, value in settings.items()
+    ]
+
+
+def test_beside_pairs_labels_have_their_share_of_every_batch(pairs, labels, tmp_path):
+    config = load_config(f"{TINY}:data={pairs}", flags(labels, label_share=0.5))
+    inputs = open_inputs(config, Workdir(tmp_path / "run"))
+    for _ in range(3):
+        batch = next(inputs.loader)
+        assert (batch["id"] >= 36).sum() == 8 and (batch["weight"] == 1).all()
+        for index, text in zip(batch["id"], inputs.tokenizer.decode(batch["text"]), strict=True):
+            wanted = [template.format(NAMES[index % 3]) for template in templates("clip7")]
+            assert (text in wanted) == (index >= 36)
+
+
+@pytest.mark.slow
+def test_they_train_by_one_command(train, labels, tmp_path):
+    chosen = flags(labels, label_share=0.5)
+    code, workdir = train("--log-ids", *chosen, arg="steps=3")
+    assert code == 0 and len(losses(workdir)) == 3
+    config = load_config(f"{TINY}:data={tmp_path / 'pairs.tar'}", chosen)
+    inputs = open_inputs(config, Workdir(workdir))
+    lines = (workdir / "ids.jsonl").read_text().splitlines()
+    assert [json.loads(line)["ids"] for line in lines] == [
+        next(inputs.loader)["id"].tolist() for _ in range(3)
+    ]
+
+
+def test_labels_train_alone_and_teach_the_tokenizer(labels, tmp_path):
+    chosen = flags(labels, train="", label_templates="photo")
+    inputs = open_inputs(load_config(TINY.as_posix(), chosen), Workdir(tmp_path / "run"))
+    assert inputs.loader.samples_per_epoch == 12
+    said = inputs.tokenizer.decode(next(inputs.loader)["text"])
+    assert set(said) == {f"a photo of a {name}." for name in NAMES}
+
+
+def test_without_a_share_every_sample_comes_once_an_epoch(pairs, labels):
+    source, mixture = training_data(str(pairs), labelled=str(labels), label_field="kind")
+    assert mixture is None and len(source) == 48
+    assert source.captions(0) == (b"a red square",)
+    assert source.captions(36) == tuple(t.format("square") for t in templates("clip7"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(train=""), "needs config.data.train or config.data.labelled, got neither"),
+        (dict(label_share=0.5), "mixes config.data.train and config.data.labelled, got 0.5 with"),
+        (dict(labelled="LABELS"), "field 'label' of the samples' JSON, .* fields kind"),
+        (dict(labelled="LABELS", label_field="kind", label_templates="clip80"), "prompts must be"),
+        (dict(labelled="LABELS", label_field="kind", label_share=1.5), "between 0 and 1, got 1.5"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings, message, pairs, labels, tmp_path):
+    settings = {name: labels if value == "LABELS" else value for name, value in settings.items()}
+    chosen = [f"--config.data.{name}={value}" for name, value in settings.items()]
+    with pytest.raises(ValueError, match=message):
+        open_inputs(load_config(f"{TINY}:data={pairs}", chosen), Workdir(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

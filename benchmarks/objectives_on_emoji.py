@@ -1,63 +1,42 @@
 """The methods beside each other on the embedded emoji: clean captions, and 40 % of them shuffled.
 
-  python benchmarks/objectives_on_emoji.py --out runs/objectives --epochs 10 --seeds 0 1 2
+  python benchmarks/objectives_on_emoji.py --out runs/objectives --seeds 0 1 2
 
-Every method trains by `vlp train` for the same number of steps at the same widths, once a seed on
-clean captions and once on captions of which a share belongs to other pictures, and is judged by
-`vlp eval` on another vendor's drawings: retrieval, retrieval after the match has ordered the best
-16 anew, and CIDEr of written captions, as far as the model offers them. A run that is finished is
-not repeated; an interrupted one goes on where it was. The table shows means over seeds, with the
-smallest and largest in brackets.
+Every method trains by `vlp train` for the same number of steps at the same widths and depths, once
+a seed on clean captions and once on captions of which a share belongs to other pictures, and is
+judged by `vlp eval` on another vendor's drawings: retrieval, retrieval after the match has ordered
+the best 16 anew, and CIDEr of written captions, as far as the model offers them. A run that is
+finished is not repeated; an interrupted one goes on where it was. The table shows means over seeds,
+with the smallest and largest in brackets. Times and memory are taken at the end, all methods in
+turn (see `step_cost.py`).
+
+The file is also the config of these runs: `--config=benchmarks/objectives_on_emoji.py:method=clip`.
 """
 
 import argparse
-import dataclasses
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
+from experiments import emoji, emoji_vlmo
+from experiments.common import parse_arg
+
 DATA = "emoji:twemoji"
-
-
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """How a method is trained, and what besides retrieval it can be asked for.
-
-    Attributes:
-        config: behind `--config=experiments/`.
-        flags: of `vlp train`.
-        matches: whether it orders candidates anew.
-        writes: whether it writes captions.
-    """
-
-    config: str
-    flags: tuple[str, ...] = ()
-    matches: bool = False
-    writes: bool = False
-
-
-METHODS = {
-    "clip": Method("emoji.py:model=clip"),
-    "siglip": Method("emoji.py:model=siglip"),
-    "albef": Method("emoji.py:model=albef", matches=True),
-    "albef, no distillation": Method(
-        "emoji.py:model=albef", ("--config.objective.distillation=0.0",), matches=True
-    ),
-    "coca": Method("emoji.py:model=coca", writes=True),
-    "blip": Method("emoji.py:model=blip", matches=True, writes=True),
-    "vlmo, pairs alone": Method("emoji_vlmo.py:stage=pairs", matches=True),
-}
+METHODS = ("clip", "siglip", "albef", "albef-undistilled", "coca", "blip", "vlmo")
+MATCHES = ("albef", "albef-undistilled", "blip", "vlmo")
+WRITES = ("coca", "blip")
+WIDTH, HEADS, BATCH = 96, 3, 128
 COLUMNS = {
     "text to image R@5": ("retrieval", "text_to_image/R@5", 100),
     "image to text R@5": ("retrieval", "image_to_text/R@5", 100),
     "reranked t2i R@5": ("retrieval", "reranked/text_to_image/R@5", 100),
     "reranked i2t R@5": ("retrieval", "reranked/image_to_text/R@5", 100),
     "CIDEr": ("captioning", "captions/CIDEr", 1),
-    "step, ms": ("cost", "step_ms", 1),
-    "peak memory, GB": ("cost", "memory_gb", 1),
 }
 
 
@@ -65,39 +44,75 @@ def main() -> None:
     """Trains and judges what is missing, then prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
-    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--epochs", type=float, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.4])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     args = parser.parse_args()
     for seed in args.seeds:
         for noise in args.noise:
             for name in args.methods:
-                run(METHODS[name], folder(args.out, name, noise, seed), args.epochs, noise, seed)
+                run(
+                    folder(args.out, name, noise, seed),
+                    method=name,
+                    epochs=args.epochs,
+                    noise=noise,
+                    seed=seed,
+                )
     print(f"| method | captions | {' | '.join(COLUMNS)} |")
     print("|---|---|" + "---|" * len(COLUMNS))
     for noise in args.noise:
         for name in args.methods:
             runs = [folder(args.out, name, noise, seed) for seed in args.seeds]
             print(row(name, noise, runs), flush=True)
+    print(f"\n{costs(args.methods)}")
 
 
-def folder(out: Path, name: str, noise: float, seed: int) -> Path:
+def get_config(arg: str = "") -> ConfigDict:
+    """A method's emoji experiment, at the widths and depths that all share."""
+    args = parse_arg(arg, method="clip", epochs=20.0)
+    if args.method == "vlmo":
+        config = emoji_vlmo.get_config(f"epochs={args.epochs}")
+        config.model.update(
+            image=dict(kind="patches", patch_size=12, width=WIDTH),
+            text=dict(kind="words", width=WIDTH),
+            multiway=dict(depth=4, num_heads=HEADS, fused_from=2, unroll=4),
+        )
+    else:
+        config = emoji.get_config(f"epochs={args.epochs},model={args.method.split('-')[0]}")
+        config.model.image.update(width=WIDTH, depth=4, num_heads=HEADS, unroll=4)
+        config.model.text.update(width=WIDTH, depth=2, num_heads=HEADS, unroll=2)
+    for reader in ("fusion", "decoder"):
+        if reader in config.model:
+            config.model[reader].update(depth=2, num_heads=HEADS, unroll=2)
+    if "queries" in config.model.get("image", {}):
+        config.model.image.queries.update(width=WIDTH, num_heads=HEADS)
+    if args.method == "albef-undistilled":
+        config.objective.distillation = 0.0
+    config.train.global_batch_size = BATCH
+    if "queue_size" in config.objective:
+        config.objective.queue_size = BATCH
+    config.evals = ConfigDict()
+    config.report.data = ""
+    config.export = ConfigDict()
+    return config
+
+
+def folder(out: Path, method: str, noise: float, seed: int) -> Path:
     """Of one run."""
-    return out / f"{name.replace(', ', '-').replace(' ', '-')}-{noise:g}-{seed}"
+    return out / f"{method}-{noise:g}-{seed}"
 
 
-def run(method: Method, workdir: Path, epochs: float, noise: float, seed: int) -> None:
+def run(workdir: Path, *, method: str, epochs: float, noise: float, seed: int) -> None:
     """One training and its judgements, unless they are there."""
     if (workdir / "judged.json").is_file():
         return
     settings = [f"--config.seed={seed}", f"--config.data.shuffled_captions={noise}"]
-    config = f"experiments/{method.config},epochs={epochs:g}"
-    vlp("train", f"--config={config}", f"--workdir={workdir}", *settings, *method.flags)
-    judged = {"retrieval": judge(workdir, "retrieval", *["--rerank=16"] * method.matches)}
-    if method.writes:
+    config = f"{__file__}:method={method},epochs={epochs:g}"
+    vlp("train", f"--config={config}", f"--workdir={workdir}", *settings)
+    judged = {"retrieval": judge(workdir, "retrieval", *["--rerank=16"] * (method in MATCHES))}
+    if method in WRITES:
         judged["captioning"] = judge(workdir, "captioning")
-    judged["cost"] = cost(workdir)
     (workdir / "judged.json").write_text(json.dumps(judged, indent=1))
 
 
@@ -108,13 +123,20 @@ def judge(workdir: Path, task: str, *flags: str) -> dict[str, float]:
     return json.loads(out.read_text())["metrics"]
 
 
-def cost(workdir: Path) -> dict[str, float]:
-    """Median time of a step, the first ones apart, and the largest memory."""
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {
-        "step_ms": 1000 * statistics.median(row["perf/step_s"] for row in rows[3:]),
-        "memory_gb": max(row["perf/peak_memory_gb"] for row in rows),
-    }
+def costs(methods: Sequence[str]) -> str:
+    """Median time of a step, all methods in turn, and the compiler's account of its memory."""
+    import step_cost  # beside this script, which is also read as a config from elsewhere
+
+    configs = {name: get_config(f"method={name}") for name in methods}
+    candidates = [step_cost.prepare(name, configs[name], BATCH) for name in methods]
+    step_cost.take_turns(candidates, 20)
+    lines = [f"| method | step of {BATCH} pairs, ms | memory, GB |", "|---|---|---|"]
+    for each in candidates:
+        milliseconds = [1000 * s for s in each.seconds]
+        lines.append(
+            f"| {each.name} | {spread(milliseconds, statistics.median)} | {each.gigabytes:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def vlp(*arguments: str) -> None:
@@ -134,11 +156,11 @@ def row(name: str, noise: float, runs: Sequence[Path]) -> str:
     return f"| {name} | {captions} | {' | '.join(cells)} |"
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], middle: Callable = statistics.mean) -> str:
     """The mean, with smallest and largest."""
     if not values:
         return ""
-    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{middle(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def base_config() -> ConfigDict:
             ),
             model=dict(),  # vlp.models.dual_encoder.DualEncoder
             # What to begin with, a run or weights of another stack ("hf:FOLDER"): which of its
-            # weights, and of which names.
+            # weights, and of which names. A section in it with the same settings is another source.
             init=dict(path="", which="params", only=(".*",)),
             objective=dict(  # vlp.objectives, implementation: vlp.parallel.contrastive
                 name="clip",

@@ -13,7 +13,8 @@ import pytest
 from tests.cli import tiny as tiny_config
 from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
-from vlp.cli.build import given_params, model_kwargs, plan
+from vlp.cli.begin import given_params
+from vlp.cli.build import model_kwargs, plan
 from vlp.cli.main import main
 from vlp.interop.export import export
 from vlp.interop.load import load_run

@@ -10,7 +10,8 @@ from flax import traverse_util
 
 from experiments import emoji_vlmo, vlmo
 from tests.cli.conftest import losses, write_pairs
-from vlp.cli.build import given_params, lower, plan
+from vlp.cli.begin import given_params
+from vlp.cli.build import lower, plan
 from vlp.cli.config import load_config
 from vlp.cli.main import main
 from vlp.interop.load import load_run
@@ -23,16 +24,16 @@ STAGES = ("vision", "language", "pairs")
 BEFORE = list(zip(STAGES, STAGES[1:], strict=False))
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+@pytest.fixture(scope="module", params=["absolute", "relative"])
+def runs(request, tmp_path_factory):
     """The workdir of each stage, and the config that it was trained with."""
-    root = tmp_path_factory.mktemp("vlmo")
+    root, positions = tmp_path_factory.mktemp("vlmo"), request.param
     pairs, made = write_pairs(root / "pairs.tar"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLP_CACHE", str(tmp_path_factory.getbasetemp().parent / "vlp-cache"))
         for before, stage in zip((None, *STAGES), STAGES, strict=False):
             init = f",init={made[before][0]}" if before else ""
-            config = f"{TINY}:stage={stage},data={pairs}{init}"
+            config = f"{TINY}:stage={stage},positions={positions},data={pairs}{init}"
             workdir = root / stage
             assert main(["train", f"--config={config}", f"--workdir={workdir}"]) == 0
             made[stage] = workdir, load_config(config, [])
@@ -90,6 +91,16 @@ def test_experts_train_in_their_own_stages_only():
     assert train["pairs"] == names
 
 
+def test_tables_of_relative_positions_train_where_their_tokens_are_seen():
+    names = {
+        table: f"multiway/lower/blocks/relative/{table}" for table in ("image", "text", "pair")
+    }
+    train = {
+        stage: [t for t, n in names.items() if n not in frozen([n], stage)] for stage in STAGES
+    }
+    assert train == dict(vision=["image"], language=["text"], pairs=["image", "text", "pair"])
+
+
 def test_the_last_stage_is_judged_and_can_be_loaded(runs):
     workdir, _ = runs["pairs"]
     assert len(losses(workdir)) == 2 and (workdir / "results" / "same.json").exists()
@@ -119,6 +130,7 @@ def test_other_stacks_refuse_it_by_name(runs, to, towers, said, tmp_path, capsys
     assert said in capsys.readouterr().err and not out.exists()
 
 
+@pytest.mark.parametrize("size", ["base", "base-plus"])
 @pytest.mark.parametrize(
     ("stage", "read", "unread"),
     [
@@ -127,11 +139,13 @@ def test_other_stacks_refuse_it_by_name(runs, to, towers, said, tmp_path, capsys
         ("pairs", "64x224x224x3xui8", None),
     ],
 )
-def test_every_stage_of_the_paper_lowers_from_its_config_alone(stage, read, unread):
-    config = vlmo.get_config(f"stage={stage},data=x,tokenizer=y,init=z,batch=64")
+def test_every_stage_of_the_paper_lowers_from_its_config_alone(stage, read, unread, size):
+    config = vlmo.get_config(f"stage={stage},size={size},data=x,tokenizer=y,init=z,batch=64")
     text = lower(config, samples_per_epoch=1_000_000).as_text()
     assert read in text
     assert unread is None or unread not in text  # the other modality costs nothing
+    # Distances of 14 x 14 patches, in all layers below those with an expert for pairs.
+    assert ("10x732x12xf32" in text) == (size == "base")
 
 
 def test_a_stage_that_is_none_or_has_nothing_to_begin_with_is_refused():

@@ -5,10 +5,13 @@ import logging
 import jax
 import numpy as np
 import pytest
-from transformers import BertConfig, BertModel
+import timm
+from timm.models._hub import save_for_hf
+from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from experiments import albef, blip
-from vlp.cli.build import given_params, plan
+from vlp.cli.begin import given_params
+from vlp.cli.build import plan
 from vlp.cli.inputs import open_inputs
 from vlp.cli.workdir import Workdir
 
@@ -33,6 +36,27 @@ def bert(tmp_path_factory):
     (folder / "vocab.txt").write_text("\n".join(WORDS))
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     return folder, {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def vits(tmp_path_factory):
+    """The image tower of DeiT as timm saves it, and another as transformers does."""
+    root = tmp_path_factory.mktemp("vits")
+    sizes = dict(embed_dim=32, depth=1, num_heads=2, mlp_ratio=2, img_size=48)
+    deit = timm.create_model("deit_base_patch16_224", **sizes)
+    save_for_hf(deit, root / "timm", model_args=sizes, safe_serialization=True)
+    theirs = ViTModel(
+        ViTConfig(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+            image_size=48, patch_size=16, layer_norm_eps=1e-6,
+        )
+    )  # fmt: skip
+    theirs.save_pretrained(root / "hf")
+    patches = {
+        "timm": deit.patch_embed.proj.weight,
+        "hf": theirs.embeddings.patch_embeddings.projection.weight,
+    }
+    return root, {stack: tensor.detach().numpy() for stack, tensor in patches.items()}
 
 
 def shrunk(config, *, text_depth, fused=None):
@@ -84,6 +108,40 @@ def test_blip_reads_with_all_of_it(bert, caplog):
     assert "compute something else" not in caplog.text
     for layer in range(DEPTH):
         np.testing.assert_array_equal(query(params["text"]["stack"], layer), theirs(tensors, layer))
+
+
+@pytest.mark.parametrize("stack", ["timm", "hf"])
+def test_image_tower_and_text_begin_with_two_sources(bert, vits, stack, caplog):
+    (folder, tensors), (root, patches) = bert, vits
+    arg = f"data=x,bert={folder},vit={stack}:{root / stack}"
+    config = shrunk(albef.get_config(arg), text_depth=1, fused=2)
+    with caplog.at_level(logging.INFO, logger="vlp"):
+        params = begun(config)
+    np.testing.assert_array_equal(query(params["text"]["stack"], 0), theirs(tensors, 0))
+    kernel = params["image"]["patches"]["linear"]["kernel"]
+    np.testing.assert_array_equal(kernel, patches[stack].transpose(2, 3, 1, 0).reshape(-1, 32))
+    assert params["image"]["positions"].shape == (1 + 2 * 2, 32)  # resized from 3 x 3
+    said = [message for message in caplog.messages if message.startswith("beginning")]
+    assert said[1].startswith("beginning with image/")
+    assert f" of {stack}:{root / stack}; " in said[1]
+    left = {"timm": "none", "hf": "image/pooler/bias, image/pooler/kernel"}[stack]
+    assert said[1].endswith(f"not taken: {left}")
+    assert "match_head/.*" in said[2] and "image/" not in said[2] and "text/" not in said[2]
+    (warned,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "image_mean" in warned and "norm_eps" not in warned
+
+
+def test_what_is_wrong_with_either_source_is_said_at_once(bert, vits):
+    (folder, _), (root, _) = bert, vits
+    wrong = albef.get_config(f"data=x,bert=none,vit=timm:{root}/none")
+    with pytest.raises(
+        ValueError, match=r"(?s)config.init, hf:none: .*config.init, timm:.*/none: "
+    ):
+        given_params(shrunk(wrong, text_depth=1, fused=2))
+    config = shrunk(blip.get_config(f"data=x,bert={folder},vit=hf:{folder}"), text_depth=DEPTH)
+    config.init.image.only = ("text/.*",)
+    with pytest.raises(ValueError, match="one source, got text/.* from hf:.*; narrow `only`"):
+        given_params(config)
 
 
 def test_captions_are_read_by_its_tokenizer(bert, tmp_path):

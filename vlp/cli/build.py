@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import numpy as np
-from flax import nnx
 from ml_collections import ConfigDict
 
-from vlp.interop.adapt import complete
-from vlp.interop.load import load_run
-from vlp.interop.tokenizer_files import NONE
 from vlp.models.build import model_class
 from vlp.models.presets import dual_encoder_preset
-from vlp.models.resize import resize_positions
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
@@ -30,17 +22,9 @@ from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.training.optimizers import make_optimizer
-from vlp.training.params import partition, select
 from vlp.training.schedules import make_schedule, parse_duration
 from vlp.training.training import Training, abstract_batch, make_training
 
-# What config.init.which says, in the words of vlp.load.
-INIT_WEIGHTS = {"params": "params", "teacher": "ema"}
-# What a run decides for itself, whatever the weights that it begins with were made with.
-OWN_SETTINGS = frozenset((
-    "image_size", "length", "vocab_size", "eos_id", "pad_id", "dtype", "attention", "remat",
-    "unroll", "layer_scale", "mlp_ratio",
-))  # fmt: skip
 # The class, and the contrastive loss that it is given, which is spread over the mesh.
 OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
     "albef": (Albef, None),
@@ -189,78 +173,6 @@ def plan(
         model_kwargs=kwargs,
         duration=duration,
     )
-
-
-def given_params(config: ConfigDict) -> Any:
-    """Parameters to begin with, from what `config.init` names, or None.
-
-    That is a run of vlp or weights of another stack, whatever `load_run` reads. Positions are
-    resized to the config's image size and text length, see `vlp.models.resize`.
-
-    With `only=("image/.*",)` and `optim.freeze` of the same this is LiT (Zhai et al., 2022,
-    https://arxiv.org/abs/2111.07991).
-
-    Raises:
-        ValueError: when nothing that is known is there, or `which` or `only` does not fit it.
-    """
-    init = config.init
-    if not init.path:
-        return None
-    if init.which not in INIT_WEIGHTS:
-        known = ", ".join(INIT_WEIGHTS)
-        raise ValueError(f"config.init.which must be one of {known}, got {init.which!r}")
-    # The captions are read by this run's tokenizer.
-    given = load_run(init.path, weights=INIT_WEIGHTS[init.which], tokenizer=NONE)
-    params = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(given.model)))
-    kwargs, wanted = given.card["model"], model_kwargs(config)
-    adopted = getattr(model_class(wanted), "adopted", None)
-    if adopted is not None:
-        kwargs, params = adopted(kwargs, params, wanted=wanted)
-    chosen = select(params, init.only)
-    towers = {path[0] for path in chosen}
-    _warn_of_other_settings(kwargs, wanted, towers=towers, path=init.path)
-    sizes = _new_sizes(config, kwargs, towers=towers)
-    return partition(resize_positions(kwargs, params, **sizes)[1], chosen)[1]
-
-
-def _warn_of_other_settings(
-    given: Mapping[str, Any], wanted: Mapping[str, Any], *, towers: set[str], path: str
-) -> None:
-    """Names what makes the same parameters another function, such as an activation."""
-    given, wanted = complete(given), complete(wanted)
-    different = [
-        f"{tower}.{name} {there!r}, not {wanted[tower][name]!r}"
-        for tower in ("image", "text")
-        if tower in towers and wanted[tower]
-        for name, there in given[tower].items()
-        if name not in OWN_SETTINGS and wanted[tower].get(name, there) != there
-    ]
-    if "image" in towers:
-        different += [
-            f"{name} {given[name]}, not {wanted[name]}"
-            for name in ("image_mean", "image_std")
-            if not np.allclose(given[name], wanted[name])
-        ]
-    if different:
-        logging.getLogger("vlp").warning(
-            "the weights in %s compute something else with this config; they were made with %s",
-            path,
-            "; ".join(different),
-        )
-
-
-def _new_sizes(
-    config: ConfigDict, kwargs: Mapping[str, Any], *, towers: set[str]
-) -> dict[str, int]:
-    """What `resize_positions` has to change in these towers to fit the config."""
-    sizes = {}
-    for tower, setting, name, size in (
-        ("image", "image_size", "image_size", config.preprocess.size),
-        ("text", "length", "text_length", config.tokenizer.length),
-    ):
-        if tower in towers and kwargs[tower].get(setting, size) != size:
-            sizes[name] = size
-    return sizes
 
 
 def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:

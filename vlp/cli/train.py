@@ -67,7 +67,8 @@ def _train(args: argparse.Namespace, config: Any) -> int:
     import jax
     from jax.experimental import multihost_utils
 
-    from vlp.cli.build import given_params, plan
+    from vlp.cli.begin import given_params
+    from vlp.cli.build import plan
     from vlp.cli.config import as_json
     from vlp.cli.evaluations import Evaluations
     from vlp.cli.finish import check_export, finish

@@ -24,6 +24,7 @@ _NAMES = {
     "": """tiny/16/224,384 small/32/224,384 small/16/224,384 small/8/224 base/32/224,384
         base/16/224,384 base/8/224 large/32/224,384 large/16/224,384 large/14/224 huge/14/224
         giant/14/224 gigantic/14/224""",
+    "deit": "tiny/16/224 small/16/224 base/16/224,384",
     "clip": """xsmall/16/224 medium/32/224 medium/16/224 betwixt/32/224 base/32/224,256,384,448
         base/16/224,384 large/14/224,336 huge/14/224,336,378 giant/14/224 gigantic/14/224,378""",
     "clip_quickgelu": """base/32/224 base/16/224 large/14/224,336 huge/14/224,378
@@ -35,6 +36,7 @@ _NAMES = {
 }
 _SETTINGS: dict[str, dict[str, Any]] = {
     "": {},
+    "deit": {},
     "clip": dict(pre_norm=True, patch_bias=False, norm_eps=1e-5),
     "clip_quickgelu": dict(pre_norm=True, patch_bias=False, norm_eps=1e-5, activation="quick_gelu"),
     "siglip": dict(pool="map", class_token=False),
@@ -84,7 +86,7 @@ def same_tower(named: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
 
 
 def family(name: str) -> str:
-    """ "", "clip", "clip_quickgelu", "siglip" or "siglip_gap"."""
+    """ "", "deit", "clip", "clip_quickgelu", "siglip" or "siglip_gap"."""
     return next(found for known, found, *_ in _all() if known == name.partition(".")[0])
 
 
@@ -93,8 +95,9 @@ def _all() -> Iterator[tuple[str, str, str, int, int]]:
         for entry in described.split():
             size, patch, images = entry.split("/")
             for image in images.split(","):
-                middle = f"_{kind}" if kind else ""
-                name = f"vit_{size}_patch{patch}{middle}_{image}"
+                first = "deit" if kind == "deit" else "vit"
+                middle = f"_{kind}" if kind not in ("", "deit") else ""
+                name = f"{first}_{size}_patch{patch}{middle}_{image}"
                 yield name, kind, size, int(patch), int(image)
 
 

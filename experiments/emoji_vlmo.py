@@ -7,7 +7,7 @@
     --workdir=runs/vlmo
 
 Arguments: `stage`; `init` (the run of the stage before; pairs may do without); `epochs`; `size`
-(pixels).
+(pixels); `positions` ("absolute" or "relative", the same in all stages).
 
 Method: Bao et al., 2022, https://arxiv.org/abs/2111.02358, in the form of `experiments/vlmo.py`,
 at a small size; all stages see the same pairs, the first two one side of them.
@@ -29,7 +29,7 @@ EPOCHS = {"vision": 15.0, "language": 15.0, "pairs": 20.0}
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of one stage."""
-    args = parse_arg(arg, stage="pairs", init="", epochs=0.0, size=48)
+    args = parse_arg(arg, stage="pairs", init="", epochs=0.0, size=48, positions="absolute")
     epochs = args.epochs or EPOCHS.get(args.stage, 1.0)
     config = emoji.get_config(f"epochs={epochs},size={args.size}")
     # A first token for texts, as images have one, and a mask behind the tokenizer's own pieces.
@@ -39,6 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
         dict(
             embed_dim=128,
             init_scale=20.0,
+            positions=args.positions,
             image=dict(kind="patches", patch_size=12, width=width),
             text=dict(kind="words", width=width),
             multiway=dict(depth=3, num_heads=3, fused_from=2, unroll=2),

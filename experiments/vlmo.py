@@ -17,11 +17,11 @@ state. Pairs may begin from nothing, which the paper compares with.
 
 Method: Bao et al., 2022, https://arxiv.org/abs/2111.02358. Numbers of the stages "language" and
 "pairs" are those of its released code (`vlmo/config.py`), those of "vision" those of BEiT for
-ImageNet-22k (https://github.com/microsoft/unilm/tree/master/beit). Departs: positions are not
-relative, which only "base-plus" is published without; BEiT's image tokenizer gives way to pixels,
-its blocks of hidden patches to single ones; images and texts of the first two stages are those of
-pairs, not ImageNet-22k, Wikipedia and books; words are hidden token by token; no stochastic depth;
-the augmentation is the crop and the colours of this package, not RandAugment.
+ImageNet-22k (https://github.com/microsoft/unilm/tree/master/beit). As there, "base" and "large"
+have relative positions, "base-plus" absolute ones. Departs: BEiT's image tokenizer gives way to
+pixels, its blocks of hidden patches to single ones; images and texts of the first two stages are
+those of pairs, not ImageNet-22k, Wikipedia and books; words are hidden token by token; no
+stochastic depth; the augmentation is the crop and the colours of this package, not RandAugment.
 Cost: 108, 22 and 668 GFLOPs a pair and training step of "base-plus" in the three stages; the
 authors' last one is 200,000 steps of 1,024 pairs (COCO, Visual Genome, SBU, Conceptual Captions).
 Expected: nobody has run this yet.
@@ -34,15 +34,16 @@ from experiments.common import base_config, parse_arg
 SHARED = "multiway/norm/|multiway/(lower|upper)/blocks/"
 # What a stage does not train. The second trains the norm behind all blocks, as the authors' does.
 FREEZE = {
-    "vision": (f"(?!image/|pixel_head/|{SHARED}(?!text/|pair/)).*",),
-    "language": (f"(?!text/|token_head/|vocabulary/|{SHARED}text/).*",),
+    "vision": (rf"(?!image/|pixel_head/|{SHARED}(?!(relative/)?(text|pair)\b)).*",),
+    "language": (rf"(?!text/|token_head/|vocabulary/|{SHARED}(relative/)?text\b).*",),
     "pairs": ("image/mask_token", "pixel_head/.*"),
 }
-# Width, depth, heads, the first block with an expert for pairs, layer scale, rate for pairs.
+# Width, depth, heads, the first block with an expert for pairs, layer scale, positions, rate for
+# pairs.
 SIZES = {
-    "base": (768, 12, 12, 10, 0.1, 2e-4),
-    "base-plus": (544, 24, 16, 21, None, 1e-4),
-    "large": (1024, 24, 16, 21, 0.1, 5e-5),
+    "base": (768, 12, 12, 10, 0.1, "relative", 2e-4),
+    "base-plus": (544, 24, 16, 21, None, "absolute", 1e-4),
+    "large": (1024, 24, 16, 21, 0.1, "relative", 5e-5),
 }
 
 
@@ -64,7 +65,7 @@ def get_config(arg: str = "") -> ConfigDict:
             raise ValueError(f"vlmo.py needs {name}=..., got none; see the file's first lines")
     if args.size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, got {args.size!r}")
-    width, depth, heads, fused_from, layer_scale, rate = SIZES[args.size]
+    width, depth, heads, fused_from, layer_scale, positions, rate = SIZES[args.size]
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = args.res
@@ -76,6 +77,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model = ConfigDict(
         dict(
             embed_dim=width,
+            positions=positions,
             image=dict(kind="patches", patch_size=16, width=width, dtype=dtype),
             text=dict(kind="words", width=width, dtype=dtype),
             multiway=dict(

@@ -8,8 +8,10 @@ from experiments.common import parse_arg
 
 def get_config(arg: str = "") -> ConfigDict:
     """Two steps of a stage on `data`."""
-    args = parse_arg(arg, stage="", data="", init="")
-    config = emoji_vlmo.get_config(f"stage={args.stage},init={args.init},epochs=1,size=16")
+    args = parse_arg(arg, stage="", data="", init="", positions="absolute")
+    config = emoji_vlmo.get_config(
+        f"stage={args.stage},init={args.init},positions={args.positions},epochs=1,size=16"
+    )
     config.data.train = args.data
     config.tokenizer.vocab_size = 300
     config.tokenizer.length = 8

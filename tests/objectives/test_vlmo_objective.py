@@ -32,8 +32,9 @@ STAGES = {
 
 
 @functools.cache
-def split_model():
-    return nnx.split(filled(lambda: Vlmo(**KWARGS, rngs=nnx.Rngs(0))))
+def split_model(positions="absolute"):
+    kwargs = KWARGS | dict(positions=positions)
+    return nnx.split(filled(lambda: Vlmo(**kwargs, rngs=nnx.Rngs(0))))
 
 
 def batch(n=8, absent=()):
@@ -47,8 +48,8 @@ def batch(n=8, absent=()):
 
 
 @functools.cache
-def compiled(stage):
-    graphdef, _ = split_model()
+def compiled(stage, positions):
+    graphdef, _ = split_model(positions)
 
     def total(state, batch, key):
         losses, metrics, _ = STAGES[stage](
@@ -60,31 +61,40 @@ def compiled(stage):
     return jax.jit(jax.value_and_grad(total, has_aux=True))
 
 
-def run(stage, these):
+def run(stage, these, positions="absolute"):
     these = {name: jnp.asarray(value) for name, value in these.items()}
-    (_, (losses, metrics)), gradient = compiled(stage)(split_model()[1], these, jax.random.key(5))
+    (_, (losses, metrics)), gradient = compiled(stage, positions)(
+        split_model(positions)[1], these, jax.random.key(5)
+    )
     flat = traverse_util.flatten_dict(nnx.to_pure_dict(gradient), sep="/")
     return np.asarray(losses), metrics, {name: np.asarray(g) for name, g in flat.items()}
 
 
+STACKS = ("lower", "upper")
 # Beginnings of names; everything that begins so has a gradient of exactly zero.
 UNUSED = {
     "vision": (
         "text", "image_projection", "log_scale", "match_head", "pair", "pooler", "token_head",
         "vocabulary", "multiway/lower/blocks/text", "multiway/upper/blocks/text",
         "multiway/upper/blocks/pair",
+        *(f"multiway/{s}/blocks/relative/{t}" for s in STACKS for t in ("text", "pair")),
     ),
     "language": (
         "image", "text_projection", "log_scale", "match_head", "pair", "pooler", "pixel_head",
         "multiway/lower/blocks/image", "multiway/upper/blocks/image", "multiway/upper/blocks/pair",
+        *(f"multiway/{s}/blocks/relative/{t}" for s in STACKS for t in ("image", "pair")),
     ),
     "pairs": ("image/mask_token", "pixel_head"),
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_a_stage_does_not_use_has_a_gradient_of_exactly_zero_and_all_else_one(stage):
-    *_, gradient = run(stage, batch())
+def test_what_a_stage_does_not_use_has_a_gradient_of_exactly_zero_and_all_else_one(
+    stage, positions
+):
+    *_, gradient = run(stage, batch(), positions)
+    assert any("/relative/" in name for name in gradient) == (positions == "relative")
     zero = {name for name, g in gradient.items() if not g.any()}
     assert zero == {name for name in gradient if name.startswith(UNUSED[stage])}
 
@@ -212,8 +222,9 @@ def test_where_all_captions_are_equal_there_is_nothing_to_mismatch():
     np.testing.assert_allclose(metrics["matching_loss"], own / 3, rtol=0, atol=1e-5)
 
 
-def test_eight_devices_give_one_device_s_losses_and_gradients():
-    graphdef, state = split_model()
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+def test_eight_devices_give_one_device_s_losses_and_gradients(positions):
+    graphdef, state = split_model(positions)
     mesh = make_mesh()
     objective = Objective(
         contrastive_loss("softmax", mesh=mesh, implementation="gathered"),
@@ -228,7 +239,7 @@ def test_eight_devices_give_one_device_s_losses_and_gradients():
 
     spread = put_batch(batch(), mesh)
     (_, losses), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(state, spread)
-    alone, _, want = run("pairs", batch())
+    alone, _, want = run("pairs", batch(), positions)
     np.testing.assert_allclose(losses, alone, rtol=0, atol=1e-5)
     flat = traverse_util.flatten_dict(nnx.to_pure_dict(gradient), sep="/")
     for name, g in flat.items():

@@ -18,6 +18,7 @@ COCA = {
     "image.pre_norm": False,
     "text.pool": "cls_last",
     "decoder": dict(depth=1, num_heads=2),
+    "begin_id": 3,
 }
 
 CHANGES = {

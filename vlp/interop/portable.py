@@ -64,7 +64,8 @@ def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, n
     constants inside a graph, and may be of any size.
     """
     kwargs, params = only_tower(model.kwargs, params_of(model), towers=tower)
-    kwargs.pop("decoder", None)
+    for part in ("decoder", "begin_id"):  # of CoCa, which no tower needs
+        kwargs.pop(part, None)
     graphdef, state = nnx.split(abstract_model(kwargs))
     names = leaf_names(nnx.to_pure_dict(state))
     shape: Any = jax.tree.structure(nnx.to_pure_dict(state))

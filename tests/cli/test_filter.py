@@ -1,6 +1,7 @@
 """`vlp filter`: captions that match stay, with where they came from; resumable to the byte."""
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.sources import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
-from tests.cli.conftest import command, write_pairs
+from tests.cli.conftest import TINY, command, losses, write_pairs
 from vlp.cli import filtering
 from vlp.cli.main import main
 from vlp.interop.card import build_card
@@ -214,7 +215,31 @@ def test_the_web_alone_can_be_filtered(whole, model, data, folder, capsys):
     assert found == wanted
     np.testing.assert_allclose(*scores, atol=1e-5)
     said = capsys.readouterr().out
-    assert "of 33 web captions kept" in said and "synthetic" not in said
+    assert "of 33 web captions kept (" in said and "synthetic" not in said
+    told = next(line for line in said.splitlines() if line.split()[:1] == ["web"]).split()[1:]
+    shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+    np.testing.assert_allclose([float(v) for v in told], np.quantile(scores[0], shares), atol=6e-4)
+
+
+def test_where_nothing_is_left_it_says_what_threshold_would_keep_half(model, data, folder, capsys):
+    out = folder / "none"
+    assert main(arguments(model, data, out, "--threshold=1")) == 0
+    said = capsys.readouterr().out
+    assert "0 of 33 web captions kept (0.0%)" in said and not list(out.glob("*.tar"))
+    half = float(re.search(r"lower --threshold: (\S+) would keep about half", said)[1])
+    scores = [line["score"] for line in manifest(out) if "score" in line]
+    assert 0.4 < np.mean(np.asarray(scores) >= half) < 0.6
+
+
+@pytest.mark.slow
+def test_a_model_trains_on_what_was_written(whole, folder, tmp_path):
+    kept = {line["index"] for line in manifest(whole) if line.get("kept")}
+    config = f"{TINY}:data={whole}/*.tar,steps=5,batch=8,objective=blip"
+    flags = ["--config.evals.same.group=", "--config.export.out=exported", "--log-ids"]
+    assert main(["train", f"--config={config}", f"--workdir={tmp_path / 'again'}", *flags]) == 0
+    assert sorted(losses(tmp_path / "again")) == [1, 2, 3, 4, 5]
+    rows = (tmp_path / "again" / "ids.jsonl").read_text().splitlines()
+    assert {i for row in map(json.loads, rows) for i in row["ids"]} == set(range(len(kept)))
 
 
 @pytest.mark.parametrize(

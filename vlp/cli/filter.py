@@ -19,6 +19,9 @@ https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to 
                     and {"key": ..., "index": ..., "error": ...} for a picture that cannot be read
   filter.json       the model, the data and the settings
 
+In the end it says what share of each source was kept, and below which probability 5 %, 25 %, 50 %,
+75 % and 95 % of its captions lie: by these choose another --threshold, with another --out.
+
 Stop it at any time and start the same command again: parts that are done stay. Started on several
 hosts with one --out that all of them see, each takes its share of the parts.
 """
@@ -31,6 +34,8 @@ from typing import Any
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
 
+# Shares of the captions, below whose probabilities they lie.
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 SUMMARY = "keep the captions that match their pictures"
 
 
@@ -97,12 +102,25 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
 
 def _report(folder: Any) -> None:
-    """Says how many captions were kept, and what to do with them."""
-    counts = folder.counts()
-    for name, (kept, total) in counts.items():
-        if total:
-            print(f"{kept:,} of {total:,} {name} captions kept")
-    if any(kept for kept, _ in counts.values()):
+    """Says how many captions were kept, how likely matches are, and what to do with it all."""
+    import numpy as np
+
+    found = {name: both for name, both in folder.scores().items() if len(both[1])}
+    for name, (kept, scores) in found.items():
+        print(f"{kept:,} of {len(scores):,} {name} captions kept ({kept / len(scores):.1%})")
+    if not found:
+        print(f"{folder.path} has no tar: --data has no caption of a picture that can be read")
+        return
+    print("probability of a match" + "".join(f"{share:>8.0%}" for share in QUANTILES))
+    for name, (_, scores) in found.items():
+        values = "".join(f"{value:8.3f}" for value in np.quantile(scores, QUANTILES))
+        print(f"  {name:20}{values}")
+    if any(kept for kept, _ in found.values()):
         print(f"written to {folder.path}; train on {folder.path}/*.tar")
-    else:
-        print(f"{folder.path} has no tar: nothing is left; lower --threshold, with another --out")
+        return
+    half = np.median(np.concatenate([scores for _, scores in found.values()]))
+    print(
+        f"{folder.path} has no tar: nothing is as likely to match as --threshold="
+        f"{folder.manifest['threshold']:g}; train the model longer, or give another --out and a "
+        f"lower --threshold: {half:.3f} would keep about half"
+    )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data_pipelines.jobs.tar_write import write_tar
 from vlp.evals.results import write_json
@@ -85,15 +88,15 @@ class FilterFolder:
             write_whole(self.lines, self._join)
         shutil.rmtree(self.path / "parts")
 
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """Kept captions and all that were scored, by source."""
-        found = dict.fromkeys(SOURCES, (0, 0))
+    def scores(self) -> dict[str, tuple[int, np.ndarray]]:
+        """How many captions were kept, and the scores of all that have one, by source."""
+        kept, found = dict.fromkeys(SOURCES, 0), {name: array("d") for name in SOURCES}
         with self.lines.open(encoding="utf-8", newline="\n") as file:
             for line in map(json.loads, file):
                 if "error" not in line:
-                    kept, total = found[line["source"]]
-                    found[line["source"]] = kept + line["kept"], total + 1
-        return found
+                    kept[line["source"]] += line["kept"]
+                    found[line["source"]].append(line["score"])
+        return {name: (kept[name], np.asarray(found[name])) for name in SOURCES}
 
     def _join(self, target: Path) -> None:
         with target.open("wb") as file:

@@ -215,6 +215,7 @@ def test_a_finished_job_started_again_writes_nothing(model, data, whole, capsys)
     assert {path: path.stat().st_mtime_ns for path in whole.parent.glob("whole.jsonl*")} == before
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_file_of_one(model, data, folder, whole):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

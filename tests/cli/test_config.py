@@ -101,6 +101,7 @@ def test_an_installed_experiment_is_found_from_any_folder(tmp_path, monkeypatch)
     assert load_config("experiments/emoji.py:epochs=3", []).train.total == "3 epochs"
 
 
+@pytest.mark.slow
 def test_own_data_in_a_folder_train_with_one_line(tmp_path, capsys):
     folder = tmp_path / "mine"
     folder.mkdir()

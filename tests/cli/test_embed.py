@@ -232,6 +232,7 @@ def test_a_finished_job_started_again_writes_no_shard(model, data, embedded):
     assert stamps() == before
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_files_of_one(model, data, folder, embedded):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -39,6 +39,7 @@ def test_one_command_trains_judges_reports_and_exports(train, capsys):
         assert row[name] >= 0
 
 
+@pytest.mark.slow
 def test_siglip_trains_with_the_same_command(train):
     code, workdir = train(arg="steps=3,objective=siglip")
     assert code == 0 and len(losses(workdir)) == 3
@@ -92,6 +93,7 @@ def test_blip_trains_and_is_exported_in_the_mode_that_the_config_names(train):
     assert config["architectures"] == ["BlipForConditionalGeneration"]
 
 
+@pytest.mark.slow
 def test_it_trains_with_a_published_tokenizer_and_goes_on_with_it(train, tmp_path, capsys):
     words = [*"[PAD] [UNK] [CLS] [SEP] [MASK] a red green blue square bar dot frame".split()]
     (tmp_path / "bert").mkdir()
@@ -225,6 +227,7 @@ def test_sigterm_saves_and_exits_with_75(pairs, tmp_path):
     assert any(path.name.isdecimal() for path in (workdir / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_frozen_tower_from_another_run_stays_as_it_was(train, tmp_path):
     _, teacher = train(arg="steps=2", workdir="teacher")
     code, workdir = train(

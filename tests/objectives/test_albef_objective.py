@@ -173,6 +173,7 @@ def test_without_distillation_the_teacher_gives_keys_alone():
     assert float(got) == float(want)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives():
     mesh = make_mesh(fsdp=2)
 

@@ -149,6 +149,7 @@ def test_the_teacher_has_no_say_in_matching_and_captions():
     assert_equal(outcome(slow=other), usual())
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives():
     mesh = make_mesh(fsdp=2)
 

@@ -222,6 +222,7 @@ def test_where_all_captions_are_equal_there_is_nothing_to_mismatch():
     np.testing.assert_allclose(metrics["matching_loss"], own / 3, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 def test_eight_devices_give_one_device_s_losses_and_gradients(positions):
     graphdef, state = split_model(positions)

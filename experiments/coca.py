@@ -30,17 +30,9 @@ a set or a file with one a line); `tokenizer` (a .model file of `vlp data tokeni
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import PLAIN, base_config, parse_arg
 
 SIZES = {"b": "coca/base", "l": "coca/large", "2b": "coca/2b"}
-PLAIN = dict.fromkeys(
-    (
-        "shift", "aspect", "shear", "rotate", "warp", "brightness", "contrast", "saturation", "hue",
-        "curve", "palette", "shade", "gloss_p", "flat_p", "posterise_p", "edges_p", "outline_p",
-        "erode_p", "shadow_p", "background_p", "blur_p", "noise_p", "cutout_p",
-    ),
-    0.0,
-) | dict(scale=(1.0, 1.0))  # fmt: skip
 
 
 def get_config(arg: str = "") -> ConfigDict:

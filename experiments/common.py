@@ -14,6 +14,21 @@ CLIP_PIXELS = dict(
     mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
 )
 
+# Every effect of data_pipelines.augment off.
+PLAIN = dict.fromkeys(
+    (
+        "shift", "aspect", "shear", "rotate", "warp", "brightness", "contrast", "saturation", "hue",
+        "curve", "palette", "shade", "gloss_p", "flat_p", "posterise_p", "edges_p", "outline_p",
+        "erode_p", "shadow_p", "background_p", "blur_p", "noise_p", "cutout_p",
+    ),
+    0.0,
+) | dict(scale=(1.0, 1.0))  # fmt: skip
+# For photographs: crop and colour, but none of what changes a drawing's style.
+PHOTO = PLAIN | dict(
+    crop=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1,
+    cutout_p=0.1,
+)  # fmt: skip
+
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
     """The `key=value,...` behind the colon of `--config=FILE.py:...`, typed by `defaults`.

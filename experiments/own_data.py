@@ -17,7 +17,7 @@ Cost and score: yours to tell; ViT-S/16 at 224 pixels is 17 GFLOPs a pair and tr
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import PHOTO, base_config, parse_arg
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -39,10 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = args.res
-    # Photographs: crop and colour, but none of what changes a drawing's style.
-    drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette")
-    colour = dict(brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1, cutout_p=0.1)
-    config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | colour | dict(crop=(0.5, 1.0)))
+    config.augment = ConfigDict(PHOTO)
     config.tokenizer.vocab_size = args.vocab
     config.model = ConfigDict(dict(preset=args.model))
     config.objective.name = "siglip" if family.startswith("siglip") else "clip"

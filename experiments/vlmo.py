@@ -29,7 +29,7 @@ Expected: nobody has run this yet.
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import PHOTO, base_config, parse_arg
 
 SHARED = "multiway/norm/|multiway/(lower|upper)/blocks/"
 # What a stage does not train. The second trains the norm behind all blocks, as the authors' does.
@@ -69,9 +69,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = args.res
-    drawing = ("outline_p", "edges_p", "posterise_p", "warp", "gloss_p", "palette")
-    colour = dict(brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1, cutout_p=0.1)
-    config.augment = ConfigDict(dict.fromkeys(drawing, 0.0) | colour | dict(crop=(0.5, 1.0)))
+    config.augment = ConfigDict(PHOTO)
     config.tokenizer.update(path=args.tokenizer, vocab_size=30522, length=40, eos_id=102, pad_id=0)
     dtype = "bfloat16"
     config.model = ConfigDict(

@@ -65,6 +65,16 @@ class Source(Protocol):
         ...
 
 
+def whole_sample(source: Source, index: int) -> Sample:
+    """The sample from its parts, for sources that read each on its own. Raises Reject."""
+    return Sample(
+        key=source.key(index),
+        image=source.image(index),
+        captions=source.captions(index),
+        meta=source.meta(index),
+    )
+
+
 def split_captions(text: bytes) -> tuple[bytes, ...]:
     """One caption a line; blank lines do not count.
 

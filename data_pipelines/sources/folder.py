@@ -14,7 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from data_pipelines.faults import Reject
-from data_pipelines.sources.base import MAX_IMAGE_BYTES, Sample, check_index, parse_metadata
+from data_pipelines.sources.base import (
+    MAX_IMAGE_BYTES,
+    Sample,
+    check_index,
+    parse_metadata,
+    whole_sample,
+)
 
 _IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "filepath", "path")
 _CAPTION_COLUMNS = ("caption", "text", "title")
@@ -83,12 +89,7 @@ class FolderSource:
         return {}
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(
-            key=self.key(index),
-            image=self.image(index),
-            captions=self.captions(index),
-            meta=self.meta(index),
-        )
+        return whole_sample(self, index)
 
 
 def _table(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.faults import Reject
-from data_pipelines.sources.base import Sample, Source
+from data_pipelines.sources.base import Sample, Source, whole_sample
 from data_pipelines.text import clean_caption
 
 # So many samples are looked at for a label before a source is refused.
@@ -78,12 +78,7 @@ class LabelSource:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(
-            key=self.key(index),
-            image=self.image(index),
-            captions=self.captions(index),
-            meta=self.meta(index),
-        )
+        return whole_sample(self, index)
 
     def key(self, index: int) -> str:
         """The image's name."""

@@ -7,8 +7,7 @@ import pytest
 
 from tests.cli.conftest import TINY, add, losses, picture
 from vlp.cli.config import load_config
-from vlp.cli.data import training_data
-from vlp.cli.inputs import open_inputs
+from vlp.cli.inputs import open_inputs, training_data
 from vlp.cli.workdir import Workdir
 from vlp.evals.prompts import templates
 

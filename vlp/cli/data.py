@@ -5,11 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from data_pipelines.loader import Mixture
-    from data_pipelines.sources import Source
 
 SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
 
@@ -75,49 +70,6 @@ def _emoji(args: argparse.Namespace, _: list[str]) -> int:
     for tar in sorted(folder.glob("*.tar")):
         print(tar)
     return 0
-
-
-def training_data(
-    train: str,
-    *,
-    labelled: str = "",
-    label_field: str = "label",
-    label_templates: str = "clip7",
-    label_share: float | None = None,
-) -> tuple[Source, Mixture | None]:
-    """The pairs of a run, those with captions made of labels last, and how they are mixed.
-
-    Args:
-        train: image-text pairs, see `data_pipelines.sources`; "" for none.
-        labelled: images with labels, of the same forms; "" for none.
-        label_field, label_templates: see `LabelSource`; the templates are a set of
-            `vlp.evals.prompts` or a file with one a line.
-        label_share: of each batch, from the labelled images; None uses every sample equally often.
-
-    Raises:
-        ValueError: when there are neither, or something is wrong with what is there.
-    """
-    from data_pipelines.loader import Mixture
-    from data_pipelines.sources import ConcatSource, LabelSource, open_source
-    from vlp.evals.prompts import templates
-
-    if not labelled and not train:
-        raise ValueError("a run needs config.data.train or config.data.labelled, got neither")
-    if label_share is not None and not (labelled and train):
-        raise ValueError(
-            "config.data.label_share mixes config.data.train and config.data.labelled, got "
-            f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
-        )
-    if not labelled:
-        return open_source(train), None
-    by_labels = LabelSource(
-        open_source(labelled), field=label_field, templates=templates(label_templates)
-    )
-    if not train:
-        return by_labels, None
-    pairs = open_source(train)
-    mixture = None if label_share is None else Mixture(len(pairs), label_share)
-    return ConcatSource([pairs, by_labels]), mixture
 
 
 def all_captions(source) -> Iterator[str | bytes]:

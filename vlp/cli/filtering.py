@@ -131,8 +131,8 @@ class Job:
                 by_index.setdefault(line["index"], []).append(line)
         for index, kept in by_index.items():
             try:
-                meta = dict(self.source[index].meta)
-            except Reject:  # without a caption of its own it has no metadata either
+                meta = dict(self.source.meta(index))
+            except Reject:  # metadata that cannot be read are left out
                 meta = {}
             told = {
                 "key": kept[0]["key"],

@@ -114,6 +114,6 @@ def embed_gallery(
 
 def _meta(source: Source, index: int) -> dict[str, Any]:
     try:
-        return dict(source[index].meta)
+        return dict(source.meta(index))
     except Reject:
         return {}

@@ -12,12 +12,19 @@ from ml_collections import ConfigDict
 
 from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
-from data_pipelines.loader import Loader, make_loader
-from data_pipelines.sources import ShuffledCaptions, Source
+from data_pipelines.loader import Loader, Mixture, make_loader
+from data_pipelines.sources import (
+    ConcatSource,
+    LabelSource,
+    ShuffledCaptions,
+    Source,
+    open_source,
+)
 from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
 from data_pipelines.tokens import clip_tokenizer
-from vlp.cli.data import all_captions, training_data
+from vlp.cli.data import all_captions
 from vlp.cli.workdir import Workdir
+from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.interop.hf.tokenizers import read_tokenizer
 
@@ -86,6 +93,45 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         max_reject_share=data.max_reject_share,
     )
     return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
+
+
+def training_data(
+    train: str,
+    *,
+    labelled: str = "",
+    label_field: str = "label",
+    label_templates: str = "clip7",
+    label_share: float | None = None,
+) -> tuple[Source, Mixture | None]:
+    """The pairs of a run, those with captions made of labels last, and how they are mixed.
+
+    Args:
+        train: image-text pairs, see `data_pipelines.sources`; "" for none.
+        labelled: images with labels, of the same forms; "" for none.
+        label_field, label_templates: see `LabelSource`; the templates are a set of
+            `vlp.evals.prompts` or a file with one a line.
+        label_share: of each batch, from the labelled images; None uses every sample equally often.
+
+    Raises:
+        ValueError: when there are neither, or something is wrong with what is there.
+    """
+    if not labelled and not train:
+        raise ValueError("a run needs config.data.train or config.data.labelled, got neither")
+    if label_share is not None and not (labelled and train):
+        raise ValueError(
+            "config.data.label_share mixes config.data.train and config.data.labelled, got "
+            f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
+        )
+    if not labelled:
+        return open_source(train), None
+    by_labels = LabelSource(
+        open_source(labelled), field=label_field, templates=templates(label_templates)
+    )
+    if not train:
+        return by_labels, None
+    pairs = open_source(train)
+    mixture = None if label_share is None else Mixture(len(pairs), label_share)
+    return ConcatSource([pairs, by_labels]), mixture
 
 
 def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenizer:

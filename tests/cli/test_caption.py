@@ -22,7 +22,7 @@ from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
 from vlp.cli.caption_file import CaptionFile
 from vlp.cli.main import main
-from vlp.generation import beam, nucleus
+from vlp.generation import beam, nucleus, prompt_tokens
 from vlp.interop.card import build_card
 from vlp.interop.load import Run, load_run
 from vlp.interop.loaded import model_of, param_shapes
@@ -141,6 +141,22 @@ def test_what_is_drawn_follows_from_the_seed_and_the_place(model, data, folder, 
     check_lines(out, readable, nucleus(run.model, image, **settings))
 
 
+def test_captions_go_on_from_a_prompt_and_leave_it_out(model, data, folder, readable):
+    run, good, image = readable
+    out = folder / "prompted.jsonl"
+    assert caption(model, data, out, "--prompt=a red") == 0
+    prefix = prompt_tokens("a red", tokenize=run.tokenize, end_id=run.model.end_id)
+    assert run.tokenizer.decode(np.array([prefix])) == ["a red"]
+    wanted = beam(run.model, image, prefix=prefix)
+    behind = np.asarray(wanted.ids)[:, 1 + len(prefix) :]
+    found = [line for line in lines(out) if "caption" in line]
+    assert [line["index"] for line in found] == good
+    assert [line["caption"] for line in found] == run.tokenizer.decode(behind)
+    np.testing.assert_allclose([line["score"] for line in found], wanted.scores, atol=1e-5)
+    assert caption(model, data, out, "--prompt=a red") == 0  # the same job
+    assert caption(model, data, out, "--prompt=a") == 1
+
+
 def test_a_picture_that_cannot_be_read_has_a_line_and_no_caption(whole, data):
     found, source = lines(whole), open_source(str(data))
     assert [line["index"] for line in found] == list(range(36))
@@ -251,6 +267,7 @@ def test_two_processes_write_the_file_of_one(model, data, folder, whole):
         (["--length=9"], "length must be from 2, the first token and one more, to the model's 8"),
         (["--beams=0"], "--beams must be at least 1, got 0"),
         (["--batch-size=0"], "--batch-size must be at least 1, got 0"),
+        (["--prompt=a red dot, a red bar, a blue dot"], "prompt must have fewer than 6 tokens"),
         (["--tokenizer=none"], "captions need the model's tokenizer to be read"),
     ],
 )

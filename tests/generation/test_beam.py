@@ -37,7 +37,26 @@ def test_a_beam_finds_what_greedy_search_misses():
     assert np.all(four >= one - 1e-5) and np.sum(four > one + 1e-3) > 5
 
 
-@pytest.mark.parametrize("settings", [{}, dict(min_length=4), dict(length=3), dict(min_length=3)])
+@pytest.mark.parametrize("prefix", [(3,), (4, 2)])
+def test_with_as_many_beams_as_captions_it_finds_the_likeliest_behind_a_prefix(prefix):
+    model, image = TableModel(vocab_size=5, caption_length=5), images(3, 5)
+    found = run(beam, model, image, num_beams=27, length_penalty=1.0, prefix=prefix)
+    given = (BEGIN, *prefix)
+    for row, score, one in zip(found.ids, found.scores, image, strict=True):
+        scores = {
+            c: np.mean(log_probs(model, one, c)[len(prefix) :])
+            for c in every_caption(5, 5)
+            if c[: len(given)] == given and len(c) > len(given)
+        }
+        best = max(scores, key=scores.get)
+        assert caption_of(row) == best
+        np.testing.assert_allclose(score, scores[best], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, dict(min_length=4), dict(length=3), dict(min_length=3), dict(prefix=(3, 4))],
+)
 def test_one_beam_is_greedy(settings):
     model, image = TableModel(sharpness=0.7), images(20)
     one, likeliest = (
@@ -98,6 +117,8 @@ def test_rows_are_whole_captions():
         (dict(length=1), "length must be from 2, .* to the model's 6, got 1"),
         (dict(length=4, min_length=4), "min_length must be from 0 to 3, .* got 4"),
         (dict(min_length=-1), "min_length must be from 0 to 5, .* got -1"),
+        (dict(prefix=(3,) * 5), "leave room for a token behind it, 4 tokens at most .* got 5"),
+        (dict(prefix=(3, END)), "neither the end token 1 nor padding 0, got .3, 1."),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

@@ -15,9 +15,10 @@ def keys(n, seed=0):
     return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(n))
 
 
-def by_hand(model, image, *, length, min_length):
+def by_hand(model, image, *, length, min_length=0, prefix=()):
     """The likeliest token again and again, with numpy."""
-    caption, before = [BEGIN], 0
+    caption = [BEGIN, *prefix]
+    before = caption[-2] if prefix else 0
     while len(caption) < length and caption[-1] != END:
         logits = np.array(model.table[len(caption) - 1, before, caption[-1]]) + np.asarray(image)
         logits[PAD] = -np.inf
@@ -43,6 +44,20 @@ def test_greedy_takes_the_likeliest_token_at_every_place(length, min_length):
         np.testing.assert_allclose(score, np.mean(log_probs(model, one, said)), rtol=1e-5)
         lengths.add(len(said))
     assert length == 3 or len(lengths) > 1  # some ended early
+
+
+@pytest.mark.parametrize("prefix", [(4,), (3, 5, 3), (5, 5, 5, 4)])
+def test_captions_go_on_from_a_prefix_which_does_not_count(prefix):
+    model, image = TableModel(sharpness=0.7), images(20)
+    likeliest = run(greedy, model, image, prefix=prefix)
+    drawn = run(nucleus, model, image, keys=keys(20), top_k=1, prefix=prefix)
+    np.testing.assert_array_equal(drawn.ids, likeliest.ids)
+    for found in (likeliest, drawn):
+        for row, score, one in zip(found.ids, found.scores, image, strict=True):
+            said = caption_of(row)
+            assert said == by_hand(model, one, length=6, prefix=prefix)
+            behind = log_probs(model, one, said)[len(prefix) :]
+            np.testing.assert_allclose(score, np.mean(behind), rtol=1e-5)
 
 
 def test_it_stops_where_all_captions_have_ended():

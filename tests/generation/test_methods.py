@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.table_model import TableModel, images
-from vlp.generation import METHODS, Method, beam, nucleus
+from vlp.generation import METHODS, Method, beam, nucleus, prompt_tokens
 
 
 def test_a_method_is_its_function_with_its_settings():
@@ -26,6 +26,23 @@ def test_settings_are_written_out_and_equal_methods_are_one(name):
     assert method == Method.of(name, length=5, min_length=0)
     assert hash(method) == hash(Method.of(name, length=5, min_length=0))
     assert method != Method.of(name, length=4) and method != Method.of(name, length=5, seed=1)
+
+
+def test_a_prompt_is_the_tokens_between_the_first_and_the_end():
+    def tokenize(texts):
+        rows = [[2, *map(int, text.split()), 1] for text in texts]
+        return np.array([[*row[:7], *[0] * (8 - len(row)), 1][:8] for row in rows])
+
+    assert prompt_tokens("5 4", tokenize=tokenize, end_id=1) == (5, 4)
+    assert prompt_tokens(" ", tokenize=tokenize, end_id=1) == ()
+    with pytest.raises(ValueError, match="fewer than 6 tokens, .* got '3 3 3 3 3 3 3'"):
+        prompt_tokens("3 3 3 3 3 3 3", tokenize=tokenize, end_id=1)
+
+
+def test_what_is_written_stands_behind_the_prefix():
+    ids = np.arange(12).reshape(2, 6)
+    np.testing.assert_array_equal(Method.of("beam").written(ids), ids[:, 1:])
+    np.testing.assert_array_equal(Method.of("beam", prefix=(3, 5)).written(ids), ids[:, 3:])
 
 
 def test_unknown_methods_and_settings_are_refused():

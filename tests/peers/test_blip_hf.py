@@ -133,6 +133,25 @@ def test_greedy_captions_are_those_of_generate(runs, folders, images):
     assert (ours[:, theirs.shape[1] :] == 0).all()
 
 
+def test_greedy_captions_behind_a_prompt_are_those_of_generate(runs, folders, images):
+    run, (_, model) = runs["captions"], folders["captions"]
+    image, prompt = run.model.encode_image(images), (5, 9)
+    write = jax.jit(lambda image: greedy(run.model, image, prefix=prompt))
+    ours = np.asarray(write(image).ids)
+    given = torch.tensor([[DECODE, *prompt, run.model.end_id]] * len(images))  # it drops the last
+    theirs = model.generate(
+        pixel_values=pixels(run, images),
+        input_ids=given,
+        suppress_tokens=[0],  # padding, which ours never writes
+        num_beams=1,
+        do_sample=False,
+        max_length=LENGTH,
+    ).numpy()
+    assert len(np.unique(ours)) > 4
+    np.testing.assert_array_equal(ours[:, : theirs.shape[1]], theirs)
+    assert (ours[:, theirs.shape[1] :] == 0).all()
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_exported_again_every_tensor_is_the_same_to_the_byte(name, runs, folders, tmp_path):
     folder, _ = folders[name]

@@ -106,3 +106,8 @@ def test_a_model_that_writes_is_judged_with_examples(tmp_path):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     samples = {example["sample"]: example for example in result["examples"]}
     assert samples[0]["truth"] == "a red square" and 2 not in samples
+    led = judge.judge("captioning", data=str(data), num_beams=2, prompt="a red")
+    assert [one["written"] for one in led["examples"]] != [
+        one["written"] for one in result["examples"]
+    ]
+    assert not any(one["written"].startswith("a red") for one in led["examples"])

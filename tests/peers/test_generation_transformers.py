@@ -44,14 +44,16 @@ def model():
 @pytest.mark.parametrize(
     "settings",
     [{}, dict(length_penalty=0.0), dict(length_penalty=2.0), dict(length_penalty=-0.5)]
-    + [dict(min_length=5), dict(length=6, length_penalty=1.5), dict(length=4)],
+    + [dict(min_length=5), dict(length=6, length_penalty=1.5), dict(length=4)]
+    + [dict(prefix=(7, 4)), dict(prefix=(9,), min_length=4, length_penalty=2.0)]
+    + [dict(prefix=(3, 3, 5, 8), length=7, length_penalty=-0.5)],
 )
 def test_beam_search_is_that_of_transformers(model, num_beams, settings):
-    settings = dict(length=10, length_penalty=1.0, min_length=0) | settings
+    settings = dict(length=10, length_penalty=1.0, min_length=0, prefix=()) | settings
     image = images(64, 30)
     found = jax.jit(lambda image: beam(model, image, num_beams=num_beams, **settings))(image)
     wanted = Theirs(model.table).generate(
-        torch.full((64, 1), BEGIN),
+        torch.tensor([[BEGIN, *settings["prefix"]]] * 64),
         image=torch.from_numpy(np.array(image)),
         num_beams=num_beams,
         max_length=settings["length"],

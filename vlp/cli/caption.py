@@ -9,7 +9,8 @@ and for a picture that cannot be read {"key": ..., "index": ..., "error": "image
 score is the log-probability of a token, in nats (for --method=beam to the power --length-penalty).
 
 --method beam finds the best of --beams captions, greedy takes the likeliest word every time, and
-nucleus draws words, so that another --seed gives other captions.
+nucleus draws words, so that another --seed gives other captions. With --prompt "a picture of" every
+caption begins so, for models that were trained that way or to be led; the lines hold what follows.
 
 Stop it at any time and start the same command again: captions that are written stay. Started on
 several hosts with one --out that all of them see, each takes its share; Slurm, Open MPI, GKE and
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--out", required=True, metavar="FILE.jsonl", help="made, or gone on with")
     parser.add_argument("--sheet", metavar="FILE.png", help="draw some pictures with captions")
+    parser.add_argument(
+        "--prompt", default="", metavar="TEXT", help="what captions begin with; left out of them"
+    )
     parser.add_argument("--method", choices=METHODS, default="beam", help="default: %(default)s")
     parser.add_argument("--beams", type=int, metavar="N", help="of beam; default: 3")
     parser.add_argument(
@@ -92,13 +96,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
     from data_pipelines.sources import open_source
     from vlp.cli.caption_file import CaptionFile
-    from vlp.cli.captioning import Job, check_writer
-    from vlp.generation import Method
+    from vlp.cli.captioning import Job, fitting_method
     from vlp.interop.load import load_run
 
     loaded = load_run(args.model, **loading(args))
-    method = Method.of(args.method, **given)
-    check_writer(loaded, method)
+    method = fitting_method(loaded, args.method, prompt=args.prompt, **given)
     source = open_source(args.data)
     manifest = {
         **provenance(args, loaded, source),

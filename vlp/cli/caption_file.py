@@ -40,7 +40,7 @@ class CaptionFile:
 
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self.manifest = {"format": FORMAT, **manifest}
+        self.manifest = json.loads(json.dumps({"format": FORMAT, **manifest}))
         self.manifest_path = self.path.with_name(f"{self.path.name}.manifest.json")
         self.parts = self.path.with_name(f"{self.path.name}.parts")
         if self.path.is_dir():

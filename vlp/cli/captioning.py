@@ -20,7 +20,7 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.cli.caption_file import CaptionFile
 from vlp.cli.jobs import own_share, progress_bar
-from vlp.generation import Captions, Method
+from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.load import Run
 from vlp.models.naflex import device_images
 from vlp.parallel.mesh import make_mesh
@@ -98,7 +98,7 @@ class Job:
     def _decode(self, ids: np.ndarray) -> list[str]:
         tokenizer = self.run.tokenizer
         assert tokenizer is not None, "checked before the job"
-        return tokenizer.decode(ids)
+        return tokenizer.decode(self.method.written(ids))
 
 
 class Writer:
@@ -139,21 +139,28 @@ class Writer:
         return _write(self.graphdef, self.params, images, ids, method=self.method)
 
 
-def check_writer(run: Run, method: Method) -> None:
-    """Checks that a model writes captions with these settings; computes nothing.
+def fitting_method(run: Run, name: str, *, prompt: str = "", **settings: Any) -> Method:
+    """A way to write captions, checked against the model; computes nothing.
+
+    Args:
+        run: the model.
+        name, **settings: see `vlp.generation.Method.of`.
+        prompt: what all captions begin with.
 
     Raises:
-        ValueError: it does not, it came without a tokenizer, or a setting does not fit it.
+        ValueError: the model writes none, it came without a tokenizer, or a setting does not fit.
     """
-    from vlp.generation import check_writes
-
     check_writes(run.model)
     if run.tokenizer is None:
         raise ValueError("captions need the model's tokenizer to be read; give --tokenizer=PATH")
-    graphdef, params = nnx.split(run.model)
+    model: Any = run.model
+    prefix = prompt_tokens(prompt, tokenize=run.tokenize, end_id=model.end_id)
+    method = Method.of(name, prefix=prefix, **settings)
+    graphdef, params = nnx.split(model)
     blank = run.preprocess([np.zeros((32, 32, 3), np.uint8)])
     write = functools.partial(_write, graphdef, method=method)
     jax.eval_shape(write, params, device_images(blank), jnp.zeros(1, jnp.int32))
+    return method
 
 
 def _read(batch: Batch, captions: Captions) -> tuple[Batch, np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ FLAGS = {
     "classification": ("label", "templates"),
     "matching": ("captions",),
     "masked_words": ("captions", "mask_id"),
-    "captioning": ("num_beams", "length_penalty", "min_length"),
+    "captioning": ("num_beams", "length_penalty", "min_length", "prompt"),
 }
 
 
@@ -78,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-length", type=int, metavar="L", help="captioning: tokens in front of the end token"
+    )
+    parser.add_argument(
+        "--prompt", metavar="TEXT", help="captioning: what captions begin with; left out of them"
     )
     add_loading_arguments(parser)
     parser.set_defaults(run=run)

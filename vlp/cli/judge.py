@@ -79,7 +79,7 @@ class Judge:
                 "match" or "match_and_cosine"); "classification" (`label`, the metadata field that
                 is the class, and `templates`, a name or a file); "matching" (`captions`);
                 "masked_words" (`mask_id`, `captions`); "captioning" (`num_beams`,
-                `length_penalty`, `min_length`).
+                `length_penalty`, `min_length`, `prompt`).
             data: tars, a folder, or `emoji:NAME`.
 
         Raises:

@@ -17,7 +17,7 @@ from vlp.evals.classification import class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
-from vlp.generation import Method
+from vlp.generation import Method, prompt_tokens
 
 if TYPE_CHECKING:
     from vlp.cli.judge import Judge
@@ -189,19 +189,28 @@ def _captioning(
     num_beams: int = 3,
     length_penalty: float = 1.0,
     min_length: int = 0,
+    prompt: str = "",
 ) -> tuple[Scores, Gallery]:
+    model: Any = judge.encoder.model()
+    prefix = prompt_tokens(prompt, tokenize=judge.tokenize, end_id=model.end_id)
+    method = Method.of(
+        "beam",
+        num_beams=num_beams,
+        length_penalty=length_penalty,
+        min_length=min_length,
+        prefix=prefix,
+    )
     gallery = judge.gallery(data, captions="all")
     rows = np.unique(gallery.image_of_text)  # images with a caption to compare with
-    settings: Any = dict(num_beams=num_beams, length_penalty=length_penalty, min_length=min_length)
     found = read_pairs(
         judge.encoder,
         gallery.batches(),
-        function=Method.of("beam", **settings),
+        function=method,
         images=rows,
         texts=(gallery.ids[rows].astype(np.int32),),
         at_once=IMAGES,
     )
-    written = judge.decode(found.ids)
+    written = judge.decode(method.written(found.ids))
     captions = gallery.captions()
     truths = [captions[row] for row in rows]
     scores = captions_of.captioning(written, truths)

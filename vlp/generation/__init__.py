@@ -5,6 +5,7 @@ from vlp.generation.contract import CaptionModel, Captions, check_writes
 from vlp.generation.greedy import greedy
 from vlp.generation.methods import METHODS, Method
 from vlp.generation.nucleus import nucleus
+from vlp.generation.prompt import prompt_tokens
 
 __all__ = [
     "METHODS",
@@ -15,4 +16,5 @@ __all__ = [
     "check_writes",
     "greedy",
     "nucleus",
+    "prompt_tokens",
 ]

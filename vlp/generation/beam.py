@@ -1,13 +1,14 @@
 """Beam search: the best of several captions that are written at the same time."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.generation.contract import CaptionModel, Captions, caption_length, possible
+from vlp.generation.contract import CaptionModel, Captions, Form, form_of, possible
 
 
 class _State(NamedTuple):
@@ -39,24 +40,25 @@ def beam(
     length_penalty: float = 1.0,
     length: int | None = None,
     min_length: int = 0,
+    prefix: Sequence[int] = (),
 ) -> Captions:
     """The best caption that beam search finds; with one beam the greedy one.
 
     The rule is that of transformers' beam search with early_stopping=False: a caption's score is
     its log-probability over the `length_penalty`-th power of the number of its tokens, without the
-    first. At each place the best `2 num_beams` continuations are found. Those among the first
-    `num_beams` of them that end, by their end token or because the row is full, are kept if they
-    are among the best `num_beams` that have; the best that do not end are gone on with. A row is
-    finished when the best of these, were it to end now, would be no better than the worst that is
-    kept. With a `length_penalty` above 0 that is a heuristic: a longer caption might have been
-    better. Departs from transformers: padding is never written.
+    first and the prefix. At each place the best `2 num_beams` continuations are found. Those among
+    the first `num_beams` of them that end, by their end token or because the row is full, are kept
+    if they are among the best `num_beams` that have; the best that do not end are gone on with. A
+    row is finished when the best of these, were it to end now, would be no better than the worst
+    that is kept. With a `length_penalty` above 0 that is a heuristic: a longer caption might have
+    been better. Departs from transformers: padding is never written.
 
     Args:
         model: see `vlp.generation.contract.CaptionModel`.
         image: `encode_image(...)`.
         num_beams: captions written at the same time for each image.
         length_penalty: above 0 favours long captions, below 0 short ones.
-        length, min_length: as in `greedy`.
+        length, min_length, prefix: as in `greedy`.
 
     Returns:
         Ids, and the score of each.
@@ -72,7 +74,8 @@ def beam(
         raise ValueError(f"num_beams must be at least 1, got {num_beams}; try 3")
     if not math.isfinite(length_penalty):
         raise ValueError(f"length_penalty must be a finite number, got {length_penalty}; try 1.0")
-    length = caption_length(model, length, min_length=min_length)
+    form = form_of(model, length=length, min_length=min_length, prefix=prefix)
+    length = form.length
     first, cache = model.start_caption(image, length=length)
     n = first.shape[0]
     ids = jnp.full((n, num_beams, length), model.pad_id, jnp.int32)
@@ -91,39 +94,27 @@ def beam(
         return (state.place < length - 1) & jnp.any(state.open)
 
     def step(state: _State) -> _State:
-        return _step(
-            model,
-            state,
-            length_penalty=length_penalty,
-            length=length,
-            min_length=min_length,
-        )
+        return _step(model, state, form=form, length_penalty=length_penalty)
 
     state = jax.lax.while_loop(unfinished, step, state)
     return Captions(state.ended_ids[:, 0], state.scores[:, 0])
 
 
-def _step(
-    model: CaptionModel,
-    state: _State,
-    *,
-    length_penalty: float,
-    length: int,
-    min_length: int,
-) -> _State:
+def _step(model: CaptionModel, state: _State, *, form: Form, length_penalty: float) -> _State:
     """All beams, one token longer."""
     place, (n, num_beams) = state.place, state.totals.shape
     last = jax.lax.dynamic_index_in_dim(state.ids, place, axis=2, keepdims=False)
     logits, cache = model.next_token(state.cache, last.reshape(-1), place)
-    said = possible(model, jax.nn.log_softmax(logits), place, min_length=min_length)
+    said = possible(model, jax.nn.log_softmax(logits), place, form)
     v = said.shape[1]
     totals = (state.totals[:, :, None] + said.reshape(n, num_beams, v)).reshape(n, -1)
     totals, best = jax.lax.top_k(totals, min(2 * num_beams, totals.shape[1]))
     parents, tokens = best // v, (best % v).astype(jnp.int32)
     ids = _rows(state.ids, parents).at[:, :, place + 1].set(tokens)
-    ended = (tokens == model.end_id) | (place + 2 == length)
+    ended = (tokens == model.end_id) | (place + 2 == form.length)
 
-    power = (place + 1).astype(jnp.float32) ** length_penalty
+    written = jnp.maximum(place + 1 - len(form.prefix), 1)  # of the prefix nothing is
+    power = written.astype(jnp.float32) ** length_penalty
     kept = ended & (jnp.arange(ended.shape[1]) < num_beams)[None] & state.open[:, None]
     scores = jnp.where(kept, totals / power, -jnp.inf)
     scores, order = jax.lax.top_k(jnp.concatenate([state.scores, scores], axis=1), num_beams)

@@ -1,5 +1,6 @@
 """What a model that writes captions offers, and what is written."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ class Captions(NamedTuple):
     Attributes:
         ids: the first token, words, the end token if there was room for it, padding.
         scores: log-probability in nats, over the number of tokens written (a power of it, for
-            beam search): the first is given, the end token counts.
+            beam search): the first and a prefix are given, the end token counts.
     """
 
     ids: Int[Array, "n l"]
@@ -56,16 +57,26 @@ def check_writes(model: Any) -> None:
         )
 
 
-def caption_length(model: Any, length: int | None, *, min_length: int) -> int:
-    """The tokens of a row: `length`, or the model's own where nothing is said.
+class Form(NamedTuple):
+    """What is settled of captions before they are written.
 
-    Args:
-        model: whose captions.
+    Attributes:
         length: tokens of a row, the first and the last included.
-        min_length: tokens in front of the end token, at least.
+        min_length: tokens in front of the end token, at least; the first and the prefix included.
+        prefix: tokens behind the first that all captions have.
+    """
+
+    length: int
+    min_length: int
+    prefix: tuple[int, ...]
+
+
+def form_of(model: Any, *, length: int | None, min_length: int, prefix: Sequence[int]) -> Form:
+    """The form of a model's captions, its own length where nothing is said.
 
     Raises:
-        ValueError: when there is no room, or more than the model has positions for.
+        ValueError: when there is no room, or more than the model has positions for, or the prefix
+            has tokens that stand in no caption.
     """
     check_writes(model)
     longest = model.caption_length
@@ -80,24 +91,39 @@ def caption_length(model: Any, length: int | None, *, min_length: int) -> int:
             f"min_length must be from 0 to {length - 1}, so that the end token has room in "
             f"{length}, got {min_length}"
         )
-    return length
+    if len(prefix) > length - 2:
+        raise ValueError(
+            f"the prefix must leave room for a token behind it, {length - 2} tokens at most in "
+            f"rows of {length}, got {len(prefix)}; give a shorter one"
+        )
+    if {model.end_id, model.pad_id} & set(prefix):
+        raise ValueError(
+            f"the prefix must hold neither the end token {model.end_id} nor padding "
+            f"{model.pad_id}, got {list(prefix)}"
+        )
+    return Form(length, min_length, tuple(int(token) for token in prefix))
 
 
 def possible(
-    model: CaptionModel, values: Float[Array, "n v"], place: Int[Array, ""], *, min_length: int
+    model: CaptionModel, values: Float[Array, "n v"], place: Int[Array, ""], form: Form
 ) -> Float[Array, "n v"]:
     """Logits or log-probabilities, with minus infinity for what must not follow.
 
     That is padding, which no caption has in front of its end, and the end token where the caption
-    would have fewer than `min_length` tokens in front of it.
+    would be too short. A token of the prefix is certain: 0, and minus infinity for all others.
 
     Args:
         model: whose tokens.
         values: of what follows the token at `place`.
         place: from 0.
-        min_length: tokens in front of the end token, the first included.
+        form: of the captions.
     """
     ids = jnp.arange(values.shape[1])
-    too_early: Bool[Array, " v"] = (ids == model.end_id) & (place + 1 < min_length)
+    too_early: Bool[Array, " v"] = (ids == model.end_id) & (place + 1 < form.min_length)
     padding = (ids == model.pad_id) & (ids != model.end_id)
-    return jnp.where((too_early | padding)[None], -jnp.inf, values)
+    values = jnp.where((too_early | padding)[None], -jnp.inf, values)
+    if not form.prefix:
+        return values
+    given = jnp.asarray(form.prefix)[jnp.minimum(place, len(form.prefix) - 1)]
+    certain = jnp.where(ids == given, 0.0, -jnp.inf)[None]
+    return jnp.where(place < len(form.prefix), certain, values)

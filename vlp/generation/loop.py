@@ -1,13 +1,13 @@
 """One caption an image: the loop of greedy and of sampled captions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.generation.contract import Captions, caption_length, possible
+from vlp.generation.contract import Captions, form_of, possible
 
 
 class _State(NamedTuple):
@@ -17,7 +17,7 @@ class _State(NamedTuple):
         place: of the last tokens, from 0.
         ids: the captions so far, padded.
         total: their log-probabilities.
-        written: how many tokens each has, without the first.
+        written: how many tokens each has, without the first and the prefix.
         ended: which have their end token.
         cache: of the model.
     """
@@ -37,6 +37,7 @@ def write(
     *,
     length: int | None,
     min_length: int,
+    prefix: Sequence[int],
 ) -> Captions:
     """Captions of tokens chosen one after the other, until all have ended.
 
@@ -46,12 +47,13 @@ def write(
         choose: from the logits, minus infinity for what must not follow, and the place of the
             token that they follow, to one id a row.
         length: tokens of a row; the model's `caption_length` if not given.
-        min_length: tokens in front of the end token, the first included.
+        min_length, prefix: as in `greedy`.
 
     Raises:
-        ValueError: see `caption_length`.
+        ValueError: see `form_of`.
     """
-    length = caption_length(model, length, min_length=min_length)
+    form = form_of(model, length=length, min_length=min_length, prefix=prefix)
+    length = form.length
     first, cache = model.start_caption(image, length=length)
     n = first.shape[0]
     state = _State(
@@ -70,14 +72,15 @@ def write(
         # Captions that have ended go on with padding; what the model makes of it is thrown away.
         last = jax.lax.dynamic_index_in_dim(state.ids, state.place, axis=1, keepdims=False)
         logits, cache = model.next_token(state.cache, last, state.place)
-        chosen = choose(possible(model, logits, state.place, min_length=min_length), state.place)
+        chosen = choose(possible(model, logits, state.place, form), state.place)
+        counted = ~state.ended & (state.place >= len(form.prefix))
         said = jnp.take_along_axis(jax.nn.log_softmax(logits), chosen[:, None], axis=1)[:, 0]
         chosen = jnp.where(state.ended, model.pad_id, chosen).astype(jnp.int32)
         return _State(
             place=state.place + 1,
             ids=state.ids.at[:, state.place + 1].set(chosen),
-            total=state.total + jnp.where(state.ended, 0.0, said),
-            written=state.written + jnp.where(state.ended, 0, 1),
+            total=state.total + jnp.where(counted, said, 0.0),
+            written=state.written + counted.astype(jnp.int32),
             ended=state.ended | (chosen == model.end_id),
             cache=cache,
         )

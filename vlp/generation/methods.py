@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array, Int
 
 from vlp.generation.beam import beam
@@ -61,6 +62,10 @@ class Method:
             key = jax.random.key(self.seed)
             settings["keys"] = jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
         return METHODS[self.name](model, image, **settings)
+
+    def written(self, ids: Int[np.ndarray, "n l"]) -> Int[np.ndarray, "n k"]:
+        """What stands behind the first token and the prefix of each row."""
+        return ids[:, 1 + len(dict(self.settings)["prefix"]) :]
 
 
 def settings_of(name: str) -> dict[str, Any]:

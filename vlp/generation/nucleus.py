@@ -1,6 +1,7 @@
 """Tokens drawn from the few that make up most of the probability."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ def nucleus(
     temperature: float = 1.0,
     length: int | None = None,
     min_length: int = 0,
+    prefix: Sequence[int] = (),
 ) -> Captions:
     """Captions whose tokens are drawn from the nucleus of the model's distribution.
 
@@ -35,7 +37,7 @@ def nucleus(
         top_p: share of the probability, above 0 and at most 1, which keeps all tokens.
         top_k: keep no more than so many tokens; all if not given.
         temperature: the logits are divided by it.
-        length, min_length: as in `greedy`.
+        length, min_length, prefix: as in `greedy`.
 
     Returns:
         Ids, and as scores the mean log-probability of a token (nats) under the model itself.
@@ -54,7 +56,7 @@ def nucleus(
         drawn = jax.vmap(jax.random.categorical)(own, likeliest)
         return jnp.take_along_axis(ids, drawn[:, None], axis=1)[:, 0]
 
-    return write(model, image, choose, length=length, min_length=min_length)
+    return write(model, image, choose, length=length, min_length=min_length, prefix=prefix)
 
 
 def nucleus_logits(

@@ -5,7 +5,8 @@ others: flat colours, thick outlines, gloss, other proportions. So every propert
 style is free to choose is drawn at random: proportions (affine map and smooth warp), colours
 (linear jitter and a smooth random map of the colour space, both small enough that skin tones and
 flags stay apart), flatness (median filter, posterisation), outlines, shading, shadow, background,
-resolution. There is no mirroring: left and right, and flags, are part of what captions say.
+resolution. There is no mirroring unless it is asked for: left and right, and flags, are part of
+what captions say.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from data_pipelines.filters import (
     mix,
     premultiplied,
 )
+from data_pipelines.randaugment import STRONGEST, randaugment
 
 _RANGES = {"scale": 4, "crop": 1}
 
@@ -62,6 +64,8 @@ class Augment:
       background: colour behind the picture, uint8 RGB.
       background_p: a random colour or gradient behind the picture instead.
       blur_p, noise_p, cutout_p: a blur; noise in each channel; a rectangle blanked.
+      flip_p: left and right exchanged.
+      randaugment: in the end, count and strength (to 10) of `randaugment.randaugment`.
 
     Raises:
       ValueError: for an option outside its range.
@@ -95,6 +99,8 @@ class Augment:
     blur_p: float = 0.2
     noise_p: float = 0.15
     cutout_p: float = 0.1
+    flip_p: float = 0.0
+    randaugment: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 8:
@@ -104,6 +110,8 @@ class Augment:
         for name, value in dataclasses.asdict(self).items():
             if name in _RANGES:
                 _check_range(name, value)
+            elif name == "randaugment":
+                _check_randaugment(value)
             elif name.endswith("_p") and not 0 <= value <= 1:
                 raise ValueError(f"{name} is a probability and must be in 0..1, got {value}")
             elif name != "background" and not value >= 0:
@@ -117,6 +125,8 @@ class Augment:
         """
         if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.dtype != np.uint8:
             raise ValueError(f"image must be uint8 [h, w, 4], got {rgba.dtype} {list(rgba.shape)}")
+        if self.flip_p and rng.random() < self.flip_p:
+            rgba = rgba[:, ::-1]
         picture = self._place(rgba, rng)
         rgb, alpha = picture[:3] / np.maximum(picture[3], 1e-3), picture[3]
         rgb = self._recolour(rgb, rng)
@@ -124,7 +134,11 @@ class Augment:
         rgb = self._composite(rgb, alpha, rng)
         rgb = self._degrade(rgb, rng)
         out = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
-        return np.ascontiguousarray(out.transpose(1, 2, 0))
+        out = np.ascontiguousarray(out.transpose(1, 2, 0))
+        if self.randaugment is None:
+            return out
+        count, strength = self.randaugment
+        return randaugment(out, rng, count=count, strength=strength)
 
     def _place(self, rgba, rng):
         """The picture under a random affine map and warp, premultiplied float [4, S, S]."""
@@ -281,4 +295,14 @@ def _check_range(name, value):
     if len(value) != 2 or not 0 < value[0] <= value[1] <= _RANGES[name]:
         raise ValueError(
             f"{name} must be (low, high) with 0 < low <= high <= {_RANGES[name]}, got {value}"
+        )
+
+
+def _check_randaugment(value):
+    if value is None:
+        return
+    if len(value) != 2 or value[0] < 1 or not 0 <= value[1] <= STRONGEST:
+        raise ValueError(
+            "randaugment must be (count, strength), at least 1 operation and a strength from 0 "
+            f"to {STRONGEST:g}, got {value}; try (2, 7), or None to turn it off"
         )

@@ -6,8 +6,8 @@ pairs of the paper are CC3M, CC12M, SBU, COCO and Visual Genome.
 Method: Li et al., 2021, https://arxiv.org/abs/2107.07651, section 3 and
 https://github.com/salesforce/ALBEF (`configs/Pretrain.yaml`): AdamW with weight decay 0.02, 1e-4
 after 1,000 steps of warm-up, cosine to 1e-5; batch 512; 30 epochs; teacher 0.995, queue 65,536,
-distillation 0.4 after an epoch. Different: negatives come from all 512 pairs, not from the 64 of a
-device; no RandAugment, in its place crops.
+distillation 0.4 after an epoch; crops, flips and RandAugment. Different: negatives come from all
+512 pairs, not from the 64 of a device; crops are square.
 Cost: 300 GFLOPs a pair and training step, the teacher's passes included; the authors had 8 A100s.
 Expected: the paper's table of retrieval after fine-tuning, its row for 14 M; not repeated here.
 
@@ -39,7 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
         size=256,
         **CLIP_PIXELS,
     )
-    config.augment = ConfigDict(PLAIN | dict(crop=(0.2, 1.0)))
+    config.augment = ConfigDict(PLAIN | dict(crop=(0.2, 1.0), flip_p=0.5, randaugment=(2, 7)))
     config.tokenizer.update(path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0)
     config.model = ConfigDict(dict(preset="albef/ViT-B/16"))
     config.init.update(

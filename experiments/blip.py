@@ -7,9 +7,9 @@ Method: Li et al., 2022, https://arxiv.org/abs/2201.12086, sections 3 and 4.1 an
 https://github.com/salesforce/BLIP (`pretrain.py`, `configs/pretrain.yaml`): AdamW with weight decay
 0.05; the rate rises over 3,000 steps to 3e-4 (L: 2e-4) and falls by a tenth an epoch; batch 2,880
 (L: 2,400); 20 epochs; texts of 30 tokens; teacher 0.995, queue 57,600, distillation 0.4 after two
-epochs. Different: negatives come from all pairs of the batch, not from one device's share; crops in
-place of RandAugment; weight decay spares biases, norms and the temperature, which the authors
-decay.
+epochs; crops, flips and RandAugment. Different: negatives come from all pairs of the batch, not
+from one device's share; crops are square; weight decay spares biases, norms and the temperature,
+which the authors decay.
 Cost: the authors took two nodes of 16 GPUs.
 Expected: the paper's table 1, retrieval and captions of COCO with the web's captions as they are
 and filtered; not repeated here.
@@ -47,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
         size=224,
         **CLIP_PIXELS,
     )
-    config.augment = ConfigDict(PLAIN | dict(crop=(0.2, 1.0)))
+    config.augment = ConfigDict(PLAIN | dict(crop=(0.2, 1.0), flip_p=0.5, randaugment=(2, 5)))
     config.tokenizer.update(
         path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0, extra=2
     )

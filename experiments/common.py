@@ -19,7 +19,7 @@ PLAIN = dict.fromkeys(
     (
         "shift", "aspect", "shear", "rotate", "warp", "brightness", "contrast", "saturation", "hue",
         "curve", "palette", "shade", "gloss_p", "flat_p", "posterise_p", "edges_p", "outline_p",
-        "erode_p", "shadow_p", "background_p", "blur_p", "noise_p", "cutout_p",
+        "erode_p", "shadow_p", "background_p", "blur_p", "noise_p", "cutout_p", "flip_p",
     ),
     0.0,
 ) | dict(scale=(1.0, 1.0))  # fmt: skip

@@ -21,7 +21,7 @@ ImageNet-22k (https://github.com/microsoft/unilm/tree/master/beit). As there, "b
 have relative positions, "base-plus" absolute ones. Departs: BEiT's image tokenizer gives way to
 pixels, its blocks of hidden patches to single ones; images and texts of the first two stages are
 those of pairs, not ImageNet-22k, Wikipedia and books; words are hidden token by token; no
-stochastic depth; the augmentation is the crop and the colours of this package, not RandAugment.
+stochastic depth; crops are square, and the first stage has the augmentation of the last.
 Cost: 108, 22 and 668 GFLOPs a pair and training step of "base-plus" in the three stages; the
 authors' last one is 200,000 steps of 1,024 pairs (COCO, Visual Genome, SBU, Conceptual Captions).
 Expected: nobody has run this yet.
@@ -29,7 +29,7 @@ Expected: nobody has run this yet.
 
 from ml_collections import ConfigDict
 
-from experiments.common import PHOTO, base_config, parse_arg
+from experiments.common import PLAIN, base_config, parse_arg
 
 SHARED = "multiway/norm/|multiway/(lower|upper)/blocks/"
 # What a stage does not train. The second trains the norm behind all blocks, as the authors' does.
@@ -69,7 +69,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = args.res
-    config.augment = ConfigDict(PHOTO)
+    config.augment = ConfigDict(PLAIN | dict(crop=(0.5, 1.0), flip_p=0.5, randaugment=(2, 7)))
     config.tokenizer.update(path=args.tokenizer, vocab_size=30522, length=40, eos_id=102, pad_id=0)
     dtype = "bfloat16"
     config.model = ConfigDict(

@@ -129,7 +129,12 @@ def test_own_data_in_a_folder_train_with_one_line(tmp_path, capsys):
 
 
 def test_plain_switches_every_effect_off_and_photographs_keep_crop_and_colour_alone():
-    effects = {field.name for field in dataclasses.fields(Augment)} - {"size", "crop", "background"}
+    effects = {field.name for field in dataclasses.fields(Augment)} - {
+        "size",
+        "crop",
+        "background",
+        "randaugment",
+    }
     assert set(PLAIN) == effects
     on = {name for name, value in PHOTO.items() if value != PLAIN.get(name)}
     assert on == {"crop", "brightness", "contrast", "saturation", "hue", "blur_p", "cutout_p"}

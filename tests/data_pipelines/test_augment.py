@@ -35,6 +35,7 @@ OFF = dict(
     blur_p=0,
     noise_p=0,
     cutout_p=0,
+    flip_p=0,
 )
 
 
@@ -113,6 +114,8 @@ OPTIONS = {
         for name in "gloss flat posterise edges outline erode shadow background blur noise".split()
     },
     "cutout_p": 1,
+    "flip_p": 1,
+    "randaugment": (4, 10),
     "background": (0, 0, 90),
 }
 
@@ -128,7 +131,9 @@ def test_each_option_alone_changes_the_picture(picture, name):
     assert max(np.abs(image - plain).mean() for image in changed) > 0.5
 
 
-@pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"scale", "crop", "background"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(OPTIONS) - {"scale", "crop", "background", "randaugment"})
+)
 def test_zero_turns_an_option_off(picture, name):
     np.testing.assert_array_equal(augmented(picture, 1, **{name: 0}), augmented(picture, 2))
 
@@ -170,7 +175,14 @@ def test_hidden_colours_under_transparency_do_not_show(picture):
         np.testing.assert_array_equal(a, b)
 
 
-def test_left_and_right_are_never_exchanged(picture):
+def test_left_and_right_are_exchanged_as_often_as_asked(picture):
+    mirrored = augmented(picture[:, ::-1])
+    np.testing.assert_array_equal(augmented(picture, flip_p=1), mirrored)
+    flipped = [np.array_equal(augmented(picture, s, flip_p=0.3), mirrored) for s in range(300)]
+    assert 0.2 < np.mean(flipped) < 0.4
+
+
+def test_left_and_right_are_never_exchanged_unasked(picture):
     marked = picture.copy()
     marked[24:40, 8:24, :3] = (255, 0, 0)
     marked[24:40, 40:56, :3] = (0, 0, 255)
@@ -210,6 +222,8 @@ COLOURS = {
         (dict(warp=float("nan")), "warp must not be negative"),
         (dict(scale=(0, 1)), "scale must be"),
         (dict(scale=(1.2, 0.8)), "scale must be"),
+        (dict(randaugment=(0, 7)), r"randaugment must be .* at least 1 operation .* got \(0, 7\)"),
+        (dict(randaugment=(2, 11)), r"strength from 0 to 10, got \(2, 11\)"),
         (dict(crop=(0.5, 1.5)), r"crop must be .* <= 1, got"),
         (dict(background=(0, 0, 300)), "background must be RGB in 0..255"),
     ],

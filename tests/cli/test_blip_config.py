@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import blip, emoji
+from experiments import blip, capfilt, emoji
 from vlp.cli.build import lower, model_kwargs, plan
 from vlp.cli.finish import check_export
 
@@ -13,8 +13,10 @@ from vlp.cli.finish import check_export
     [
         emoji.get_config("model=blip,size=24"),
         blip.get_config("data=x,bert=y"),
+        capfilt.get_config("stage=filter,data=x,bert=y,init=z"),
+        capfilt.get_config("stage=captioner,data=x,bert=y,init=z"),
     ],
-    ids=["emoji", "base"],
+    ids=["emoji", "base", "filter", "captioner"],
 )
 def test_a_step_lowers_from_the_config_alone(config):
     config.objective.queue_size = 2 * config.train.global_batch_size
@@ -30,6 +32,34 @@ def test_the_paper_s_numbers_arrive():
     planned = plan(config, samples_per_epoch=2_880_000)
     assert planned.steps == 20_000 and planned.training.loss.align.ramp == 2000
     assert planned.training.abstract.carry["present"].shape == (20, 2880)
+
+
+def test_the_stages_of_capfilt_are_the_authors_fine_tuning():
+    tuned = {
+        stage: capfilt.get_config(f"stage={stage},data=x,bert=y,init=z,model=blip/ViT-L/16")
+        for stage in capfilt.STAGES
+    }
+    assert {stage: config.train.total for stage, config in tuned.items()} == dict(
+        filter="6 epochs", captioner="5 epochs"
+    )
+    assert {stage: config.optim.schedule.peak for stage, config in tuned.items()} == dict(
+        filter=5e-6, captioner=2e-6
+    )
+    assert all(config.train.global_batch_size == 256 for config in tuned.values())
+    assert all(config.init.path == "z" for config in tuned.values())
+
+
+@pytest.mark.parametrize(
+    ("arg", "said"),
+    [
+        ("data=x,bert=y,init=z", "stage must be one of filter, captioner, got ''"),
+        ("stage=filter,data=x,bert=y", "needs init=WORKDIR"),
+        ("stage=filter,data=x,init=z", "needs data=PATTERN and bert=FOLDER"),
+    ],
+)
+def test_capfilt_asks_for_what_it_needs(arg, said):
+    with pytest.raises(ValueError, match=said):
+        capfilt.get_config(arg)
 
 
 def test_what_it_cannot_do_without_is_asked_for():

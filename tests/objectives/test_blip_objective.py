@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from experiments.capfilt import FREEZE
 from tests.filled import filled
 from vlp.models import Albef
 from vlp.models import Blip as Model
@@ -159,6 +161,48 @@ def test_eight_devices_give_what_one_gives():
         return jax.device_put(batch, batch_sharding(mesh)), placed
 
     assert_equal(outcome(place=place), usual())
+
+
+def alone(task, teacher=None):
+    """Mean, losses, metrics, carry and gradients of one task."""
+    objective = Blip(tasks=(task,), queue_size=2 * N)
+    graphdef, params = nnx.split(models()[0])
+    carry = carried() if objective.make_carry else None
+
+    def mean(params, batch):
+        model = nnx.merge(graphdef, params)
+        losses, metrics, after = objective(
+            model, teacher, batch, key=jax.random.key(0), carry=carry
+        )
+        weight = batch["weight"]
+        value = jnp.sum(jnp.where(weight > 0, losses * weight, 0.0)) / jnp.sum(weight)
+        return value, (losses, metrics, after)
+
+    run = jax.jit(jax.value_and_grad(mean, has_aux=True))
+    (value, rest), gradient = run(nnx.as_pure(params), make_batch())
+    return jax.tree.map(np.asarray, (value, *rest, gradient))
+
+
+def test_both_tasks_alone_add_up_to_the_whole_and_train_what_a_stage_of_capfilt_does():
+    align, write = alone("align", models()[1]), alone("write")
+    value, losses, metrics, carry, gradient = usual()
+    assert_equal(align[0] + write[0], value)
+    assert_equal(align[1] + write[1], losses)
+    assert align[2].keys() | write[2].keys() == metrics.keys()
+    assert_equal(align[3], carry)
+    assert write[3] is None
+    assert_equal(jax.tree.map(np.add, align[4], write[4]), gradient)
+    for found, stage in ((align, "filter"), (write, "captioner")):
+        for path, array in jax.tree.leaves_with_path(found[4]):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            frozen = any(re.fullmatch(p, name) for p in FREEZE[stage])
+            assert np.any(array) != frozen, name
+
+
+@pytest.mark.parametrize("tasks", [(), ("match",), "write"])
+def test_tasks_are_some_of_two(tasks):
+    with pytest.raises(ValueError, match=r"tasks must be some of align, write, got .*; try"):
+        Blip(tasks=tasks)
 
 
 def refused(model, teacher, message):

@@ -8,7 +8,8 @@ The model must tell whether image and text belong together, as ALBEF and BLIP do
 data's own captions ("web") and those of --captions ("synthetic"); a caption is kept where the
 model gives at least --threshold as the probability that it matches. Pictures without any caption
 left are dropped. This is the filter of CapFilt (Li et al., 2022, BLIP,
-https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to match than not.
+https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to match than not;
+experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
   00000.tar ...     the kept samples; the .txt has a line a caption, the data's own first, the

@@ -1,10 +1,14 @@
 """BLIP: align image and text, tell matching pairs, and write the caption."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from vlp.losses import captioning_loss
 from vlp.objectives.alignment import Alignment
 from vlp.objectives.tokens import share_correct, token_shares
+
+# The modes of a model that each task trains.
+TASKS = {"align": "encode", "write": "decode"}
 
 
 class Blip:
@@ -17,6 +21,8 @@ class Blip:
     token is predicted as a word is.
 
     Args:
+        tasks: "align" (contrast and matching) and "write" (captions); one of them alone fine-tunes
+            the filter or the captioner of CapFilt. Writing alone needs no teacher.
         queue_size: pairs whose features are kept; a multiple of the global batch size.
         distillation: weight of the teacher's targets, alpha in the paper.
         ramp: steps over which that weight rises to its value, two epochs in the authors' code.
@@ -35,6 +41,7 @@ class Blip:
     def __init__(
         self,
         *,
+        tasks: Sequence[str] = tuple(TASKS),
         queue_size: int = 57600,
         distillation: float = 0.4,
         ramp: int = 0,
@@ -44,6 +51,8 @@ class Blip:
         max_scale: float = 1000.0,
         min_scale: float = 2.0,
     ):
+        _check_tasks(tasks)
+        self.tasks = tuple(tasks)
         self.label_smoothing = label_smoothing
         self.align = Alignment(
             queue_size=queue_size,
@@ -54,7 +63,7 @@ class Blip:
             max_scale=max_scale,
             min_scale=min_scale,
         )
-        self.make_carry = self.align.make_carry
+        self.make_carry = self.align.make_carry if "align" in self.tasks else None
 
     def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
         """Per-pair losses, metrics and the queue with this batch's features.
@@ -62,30 +71,42 @@ class Blip:
         Raises:
             ValueError: when there is no teacher, or the model lacks a mode.
         """
-        _check(model)
-        text, pad_id = batch["text"], model.text.pad_id
+        _check(model, tasks=self.tasks)
+        if "align" not in self.tasks:
+            loss, metrics = self._write(model, model.encode_image(batch["image"]), batch)
+            return loss, metrics, carry
         aligned = self.align(model, teacher, batch, key=key, carry=carry)
-        logits, targets = model.decode(aligned.image, text[:, :-1]), text[:, 1:]
+        if "write" not in self.tasks:
+            return aligned.loss, aligned.metrics, aligned.carry
+        loss, metrics = self._write(model, aligned.image, batch)
+        return aligned.loss + loss, aligned.metrics | metrics, aligned.carry
+
+    def _write(self, model: Any, image: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        """Losses of the captions, nats a token, and metrics."""
+        text, pad_id = batch["text"], model.text.pad_id
+        logits, targets = model.decode(image, text[:, :-1]), text[:, 1:]
         share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
-        caption = share * captioning_loss(
+        loss = share * captioning_loss(
             logits, targets, pad_id=pad_id, label_smoothing=self.label_smoothing
         )
-        metrics = aligned.metrics | {
-            "caption_loss": caption,  # nats a token
-            "caption_accuracy": share * share_correct(logits, targets, pad_id=pad_id),
-        }
-        return aligned.loss + caption, metrics, aligned.carry
+        accuracy = share * share_correct(logits, targets, pad_id=pad_id)
+        return loss, {"caption_loss": loss, "caption_accuracy": accuracy}
 
 
-def _check(model: Any) -> None:
-    modes = getattr(model, "modes", ())
-    if set(modes) != {"encode", "decode"}:
+def _check_tasks(tasks: Sequence[str]) -> None:
+    if isinstance(tasks, str) or not tasks or set(tasks) - set(TASKS):
+        raise ValueError(f"tasks must be some of {', '.join(TASKS)}, got {tasks!r}; try {[*TASKS]}")
+
+
+def _check(model: Any, *, tasks: Sequence[str]) -> None:
+    modes, needed = getattr(model, "modes", ()), [TASKS[task] for task in tasks]
+    if set(needed) - set(modes):
         raise ValueError(
-            "BLIP needs a model that matches and writes captions, got "
+            f"BLIP with tasks {list(tasks)} needs a model with modes {needed}, got "
             f"{type(model).__name__} with modes {list(modes)}; give "
             'model.preset="blip/ViT-B/16" or model.modes=("encode", "decode")'
         )
-    if model.pad_id == model.end_id:
+    if "write" in tasks and model.pad_id == model.end_id:
         raise ValueError(
             "captions must end with a token that is not padding, got pad_id and end_id "
             f"{model.pad_id}; use a tokenizer with two"

@@ -31,12 +31,13 @@ METHODS = ("clip", "siglip", "albef", "albef-undistilled", "coca", "blip", "vlmo
 MATCHES = ("albef", "albef-undistilled", "blip", "vlmo")
 WRITES = ("coca", "blip")
 WIDTH, HEADS, BATCH = 96, 3, 128
+# Task, metric, factor and digits.
 COLUMNS = {
-    "text to image R@5": ("retrieval", "text_to_image/R@5", 100),
-    "image to text R@5": ("retrieval", "image_to_text/R@5", 100),
-    "reranked t2i R@5": ("retrieval", "reranked/text_to_image/R@5", 100),
-    "reranked i2t R@5": ("retrieval", "reranked/image_to_text/R@5", 100),
-    "CIDEr": ("captioning", "captions/CIDEr", 1),
+    "text to image R@5": ("retrieval", "text_to_image/R@5", 100, 1),
+    "image to text R@5": ("retrieval", "image_to_text/R@5", 100, 1),
+    "reranked t2i R@5": ("retrieval", "reranked/text_to_image/R@5", 100, 1),
+    "reranked i2t R@5": ("retrieval", "reranked/image_to_text/R@5", 100, 1),
+    "CIDEr": ("captioning", "captions/CIDEr", 1, 2),
 }
 
 
@@ -149,18 +150,19 @@ def row(name: str, noise: float, runs: Sequence[Path]) -> str:
     """One line of the table."""
     judged = [json.loads((workdir / "judged.json").read_text()) for workdir in runs]
     cells = []
-    for task, metric, factor in COLUMNS.values():
+    for task, metric, factor, digits in COLUMNS.values():
         values = [factor * found[task][metric] for found in judged if metric in found.get(task, {})]
-        cells.append(spread(values))
+        cells.append(spread(values, digits=digits))
     captions = f"{noise:.0%} shuffled" if noise else "clean"
     return f"| {name} | {captions} | {' | '.join(cells)} |"
 
 
-def spread(values: Sequence[float], middle: Callable = statistics.mean) -> str:
+def spread(values: Sequence[float], middle: Callable = statistics.mean, *, digits: int = 1) -> str:
     """The mean, with smallest and largest."""
     if not values:
         return ""
-    return f"{middle(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    shown = [f"{value:.{digits}f}" for value in (middle(values), min(values), max(values))]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 if __name__ == "__main__":

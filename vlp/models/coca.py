@@ -155,7 +155,7 @@ class Decoder(nnx.Module):
         vocab_size: how many logits.
         depth, num_heads: sizes of the stack.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        mlp_between: see `DecoderStack`.
+        mlp_between: see `DecoderLayer`.
         activation, norm_eps, attention, remat, unroll, dtype: as in `TextTransformer`.
     """
 

@@ -10,7 +10,7 @@ from vlp.nn.attention import KeyValue, SelfAttention, empty_cache
 from vlp.nn.block import Block
 from vlp.nn.cross_attention import CrossBlock
 from vlp.nn.norm import LayerNorm
-from vlp.nn.stack import check_stack, next_in_layers, through_layers
+from vlp.nn.stack import Layers, next_in_layers
 
 
 class DecoderCache(NamedTuple):
@@ -62,7 +62,17 @@ class CausalAttention(nnx.Module):
 
 
 class DecoderLayer(nnx.Module):
-    """A causal block over the own sequence, then a block over the context."""
+    """A causal block over the own sequence, then a block over the context.
+
+    Args:
+        width, mlp_dim, num_heads: sizes.
+        context_width: of the sequence that is read.
+        depth: layers in the stack, for the initialisation as in `vlp.nn.block.Block`.
+        mlp_between: whether a perceptron stands between the two attentions as well as behind them,
+            as in open_clip. The decoder of Vaswani et al. has the latter only, and so has CoCa's,
+            as the number of its parameters tells.
+        activation, norm_eps, attention, dtype: as in `Block`.
+    """
 
     def __init__(
         self,
@@ -112,20 +122,16 @@ class DecoderLayer(nnx.Module):
         return self.cross.read(x, cache.context), cache._replace(own=own)
 
 
-class DecoderStack(nnx.Module):
-    """`depth` layers run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
+class DecoderStack(Layers):
+    """A stack of decoder layers.
 
     Args:
-        width, depth, mlp_dim, num_heads: sizes.
-        context_width: of the sequence that is read.
-        mlp_between: whether a perceptron stands between the two attentions of a layer as well as
-            behind them, as in open_clip. The decoder of Vaswani et al. has the latter only, and so
-            has CoCa's, as the number of its parameters tells.
-        activation, norm_eps, attention, dtype: as in `vlp.nn.block.Block`.
-        remat, unroll: as in `vlp.nn.stack.Stack`.
+        width, depth: sizes.
+        remat, unroll: as in `Layers`.
+        **settings: further keyword arguments of `DecoderLayer`.
 
     Raises:
-        ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
+        ValueError: as `Layers`.
 
     References:
         Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917, table 1; Vaswani et al., 2017,
@@ -138,38 +144,15 @@ class DecoderStack(nnx.Module):
         width: int,
         depth: int,
         *,
-        context_width: int,
-        mlp_dim: int,
-        num_heads: int,
-        activation: str = "gelu",
-        norm_eps: float = 1e-6,
-        mlp_between: bool = True,
-        attention: str = "einsum",
         remat: str = "none",
         unroll: int = 1,
-        dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
-        check_stack(depth, remat=remat, unroll=unroll)
-        self.remat, self.unroll = remat, min(unroll, depth)
+        def make(rngs):
+            return DecoderLayer(width, depth=depth, **settings, rngs=rngs)
 
-        @nnx.vmap
-        def make(key):
-            return DecoderLayer(
-                width,
-                context_width=context_width,
-                mlp_dim=mlp_dim,
-                num_heads=num_heads,
-                depth=depth,
-                activation=activation,
-                norm_eps=norm_eps,
-                mlp_between=mlp_between,
-                attention=attention,
-                dtype=dtype,
-                rngs=nnx.Rngs(key),
-            )
-
-        self.blocks = make(jax.random.split(rngs.params(), depth))
+        super().__init__(make, depth, remat=remat, unroll=unroll, rngs=rngs)
 
     def __call__(
         self,
@@ -179,29 +162,38 @@ class DecoderStack(nnx.Module):
         present: Bool[Array, "n s"] | None = None,
     ) -> Float[Array, "n l w"]:
         """The sequence after all layers; `present` hides tokens of the context."""
-        return through_layers(
-            self.blocks,
-            x,
-            remat=self.remat,
-            unroll=self.unroll,
-            context=context,
-            present=present,
-        )
+        return self.through(x, context=context, present=present)
 
     def start(self, context: Float[Array, "n s c"], *, length: int) -> DecoderCache:
         """What is kept from token to token, before the first of `length` tokens."""
-        graphdef, layers = nnx.split(self.blocks)
-
-        def keys(_, layer):
-            return None, nnx.merge(graphdef, layer).cross.keys(context)
-
-        _, read = jax.lax.scan(keys, None, layers)
-        depth, n = read.key.shape[:2]
-        own = empty_cache(self.blocks.own.attention, depth=depth, n=n, length=length)
-        return DecoderCache(own, read)
+        return start_cache(
+            self.blocks, attention=self.blocks.own.attention, context=context, length=length
+        )
 
     def next(
         self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
         """One token more, and the cache with it; see `SelfAttention.next`."""
         return next_in_layers(self.blocks, x, cache, unroll=self.unroll, place=place)
+
+
+def start_cache(
+    layers: nnx.Module, *, attention: SelfAttention, context: Float[Array, "n s c"], length: int
+) -> DecoderCache:
+    """What layers with an attention `cross` keep before the first of `length` tokens.
+
+    Args:
+        layers: one whose parameters have a leading layer axis.
+        attention: to the own sequence, with that axis.
+        context: what is read.
+        length: of the sequence.
+    """
+    graphdef, parts = nnx.split(layers)
+
+    def keys(_, part):
+        layer: Any = nnx.merge(graphdef, part)
+        return None, layer.cross.keys(context)
+
+    _, read = jax.lax.scan(keys, None, parts)
+    depth, n = read.key.shape[:2]
+    return DecoderCache(empty_cache(attention, depth=depth, n=n, length=length), read)

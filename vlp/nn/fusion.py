@@ -1,6 +1,7 @@
 """BERT's blocks with a second sequence to read: where text meets image in ALBEF."""
 
-import jax
+from typing import Any
+
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -8,7 +9,7 @@ from vlp.nn.attention import SelfAttention
 from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
-from vlp.nn.stack import check_stack, through_layers
+from vlp.nn.stack import Layers
 
 
 class FusionBlock(nnx.Module):
@@ -68,17 +69,16 @@ class FusionBlock(nnx.Module):
         return self.norm2(x + self.mlp(x))
 
 
-class FusionStack(nnx.Module):
-    """`depth` fusion blocks run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
+class FusionStack(Layers):
+    """A stack of fusion blocks.
 
     Args:
-        width, depth, mlp_dim, num_heads: sizes.
-        context_width: of the sequence that is read.
-        activation, norm_eps, attention, dtype: as in `FusionBlock`.
-        remat, unroll: as in `vlp.nn.stack.Stack`.
+        width, depth: sizes.
+        remat, unroll: as in `Layers`.
+        **settings: further keyword arguments of `FusionBlock`.
 
     Raises:
-        ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
+        ValueError: as `Layers`.
 
     References:
         Li et al., 2021 (ALBEF), https://arxiv.org/abs/2107.07651, section 3.1.
@@ -89,36 +89,15 @@ class FusionStack(nnx.Module):
         width: int,
         depth: int,
         *,
-        context_width: int,
-        mlp_dim: int,
-        num_heads: int,
-        activation: str = "gelu",
-        norm_eps: float = 1e-12,
-        attention: str = "einsum",
         remat: str = "none",
         unroll: int = 1,
-        dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
-        check_stack(depth, remat=remat, unroll=unroll)
-        self.remat, self.unroll = remat, min(unroll, depth)
+        def make(rngs):
+            return FusionBlock(width, depth=depth, **settings, rngs=rngs)
 
-        @nnx.vmap
-        def make(key):
-            return FusionBlock(
-                width,
-                context_width=context_width,
-                mlp_dim=mlp_dim,
-                num_heads=num_heads,
-                depth=depth,
-                activation=activation,
-                norm_eps=norm_eps,
-                attention=attention,
-                dtype=dtype,
-                rngs=nnx.Rngs(key),
-            )
-
-        self.blocks = make(jax.random.split(rngs.params(), depth))
+        super().__init__(make, depth, remat=remat, unroll=unroll, rngs=rngs)
 
     def __call__(
         self,
@@ -128,11 +107,4 @@ class FusionStack(nnx.Module):
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
         """The sequence after all blocks; `present` hides tokens of it."""
-        return through_layers(
-            self.blocks,
-            x,
-            remat=self.remat,
-            unroll=self.unroll,
-            context=context,
-            present=present,
-        )
+        return self.through(x, context=context, present=present)

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import SelfAttention, empty_cache
+from vlp.nn.attention import SelfAttention
 from vlp.nn.cross_attention import CrossAttention
-from vlp.nn.decoder import DecoderCache
+from vlp.nn.decoder import DecoderCache, start_cache
 from vlp.nn.norm import LayerNorm
-from vlp.nn.stack import Stack, next_in_layers, through_layers
+from vlp.nn.stack import Stack, next_in_layers, repeated, through_layers
 
 
 class Grounding(nnx.Module):
@@ -44,8 +43,7 @@ class Grounding(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        @nnx.vmap
-        def make(key):
+        def make(rngs):
             return GroundingLayer(
                 width,
                 context_width=context_width,
@@ -55,10 +53,10 @@ class Grounding(nnx.Module):
                 norm_eps=norm_eps,
                 attention=attention,
                 dtype=dtype,
-                rngs=nnx.Rngs(key),
+                rngs=rngs,
             )
 
-        self.blocks = make(jax.random.split(rngs.params(), depth))
+        self.blocks: Any = repeated(make, depth, rngs=rngs)
 
     def __call__(
         self,
@@ -90,15 +88,8 @@ class Grounding(nnx.Module):
 
     def start(self, stack: Stack, context: Float[Array, "n s c"], *, length: int) -> DecoderCache:
         """What is kept from token to token, before the first of `length` tokens."""
-        graphdef, layers = nnx.split(self.blocks)
-
-        def keys(_, layer):
-            return None, nnx.merge(graphdef, layer).cross.keys(context)
-
-        _, read = jax.lax.scan(keys, None, layers)
-        depth, n = read.key.shape[:2]
         attention = _Grounded(stack.blocks, self.blocks).attention(writing=True)
-        return DecoderCache(empty_cache(attention, depth=depth, n=n, length=length), read)
+        return start_cache(self.blocks, attention=attention, context=context, length=length)
 
     def next(
         self, stack: Stack, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]

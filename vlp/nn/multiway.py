@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
@@ -13,7 +12,7 @@ from vlp.nn.block import scale_factors, scaled
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 from vlp.nn.relative import Kinds, RelativePositions
-from vlp.nn.stack import check_stack, layer_outputs, through_layers
+from vlp.nn.stack import Layers
 
 # Whose perceptron takes how many tokens, from the first on.
 Route = tuple[tuple[str, int], ...]
@@ -113,12 +112,12 @@ class MultiwayBlock(nnx.Module):
         return jnp.concatenate(parts, axis=1)
 
 
-class MultiwayStack(nnx.Module):
-    """`count` equal blocks run by `jax.lax.scan`; every parameter of `blocks` is `[count, ...]`.
+class MultiwayStack(Layers):
+    """A stack of multiway blocks.
 
     Args:
         count: blocks of this stack.
-        remat, unroll: as in `vlp.nn.stack.Stack`.
+        remat, unroll: as in `Layers`.
         **settings: keyword arguments of `MultiwayBlock`.
     """
 
@@ -132,14 +131,10 @@ class MultiwayStack(nnx.Module):
         rngs: nnx.Rngs,
         **settings: Any,
     ):
-        check_stack(count, remat=remat, unroll=unroll)
-        self.remat, self.unroll = remat, min(unroll, count)
+        def make(rngs):
+            return MultiwayBlock(width, **settings, rngs=rngs)
 
-        @nnx.vmap
-        def make(key):
-            return MultiwayBlock(width, **settings, rngs=nnx.Rngs(key))
-
-        self.blocks = make(jax.random.split(rngs.params(), count))
+        super().__init__(make, count, remat=remat, unroll=unroll, rngs=rngs)
 
     def __call__(
         self,
@@ -149,7 +144,7 @@ class MultiwayStack(nnx.Module):
         kinds: Kinds,
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "n l w"]:
-        return through_layers(self.blocks, x, **self._settings(route, kinds, present))
+        return self.through(x, route=route, kinds=kinds, present=present)
 
     def hidden_states(
         self,
@@ -160,13 +155,7 @@ class MultiwayStack(nnx.Module):
         present: Bool[Array, "n l"] | None = None,
     ) -> Float[Array, "count n l w"]:
         """The output of every block."""
-        return layer_outputs(self.blocks, x, **self._settings(route, kinds, present))
-
-    def _settings(
-        self, route: Route, kinds: Kinds, present: Bool[Array, "n l"] | None
-    ) -> dict[str, Any]:
-        inputs: dict[str, Any] = dict(route=route, kinds=kinds, present=present)
-        return dict(remat=self.remat, unroll=self.unroll, **inputs)
+        return self.outputs(x, route=route, kinds=kinds, present=present)
 
 
 class Multiway(nnx.Module):
@@ -183,7 +172,7 @@ class Multiway(nnx.Module):
         fused_from: the first block with an expert for pairs, counted from 0.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         relative, activation, norm_eps, layer_scale, attention, dtype: as in `MultiwayBlock`.
-        remat, unroll: as in `vlp.nn.stack.Stack`.
+        remat, unroll: as in `vlp.nn.stack.Layers`.
 
     Raises:
         ValueError: when `fused_from` leaves one of the stacks empty, or a setting is unknown or

@@ -18,17 +18,62 @@ REMAT = {
 }
 
 
-class Stack(nnx.Module):
-    """`depth` blocks run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
+class Layers(nnx.Module):
+    """`depth` equal blocks run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
 
     Args:
-        norm_order, layer_scale: see `vlp.nn.block`.
+        make: one block, from random numbers.
+        depth: how many.
         remat: what the backward pass recomputes: "none", "full" (keep the input of each block
             only), or "dots" (keep the outputs of the large matrix products).
         unroll: how many blocks one iteration of the scan holds.
 
     Raises:
         ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[nnx.Rngs], nnx.Module],
+        depth: int,
+        *,
+        remat: str = "none",
+        unroll: int = 1,
+        rngs: nnx.Rngs,
+    ):
+        _check(depth, remat=remat, unroll=unroll)
+        self.depth = depth
+        self.remat = remat
+        self.unroll = min(unroll, depth)
+        self.blocks: Any = repeated(make, depth, rngs=rngs)
+
+    def through(self, x: Float[Array, "n l w"], **inputs: Any) -> Float[Array, "n l w"]:
+        """The sequence behind all blocks, each of which gets the inputs besides."""
+        return through_layers(self.blocks, x, remat=self.remat, unroll=self.unroll, **inputs)
+
+    def outputs(self, x: Float[Array, "n l w"], **inputs: Any) -> Float[Array, "depth n l w"]:
+        """What leaves each block."""
+        apply, layers = _layer_function(
+            self.blocks, remat=self.remat, unroll=self.unroll, inputs=inputs
+        )
+
+        def step(x, layer):
+            y = apply(layer, x)
+            return y, y
+
+        return jax.lax.scan(step, x, layers, unroll=self.unroll)[1]
+
+
+def repeated(make: Callable[[nnx.Rngs], nnx.Module], depth: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    """One block whose parameters have a leading axis of `depth`, random numbers for each."""
+    return nnx.vmap(lambda key: make(nnx.Rngs(key)))(jax.random.split(rngs.params(), depth))
+
+
+class Stack(Layers):
+    """A stack of `vlp.nn.block.Block`, which see for the settings.
+
+    Raises:
+        ValueError: as `Layers`.
     """
 
     def __init__(
@@ -49,13 +94,7 @@ class Stack(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        check_stack(depth, remat=remat, unroll=unroll)
-        self.depth = depth
-        self.remat = remat
-        self.unroll = min(unroll, depth)
-
-        @nnx.vmap
-        def make(key):
+        def make(rngs):
             return Block(
                 width,
                 mlp_dim=mlp_dim,
@@ -68,24 +107,21 @@ class Stack(nnx.Module):
                 layer_scale=layer_scale,
                 attention=attention,
                 dtype=dtype,
-                rngs=nnx.Rngs(key),
+                rngs=rngs,
             )
 
-        self.blocks = make(jax.random.split(rngs.params(), depth))
+        super().__init__(make, depth, remat=remat, unroll=unroll, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
-        return through_layers(self.blocks, x, remat=self.remat, unroll=self.unroll, present=present)
+        return self.through(x, present=present)
 
     def hidden_states(
         self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
     ) -> Float[Array, "states n l w"]:
         """The input and the output of every block, `[depth + 1, n, l, w]`."""
-        states = layer_outputs(
-            self.blocks, x, remat=self.remat, unroll=self.unroll, present=present
-        )
-        return jnp.concatenate([x[None], states])
+        return jnp.concatenate([x[None], self.outputs(x, present=present)])
 
     def next(
         self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
@@ -102,25 +138,12 @@ def through_layers(
     Args:
         blocks: a block whose parameters have a leading layer axis.
         x: what enters the first layer.
-        remat, unroll: as in `Stack`.
+        remat, unroll: as in `Layers`.
         **inputs: what every block gets besides.
     """
     apply, layers = _layer_function(blocks, remat=remat, unroll=unroll, inputs=inputs)
     x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=unroll)
     return x
-
-
-def layer_outputs(
-    blocks: nnx.Module, x: Float[Array, "n l w"], *, remat: str, unroll: int, **inputs: Any
-) -> Float[Array, "depth n l w"]:
-    """What leaves each layer; arguments as in `through_layers`."""
-    apply, layers = _layer_function(blocks, remat=remat, unroll=unroll, inputs=inputs)
-
-    def step(x, layer):
-        y = apply(layer, x)
-        return y, y
-
-    return jax.lax.scan(step, x, layers, unroll=unroll)[1]
 
 
 def _layer_function(
@@ -148,7 +171,7 @@ def next_in_layers(
         blocks: a block whose parameters have a leading layer axis.
         x: the token.
         cache: any pytree whose leaves have a leading layer axis; a layer gets its part.
-        unroll: as in `Stack`.
+        unroll: as in `Layers`.
         **inputs: what every block gets besides.
     """
     graphdef, layers = nnx.split(blocks)
@@ -161,8 +184,7 @@ def next_in_layers(
     return jax.lax.scan(step, x, (layers, cache), unroll=unroll)
 
 
-def check_stack(depth: int, *, remat: str, unroll: int) -> None:
-    """Raises ValueError when `remat` is unknown or `depth` or `unroll` is under 1."""
+def _check(depth: int, *, remat: str, unroll: int) -> None:
     if remat not in REMAT:
         raise ValueError(f"remat must be one of {', '.join(REMAT)}, got {remat!r}")
     if depth < 1 or unroll < 1:

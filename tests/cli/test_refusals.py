@@ -108,6 +108,7 @@ def test_no_data_names_what_is_there(train, tmp_path, capsys):
     assert code == 1 and "real.tar" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_bad_samples_are_counted_and_leave_the_rest_alone(train, tmp_path, capsys):
     bad = {
         "red-square-0.png": picture("red", "square")[:60],
@@ -125,6 +126,7 @@ def test_bad_samples_are_counted_and_leave_the_rest_alone(train, tmp_path, capsy
     assert all(loss == loss for loss in losses(workdir).values())
 
 
+@pytest.mark.slow
 def test_a_missing_or_damaged_checkpoint_falls_back_to_the_one_before(train, caplog):
     _, workdir = train()
     whole = losses(workdir)

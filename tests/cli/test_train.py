@@ -216,6 +216,7 @@ def _ids(workdir):
     return {row["step"]: row["ids"] for row in rows}
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_with_75(pairs, tmp_path):
     workdir = tmp_path / "run"
     process = _start(

@@ -194,7 +194,9 @@ def outputs(module, batch, shown):
     }
 
 
-@pytest.mark.parametrize("positions", FILES)
+@pytest.mark.parametrize(
+    "positions", ["relative", pytest.param("absolute", marks=pytest.mark.slow)]
+)
 def test_every_way_through_the_model_gives_the_authors_outputs(positions):
     x, found = numbers(positions), whole_step(positions)[2]
     seen = x["attention_mask"] == 1  # padding may hold anything

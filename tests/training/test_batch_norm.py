@@ -131,6 +131,7 @@ def test_a_rejected_image_counts_nowhere_as_if_it_had_not_been_there(training, g
     assert_same(statistics_of(training, nothing.params), statistics_of(training, given))
 
 
+@pytest.mark.slow
 def test_eight_devices_take_statistics_and_gradients_of_the_global_batch(training, given):
     state, metrics = training.step(training.init(given), make_batch())
     paths = statistics_paths(training.graphdef, given)

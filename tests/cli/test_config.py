@@ -31,6 +31,18 @@ def test_arguments_are_typed_and_keep_commas_in_values():
     assert (args.data, args.epochs, args.flag) == ("a.tar,b.tar", 2.0, True)
 
 
+def test_what_a_config_file_refuses_is_said_in_its_words_alone():
+    with pytest.raises(ValueError, match=r"^albef.py needs data=PATTERN and bert=FOLDER, e.g. .*$"):
+        load_config("experiments/albef.py:data=x", [])
+
+
+def test_a_mistake_in_a_config_file_is_shown_with_its_line(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("def get_config(arg=''):\n    return 1 + arg\n")
+    with pytest.raises(ValueError, match=r"line 2, in get_config(.|\n)*TypeError"):
+        load_config(str(file), [])
+
+
 @pytest.mark.parametrize(
     ("arg", "said"),
     [("dat=x", "did you mean data?"), ("epochs=many", "type float"), ("flag=1", "true or false")],

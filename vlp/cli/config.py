@@ -34,7 +34,17 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
     except (AttributeError, KeyError) as error:
         raise ValueError(_unknown_key(path, overrides)) from error
     except flags.Error as error:
-        raise ValueError(f"{error}; the value must have the type of the config's own") from error
+        raise ValueError(_refused(error)) from error
+
+
+def _refused(error: flags.Error) -> str:
+    """What the config file itself refuses, in its words alone; else which value is wrong."""
+    if "Error whilst parsing config file" not in str(error):
+        return f"{error}; the value must have the type of the config's own"
+    first: BaseException = error
+    while (cause := first.__cause__ or first.__context__) is not None:
+        first = cause
+    return str(first) if isinstance(first, ValueError) else str(error)
 
 
 def _find(path: str) -> str:

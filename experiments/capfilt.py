@@ -10,8 +10,8 @@
   vlp train --config=experiments/blip.py:data=clean/*.tar,HUMAN,bert=BERT --workdir=runs/again
 
 WEB and HUMAN are pairs as in `experiments/own_data.py`: many from the web, and few with captions by
-people, for which the authors take COCO. BERT is the folder of bert-base-uncased. What the filter
-keeps names the source of every caption in `clean/manifest.jsonl`.
+people, for which the authors take COCO. BERT is the folder of bert-base-uncased. The source of
+every caption, kept or not, stands in `clean/manifest.jsonl`.
 
 Arguments: `stage`; `data`; `bert`, `model`: as for the run in `init`; `res` (pixels); `epochs`;
 `batch` (global).
@@ -22,7 +22,7 @@ authors' fine-tuning on COCO (https://github.com/salesforce/BLIP, `configs/retri
 `configs/caption_coco.yaml`): AdamW with weight decay 0.05, 1e-5 falling by a cosine to 0 (L: 5e-6
 and 2e-6), 256 pairs, 384 pixels, 6 and 5 epochs. Different: captions begin with no prompt; two
 captions of one picture in a batch count as different in the contrast.
-Cost: a hundredth of the pretraining; the captions of the web cost more.
+Cost: 3 M pairs at 384 pixels, where the pretraining has 280 M at 224; the web's captions cost more.
 Expected: the paper's table 1; not repeated here.
 """
 

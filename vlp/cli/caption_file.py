@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.evals.results import write_json
-from vlp.vectors.shards import write_whole
+from vlp.vectors.shards import remove_partials, write_whole
 
 FORMAT = 1
 # What must be the same for a job to go on.
@@ -59,6 +59,7 @@ class CaptionFile:
             shutil.rmtree(self.parts, ignore_errors=True)
             return
         self.parts.mkdir(parents=True, exist_ok=True)
+        remove_partials(self.path.parent, of=f"{self.path.name}.")
         if not self.manifest_path.is_file():
             write_json(self.manifest_path, self.manifest)
 

@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 FORMAT = 1
 MANIFEST = "manifest.json"
 KINDS = ("images", "captions")
+PARTIAL = ".partial"
 # What must be the same for a job to go on in a folder.
 _FIXED = (
     "format",
@@ -71,6 +72,8 @@ class Shards:
     def claim(self) -> None:
         """Makes the folder this job's; the other processes of a job leave that to the first."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in (".", "done", *KINDS):
+            remove_partials(self.folder / folder)
         path = self.folder / MANIFEST
         if not path.is_file():
             _write_json(path, self.manifest)
@@ -174,20 +177,27 @@ def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` write a file under another name; a reader sees it whole or not at all.
-
-    What a process that was killed while it wrote the same file left behind is removed.
-    """
+    """Lets `write` write a file under another name; a reader sees it whole or not at all."""
     # The name is drawn: processes in containers may have the same number.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         write(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path, *, of: str = "") -> None:
+    """Removes what writers that were killed left in a folder, where nobody writes now.
+
+    Args:
+        folder: whose files are looked at.
+        of: the name of the file that was to be written; any if not given.
+    """
+    for leftover in folder.glob(f".{of}*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _check_folder(folder: Path) -> None:
@@ -195,7 +205,7 @@ def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out must be a folder, {folder} is a file; give another")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = [name for name in names if not name.startswith(f".{MANIFEST}")]
+    others = [name for name in names if not name.startswith(".")]  # as locks and leftovers do
     if others and MANIFEST not in others:
         raise ValueError(
             f"--out must be new, empty or the folder of an earlier vlp embed, {folder} holds other "

@@ -131,3 +131,41 @@ class LabelSource:
 def _filled(template: str, names: Sequence[str]) -> str:
     # Not str.format: a template is data, and other braces in it are only characters.
     return template.replace("{}", ", ".join(names))
+
+
+def label_name(value: Any) -> str | list[str] | None:
+    """What a label is called: a name, the names of a list, or None where there is no label.
+
+    Zero and false are labels like any other; null, blank text and an empty list are none.
+
+    Args:
+      value: what the samples' JSON holds: text, a number, true or false, or a list of these.
+
+    Returns:
+      Text without blanks around it; "0" for 0 and for 0.0, "False" for false.
+
+    Raises:
+      ValueError: the value is an object, or a list of lists.
+
+    Examples:
+      >>> label_name(0), label_name(False), label_name(" cat "), label_name(None)
+      ('0', 'False', 'cat', None)
+      >>> label_name(["cat", 7]), label_name([])
+      (['cat', '7'], None)
+    """
+    if isinstance(value, list):
+        return [name for name in map(_one_name, value) if name is not None] or None
+    return _one_name(value)
+
+
+def _one_name(value: Any) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as tables write whole numbers once a row has none
+    if value is None or value != value:  # and NaN for none
+        return None
+    if not isinstance(value, str | int | float):
+        raise ValueError(
+            f"a label must be a name, a number, true or false, or a list of these, got {value!r}; "
+            "name the field that holds it"
+        )
+    return str(value).strip() or None

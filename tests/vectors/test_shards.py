@@ -40,7 +40,7 @@ def test_half_precision_is_that_of_numpy_in_both_files(tmp_path):
 def test_all_that_was_written_is_counted_and_read_back_in_order(tmp_path):
     shards = fill(tmp_path / "e")
     assert len(shards) == 3 and shards.samples(2) == (20, SAMPLES)
-    assert shards.counts() == {"images": 21, "captions": 48, "rejected": 3}
+    assert shards.counts() == {"images": 21, "captions": 48, "rejected": 3, "left_out": 6}
     ids = np.concatenate([ids for ids, _ in read_vectors(tmp_path / "e", "images")])
     assert ids.tolist() == [i for i in range(SAMPLES) if i % 10 != 3]
     captions = np.concatenate([ids for ids, _ in read_vectors(tmp_path / "e", "captions")])
@@ -60,7 +60,7 @@ def test_rows_are_found_by_their_id(tmp_path):
 def test_a_shard_may_be_empty(tmp_path):
     shards = Shards(tmp_path / "e", MANIFEST)
     shards.claim()
-    shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10)
+    shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10, left_out=0)
     (found,) = read_vectors(tmp_path / "e", "images")
     assert found[0].shape == (0,) and found[1].shape == (0, DIM)
     table = pq.read_table(tmp_path / "e" / "captions" / "00000.parquet")
@@ -71,7 +71,7 @@ def test_a_key_that_is_not_utf8_is_written_with_marks(tmp_path):
     shards = Shards(tmp_path / "e", MANIFEST)
     shards.claim()
     images = columns([0], 0) | {"key": ["caf\udce9"]}
-    shards.write(0, images=images, captions=columns([], 0), rejected=0)
+    shards.write(0, images=images, captions=columns([], 0), rejected=0, left_out=0)
     assert read_rows(tmp_path / "e", "images", [0])[0].key == "caf\ufffd"
 
 

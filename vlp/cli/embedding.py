@@ -69,7 +69,7 @@ class Job:
             progress: called with the number of images done so far.
         """
         part = PartSource(self.source, first, stop)
-        texts, sample_of_text = eval_captions(part, captions=self.captions)
+        texts, sample_of_text, left_out = eval_captions(part, captions=self.captions)
         first_caption = dict(zip(sample_of_text[::-1].tolist(), texts[::-1], strict=True))
         images = captions = self._table(part, np.zeros(0, np.int64), [], self._nothing)
         rejected = 0
@@ -82,7 +82,8 @@ class Job:
         if self.reads_captions and texts:
             vectors = encoder.embed_texts(texts, self.run.tokenize, batch_size=self.rows)
             captions = self._table(part, sample_of_text, texts, vectors)
-        return dict(images=images, captions=captions, rejected=rejected)
+        missing = left_out.total() if self.reads_captions else 0
+        return dict(images=images, captions=captions, rejected=rejected, left_out=missing)
 
     @property
     def reads_captions(self) -> bool:

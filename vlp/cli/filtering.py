@@ -109,7 +109,7 @@ class Job:
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
         """Every caption of a part once, without its score, the data's own first."""
-        texts, places = eval_captions(part, captions="all")
+        texts, places, _ = eval_captions(part, captions="all")
         web = list(zip(places.tolist(), texts, strict=True))
         indices = range(part.first, part.stop)
         made = [(i - part.first, text) for i in indices for text in self.synthetic.get(i, [])]

@@ -5,6 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from data_pipelines.threads import THREADS
+
+
+def add_threads_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of everything that decodes pictures in order."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=THREADS,
+        metavar="N",
+        help="batches of pictures that are decoded at the same time (default %(default)s)",
+    )
+
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of a job of several processes."""

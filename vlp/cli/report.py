@@ -14,6 +14,7 @@ from vlp import metrics
 from vlp.cli.config import flatten
 from vlp.cli.gallery import Gallery
 from vlp.cli.judge import Judge
+from vlp.cli.labels import metadata
 from vlp.cli.workdir import Workdir
 from vlp.evals.examples import choose, image_queries, text_queries
 from vlp.evals.report import write_report
@@ -73,7 +74,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
     image_ranks = metrics.ranks(
         gallery.zimg[asked], gallery.ztxt, query_labels=asked, candidate_labels=owners
     )
-    kinds = gallery.field("category")
+    kinds = [str(metadata(gallery.source, int(i)).get("category")) for i in gallery.ids]
     texts = choose(np.asarray(text_ranks), count=12, kinds=[kinds[row] for row in owners])
     images = choose(
         np.asarray(image_ranks),

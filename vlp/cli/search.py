@@ -81,7 +81,7 @@ def _with_model(args: argparse.Namespace) -> Found:
         top=args.top,
     )
     images = [decode(gallery.source.image(int(gallery.ids[row]))) for row in rows]
-    captions = [gallery.caption(int(row)) for row in rows]
+    captions = [(gallery.captions()[row] or [""])[0] for row in rows]
     return images, captions, scores.tolist(), workdir.path if workdir else Path()
 
 

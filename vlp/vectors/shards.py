@@ -13,6 +13,7 @@ vector database wants to know of them.
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +98,7 @@ class Shards:
         images: Mapping[str, Any],
         captions: Mapping[str, Any],
         rejected: int,
+        left_out: int,
     ) -> None:
         """Writes a shard; it counts as done only once all of it is there.
 
@@ -105,6 +107,7 @@ class Shards:
             images, captions: columns of equal length: "embedding" float `[n, d]`, "id" ascending,
                 "key" and "caption".
             rejected: images that could not be read.
+            left_out: captions that are missing or could not be used.
         """
         for kind, columns in (("images", images), ("captions", captions)):
             folder = self.folder / kind
@@ -115,15 +118,14 @@ class Shards:
         counts = {"images": len(images["id"]), "captions": len(captions["id"])}
         done = self._done(shard)
         done.parent.mkdir(exist_ok=True)
-        _write_json(done, counts | {"rejected": rejected})
+        _write_json(done, counts | {"rejected": rejected, "left_out": left_out})
 
     def counts(self) -> dict[str, int]:
-        """Images, captions and rejected images in the shards that are done."""
-        total = {"images": 0, "captions": 0, "rejected": 0}
+        """Images, captions, and what was left out of both, in the shards that are done."""
+        total = Counter(images=0, captions=0, rejected=0, left_out=0)
         for path in _done_files(self.folder):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            total = {key: total[key] + found[key] for key in total}
-        return total
+            total.update(json.loads(path.read_text(encoding="utf-8")))
+        return dict(total)
 
     def _done(self, shard: int) -> Path:
         return self.folder / "done" / f"{shard:05d}.json"

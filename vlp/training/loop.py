@@ -93,7 +93,7 @@ def train(
         profile: first and last step to trace with JAX's profiler.
         profile_directory: where that trace goes.
         max_skipped_in_a_row: give up after so many steps without finite loss and gradient.
-        watchdog_s: when a step takes longer, print all threads' stacks and exit; steps that compile,
+        watchdog_s: when a step takes longer, print all stacks and exit; steps that compile,
             hooks and saves may take `PATIENCE` times as long.
 
     Raises:

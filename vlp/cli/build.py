@@ -50,6 +50,7 @@ class Plan:
         steps: the step at which the run ends.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
+        evaluated: which weights are judged, "params" or "teacher".
         model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
     """
@@ -59,6 +60,7 @@ class Plan:
     steps: int
     tuning_from: int
     tuning: Training | None
+    evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
 
@@ -180,6 +182,7 @@ def plan(
         steps=lengths.last,
         tuning_from=lengths.last - tuning if drops else lengths.last,
         tuning=training.with_loss(unmasked) if unmasked else None,
+        evaluated=_evaluated(config, momentum=make_carry is not None),
         model_kwargs=kwargs,
         duration=duration,
     )
@@ -198,6 +201,27 @@ def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **sett
     if kind is None:
         return make(**settings)
     return make(contrastive_loss(kind, mesh=mesh, implementation=implementation), **settings)
+
+
+def _evaluated(config: ConfigDict, *, momentum: bool) -> str:
+    """Which weights of the train state are judged, reported and loaded.
+
+    The teacher of an objective that keeps its features is a part of the method, and the papers
+    judge the student; otherwise the average is kept to be judged.
+
+    Raises:
+        ValueError: when there is no average, or no such choice.
+    """
+    choice, kept = config.train.evaluate, bool(config.train.ema_decay)
+    if choice not in ("auto", "params", "average"):
+        raise ValueError(f"config.train.evaluate is auto, params or average, got {choice!r}")
+    if choice == "average" and not kept:
+        raise ValueError(
+            "config.train.evaluate=average needs an average of the weights, and "
+            "config.train.ema_decay is 0; set it, for example to 0.999"
+        )
+    average = choice == "average" or (choice == "auto" and kept and not momentum)
+    return "teacher" if average else "params"
 
 
 def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:

@@ -31,6 +31,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that names the nearest flag or command when one is mistyped."""
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("argument "):  # that says all
+            raise UsageError(message)
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
 
     def options(self) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.assemble import Batch, empty_batch
-from data_pipelines.decode import decode
 from data_pipelines.faults import Reject, summary
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
@@ -94,7 +93,7 @@ def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str]
 class _ImageBatches:
     """The images of a source in batches, by number."""
 
-    def __init__(self, source: Source, preprocess: Callable[[np.ndarray], Any], rows: int) -> None:
+    def __init__(self, source: Source, preprocess: Callable[[Any], Any], rows: int) -> None:
         self._source = source
         self._preprocess = preprocess
         self._rows = rows
@@ -113,7 +112,7 @@ class _ImageBatches:
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                pixels = self._preprocess(decode(self._source.image(index)))
+                pixels = self._preprocess(self._source.image(index))
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue

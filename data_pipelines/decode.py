@@ -41,7 +41,7 @@ _WARNING = (
     JpegImagePlugin.JpegImageFile,
     TiffImagePlugin.TiffImageFile,
 )
-_STRIP = 2**20  # pixels converted at once, so that a large picture is not held three times
+_STRIP = 2**18  # pixels converted at once, so that a large picture is not held three times
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -81,11 +81,11 @@ def rgb_on(
     """Each image as uint8 RGB `[h, w, 3]` on a background."""
     for index, image in enumerate(images):
         try:
-            pixels = as_pixels(image, max_pixels=max_pixels)
+            rgb = flatten(as_pixels(image, max_pixels=max_pixels), background)
         except Exception as error:
             error.add_note(f"image {index} of those handed over")
             raise
-        yield flatten(pixels, background)
+        yield rgb
 
 
 def _contents(image: Any) -> bytes:

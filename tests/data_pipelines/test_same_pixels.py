@@ -5,6 +5,7 @@ import itertools
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from data_pipelines.images import ImagePreprocess, NaflexPreprocess
 from tests.odd_images import odd_images, picture, saved
 
 PHOTO = Image.fromarray(picture(40, 64))
+SMALL = PHOTO.resize((16, 10))
 PREPROCESS = ImagePreprocess(24, resize="shortest")
 SETTINGS = {
     "JPEG": {"quality": 90},
@@ -226,21 +228,21 @@ def test_orientation_is_applied_where_pillow_applies_it(value, order):
     for kind in INTEGERS | OTHERS:
         for name in ("JPEG", "PNG", "WEBP"):
             block = exif(value, kind=kind, order=order, before=value % 3)
-            _check_turned(saved(PHOTO, name, **SETTINGS[name], exif=block))
+            _check_turned(saved(SMALL, name, **SETTINGS[name], exif=block))
 
 
 @pytest.mark.parametrize("value", range(1, 9))
 def test_orientation_of_tiff_and_avif_is_applied_where_pillow_applies_it(value):
     for name in ("TIFF", "AVIF"):
-        _check_turned(saved(PHOTO, name, **SETTINGS[name], exif=exif(value)[6:]))
+        _check_turned(saved(SMALL, name, **SETTINGS[name], exif=exif(value)[6:]))
 
 
 @pytest.mark.parametrize("value", [0, 1, 3, 6, 9])
 def test_orientation_that_only_xmp_says_is_applied_where_pillow_applies_it(value):
     for name in ("JPEG", "WEBP", "TIFF", "AVIF"):
         packet = {"tiffinfo": {700: xmp(value)}} if name == "TIFF" else {"xmp": xmp(value)}
-        _check_turned(saved(PHOTO, name, **SETTINGS[name], **packet))
-        both = saved(PHOTO, "JPEG", xmp=xmp(value), exif=exif(1))
+        _check_turned(saved(SMALL, name, **SETTINGS[name], **packet))
+        both = saved(SMALL, "JPEG", xmp=xmp(value), exif=exif(1))
         _check_turned(both)
 
 
@@ -258,6 +260,20 @@ def test_a_long_exif_block_goes_on_in_a_second_segment():
     segments = b"".join(b"\xff\xe1" + struct.pack(">H", len(p) + 2) + p for p in parts)
     data = saved(PHOTO, "JPEG")
     _check_turned(data[:2] + segments + data[2:])
+
+
+def test_warnings_are_as_they_were_after_many_threads():
+    damaged = exif(6)[:20]
+    files = [
+        saved(PHOTO.convert("CMYK"), "JPEG", exif=damaged),
+        saved(PHOTO, "AVIF", speed=10, exif=exif(6, before=1)[6:]),
+        saved(PHOTO, "TIFF", tiffinfo={700: xmp(6)}),
+    ]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(decode, files * 20))
+        list(threads.map(PREPROCESS, [Image.open(io.BytesIO(data)) for data in files[1:] * 20]))
+    assert warnings.filters == before
 
 
 def _check_turned(data: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from vlp.parallel.ids import device_ids
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint import Checkpoints
 from vlp.training.interruption import Interruption
@@ -159,9 +160,9 @@ def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarr
 
 
 def _for_device(batch: Mapping[str, np.ndarray], inputs: Sequence[str]) -> dict[str, np.ndarray]:
-    """What the loss gets of a batch; ids as 32-bit integers, which JAX's default numbers are."""
+    """What the loss gets of a batch."""
     kept = {k: v for k, v in batch.items() if k not in HOST_ONLY or k in inputs}
-    return {k: v.astype(np.int32) if k in HOST_ONLY else v for k, v in kept.items()}
+    return {k: device_ids(v) if k in HOST_ONLY else v for k, v in kept.items()}
 
 
 def _due(every: int | None, *, step: int, steps: int) -> bool:

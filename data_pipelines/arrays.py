@@ -15,7 +15,7 @@ _TO_BYTES = {
 
 def is_array(value: Any) -> bool:
     """Whether it is an array of NumPy, JAX, PyTorch, TensorFlow or a library alike."""
-    return hasattr(value, "__array__") and hasattr(value, "shape")
+    return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
 def as_numpy(array: Any) -> np.ndarray:

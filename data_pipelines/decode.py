@@ -103,24 +103,22 @@ def _decode_pillow(data: bytes, max_pixels: int) -> np.ndarray:
                 _load(image, max_pixels)
                 return _upright(image, 1)
         _load(image, max_pixels)
-        jpeg = opener is JpegImagePlugin.JpegImageFile
-        return _upright(image, jpeg_orientation(data) if jpeg else info_orientation(image.info))
+        return _upright(image, info_orientation(image.info))
 
 
 def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
-    """As it is, and if that fails, what makes its pixels alone; an animation so at once, for
-    Pillow warns about odd ones."""
-    if b"acTL" not in data:
-        try:
-            return _read_png(data, max_pixels)
-        except Reject as error:
-            if error.reason == "image too large":
-                raise
-    return _read_png(bare_png(data), max_pixels)
+    """As it is, and if that fails, what makes its pixels alone."""
+    try:
+        return _read_png(data, max_pixels)
+    except Reject as error:
+        if error.reason == "image too large":
+            raise
+        return _read_png(bare_png(data), max_pixels)
 
 
 def _read_png(data: bytes, max_pixels: int) -> np.ndarray:
-    with _reasons():
+    animated = b"acTL" in data  # Pillow warns about odd ones
+    with _reasons(), quietly() if animated else contextlib.nullcontext():
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
         _load(image, max_pixels)
         return _upright(image, info_orientation(image.info))

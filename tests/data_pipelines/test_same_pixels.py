@@ -262,6 +262,15 @@ def test_a_long_exif_block_goes_on_in_a_second_segment():
     _check_turned(data[:2] + segments + data[2:])
 
 
+@pytest.mark.parametrize("between", [b"\xff\xff\xff", b"\0\0", b"junk"])
+def test_an_exif_block_behind_filling_or_junk_is_found(between):
+    block = b"\xff\xe1" + struct.pack(">H", len(exif(6)) + 2) + exif(6)
+    for mode in ("RGB", "CMYK"):
+        data = saved(PHOTO.convert(mode), "JPEG")
+        end = data.index(b"\xff\xdb")
+        _check_turned(data[:end] + between + block + data[end:])
+
+
 def test_warnings_are_as_they_were_after_many_threads():
     damaged = exif(6)[:20]
     files = [

@@ -15,7 +15,16 @@ from PIL import Image, ImageOps
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.images import ImagePreprocess, NaflexPreprocess
-from tests.odd_images import odd_images, picture, saved
+from tests.odd_images import (
+    EXIF_INTEGERS,
+    EXIF_OTHERS,
+    exif,
+    odd_images,
+    picture,
+    saved,
+    with_chunk,
+    xmp,
+)
 
 PHOTO = Image.fromarray(picture(40, 64))
 SMALL = PHOTO.resize((16, 10))
@@ -28,22 +37,6 @@ SETTINGS = {
     "AVIF": {"quality": 60, "speed": 10},
     "JPEG2000": {},
 }
-INTEGERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
-OTHERS = {1: "B", 2: "B", 7: "B"}
-
-
-def exif(value: int, *, kind: int = 3, order: str = "<", before: int = 0) -> bytes:
-    """An EXIF block by hand; `before` tags come before the orientation."""
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
-    number = struct.pack(order + (INTEGERS | OTHERS)[kind], value).ljust(4, b"\0")
-    tags = [struct.pack(order + "HHII", 1 + i, 4, 1, i) for i in range(before)]
-    tags.append(struct.pack(order + "HHI", 0x112, kind, 1) + number)
-    body = struct.pack(order + "H", len(tags)) + b"".join(tags) + bytes(4)
-    return b"Exif\0\0" + head + body
-
-
-def xmp(value: int) -> bytes:
-    return b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % value
 
 
 def files() -> dict[str, bytes]:
@@ -225,7 +218,7 @@ def test_a_damaged_image_of_pillow_says_why_as_its_file_does():
 @pytest.mark.parametrize("value", range(10))
 @pytest.mark.parametrize("order", "<>")
 def test_orientation_is_applied_where_pillow_applies_it(value, order):
-    for kind in INTEGERS | OTHERS:
+    for kind in EXIF_INTEGERS | EXIF_OTHERS:
         for name in ("JPEG", "PNG", "WEBP"):
             block = exif(value, kind=kind, order=order, before=value % 3)
             _check_turned(saved(SMALL, name, **SETTINGS[name], exif=block))
@@ -251,7 +244,7 @@ def test_orientation_in_a_png_that_imagemagick_wrote_is_applied(kind):
     block = exif(6)
     text = b"\nexif\n%8d\n" % len(block) + block.hex().encode() + b"\n"
     text = b"\0" + zlib.compress(text) if kind == b"zTXt" else text
-    _check_turned(_with_chunk(kind, b"Raw profile type exif\0" + text))
+    _check_turned(with_chunk(saved(PHOTO), kind, b"Raw profile type exif\0" + text))
 
 
 def test_a_long_exif_block_goes_on_in_a_second_segment():
@@ -291,14 +284,6 @@ def _check_turned(data: bytes) -> None:
     np.testing.assert_array_equal(PREPROCESS(Image.open(io.BytesIO(data))), PREPROCESS(data))
 
 
-def _with_chunk(kind: bytes, body: bytes, *, wrong: int = 0) -> bytes:
-    """A PNG with one more chunk before its pixels; `wrong` is added to the checksum."""
-    data = saved(PHOTO)
-    checksum = (zlib.crc32(kind + body) + wrong) % 2**32
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
-    return data[:33] + chunk + data[33:]
-
-
 def test_an_orientation_that_was_taken_out_of_an_image_is_not_applied():
     image = Image.open(io.BytesIO(saved(PHOTO, exif=exif(6))))
     turned = image.rotate(-90, expand=True)
@@ -318,116 +303,3 @@ def test_damaged_exif_never_warns_and_never_costs_the_image(place):
             decoded = decode(data)
         assert not caught
         assert sorted(decoded.shape[:2]) == [40, 64]
-
-
-LARGE = bytes(np.random.default_rng(0).integers(0, 256, 2_000_000, np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "wrong"),
-    [
-        (b"iCCP", b"profile\0\0" + zlib.compress(LARGE, 1), 0),
-        (b"zTXt", b"comment\0\0" + zlib.compress(bytes(30_000_000)), 0),
-        (b"iTXt", b"comment\0\1\0\0\0" + zlib.compress(LARGE, 1), 0),
-        (b"tEXt", b"comment\0some words", 1),
-        (b"pHYs", bytes(9), 1),
-        (b"tIME", bytes(7), 7),
-        (b"tRNS", bytes(6), 1),
-        (b"eXIf", exif(6)[6:], 1),
-        (b"vpAg", b"private", 1),
-        (b"acTL", bytes(8), 0),
-        (b"acTL", bytes(3), 0),
-        (b"fcTL", bytes(26), 0),
-        (b"cHRM", b"", 0),
-    ],
-)
-def test_what_a_png_carries_beside_its_pixels_does_not_cost_them(kind, body, wrong):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        np.testing.assert_array_equal(decode(_with_chunk(kind, body, wrong=wrong))[..., :3], PHOTO)
-    assert not caught
-
-
-def test_a_large_text_behind_the_pixels_does_not_cost_them():
-    data, body = saved(PHOTO), b"zTXtcomment\0\0" + zlib.compress(bytes(3_000_000))
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    np.testing.assert_array_equal(decode(data[:-12] + chunk + data[-12:])[..., :3], PHOTO)
-
-
-def test_transparency_and_orientation_stay_where_a_profile_is_too_large():
-    data = saved(PHOTO.quantize(9), transparency=3, exif=exif(6))
-    chunk = b"iCCPprofile\0\0" + zlib.compress(LARGE, 1)
-    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    np.testing.assert_array_equal(decode(data[:33] + chunk + data[33:]), decode(data))
-
-
-@pytest.mark.parametrize("wrong", ["IHDR", "PLTE"])
-def test_a_wrong_checksum_of_what_makes_the_pixels_costs_them(wrong):
-    data = bytearray(saved(PHOTO.quantize(9)))
-    place = data.index(wrong.encode())
-    data[place + 8 + int.from_bytes(data[place - 4 : place]) - 4] ^= 1
-    with pytest.raises(Reject, match="image damaged|image truncated"):
-        decode(bytes(data))
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
-def test_bytes_behind_a_picture_do_not_matter(kind):
-    data = saved(PHOTO, kind)
-    np.testing.assert_array_equal(decode(data + b"\0" * 99 + b"trailer"), decode(data))
-
-
-@pytest.mark.parametrize("brand", [b"mif1", b"miaf"])
-def test_avif_is_known_by_the_brands_that_it_lists(brand):
-    data = saved(PHOTO, "AVIF", speed=10)
-    assert data[8:12] == b"avif"
-    listed = data[16 : int.from_bytes(data[:4])]
-    assert b"avif" in [listed[i : i + 4] for i in range(0, len(listed), 4)]
-    np.testing.assert_array_equal(decode(data[:8] + brand + data[12:]), decode(data))
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC: convert it to JPEG or PNG"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99), "HEIC: convert it"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(99), "a film or another ISO media file"),
-        (b"\0\0\0\x08ftyp", "a film or another ISO media file"),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG: convert it"),
-        (b'<?xml version="1.0"?>\n<!-- made --> <svg/>', "SVG: convert it"),
-        (b"\xef\xbb\xbf<!DOCTYPE html><html>", "an HTML page"),
-        (b"\n\n<HTML>", "an HTML page"),
-        (b'{"error": 404}', "JSON"),
-        (b"%PDF-1.7", "PDF: convert it"),
-        (b"\x1f\x8b\x08", "gzip: unpack it"),
-        (b"PK\3\4", "a zip archive: unpack it"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL: convert it"),
-        (b"\0\0\1\0\1\0", "ICO: convert it"),
-        (b"P6 3 3 255\n", "Netpbm: convert it"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (b"iVBORw0KGgoAAAANSUhEUg", "base64: decode it"),
-        (b"RIFF\x20\0\0\0AVI LIST", "RIFF, but not WebP"),
-        (b"\x01\x02\x03", r"it begins with b'\x01\x02\x03'"),
-    ],
-)
-def test_what_is_not_read_is_named(data, name):
-    with pytest.raises(Reject) as caught:
-        decode(data)
-    assert caught.value.reason == "image not recognised"
-    assert name in caught.value.detail
-
-
-def test_a_jpeg_of_twelve_bits_is_refused_as_such():
-    data = bytearray(saved(PHOTO, "JPEG"))
-    data[data.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(Reject, match="image mode unsupported: .*12-bit"):
-        decode(bytes(data))
-
-
-def test_a_large_image_is_refused_whichever_way_it_comes_and_the_limit_is_a_setting(tmp_path):
-    data = saved(PHOTO)
-    (tmp_path / "a.png").write_bytes(data)
-    for way in (data, tmp_path / "a.png", io.BytesIO(data), Image.open(io.BytesIO(data)), PHOTO):
-        for preprocess in (PREPROCESS, NaflexPreprocess(max_num_patches=4)):
-            preprocess(way, max_pixels=64 * 40)
-            with pytest.raises(Reject, match="image too large: 64 x 40 > 2559 pixels"):
-                preprocess(way, max_pixels=64 * 40 - 1)

@@ -102,8 +102,9 @@ def test_long_pictures_are_those_of_transformers(rows):
     for short, long in ((1, 777), (3, 2000), (40, 5000), (7, 1111), (50, 801)):
         array = picture(short, long, seed=long)
         array = array if rows else np.ascontiguousarray(array.swapaxes(0, 1))
-        theirs = peer(Image.fromarray(array), return_tensors="np", **PLAIN)["pixel_values"][0]
-        check(ours(array)[0].transpose(2, 0, 1), theirs, (short, long))
+        image = Image.fromarray(array)
+        theirs = peer(image, return_tensors="np", **PLAIN)["pixel_values"][0]
+        check(ours(image)[0].transpose(2, 0, 1), theirs, (short, long))
 
 
 OPEN_CLIP = {

@@ -81,7 +81,7 @@ def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str]
             continue
         for caption in raw[:1] if captions == "first" else raw:
             try:
-                texts.append(clean_caption(caption))
+                texts.append(clean_caption(caption, max_bytes=source.limits.caption_bytes))
             except Reject as fault:
                 rejects[fault.reason] += 1
                 continue
@@ -89,6 +89,11 @@ def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str]
     if rejects:
         _LOG.warning("captions left out of %s: %s", source.name, summary(rejects))
     return texts, np.asarray(ids, np.int64)
+
+
+def sample_pixels(source: Source, index: int) -> np.ndarray:
+    """The image of a sample, uint8 RGBA `[h, w, 4]`. Raises Reject."""
+    return decode(source.image(index), max_pixels=source.limits.pixels)
 
 
 class _ImageBatches:
@@ -113,7 +118,7 @@ class _ImageBatches:
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                pixels = self._preprocess(decode(self._source.image(index)))
+                pixels = self._preprocess(sample_pixels(self._source, index))
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue

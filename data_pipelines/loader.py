@@ -23,6 +23,7 @@ from data_pipelines.faults import REASONS, summary
 from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
+from data_pipelines.sources.members import shown
 from data_pipelines.text import Tokenizer
 
 __all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_loader"]
@@ -231,7 +232,7 @@ class Loader:
             if reason not in self.rejects:
                 first = int(batch["id"][batch["reject"] == code][0])
                 key = self._batches.source.key(first)
-                _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, key)
+                _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, shown(key))
             self.rejects[reason] = self.rejects.get(reason, 0) + count
         rejected = sum(self.rejects.values())
         if self.seen >= self._min_samples and rejected > self._max_reject_share * self.seen:

@@ -19,11 +19,10 @@ import numpy as np
 
 from data_pipelines.assemble import Batch, TrainBatches
 from data_pipelines.evaluation import eval_captions, eval_images
-from data_pipelines.faults import REASONS, summary
+from data_pipelines.faults import REASONS, shown, summary
 from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
-from data_pipelines.sources.members import shown
 from data_pipelines.text import Tokenizer
 
 __all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_loader"]
@@ -231,8 +230,8 @@ class Loader:
             reason = REASONS[code - 1]
             if reason not in self.rejects:
                 first = int(batch["id"][batch["reject"] == code][0])
-                key = self._batches.source.key(first)
-                _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, shown(key))
+                key = shown(self._batches.source.key(first))
+                _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, key)
             self.rejects[reason] = self.rejects.get(reason, 0) + count
         rejected = sum(self.rejects.values())
         if self.seen >= self._min_samples and rejected > self._max_reject_share * self.seen:

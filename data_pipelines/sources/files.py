@@ -35,7 +35,7 @@ def _below(
         strays.add("a link to a folder that it lies in", prefix)
         return
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             name = prefix + entry.name
             if entry.name.startswith("."):
                 strays.add("hidden", name)

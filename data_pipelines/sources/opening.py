@@ -14,7 +14,7 @@ from data_pipelines.sources.files import walk
 from data_pipelines.sources.folder import FolderSource, tables
 from data_pipelines.sources.members import IMAGE, role_of
 from data_pipelines.sources.pictures import OnePicture, PictureSource, with_beside
-from data_pipelines.sources.specs import EMOJI, STDIN, paths_of
+from data_pipelines.sources.specs import EMOJI, STDIN, existing, paths_of
 from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.table import SUFFIXES
 from data_pipelines.sources.tar import TarSource
@@ -102,7 +102,7 @@ def _from_stdin(data: bytes) -> Iterator[_Place]:
         return
     for line in data.splitlines():
         if line.strip():
-            yield from _place(Path(os.fsdecode(line)))
+            yield from _place(existing(os.fsdecode(line)))
 
 
 def _place(path: Path) -> Iterator[_Place]:

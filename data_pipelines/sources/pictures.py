@@ -27,7 +27,7 @@ class PictureSource(ByMember):
 
     Args:
       root: the folder in which they lie, at any depth.
-      files: paths below it: of the pictures, and of what may lie beside them.
+      files: paths below it: of the pictures in their order, and of what may lie beside them.
       name: what reports call the source; the folder's name unless given.
       by_line: whether NAME.txt, too, holds a caption a line.
       limits: how large the parts of a sample may be.
@@ -54,7 +54,7 @@ class PictureSource(ByMember):
         by_role: dict[str | None, list[str]] = {}
         for file in files:
             by_role.setdefault(_role(file), []).append(file)
-        self._pictures = sorted(by_role.pop(IMAGE, []))
+        self._pictures = by_role.pop(IMAGE, [])
         for file in by_role.pop(None, []):
             strays.add(_why(os.path.basename(file)), file)
         self._beside = _beside(by_role, {_stem(file) for file in self._pictures}, strays)
@@ -120,7 +120,8 @@ def with_beside(paths: Sequence[Path]) -> tuple[Path, list[str]]:
     near = (os.path.join(folder, name) for folder in folders for name in os.listdir(folder))
     beside = {path for path in near if _stem(path) in stems and _role(path) not in (None, IMAGE)}
     root = os.path.commonpath(folders)
-    return Path(root), [os.path.relpath(path, root) for path in {*given, *beside}]
+    files = [path for path in given if path not in beside] + sorted(beside)
+    return Path(root), [os.path.relpath(path, root) for path in files]
 
 
 def _beside(

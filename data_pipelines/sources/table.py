@@ -79,7 +79,7 @@ def _csv_rows(table: Path, file: TextIO) -> Iterator[Row]:
                 f"{_SEPARATORS[separator]}, got {len(cells)}; put captions that hold some in "
                 "double quotes"
             )
-        _check_quotes(f"{table}, line {line}", text, separator, image, cells[image])
+        _check_quotes(f"{table}, line {line}", text, separator, cells)
         others = {
             name: cell
             for place, (name, cell) in enumerate(zip(header, cells, strict=True))
@@ -114,12 +114,12 @@ def _records(
         ) from error
 
 
-def _check_quotes(where: str, lines: Sequence[str], separator: str, image: int, own: str) -> None:
+def _check_quotes(where: str, lines: Sequence[str], separator: str, cells: Sequence[str]) -> None:
     """Refuses a row whose open quote took other rows along, up to some later quote."""
+    own = {cell.strip() for cell in cells}
     for text in lines if len(lines) > 1 else ():
-        cells = text.split(separator)
-        cell = cells[image].strip().strip('"') if len(cells) > image else ""
-        if _is_picture(cell) and cell != own.strip():
+        names = (cell.strip().strip('"') for cell in text.split(separator))
+        if any(_is_picture(name) and name not in own for name in names):
             raise ValueError(
                 f"{where}: a double quote opens there and takes another row "
                 f"({shown(text.strip())}) into the caption; close it"

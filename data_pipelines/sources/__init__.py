@@ -16,7 +16,7 @@ from pathlib import Path
 from data_pipelines.sources.base import Sample, Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.folder import FolderSource
-from data_pipelines.sources.labels import LabelCaptions, LabelSource
+from data_pipelines.sources.labels import LabelCaptions, LabelSource, label_name, label_names
 from data_pipelines.sources.noise import ShuffledCaptions
 from data_pipelines.sources.tar import TarSource
 from data_pipelines.sources.tar_index import TarIndex, scan
@@ -34,6 +34,8 @@ __all__ = [
     "TarSource",
     "build_index",
     "index_path",
+    "label_name",
+    "label_names",
     "load_index",
     "open_source",
     "scan",

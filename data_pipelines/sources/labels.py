@@ -14,6 +14,40 @@ from data_pipelines.text import clean_caption
 _LOOKED_AT = 16
 
 
+def label_name(value: Any) -> str:
+    """The name of one label as it stands in data, blanks at its ends left out; "" for none.
+
+    Every value that is there is a label: 0 is "0", False is "False", 2.0 is "2".
+
+    Args:
+      value: a string, a whole number, true or false; None for no label.
+
+    Raises:
+      ValueError: a fraction, or something made of several values.
+
+    Examples:
+      >>> label_name(0), label_name(False), label_name(" cat "), label_name(None)
+      ('0', 'False', 'cat', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str | int):
+        return str(value).strip()
+    raise ValueError(f"a label is a name, a whole number, true or false, got {value!r}")
+
+
+def label_names(value: Any) -> list[str]:
+    """The names of a label or of a list of them, without what is no label.
+
+    Raises:
+      ValueError: see `label_name`.
+    """
+    names = [label_name(one) for one in (value if isinstance(value, list) else [value])]
+    return [name for name in names if name]
+
+
 class LabelCaptions(tuple[str, ...]):
     """What an image's labels say: one caption a template, with the names in their own order.
 

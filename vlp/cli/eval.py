@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_threads_argument, check_sizes
+from vlp.cli.jobs import add_threads_argument, check_sizes, counting
 from vlp.cli.logs import set_up_logging
 
 SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
@@ -109,6 +109,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     settings = _settings(args)
     set_up_logging()
     from data_pipelines.sources import open_source
+    from vlp.cli.caches import use_compilation_cache
     from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge
     from vlp.cli.tasks import check_data
@@ -118,9 +119,12 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     source = open_source(args.data)
     say_data({args.task: source})
     check_data(args.task, source=source, settings=settings)  # before gigabytes are read
-    judge = Judge.of_run(load_run(args.model, **loading(args)), threads=args.threads)
-    judge.sources[args.data] = source
-    result = judge.judge(args.task, data=args.data, **settings)
+    loaded = load_run(args.model, **loading(args))
+    use_compilation_cache()
+    with counting("images", len(source)) as progress:
+        judge = Judge.of_run(loaded, threads=args.threads, progress=progress)
+        judge.sources[args.data] = source
+        result = judge.judge(args.task, data=args.data, **settings)
     print_results([result])
     if args.out:
         write_json(Path(args.out), result)

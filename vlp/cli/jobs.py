@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from data_pipelines.threads import THREADS
@@ -84,11 +86,20 @@ def own_share(missing: list[bool]) -> list[int]:
 
 
 def progress_bar() -> Any:
-    """A bar that counts; the first process of a job shows it."""
+    """A bar that counts, on standard error; the first process of a job shows it."""
     import jax
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
     columns = (
         "{task.description}", SpinnerColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    return Progress(*columns, disable=jax.process_index() != 0)
+    return Progress(*columns, console=Console(stderr=True), disable=jax.process_index() != 0)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar; what is given takes the number that is done."""
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=min(done, total))

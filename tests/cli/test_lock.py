@@ -60,7 +60,7 @@ def no_flock(monkeypatch):
 
 
 def refused(folder) -> str:
-    with pytest.raises(ValueError, match="another process writes to") as error, Lock(folder):
+    with pytest.raises(ValueError, match="another process writes there") as error, Lock(folder):
         pass
     return str(error.value)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.paths import local_path
 
 SUMMARY = "write a caption for every picture of a data set"
 METHODS = ("greedy", "beam", "nucleus")
@@ -41,8 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp caption`."""
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    parser.add_argument("--out", required=True, metavar="FILE.jsonl", help="made, or gone on with")
-    parser.add_argument("--sheet", metavar="FILE.png", help="draw some pictures with captions")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="FILE.jsonl", help="made, or gone on with"
+    )
+    parser.add_argument(
+        "--sheet", type=local_path, metavar="FILE.png", help="draw some pictures with captions"
+    )
     parser.add_argument(
         "--prompt", default="", metavar="TEXT", help="what captions begin with; left out of them"
     )

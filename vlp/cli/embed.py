@@ -20,6 +20,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.paths import local_path
 
 SUMMARY = "embed a data set into npy and parquet shards"
 DTYPES = ("float16", "float32")
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp embed`."""
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    parser.add_argument("--out", required=True, metavar="DIR", help="made, or gone on with")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+    )
     parser.add_argument("--index", action="store_true", help="build a usearch index of the images")
     parser.add_argument(
         "--captions",

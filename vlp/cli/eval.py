@@ -33,6 +33,7 @@ from typing import Any
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_threads_argument, check_sizes, counting
 from vlp.cli.logs import set_up_logging
+from vlp.cli.paths import local_path
 
 SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
 
@@ -51,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--task", required=True, choices=tuple(FLAGS))
-    parser.add_argument("--out", metavar="FILE.json", help="write the result there")
+    parser.add_argument(
+        "--out", type=local_path, metavar="FILE.json", help="write the result there"
+    )
     parser.add_argument(
         "--captions",
         choices=("first", "all"),

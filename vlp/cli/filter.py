@@ -34,6 +34,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.paths import local_path
 
 # Shares of the captions, below whose probabilities they lie.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--captions", metavar="FILE.jsonl", help="more captions, by vlp caption")
-    parser.add_argument("--out", required=True, metavar="DIR", help="made, or gone on with")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+    )
     parser.add_argument(
         "--threshold",
         type=float,

@@ -20,14 +20,21 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vlp.parallel.together import everywhere, on_first
 
 NAME = ".vlp.lock"
 BEAT_S = 10.0  # between two signs of life
 STILL_S = 90.0  # without one a holder on another machine counts as dead
 SETTLE_S = 2.0  # where the kernel locks nothing: until everyone sees who wrote last
+SHARED_S = 30.0  # until what one machine writes is seen on the others
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 
 
@@ -176,7 +183,41 @@ class Lock:
                 os.utime(self.path)
 
     def _refusal(self, holder: dict[str, Any]) -> str:
-        return f"another process writes to {self.path.parent}: {_named(holder)}; wait for it, or end it"
+        return (
+            f"{self.folder}: another process writes there, {_named(holder)}; wait for it, or end it"
+        )
+
+
+@contextlib.contextmanager
+def only_writer(lock: Lock) -> Iterator[None]:
+    """While entered, no other command writes where the lock is; process 0 holds it.
+
+      with only_writer(Lock(args.out)):
+          ...
+
+    Every process must enter this at the same time.
+
+    Raises:
+        ValueError: another command writes there, or the folder is not the same for all processes.
+    """
+    on_first(lock.__enter__)
+    try:
+        token = multihost_utils.broadcast_one_to_all(np.frombuffer(lock.token.encode(), np.uint8))
+        everywhere(lambda: _check_shared(lock, np.asarray(token, np.uint8).tobytes().decode()))
+        yield
+    finally:
+        lock.release()
+
+
+def _check_shared(lock: Lock, token: str) -> None:
+    until = time.monotonic() + SHARED_S
+    while not lock.is_seen(token):
+        if time.monotonic() > until:
+            raise ValueError(
+                f"{lock.folder} must be a folder that all processes share, this one does not see "
+                "what process 0 writes there; give one on a shared disk"
+            )
+        time.sleep(0.2)
 
 
 def _flock(file: int) -> bool | None:

@@ -20,6 +20,7 @@ from typing import Any
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_threads_argument, check_sizes
 from vlp.cli.logs import set_up_logging
+from vlp.cli.paths import local_path
 
 SUMMARY = "find pictures by a sentence"
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=10, help="how many images (default %(default)s)")
     parser.add_argument(
         "--out",
+        type=local_path,
         metavar="FILE.png",
         help="default: search.png in the folder of the run or the embeddings, else here",
     )

@@ -90,12 +90,17 @@ def eval_captions(source: Source, *, captions: str = "first") -> Captions:
             continue
         for caption in raw[:1] if captions == "first" else raw:
             try:
-                texts.append(clean_caption(caption))
+                texts.append(clean_caption(caption, max_bytes=source.limits.caption_bytes))
             except Reject as fault:
                 rejects[fault.reason] += 1
                 continue
             ids.append(index)
     return Captions(texts, np.asarray(ids, np.int64), rejects)
+
+
+def sample_pixels(source: Source, index: int) -> np.ndarray:
+    """The image of a sample, uint8 RGBA `[h, w, 4]`. Raises Reject."""
+    return decode(source.image(index), max_pixels=source.limits.pixels)
 
 
 class _ImageBatches:
@@ -120,7 +125,7 @@ class _ImageBatches:
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                pixels = self._preprocess(decode(self._source.image(index)))
+                pixels = self._preprocess(sample_pixels(self._source, index))
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue

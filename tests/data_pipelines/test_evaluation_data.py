@@ -16,9 +16,9 @@ from data_pipelines.sources.part import PartSource
 def source(tmp_path):
     members = pairs(7)
     members[6] = ("0002.png", b"<html>")
-    members[10] = ("0003.txt", b"fine\ncaf\xe9\nalso fine")
-    members[13] = ("0004.txt", b"\xff")
-    del members[16]  # 0005.txt
+    members[10] = ("0003.captions", b"fine\ncaf\xe9\nalso fine")
+    members[13] = ("0004.captions", b"\xff")
+    del members[16]  # 0005.captions
     return TarSource(write_tar(tmp_path / "a.tar", members))
 
 

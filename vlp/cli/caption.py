@@ -150,10 +150,10 @@ def _show(args: argparse.Namespace, file: Any, source: Any) -> None:
 
 
 def _draw(lines: list[dict[str, Any]], source: Any, args: argparse.Namespace) -> None:
-    from data_pipelines.images import decode
+    from data_pipelines.evaluation import sample_pixels
     from vlp.evals.draw import draw_results
 
-    images = [decode(source.image(line["index"])) for line in lines]
+    images = [sample_pixels(source, line["index"]) for line in lines]
     captions = [line["caption"] for line in lines]
     scores = [line["score"] for line in lines]
     draw_results(images, captions, scores, f"{args.data} captioned by {args.model}", args.sheet)

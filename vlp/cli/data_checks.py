@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.decode import decode
+from data_pipelines.evaluation import sample_pixels
 from data_pipelines.faults import Reject, summary
 from data_pipelines.sources import Source
 from data_pipelines.text import clean_caption
@@ -38,7 +38,7 @@ def check_data(task: str, *, source: Source, settings: Mapping[str, Any]) -> Non
         raise ValueError(f"{task} needs samples, {source.name} has none")
     looked_at = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)).tolist()
     _check_some(
-        lambda index: decode(source.image(index)),
+        lambda index: sample_pixels(source, index),
         looked_at[:: -(-len(looked_at) // _DECODED)],
         f"{task} needs images that can be read, {source.name} has none",
     )

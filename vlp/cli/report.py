@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.images import decode
+from data_pipelines.evaluation import sample_pixels
 from vlp import metrics
 from vlp.cli.config import flatten
 from vlp.cli.gallery import Gallery
@@ -63,7 +63,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
         ztxt=gallery.ztxt,
         image_of_text=gallery.image_of_text,
         captions=gallery.texts,
-        image_at=lambda row: decode(gallery.source.image(int(gallery.ids[row]))),
+        image_at=lambda row: sample_pixels(gallery.source, int(gallery.ids[row])),
     )
     owners = gallery.image_of_text
     rows = np.arange(len(gallery.ids))
@@ -90,7 +90,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
 def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, Any]]:
     """The examples of captions that were written for pictures of this gallery."""
     return [
-        {**example, "image": decode(gallery.source.image(example["sample"]))}
+        {**example, "image": sample_pixels(gallery.source, example["sample"])}
         for result in results
         if result["fingerprint"] == gallery.source.fingerprint
         for example in result.get("examples", ())

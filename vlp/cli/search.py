@@ -70,11 +70,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
 
 def _show(found: Any, query: str, out: Path) -> None:
-    from data_pipelines.images import decode
+    from data_pipelines.evaluation import sample_pixels
     from vlp.cli.searching import called
     from vlp.evals.draw import draw_results, print_images
 
-    images = [decode(found.source.image(index)) for index in found.indices]
+    images = [sample_pixels(found.source, index) for index in found.indices]
     names = [called(found.source, index) for index in found.indices]
     print_images(images, names, found.scores)
     draw_results(images, names, found.scores, query, out)

@@ -226,10 +226,15 @@ def test_a_sample_without_a_label_is_marked_and_the_others_stay(tmp_path):
 
 
 def test_what_cannot_give_captions_is_refused(images, tmp_path):
-    with pytest.raises(ValueError, match="the field 'class' of jft holds none, and the fields are label, other"):
+    with pytest.raises(
+        ValueError, match="the field 'class' of jft holds none, and the fields are label, other"
+    ):
         LabelSource(images, field="class", templates=TEMPLATES)
     numbers = labelled(tmp_path / "a.tar", [3, 4])
-    with pytest.raises(ValueError, match=r"holds 3, 4; give names for them \(config.data.label_classes\), or write names"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds 3, 4; give names for them \(config.data.label_classes\), or write names",
+    ):
         LabelSource(numbers, field="label", templates=TEMPLATES)
     for templates in ((), ("a photo",), ("{} and {}",)):
         with pytest.raises(ValueError, match="each with one {} where the names go, got"):

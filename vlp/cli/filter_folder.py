@@ -37,6 +37,7 @@ class FilterFolder:
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         self.path, self.manifest = Path(path), dict(manifest)
         self.settings, self.lines = self.path / "filter.json", self.path / "manifest.jsonl"
+        self.data_table = self.path / "data.json"
         if self.settings.is_file():
             self._check_same(json.loads(self.settings.read_text(encoding="utf-8")))
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):

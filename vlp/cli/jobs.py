@@ -72,6 +72,25 @@ def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, 
     }
 
 
+def claim(store: Any, source: Any, *, role: str) -> None:
+    """Makes a store this job's and says what its data hold, in the terminal and beside the store.
+
+    Every process must call this at the same time.
+
+    Args:
+        store: has `claim()`, and `data_table`, the file for what the data hold.
+        source: the data.
+        role: what they are for.
+    """
+    from vlp.cli.caches import use_compilation_cache
+    from vlp.cli.data_table import say_data
+    from vlp.parallel.together import on_first
+
+    use_compilation_cache()
+    on_first(store.claim)
+    on_first(lambda: say_data({role: source}, file=store.data_table))
+
+
 def own_share(missing: list[bool]) -> list[int]:
     """The places that this process works on: an even share of what the first one sees missing.
 

@@ -16,17 +16,15 @@ def read_labels(source: Source, field: str, *, of: Iterable[int] | None = None) 
     Args:
         source: the data.
         field: of the samples' metadata.
-        of: indices of samples; all of them unless given.
 
     Raises:
         ValueError: no sample has a label there, or one has several.
     """
-    asked = range(len(source)) if of is None else list(of)
-    labels = [_label(source, index, field) for index in asked]
+    labels = [_label(source, index, field) for index in range(len(source))]
     if not any(label is not None for label in labels):
         raise ValueError(
             f"the field {field!r} must hold the label of a sample, none of {len(labels):,} of "
-            f"{source.name} has one; {fields_there(source, asked)}"
+            f"{source.name} has one; {fields_there(source, range(len(labels)))}"
         )
     return labels
 

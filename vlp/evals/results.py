@@ -168,8 +168,7 @@ def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | No
     for result in results:
         for note in result.get("notes", ()):
             console.print(Text(plain(note), style="dim"))
-        console.print(result_table(result))
-        console.print()
+        console.print(result_table(result))  # ends with an empty line
 
 
 def result_table(result: Mapping[str, Any]) -> Table:

@@ -65,6 +65,7 @@ class Shards:
 
     def __init__(self, folder: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self.data_table = self.folder / "data.json"
         self.manifest = {"format": FORMAT, **manifest}
         _check_folder(self.folder)
         if (self.folder / MANIFEST).is_file():

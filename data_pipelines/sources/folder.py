@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import Reject, shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import Sample, check_index, whole_sample
 from data_pipelines.sources.files import hash_file, read_file, walk
-from data_pipelines.sources.members import IMAGE, role_of, shown
+from data_pipelines.sources.members import IMAGE, role_of
 from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.table import NAMES, Row, read_table
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import Reject, shown
 from data_pipelines.sources.base import Sample, Source, whole_sample
-from data_pipelines.sources.members import shown
 from data_pipelines.sources.survey import Survey
 from data_pipelines.text import clean_caption
 

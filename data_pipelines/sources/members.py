@@ -39,14 +39,3 @@ def stray_reason(base: str) -> str:
     if last in _UNPACK:
         return f".{last} is not read; unpack it"
     return f".{last} is not read" if len(last) <= _LONGEST else "extension not known"
-
-
-def shown(name: str) -> str:
-    """A name from data for a terminal: short, on one line, without control characters.
-
-    Examples:
-      >>> shown("red\\x1b[2J")
-      'red\\\\x1b[2J'
-    """
-    text = repr(name)[1:-1]
-    return text if len(text) <= 120 else f"{text[:60]}...{text[-50:]}"

@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.faults import shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
 from data_pipelines.sources.files import hash_file, read_file
-from data_pipelines.sources.members import CLASS, IMAGE, LINES, TEXT, role_of, shown, stray_reason
+from data_pipelines.sources.members import CLASS, IMAGE, LINES, TEXT, role_of, stray_reason
 from data_pipelines.sources.survey import Strays, Survey, explained
 from data_pipelines.sources.table import NAMES, SUFFIXES
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from data_pipelines.sources.members import shown
+from data_pipelines.faults import shown
 
 # Beyond so many reasons the rest is one: names like img.0001 have an extension each.
 _REASONS = 12

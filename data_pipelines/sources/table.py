@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import Reject, shown
 from data_pipelines.sources.base import parse_metadata
-from data_pipelines.sources.members import IMAGE, role_of, shown
+from data_pipelines.sources.members import IMAGE, role_of
 
 NAMES = ("captions.csv", "captions.tsv", "captions.jsonl", "metadata.csv", "metadata.jsonl")
 SUFFIXES = (".csv", ".tsv", ".jsonl")

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.faults import shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
-from data_pipelines.sources.members import IMAGE, LINES, TEXT, shown
+from data_pipelines.sources.members import IMAGE, LINES, TEXT
 from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.tar_index import TarIndex
 from data_pipelines.sources.tar_sidecar import load_index

@@ -227,7 +227,7 @@ def test_a_sample_without_a_label_is_marked_and_the_others_stay(tmp_path):
 
 def test_what_cannot_give_captions_is_refused(images, tmp_path):
     with pytest.raises(
-        ValueError, match="the field 'class' of jft holds none, and the fields are label, other"
+        ValueError, match="'class' of jft holds none, and the fields are label, other"
     ):
         LabelSource(images, field="class", templates=TEMPLATES)
     numbers = labelled(tmp_path / "a.tar", [3, 4])

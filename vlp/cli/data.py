@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokenizer = commands.add_parser(
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
     )
-    tokenizer.add_argument("--data", required=True, help="see the README")
+    tokenizer.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     tokenizer.add_argument("--out", type=local_path, required=True, metavar="FILE.model")
     tokenizer.add_argument("--vocab-size", type=int, default=8192, help="default %(default)s")
     tokenizer.add_argument(

@@ -12,7 +12,7 @@ https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to 
 experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
-  00000.tar ...     the kept samples; the .txt has a line a caption, the data's own first, the
+  00000.tar ...     the kept samples; .captions has a line a caption, the data's own first,
                     .json the sample's metadata and under "filter" its old key, sources and scores
   manifest.jsonl    a line a caption, kept or not:
                     {"key": "017", "index": 17, "source": "web", "caption": "a red heart",

@@ -1,12 +1,13 @@
 """One batch of training samples by its number: a pure function, so any thread may compute it."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from data_pipelines.decode import decode
-from data_pipelines.faults import Reject
+from data_pipelines.faults import Reject, shown, summary
 from data_pipelines.order import MixedOrder, Mixture, Order
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.labels import LabelCaptions
@@ -17,6 +18,7 @@ ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # Longer than any run, and small enough for the slices that worker processes take.
 _ENDLESS = 2**48
+_LOOKED_AT = 256
 # First words of the seeds: without them the trailing zeros of one kind could equal the other. The
 # order of the samples has 1.
 _SAMPLE, _LABEL = 2, 3
@@ -72,6 +74,22 @@ class TrainBatches:
         rest = copy.copy(self)
         rest._past = samples
         return rest
+
+    def check(self) -> None:
+        """Raises ValueError when none of some samples spread over the source can be used."""
+        indices = np.unique(np.linspace(0, len(self.source) - 1, _LOOKED_AT).astype(int)).tolist()
+        rejects: Counter[str] = Counter()
+        for index in indices:
+            try:
+                self._load(0, index)
+                return
+            except Reject as fault:
+                rejects[fault.reason] += 1
+                example = f"{shown(self.source.key(index))}: {fault}"
+        raise ValueError(
+            f"{self.source.name} must hold samples that can be used, of {len(indices)} looked at "
+            f"none can: {summary(rejects)} (such as {example}); repair the data"
+        )
 
     def __len__(self) -> int:
         return -(-max(0, self._end - self._past) // self.global_batch_size)

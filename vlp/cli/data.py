@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from vlp.cli.paths import local_path
+
 SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
 
 
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
     )
     tokenizer.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    tokenizer.add_argument("--out", required=True, metavar="FILE.model")
+    tokenizer.add_argument("--out", type=local_path, required=True, metavar="FILE.model")
     tokenizer.add_argument("--vocab-size", type=int, default=8192, help="default %(default)s")
     tokenizer.add_argument(
         "--begin", action="store_true", help="captions begin with a token of their own (CoCa)"

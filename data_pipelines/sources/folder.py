@@ -70,7 +70,7 @@ class FolderSource:
             digest = hashlib.file_digest(file, "sha256")
         for image in self._images:
             hash_file(digest, self.folder / image, image, whole=False)
-        return digest.hexdigest()
+        return digest.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._images)

@@ -51,12 +51,14 @@ class PictureSource(ByMember):
         self.root = Path(root)
         self.name = name or self.root.resolve().name
         strays = strays or Strays()
-        by_role: dict[str | None, list[str]] = {}
+        by_role: dict[str, list[str]] = {}
         for file in files:
-            by_role.setdefault(_role(file), []).append(file)
+            role = _role(file)
+            if role is None:
+                strays.add(_why(os.path.basename(file)), file)
+            else:
+                by_role.setdefault(role, []).append(file)
         self._pictures = by_role.pop(IMAGE, [])
-        for file in by_role.pop(None, []):
-            strays.add(_why(os.path.basename(file)), file)
         self._beside = _beside(by_role, {_stem(file) for file in self._pictures}, strays)
         self._strays = strays.by_count()
         if not self._pictures:
@@ -73,7 +75,7 @@ class PictureSource(ByMember):
             hash_file(digest, self.root / picture, picture, whole=False)
             for file in self._beside.get(_stem(picture), {}).values():
                 hash_file(digest, self.root / file, file, whole=True)
-        return digest.hexdigest()
+        return digest.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -125,7 +127,7 @@ def with_beside(paths: Sequence[Path]) -> tuple[Path, list[str]]:
 
 
 def _beside(
-    by_role: dict[str | None, list[str]], stems: set[str], strays: Strays
+    by_role: dict[str, list[str]], stems: set[str], strays: Strays
 ) -> dict[str, dict[str, str]]:
     """The files beside each picture, by the picture's stem and their own role."""
     found: dict[str, dict[str, str]] = {}
@@ -174,7 +176,7 @@ class OnePicture(ByMember):
     @property
     def fingerprint(self) -> str:
         """Hash of the bytes."""
-        return hashlib.sha256(self._data).hexdigest()
+        return hashlib.sha256(self._data).hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return 1

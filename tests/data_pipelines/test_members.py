@@ -11,7 +11,7 @@ from data_pipelines.evaluation import eval_captions, sample_pixels
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources import PictureSource, TarSource, open_source
-from data_pipelines.sources.base import check_captions, parse_metadata
+from data_pipelines.sources.base import parse_metadata
 from data_pipelines.sources.part import PartSource
 from data_pipelines.text import clean_caption
 
@@ -166,14 +166,6 @@ def test_limits_are_whole_numbers_above_zero():
     for value in (0, -1, 2.5, True, None):
         with pytest.raises(ValueError, match=f"at least 1, got pixels {value!r}"):
             Limits(pixels=value)
-
-
-def test_data_without_any_caption_are_refused_with_what_would_do(tmp_path):
-    source = in_tar(tmp_path)
-    with pytest.raises(ValueError, match=r"none of the 1 samples of a has one; give KEY.txt"):
-        check_captions(source)
-    members = [("0.png", PNG), ("1.png", PNG), ("1.txt", b"x")]
-    check_captions(TarSource(write_tar(tmp_path / "b.tar", members)))
 
 
 def test_the_order_of_a_tar_s_members_changes_no_sample(tmp_path):

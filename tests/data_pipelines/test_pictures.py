@@ -10,7 +10,6 @@ from data_makers import encoded, pixels, write_tar
 
 from data_pipelines.faults import Reject
 from data_pipelines.sources import PictureSource, Source, open_source
-from data_pipelines.sources.base import check_captions
 from data_pipelines.text import clean_caption
 
 IMAGES = {f"{i}.png": encoded(pixels(i)) for i in range(4)}
@@ -124,12 +123,6 @@ def test_names_with_dots_blanks_and_brackets_are_names(tmp_path):
         assert keys(open_source(folder / name)) == [name]
         assert keys(open_source(f"{folder}/{name},{folder}/a b.png"))[0] == name
     assert sorted(keys(open_source(f"{folder}/*b.png"))) == ["a b.png", "a,b.png"]
-
-
-def test_pictures_without_captions_are_no_pairs(tmp_path):
-    source = open_source(put(tmp_path, IMAGES))
-    with pytest.raises(ValueError, match="needs? captions.*NAME.txt beside each picture"):
-        check_captions(source)
 
 
 def test_two_texts_for_one_picture_are_refused(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources import Source, open_source
 from data_pipelines.threads import THREADS
 from vlp.cli.gallery import BATCH, Gallery, Images, embed_captions, embed_images
@@ -31,6 +32,7 @@ class Judge:
         dtype: what the towers compute in.
         threads: batches that are loaded at the same time.
         progress: called with the number of images that are embedded so far.
+        limits: how large the samples of data that it opens may be.
         sources: data sets that are open already, by what they are called in `judge`.
     """
 
@@ -42,6 +44,7 @@ class Judge:
     dtype: str
     threads: int = THREADS
     progress: Progress | None = None
+    limits: Limits = LIMITS
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
     _images: dict[str, Images] = dataclasses.field(default_factory=dict)
     _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
@@ -59,7 +62,7 @@ class Judge:
     def source(self, data: str) -> Source:
         """The data set, opened once."""
         if data not in self.sources:
-            self.sources[data] = open_source(data)
+            self.sources[data] = open_source(data, limits=self.limits)
         return self.sources[data]
 
     def images(self, data: str) -> Images:

@@ -156,7 +156,7 @@ def _role(file: str) -> str | None:
 
 def _why(base: str) -> str:
     if base.lower().endswith(SUFFIXES):
-        return f"a table is called {', '.join(NAMES[:-1])} or {NAMES[-1]}, or given by its path"
+        return f"a table lies in the folder itself as one of {', '.join(NAMES)}; or give its path"
     return stray_reason(base)
 
 

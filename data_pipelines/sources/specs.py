@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_pipelines.faults import shown
+
 EMOJI, STDIN = "emoji:", "-"
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _BRACES = re.compile(r"\{(-?\d+\.\.-?\d+|[^{}]*,[^{}]*)\}")
@@ -100,7 +102,8 @@ def _words(braces: str) -> Iterator[str]:
 
 def _nothing(part: str) -> str:
     folder = Path(part).parent
-    near = sorted(path.name for path in folder.glob("*.tar"))[:5] if folder.is_dir() else []
+    tars = sorted(path.name for path in folder.glob("*.tar")) if folder.is_dir() else []
+    near = [shown(name) for name in tars[:5]]
     if part[0] == part[-1] and part[0] in "'\"":
         return f"no data at {part!r}; leave the quotes out of the path"
     return f"no data at {part!r}; " + (

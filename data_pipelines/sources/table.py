@@ -20,10 +20,11 @@ NAMES = ("captions.csv", "captions.tsv", "captions.jsonl", "metadata.csv", "meta
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "filepath", "path")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title")
+_HINT = " (separate columns by commas, tabs or semicolons)"
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Row:
     """One row.
 
@@ -103,7 +104,7 @@ def _records(
     line = 2
     try:
         for cells in rows:
-            if cells and (len(cells) > 1 or cells[0].strip()):
+            if any(cell.strip() for cell in cells):
                 yield line, cells, taken
             line += len(taken)
             taken.clear()
@@ -178,6 +179,6 @@ def _one_of(columns: Iterable[str], names: tuple[str, ...], where: str) -> str:
     if found is None:
         raise ValueError(
             f"{where}: one column must be called {', '.join(names)}; got "
-            f"{', '.join(map(shown, columns))}"
+            f"{', '.join(map(shown, columns))}" + _HINT * (len(columns) == 1)
         )
     return found

@@ -136,6 +136,14 @@ def test_two_texts_for_one_picture_are_refused(tmp_path):
     [
         ({}, "must hold pictures, tars or one of captions.csv, .*; it has no file"),
         ({"a.heic": b"x", "b.heic": b"x"}, "2 like a.heic .*convert it to JPEG"),
+        (
+            {"a.tar": b"x", "b/c.TAR.gz": b"x"},
+            "must not be compressed .* holds b/c.TAR.gz; unpack it",
+        ),
+        (
+            {"train/metadata.csv": b"x"},
+            "1 like train/metadata.csv .a table lies in the folder itself",
+        ),
         ({"notes.txt": b"x"}, "1 like notes.txt .no picture of this name"),
         (
             {"a.png": b"x", "a.tar": b"x"},

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import os
 
 import pytest
 from data_makers import encoded, pixels
@@ -62,6 +63,11 @@ def test_every_name_of_a_table_is_found(folder, name):
     (folder / name).rename(folder / "own.csv").rename(folder / f"own{(folder / name).suffix}")
     source = open_source(folder / f"own{(folder / name).suffix}")
     assert [source.key(i) for i in range(len(source))] == [name for name, _ in ROWS]
+
+
+def test_a_table_s_name_may_have_capitals_and_its_end_blank_rows(folder):
+    (folder / "Captions.CSV").write_text(written([*ROWS, ("", ""), (" ", "")]) + "\n\n")
+    assert read(folder) == ROWS and len(open_source(folder)) == len(ROWS)
 
 
 def test_two_tables_are_refused_and_either_may_be_named(folder):
@@ -158,6 +164,7 @@ def test_no_lost_quote_swallows_a_picture_unseen(tmp_path, columns):
         ("000.png,a cat\n", "must be called image, .*; got 000.png, a cat"),
         ("image|caption\n000.png|a\n", "must be called image, .*got image.caption"),
         ("image;caption\n000.png;a;b\n", "line 2: 2 columns are needed, separated by semicolons"),
+        ("image caption\n", "got image caption .separate columns by commas, tabs or semicolons"),
         ("bild,text\n", "one column must be called image, file, .*; got bild, text"),
     ],
 )  # fmt: skip
@@ -186,4 +193,6 @@ def test_the_fingerprint_is_taken_once(folder, monkeypatch):
     first = source.fingerprint
     for name, _ in ROWS:
         (folder / name).unlink()
+        os.mkfifo(folder / name)
+    assert FolderSource.fingerprint.func(source) != first  # and no pipe is waited for
     assert source.fingerprint == first

@@ -25,14 +25,8 @@ _LINES = "lines:"
 _INDEX = ".tar.index"
 _PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 # What a place is, and what tells where: a path, but for folders of pictures and bytes.
-_TAR, _PICTURE, _TABLE, _FOLDER, _BYTES, _EMOJI = (
-    "tar",
-    "picture",
-    "table",
-    "folder",
-    "bytes",
-    "emoji",
-)
+_TAR, _PICTURE, _TABLE = "tar", "picture", "table"
+_FOLDER, _BYTES, _EMOJI = "folder of pictures", "picture by itself", "set of the package"
 _Place = tuple[str, Any]
 
 

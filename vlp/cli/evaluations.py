@@ -72,7 +72,6 @@ class Evaluations:
                 self._inputs.tokenizer.decode,
                 step,
                 self._plan.model_kwargs["image"].get("dtype", "float32"),
-                limits=self._inputs.source.limits,
             )
         return self._judge
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources import Source, open_source
 from data_pipelines.threads import THREADS
 from vlp.cli.gallery import BATCH, Gallery, Images, embed_captions, embed_images
@@ -32,7 +31,6 @@ class Judge:
         dtype: what the towers compute in.
         threads: batches that are loaded at the same time.
         progress: called with the number of images that are embedded so far.
-        limits: how large the samples of data that it opens may be.
         sources: data sets that are open already, by what they are called in `judge`.
     """
 
@@ -44,7 +42,6 @@ class Judge:
     dtype: str
     threads: int = THREADS
     progress: Progress | None = None
-    limits: Limits = LIMITS
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
     _images: dict[str, Images] = dataclasses.field(default_factory=dict)
     _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
@@ -62,7 +59,7 @@ class Judge:
     def source(self, data: str) -> Source:
         """The data set, opened once."""
         if data not in self.sources:
-            self.sources[data] = open_source(data, limits=self.limits)
+            self.sources[data] = open_source(data)
         return self.sources[data]
 
     def images(self, data: str) -> Images:

@@ -23,6 +23,7 @@ from vlp.cli.jobs import own_share, progress_bar
 from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.load import Run
 from vlp.models.naflex import device_images
+from vlp.parallel.ids import device_ids
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, replicated
 from vlp.vectors.shards import utf8
@@ -136,7 +137,7 @@ class Writer:
 
     def _dispatch(self, batch: Batch, first: int) -> Captions:
         sharding = batch_sharding(self.mesh)
-        ids = np.maximum(batch["id"] + first, 0).astype(np.int32)
+        ids = device_ids(np.maximum(batch["id"] + first, 0))
         images, ids = jax.device_put((device_images(batch["image"]), ids), sharding)
         return _write(self.graphdef, self.params, images, ids, method=self.method)
 

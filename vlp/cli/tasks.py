@@ -21,6 +21,7 @@ from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, prompt_tokens
+from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
     from vlp.cli.judge import Judge
@@ -219,7 +220,7 @@ def _captioning(
         gallery.batches(),
         function=method,
         images=rows,
-        texts=(gallery.ids[rows].astype(np.int32),),
+        texts=(device_ids(gallery.ids[rows]),),
         at_once=IMAGES,
     )
     written = judge.decode(method.written(found.ids))

@@ -154,6 +154,7 @@ def test_a_shard_without_a_readable_image_is_there_and_empty(embedded):
         "images": 0,
         "captions": 7,
         "rejected": 7,
+        "left_out": 0,
     }
     assert np.load(embedded / "images" / "00005.npy").shape == (1, 20)  # 36 = 5 * 7 + 1
 
@@ -282,6 +283,8 @@ def test_the_index_holds_every_readable_image_once(embedded):
 def test_a_search_in_the_embeddings_finds_what_a_search_in_the_data_finds(
     model, data, embedded, tmp_path, capsys
 ):
+    assert main(["search", f"--model={model}", f"--data={data}", "before it says what it kept"]) == 0
+    capsys.readouterr()
     for query in ("a red bar", "blue ✨", "日本"):
         found = []
         for where in ([f"--embeddings={embedded}"], [f"--model={model}", f"--data={data}"]):

@@ -155,7 +155,7 @@ def test_the_tars_hold_what_is_kept_and_nothing_else(whole, data):
         sample = after[place]
         assert sample.image == before.image(index)
         assert [text.decode() for text in sample.captions] == [line["caption"] for line in lines]
-        told = sample.meta["filter"]
+        told = sample.meta["vlp_filter"]
         assert told["key"] == before.key(index)
         assert told["sources"] == [line["source"] for line in lines]
         assert "kind" in sample.meta or lines[0]["source"] == "synthetic"

@@ -125,7 +125,9 @@ class TrainBatches:
         draws = rng.random(2)
         sample = self.source[index]
         if isinstance(sample.captions, LabelCaptions):
-            raw = sample.captions.draw(np.random.default_rng([_LABEL, self.seed, epoch, index]))
+            raw: str | bytes = sample.captions.draw(
+                np.random.default_rng([_LABEL, self.seed, epoch, index])
+            )
         else:
             raw = self._choose(sample.captions, draws)
         limits = self.source.limits

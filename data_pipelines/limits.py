@@ -24,6 +24,11 @@ class Limits:
     caption_bytes: int = 64 * 1024
     metadata_bytes: int = 1024 * 1024
 
+    @property
+    def mark(self) -> str:
+        """What tells fingerprints of data under other limits than the usual apart."""
+        return "" if self == LIMITS else f"[limits: {dataclasses.astuple(self)}]"
+
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -80,6 +80,7 @@ def base_config() -> ConfigDict:
                 labelled="",
                 label_field="label",
                 label_templates="clip7",
+                label_classes="",  # a file that names the classes, where labels are numbers
                 label_share=placeholder(float),
                 threads=2,
                 workers=0,

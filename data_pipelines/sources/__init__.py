@@ -16,7 +16,7 @@ Captions: KEY.txt is one, whatever its lines; KEY.captions holds several, one a 
 front of a spec reads KEY.txt, too, one a line.
 """
 
-from data_pipelines.sources.base import Sample, Source, check_captions
+from data_pipelines.sources.base import Sample, Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.folder import FolderSource
 from data_pipelines.sources.labels import LabelCaptions, LabelSource, label_name, label_names
@@ -39,7 +39,6 @@ __all__ = [
     "TarIndex",
     "TarSource",
     "build_index",
-    "check_captions",
     "index_path",
     "label_name",
     "label_names",

@@ -88,21 +88,6 @@ def whole_sample(source: Source, index: int) -> Sample:
     )
 
 
-def check_captions(source: Source) -> None:
-    """Raises ValueError where no sample of a source has a caption; stops at the first that has."""
-    for index in range(len(source)):
-        try:
-            source.captions(index)
-            return
-        except Reject:
-            continue
-    raise ValueError(
-        f"image-text pairs need captions, but none of the {len(source):,} samples of {source.name} "
-        "has one; give KEY.txt in tars, NAME.txt beside each picture, or a captions.csv in the "
-        "folder with the columns image and caption"
-    )
-
-
 def joined_captions(text: bytes | None, lines: bytes | None, *, by_line: bool) -> tuple[bytes, ...]:
     """The captions of a sample: its text, then those that stand one a line; blanks do not count.
 

@@ -17,6 +17,7 @@ from data_pipelines.sources.members import (
     TOO_LARGE,
     UNUSABLE,
 )
+from data_pipelines.sources.survey import Survey
 
 # Several captions, each within its own limit.
 _MOST_CAPTIONS = 16
@@ -40,6 +41,17 @@ class ByMember(abc.ABC):
             META: limits.metadata_bytes,
             CLASS: limits.metadata_bytes,
         }
+
+    name: str
+
+    @property
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when the data change."""
+
+    @abc.abstractmethod
+    def survey(self) -> tuple[Survey, ...]:
+        """What the source holds, place by place."""
 
     @abc.abstractmethod
     def __len__(self) -> int: ...

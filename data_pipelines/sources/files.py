@@ -1,5 +1,7 @@
 """Files of a folder: which there are, and what is read of one."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -10,7 +12,7 @@ from data_pipelines.faults import Reject
 from data_pipelines.sources.members import MISSING, TOO_LARGE, UNUSABLE
 from data_pipelines.sources.survey import Strays
 
-_TAIL = 64
+_TAIL, _WHOLE = 64, 2**20
 
 
 def walk(folder: Path, strays: Strays) -> list[str]:
@@ -35,7 +37,7 @@ def _below(
         strays.add("a link to a folder that it lies in", prefix)
         return
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             name = prefix + entry.name
             if entry.name.startswith("."):
                 strays.add("hidden", name)
@@ -58,30 +60,35 @@ def read_file(path: Path, role: str, *, limit: int) -> bytes:
     Raises:
       Reject: it is not a file that can be read, or it is too large.
     """
-    missing = MISSING.get(role, UNUSABLE)
-    # O_NONBLOCK: opening a pipe must not wait for a writer.
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with _opened(path) as (file, size):
+            if size > limit:
+                raise Reject(TOO_LARGE.get(role, UNUSABLE), f"{size} > {limit} bytes")
+            return os.pread(file, size, 0)
     except OSError as error:
-        raise Reject(missing, f"{path}: {error.strerror}") from error
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise Reject(missing, f"{path} is not a file")
-        if status.st_size > limit:
-            raise Reject(TOO_LARGE.get(role, UNUSABLE), f"{status.st_size} > {limit} bytes")
-        return os.pread(file, status.st_size, 0)
-    finally:
-        os.close(file)
+        raise Reject(MISSING.get(role, UNUSABLE), f"{path}: {error.strerror}") from error
 
 
 def hash_file(digest: "hashlib._Hash", path: Path, name: str, *, whole: bool) -> None:
-    """Adds a file's name, size and last bytes, or all of them, to a hash."""
+    """Adds a file's name, size and last bytes to a hash; all of them of a small one, if whole."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = 0 if whole else max(0, size - _TAIL)
-            tail = os.pread(file.fileno(), size - start, start)
+        with _opened(path) as (file, size):
+            count = min(size, _WHOLE if whole else _TAIL)
+            tail = os.pread(file, count, size - count)
     except OSError:
         size, tail = -1, b""
     digest.update(b"%s\0%d\0%s\0" % (name.encode("utf-8", "surrogateescape"), size, tail))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """A file's descriptor and size. Raises OSError, also where it is no plain file."""
+    # O_NONBLOCK: opening a pipe must not wait for a writer.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is not a file", str(path))
+        yield file, status.st_size
+    finally:
+        os.close(file)

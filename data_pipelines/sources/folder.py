@@ -7,6 +7,7 @@ not exist stays a sample and is rejected when it is read.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,8 @@ from data_pipelines.sources.files import hash_file, read_file, walk
 from data_pipelines.sources.members import IMAGE, role_of
 from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.table import NAMES, Row, read_table
+
+_NONE: Mapping[str, Any] = {}  # one for all rows
 
 
 class FolderSource:
@@ -48,19 +51,23 @@ class FolderSource:
         self.name = name or self.folder.resolve().name
         self.limits = limits
         self._table = _only_table(self.folder) if table is None else Path(table)
-        rows: dict[str, list[Row]] = {}
+        captions: dict[str, list[str] | None] = {}
+        self._fields: list[Mapping[str, Any]] = []
         for row in read_table(self._table):
-            rows.setdefault(self._inside(row), []).append(row)
-        if not rows:
+            image = self._inside(row)
+            if image not in captions:
+                captions[image] = None
+                self._fields.append(row.fields or _NONE)
+            if row.captions is not None:
+                captions[image] = [*(captions[image] or ()), *row.captions]
+        if not captions:
             raise ValueError(f"{self._table} must have at least one row, it has none")
-        self._images = list(rows)
-        self._captions = [_captions(own) for own in rows.values()]
-        self._fields = [own[0].fields for own in rows.values()]
+        self._images, self._captions = list(captions), list(captions.values())
         if not any(map(self._exists, self._images)):
             example = self._guess(self._images[0], walk(self.folder, Strays()))
             raise ValueError(
                 f"{self._table} must name pictures by their paths below {self.folder}, but none of "
-                f"{len(rows)} is there, such as {example}"
+                f"{len(captions)} is there, such as {example}"
             )
 
     @cached_property
@@ -70,7 +77,7 @@ class FolderSource:
             digest = hashlib.file_digest(file, "sha256")
         for image in self._images:
             hash_file(digest, self.folder / image, image, whole=False)
-        return digest.hexdigest()
+        return digest.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._images)
@@ -133,7 +140,7 @@ class FolderSource:
         """The path of a row's image below the folder."""
         # Tables from Windows have its separators.
         path = PurePosixPath(row.image.strip().replace("\\", "/"))
-        for root in (self.folder.absolute(), self.folder.resolve()):
+        for root in (self.folder.absolute(), self.folder.resolve()) if path.is_absolute() else ():
             if path.is_relative_to(root):
                 path = path.relative_to(root)
         if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in row.image:
@@ -153,11 +160,6 @@ class FolderSource:
         return shown(image) + (f" (the folder has {shown(near[0])})" if near else "")
 
 
-def _captions(rows: list[Row]) -> tuple[str, ...] | None:
-    given = [row.captions for row in rows if row.captions is not None]
-    return tuple(text for captions in given for text in captions) if given else None
-
-
 def _only_table(folder: Path) -> Path:
     found = tables(folder)
     if len(found) != 1:
@@ -170,4 +172,4 @@ def _only_table(folder: Path) -> Path:
 
 def tables(folder: Path) -> list[str]:
     """The names of a folder's tables."""
-    return [name for name in NAMES if (folder / name).exists()]
+    return sorted(name for name in os.listdir(folder) if name.lower() in NAMES)

@@ -1,12 +1,14 @@
 """From a data spec to the source of what it names; see the package's docstring."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.faults import shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.concat import ConcatSource
@@ -14,22 +16,17 @@ from data_pipelines.sources.files import walk
 from data_pipelines.sources.folder import FolderSource, tables
 from data_pipelines.sources.members import IMAGE, role_of
 from data_pipelines.sources.pictures import OnePicture, PictureSource, with_beside
-from data_pipelines.sources.specs import EMOJI, STDIN, paths_of
+from data_pipelines.sources.specs import EMOJI, STDIN, existing, paths_of
 from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.table import SUFFIXES
 from data_pipelines.sources.tar import TarSource
 
 _LINES = "lines:"
 _INDEX = ".tar.index"
+_PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 # What a place is, and what tells where: a path, but for folders of pictures and bytes.
-_TAR, _PICTURE, _TABLE, _FOLDER, _BYTES, _EMOJI = (
-    "tar",
-    "picture",
-    "table",
-    "folder",
-    "bytes",
-    "emoji",
-)
+_TAR, _PICTURE, _TABLE = "tar", "picture", "table"
+_FOLDER, _BYTES, _EMOJI = "folder of pictures", "picture by itself", "set of the package"
 _Place = tuple[str, Any]
 
 
@@ -76,7 +73,7 @@ def tars_of(spec: str) -> list[Path]:
 
 
 def _unreadable(error: OSError) -> ValueError:
-    return ValueError(f"{error.filename} cannot be read: {error.strerror}")
+    return ValueError(f"{error.filename or 'data'} cannot be read: {error.strerror or error}")
 
 
 def _without_prefix(text: str) -> tuple[str, bool]:
@@ -102,7 +99,7 @@ def _from_stdin(data: bytes) -> Iterator[_Place]:
         return
     for line in data.splitlines():
         if line.strip():
-            yield from _place(Path(os.fsdecode(line)))
+            yield from _place(existing(os.fsdecode(line)))
 
 
 def _place(path: Path) -> Iterator[_Place]:
@@ -130,8 +127,14 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     pictures = [file for file in files if role_of(Path(file).suffix[1:]) == IMAGE]
     if tars and pictures:
         raise ValueError(
-            f"a folder is read as tars or as pictures, {folder} holds {tars[0]} and {pictures[0]}; "
-            "say which by a pattern, such as '*.tar'"
+            f"a folder is read as tars or as pictures, {folder} holds {shown(tars[0])} and "
+            f"{shown(pictures[0])}; say which by a pattern, such as '*.tar'"
+        )
+    packed = [file for file in files if _PACKED.search(file)]
+    if packed:
+        raise ValueError(
+            f"tars must not be compressed to be read by offset, {folder} holds "
+            f"{shown(packed[0])}; unpack it, or say by a pattern what to read, such as '*.tar'"
         )
     if tars:
         yield from ((_TAR, folder / file) for file in tars)

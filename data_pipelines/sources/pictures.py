@@ -27,7 +27,7 @@ class PictureSource(ByMember):
 
     Args:
       root: the folder in which they lie, at any depth.
-      files: paths below it: of the pictures, and of what may lie beside them.
+      files: paths below it: of the pictures in their order, and of what may lie beside them.
       name: what reports call the source; the folder's name unless given.
       by_line: whether NAME.txt, too, holds a caption a line.
       limits: how large the parts of a sample may be.
@@ -51,12 +51,14 @@ class PictureSource(ByMember):
         self.root = Path(root)
         self.name = name or self.root.resolve().name
         strays = strays or Strays()
-        by_role: dict[str | None, list[str]] = {}
+        by_role: dict[str, list[str]] = {}
         for file in files:
-            by_role.setdefault(_role(file), []).append(file)
-        self._pictures = sorted(by_role.pop(IMAGE, []))
-        for file in by_role.pop(None, []):
-            strays.add(_why(os.path.basename(file)), file)
+            role = _role(file)
+            if role is None:
+                strays.add(_why(os.path.basename(file)), file)
+            else:
+                by_role.setdefault(role, []).append(file)
+        self._pictures = by_role.pop(IMAGE, [])
         self._beside = _beside(by_role, {_stem(file) for file in self._pictures}, strays)
         self._strays = strays.by_count()
         if not self._pictures:
@@ -73,7 +75,7 @@ class PictureSource(ByMember):
             hash_file(digest, self.root / picture, picture, whole=False)
             for file in self._beside.get(_stem(picture), {}).values():
                 hash_file(digest, self.root / file, file, whole=True)
-        return digest.hexdigest()
+        return digest.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -120,11 +122,12 @@ def with_beside(paths: Sequence[Path]) -> tuple[Path, list[str]]:
     near = (os.path.join(folder, name) for folder in folders for name in os.listdir(folder))
     beside = {path for path in near if _stem(path) in stems and _role(path) not in (None, IMAGE)}
     root = os.path.commonpath(folders)
-    return Path(root), [os.path.relpath(path, root) for path in {*given, *beside}]
+    files = [path for path in given if path not in beside] + sorted(beside)
+    return Path(root), [os.path.relpath(path, root) for path in files]
 
 
 def _beside(
-    by_role: dict[str | None, list[str]], stems: set[str], strays: Strays
+    by_role: dict[str, list[str]], stems: set[str], strays: Strays
 ) -> dict[str, dict[str, str]]:
     """The files beside each picture, by the picture's stem and their own role."""
     found: dict[str, dict[str, str]] = {}
@@ -153,7 +156,7 @@ def _role(file: str) -> str | None:
 
 def _why(base: str) -> str:
     if base.lower().endswith(SUFFIXES):
-        return f"a table is called {', '.join(NAMES[:-1])} or {NAMES[-1]}, or given by its path"
+        return f"a table lies in the folder itself as one of {', '.join(NAMES)}; or give its path"
     return stray_reason(base)
 
 
@@ -173,7 +176,7 @@ class OnePicture(ByMember):
     @property
     def fingerprint(self) -> str:
         """Hash of the bytes."""
-        return hashlib.sha256(self._data).hexdigest()
+        return hashlib.sha256(self._data).hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return 1

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_pipelines.faults import shown
+
 EMOJI, STDIN = "emoji:", "-"
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _BRACES = re.compile(r"\{(-?\d+\.\.-?\d+|[^{}]*,[^{}]*)\}")
@@ -47,13 +49,14 @@ def _expand(part: str) -> list[Path]:
     part = part if os.path.exists(part) else part.strip()
     if not part:
         raise ValueError("a data spec must not have empty parts; leave out one comma")
-    if _REMOTE.match(part):
-        raise ValueError(f"data must lie on a disk of this machine, got {part!r}; copy or mount it")
+    _check_local(part)
     if part == STDIN or part.startswith(EMOJI) or os.path.exists(part):
         return [Path(part)]
     braces = _BRACES.search(part)
     if braces:
         before, after = part[: braces.start()], part[braces.end() :]
+        if before.count("{") > before.count("}"):
+            raise ValueError(f"braces must not stand within braces, got {part!r}; write them out")
         return [p for word in _words(braces[1]) for p in _expand(before + word + after)]
     # Brackets in a folder that exists are no pattern.
     folder, base = os.path.split(part)
@@ -62,6 +65,23 @@ def _expand(part: str) -> list[Path]:
     if not found:
         raise ValueError(_nothing(part))
     return [Path(path) for path in found]
+
+
+def existing(path: str) -> Path:
+    """A path that is no pattern.
+
+    Raises:
+      ValueError: it is remote, or there is nothing.
+    """
+    if not os.path.exists(path):
+        _check_local(path)
+        raise ValueError(_nothing(path))
+    return Path(path)
+
+
+def _check_local(part: str) -> None:
+    if _REMOTE.match(part):
+        raise ValueError(f"data must lie on a disk of this machine, got {part!r}; copy or mount it")
 
 
 def _words(braces: str) -> Iterator[str]:
@@ -82,7 +102,8 @@ def _words(braces: str) -> Iterator[str]:
 
 def _nothing(part: str) -> str:
     folder = Path(part).parent
-    near = sorted(path.name for path in folder.glob("*.tar"))[:5] if folder.is_dir() else []
+    tars = sorted(path.name for path in folder.glob("*.tar")) if folder.is_dir() else []
+    near = [shown(name) for name in tars[:5]]
     if part[0] == part[-1] and part[0] in "'\"":
         return f"no data at {part!r}; leave the quotes out of the path"
     return f"no data at {part!r}; " + (

@@ -20,10 +20,11 @@ NAMES = ("captions.csv", "captions.tsv", "captions.jsonl", "metadata.csv", "meta
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "filepath", "path")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title")
+_HINT = " (separate columns by commas, tabs or semicolons)"
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Row:
     """One row.
 
@@ -79,7 +80,7 @@ def _csv_rows(table: Path, file: TextIO) -> Iterator[Row]:
                 f"{_SEPARATORS[separator]}, got {len(cells)}; put captions that hold some in "
                 "double quotes"
             )
-        _check_quotes(f"{table}, line {line}", text, separator, image, cells[image])
+        _check_quotes(f"{table}, line {line}", text, separator, cells)
         others = {
             name: cell
             for place, (name, cell) in enumerate(zip(header, cells, strict=True))
@@ -103,7 +104,7 @@ def _records(
     line = 2
     try:
         for cells in rows:
-            if cells and (len(cells) > 1 or cells[0].strip()):
+            if any(cell.strip() for cell in cells):
                 yield line, cells, taken
             line += len(taken)
             taken.clear()
@@ -114,12 +115,12 @@ def _records(
         ) from error
 
 
-def _check_quotes(where: str, lines: Sequence[str], separator: str, image: int, own: str) -> None:
+def _check_quotes(where: str, lines: Sequence[str], separator: str, cells: Sequence[str]) -> None:
     """Refuses a row whose open quote took other rows along, up to some later quote."""
+    own = {cell.strip() for cell in cells}
     for text in lines if len(lines) > 1 else ():
-        cells = text.split(separator)
-        cell = cells[image].strip().strip('"') if len(cells) > image else ""
-        if _is_picture(cell) and cell != own.strip():
+        names = (cell.strip().strip('"') for cell in text.split(separator))
+        if any(_is_picture(name) and name not in own for name in names):
             raise ValueError(
                 f"{where}: a double quote opens there and takes another row "
                 f"({shown(text.strip())}) into the caption; close it"
@@ -178,6 +179,6 @@ def _one_of(columns: Iterable[str], names: tuple[str, ...], where: str) -> str:
     if found is None:
         raise ValueError(
             f"{where}: one column must be called {', '.join(names)}; got "
-            f"{', '.join(map(shown, columns))}"
+            f"{', '.join(map(shown, columns))}" + _HINT * (len(columns) == 1)
         )
     return found

@@ -63,8 +63,8 @@ class TarSource(ByMember):
     @property
     def fingerprint(self) -> str:
         """Hash of every tar's fingerprint, in order, and of how captions are told apart."""
-        joined = "".join(shard.fingerprint for shard in self._shards)
-        return hashlib.sha256(("lines:" * self.by_line + joined).encode()).hexdigest()
+        joined = "lines:" * self.by_line + "".join(shard.fingerprint for shard in self._shards)
+        return hashlib.sha256(joined.encode()).hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return self._ends[-1]

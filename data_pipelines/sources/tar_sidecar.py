@@ -41,16 +41,7 @@ def build_index(path: str | Path) -> Path:
     target = index_path(path)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".index-", delete=False) as file:
         try:
-            np.savez(
-                file,
-                version=np.int64(_VERSION),
-                names=np.frombuffer(index.names, np.uint8),
-                ends=index.ends,
-                **{_SPANS + role: spans for role, spans in index.spans.items()},
-                tar_bytes=np.int64(index.tar_bytes),
-                fingerprint=np.frombuffer(bytes.fromhex(index.fingerprint), np.uint8),
-                strays=np.frombuffer(_packed(index.strays), np.uint8),
-            )
+            np.savez(file, allow_pickle=False, **_arrays(index))
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, 0o644)
@@ -105,8 +96,18 @@ def _read(sidecar: Path) -> TarIndex | None:
         )
 
 
-def _packed(strays: tuple[Stray, ...]) -> bytes:
-    return json.dumps([dataclasses.asdict(stray) for stray in strays]).encode()
+def _arrays(index: TarIndex) -> dict[str, np.ndarray]:
+    """What the file holds."""
+    strays = json.dumps([dataclasses.asdict(stray) for stray in index.strays])
+    return {
+        "version": np.asarray(_VERSION, np.int64),
+        "names": np.frombuffer(index.names, np.uint8),
+        "ends": index.ends,
+        **{_SPANS + role: spans for role, spans in index.spans.items()},
+        "tar_bytes": np.asarray(index.tar_bytes, np.int64),
+        "fingerprint": np.frombuffer(bytes.fromhex(index.fingerprint), np.uint8),
+        "strays": np.frombuffer(strays.encode(), np.uint8),
+    }
 
 
 def _verify(index: TarIndex, path: Path) -> None:

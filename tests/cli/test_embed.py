@@ -66,7 +66,7 @@ def model(clip, folder):
 @pytest.fixture(scope="module")
 def data(folder):
     """36 pairs, some of them with several captions, some of them unusable."""
-    return write_pairs(folder / "pairs.tar", replace=CAPTIONS | BAD)
+    return f"lines:{write_pairs(folder / 'pairs.tar', replace=CAPTIONS | BAD)}"
 
 
 @pytest.fixture(scope="module")

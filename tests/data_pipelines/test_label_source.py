@@ -18,6 +18,8 @@ from data_pipelines.sources import (
     ShuffledCaptions,
     Source,
     TarSource,
+    label_name,
+    label_names,
     open_source,
 )
 from data_pipelines.sources.part import PartSource
@@ -219,7 +221,7 @@ def test_emoji_by_their_category_make_pairs(tmp_path, monkeypatch):
 def test_a_sample_without_a_label_is_marked_and_the_others_stay(tmp_path):
     names = ["cat", None, 7, ["dog", 3], " ", [], "dog"]
     source = LabelSource(labelled(tmp_path / "a.tar", names), field="label", templates=("{}",))
-    (batch,) = loader(source, global_batch_size=7, shuffle=False, epochs=1)
+    (batch,) = loader(source, global_batch_size=7, shuffle=False, epochs=1, max_reject_share=1)
     assert said(batch) == ["cat", "", "", "", "", "", "dog"]
     code = 1 + REASONS.index("label missing")
     assert batch["reject"].tolist() == [0, code, code, code, code, code, 0]
@@ -239,3 +241,36 @@ def test_what_cannot_give_captions_is_refused(images, tmp_path):
     for templates in ((), ("a photo",), ("{} and {}",)):
         with pytest.raises(ValueError, match="each with one {} where the names go, got"):
             LabelSource(images, field="label", templates=templates)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (0, ["0"]), (False, ["False"]), (True, ["True"]), (2.0, ["2"]), (-1, ["-1"]),
+        (" cat ", ["cat"]), (["cat", 0, "", None, False], ["cat", "0", "False"]), ("0", ["0"]),
+        (None, []), ("", []), ("  ", []), ([], []), ([None], []),
+    ],
+)  # fmt: skip
+def test_every_value_that_is_there_is_a_label(value, names):
+    assert label_names(value) == names
+    if not isinstance(value, list):
+        assert label_name(value) == "".join(names)
+
+
+@pytest.mark.parametrize("value", [0.5, {"name": "cat"}, [["cat"]], float("inf")])
+def test_what_is_no_label_is_refused_with_the_value(value):
+    with pytest.raises(ValueError, match="a label is a name, a whole number, true or false, got"):
+        label_names(value)
+
+
+def test_numbers_become_captions_by_the_names_of_their_classes(tmp_path):
+    images = labelled(tmp_path / "a.tar", [0, 1, [0, 1], False, 2])
+    classes = {"0": "cat", "1": "dog", "False": "nothing"}
+    source = LabelSource(images, field="label", templates=("{}",), classes=classes)
+    assert [source.captions(i)[0] for i in range(4)] == ["cat", "dog", "cat, dog", "nothing"]
+    with pytest.raises(Reject, match="label missing"):
+        source.captions(4)
+    others = LabelSource(images, field="label", templates=("{}",), classes=classes | {"2": "ox"})
+    assert source.fingerprint != others.fingerprint
+    with pytest.raises(ValueError, match="must name the labels: .* holds 0, 1, .*named are"):
+        LabelSource(images, field="label", templates=("{}",), classes={"7": "cat"})

@@ -25,10 +25,11 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
+    add_decoding_arguments,
     add_process_arguments,
-    add_threads_argument,
     check_sizes,
     claim,
+    open_data,
     provenance,
     start_processes,
 )
@@ -96,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images that go to one process together (default %(default)s)",
     )
-    add_threads_argument(parser)
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -108,7 +109,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     given = _given(args)
     set_up_logging()
     start_processes(args)
-    from data_pipelines.sources import open_source
     from vlp.cli.caption_file import CaptionFile
     from vlp.cli.captioning import Job, fitting_method
     from vlp.cli.data_checks import check_images
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
 
-    source = open_source(args.data)
+    source = open_data(args)
     check_images(source, "captioning")
     loaded = load_run(args.model, **loading(args))
     method = fitting_method(loaded, args.method, prompt=args.prompt, **given)

@@ -53,9 +53,12 @@ def check_captions(source: Source, what: str) -> None:
     """Raises ValueError where a source has no usable caption, for `what` needs them."""
     _check_any(
         source,
-        lambda index: clean_caption(source.captions(index)[0]),
+        lambda index: clean_caption(
+            source.captions(index)[0], max_bytes=source.limits.caption_bytes
+        ),
         f"{what} needs captions, {source.name} has none",
-        f"; write them into KEY.txt; classification needs none, but labels: "
+        "; write KEY.txt in a tar, NAME.txt beside a picture, or a captions.csv with the columns "
+        "image and caption; classification needs none, but labels: "
         f"{fields_there(source, _spread(source))}",
     )
 

@@ -20,10 +20,11 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
+    add_decoding_arguments,
     add_process_arguments,
-    add_threads_argument,
     check_sizes,
     claim,
+    open_data,
     provenance,
     start_processes,
 )
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images or captions encoded at once by each process (default %(default)s)",
     )
-    add_threads_argument(parser)
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -76,7 +77,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "shard_size", "batch_size", "threads")
     set_up_logging()
     start_processes(args)
-    from data_pipelines.sources import open_source
     from vlp.cli.data_checks import check_images
     from vlp.cli.embedding import Job
     from vlp.cli.lock import Lock, only_writer
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
     if args.index:
         check_usearch()
-    source = open_source(args.data)
+    source = open_data(args)
     loaded = load_run(args.model, **loading(args))
     if loaded.model.image is not None:
         check_images(source, "embedding")

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_threads_argument, check_sizes, counting
+from vlp.cli.jobs import add_decoding_arguments, check_sizes, counting, open_data
 from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt", metavar="TEXT", help="captioning: what captions begin with; left out of them"
     )
-    add_threads_argument(parser)
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -111,7 +111,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "threads")
     settings = _settings(args)
     set_up_logging()
-    from data_pipelines.sources import open_source
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge
@@ -119,7 +118,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
 
-    source = open_source(args.data)
+    source = open_data(args)
     say_data({args.task: source})
     check_data(args.task, source=source, settings=settings)  # before gigabytes are read
     loaded = load_run(args.model, **loading(args))

@@ -36,10 +36,11 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
+    add_decoding_arguments,
     add_process_arguments,
-    add_threads_argument,
     check_sizes,
     claim,
+    open_data,
     provenance,
     start_processes,
 )
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures of the data that go to one tar and process (default %(default)s)",
     )
-    add_threads_argument(parser)
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -93,7 +94,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
     set_up_logging()
     start_processes(args)
-    from data_pipelines.sources import open_source
     from vlp.cli.data_checks import check_images
     from vlp.cli.filter_folder import FilterFolder
     from vlp.cli.filtering import Job, check_matches, read_synthetic
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
 
-    source = open_source(args.data)
+    source = open_data(args)
     check_images(source, "filtering")
     synthetic, captions = read_synthetic(args.captions, source)
     loaded = load_run(args.model, **loading(args))

@@ -19,13 +19,14 @@ from data_pipelines.sources import (
     LabelSource,
     ShuffledCaptions,
     Source,
-    check_captions,
     open_source,
 )
 from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
 from data_pipelines.tokens import clip_tokenizer
 from vlp.cli.data import all_captions
+from vlp.cli.data_checks import check_captions
 from vlp.cli.workdir import Workdir
+from vlp.evals.classes import read_classes
 from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.interop.hf.tokenizers import read_tokenizer
@@ -72,7 +73,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         ValueError: when data, tokenizer and config do not fit together.
     """
     data = config.data
-    labels = ("labelled", "label_field", "label_templates", "label_share")
+    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
     source, mixture = training_data(
         data.train,
         **{name: data[name] for name in labels},
@@ -107,6 +108,7 @@ def training_data(
     labelled: str = "",
     label_field: str = "label",
     label_templates: str = "clip7",
+    label_classes: str = "",
     label_share: float | None = None,
     limits: Limits = LIMITS,
 ) -> tuple[Source, Mixture | None]:
@@ -117,6 +119,8 @@ def training_data(
         labelled: images with labels, of the same forms; "" for none.
         label_field, label_templates: see `LabelSource`; the templates are a set of
             `vlp.evals.prompts` or a file with one a line.
+        label_classes: a file that names the classes, see `vlp.evals.classes.read_classes`; labels
+            that are numbers need it.
         label_share: of each batch, from the labelled images; None uses every sample equally often.
         limits: how large the parts of a sample may be.
 
@@ -136,6 +140,7 @@ def training_data(
         open_source(labelled, limits=limits),
         field=label_field,
         templates=templates(label_templates),
+        classes=read_classes(label_classes) if label_classes else None,
     )
     if not train:
         return by_labels, None
@@ -146,7 +151,7 @@ def training_data(
 
 def _pairs(train: str, limits: Limits) -> Source:
     source = open_source(train, limits=limits)
-    check_captions(source)
+    check_captions(source, "training on image-text pairs")
     return source
 
 

@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources import Source, open_source
 from data_pipelines.threads import THREADS
 
 
-def add_threads_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag of everything that decodes pictures in order."""
+def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of everything that decodes pictures."""
     parser.add_argument(
         "--threads",
         type=int,
@@ -19,6 +21,22 @@ def add_threads_argument(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="batches of pictures that are decoded at the same time (default %(default)s)",
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help=f"leave out larger pictures, height times width (default {LIMITS.pixels})",
+    )
+
+
+def limits(args: argparse.Namespace) -> Limits:
+    """How large samples may be, by the flags."""
+    return LIMITS if args.max_pixels is None else Limits(pixels=args.max_pixels)
+
+
+def open_data(args: argparse.Namespace) -> Source:
+    """The data of a command."""
+    return open_source(args.data, limits=limits(args))
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +86,7 @@ def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, 
         "tokenizer": loaded.card["tokenizer"],
         "data": source.fingerprint,
         "data_source": args.data,
+        "max_pixels": source.limits.pixels,
         "samples": len(source),
     }
 

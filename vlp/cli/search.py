@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_threads_argument, check_sizes
+from vlp.cli.jobs import add_decoding_arguments, check_sizes, limits
 from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="default: search.png in the folder of the run or the embeddings, else here",
     )
-    add_threads_argument(parser)
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -60,11 +60,24 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     use_compilation_cache(from_s=0.0)  # a search has little to compile, and nothing else to do
     if args.model:
         found = with_model(
-            args.model, query, data=args.data, top=args.top, threads=args.threads, **loading(args)
+            args.model,
+            query,
+            data=args.data,
+            limits=limits(args),
+            top=args.top,
+            threads=args.threads,
+            **loading(args),
         )
     else:
         given = loading(args)
-        found = in_embeddings(args.embeddings, query, data=args.data, top=args.top, **given)
+        found = in_embeddings(
+            args.embeddings,
+            query,
+            data=args.data,
+            max_pixels=args.max_pixels,
+            top=args.top,
+            **given,
+        )
     _show(found, query, Path(args.out or found.folder / "search.png"))
     return 0
 

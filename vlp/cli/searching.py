@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.faults import Reject
+from data_pipelines.limits import Limits
 from data_pipelines.sources import Source, open_source
 from data_pipelines.text import clean_caption
 from vlp.cli.jobs import counting
@@ -29,7 +30,14 @@ class Found(NamedTuple):
 
 
 def with_model(
-    model: str, query: str, *, data: str | None, top: int, threads: int, **given: Any
+    model: str,
+    query: str,
+    *,
+    data: str | None,
+    limits: Limits,
+    top: int,
+    threads: int,
+    **given: Any,
 ) -> Found:
     """The nearest of all images of a data set, which are embedded unless they are kept.
 
@@ -37,6 +45,7 @@ def with_model(
         model: as for `load_run`.
         query: a sentence.
         data: as for `open_source`; None for what the run reports on.
+        limits: likewise.
         top: how many at most.
         threads: batches of images that are loaded at the same time.
         **given: further arguments of `load_run`.
@@ -47,20 +56,29 @@ def with_model(
     run = load_run(model, **given)
     _check_towers(run)
     workdir = Workdir(run.folder) if detect(model)[0] == RUN else None
-    source = open_source(data or _report_data(model, workdir))
+    source = open_source(data or _report_data(model, workdir), limits=limits)
     images = _embedded_images(run, source, threads, folder=workdir and workdir.path)
     rows, scores = nearest(images.zimg, _embedded_query(run, query), top=top)
     indices = [int(images.ids[row]) for row in rows]
     return Found(source, indices, scores.tolist(), workdir.path if workdir else Path())
 
 
-def in_embeddings(folder: str, query: str, *, data: str | None, top: int, **given: Any) -> Found:
+def in_embeddings(
+    folder: str,
+    query: str,
+    *,
+    data: str | None,
+    max_pixels: int | None,
+    top: int,
+    **given: Any,
+) -> Found:
     """The nearest images of a folder of embeddings.
 
     Args:
         folder: of `vlp embed ... --index`.
         query: a sentence.
         data: where the data lie now; None for where they were.
+        max_pixels: of a picture; None for what it was.
         top: how many at most.
         **given: further arguments of `load_run`.
 
@@ -72,7 +90,7 @@ def in_embeddings(folder: str, query: str, *, data: str | None, top: int, **give
 
     manifest = read_manifest(folder)
     run = _embedder(manifest, given)
-    source = _embedded(manifest, data)
+    source = _embedded(manifest, data, Limits(pixels=max_pixels or manifest["max_pixels"]))
     rows, scores = search_index(folder, _embedded_query(run, query), top=top)
     return Found(source, [row.id for row in rows], scores.tolist(), Path(folder))
 
@@ -148,10 +166,10 @@ def _embedder(manifest: dict[str, Any], given: dict[str, Any]) -> Run:
     return run
 
 
-def _embedded(manifest: dict[str, Any], data: str | None) -> Source:
+def _embedded(manifest: dict[str, Any], data: str | None, limits: Limits) -> Source:
     """The data that was embedded."""
     try:
-        source = open_source(data or manifest["data_source"])
+        source = open_source(data or manifest["data_source"], limits=limits)
     except ValueError as error:
         raise ValueError(f"{error}; if the data has moved, say where to by --data") from error
     if source.fingerprint != manifest["data"]:

@@ -13,11 +13,13 @@ experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
   00000.tar ...     the kept samples; .captions has a line a caption, the data's own first,
-                    .json the sample's metadata and under "filter" its old key, sources and scores
+                    .json the sample's metadata and under "vlp_filter" its old key, sources and
+                    scores
   manifest.jsonl    a line a caption, kept or not:
                     {"key": "017", "index": 17, "source": "web", "caption": "a red heart",
                      "score": 0.93, "kept": true}
                     and {"key": ..., "index": ..., "error": ...} for a picture that cannot be read
+                    or has no caption
   filter.json       the model, the data and the settings
 
 In the end it says what share of each source was kept, and below which probability 5 %, 25 %, 50 %,
@@ -123,12 +125,17 @@ def _report(folder: Any) -> None:
     """Says how many captions were kept, how likely matches are, and what to do with it all."""
     import numpy as np
 
-    found = {name: both for name, both in folder.scores().items() if len(both[1])}
+    from data_pipelines.faults import summary
+
+    scored, faults = folder.scores()
+    found = {name: both for name, both in scored.items() if len(both[1])}
+    print(f"samples left out: {summary(faults)}")
     for name, (kept, scores) in found.items():
         print(f"{kept:,} of {len(scores):,} {name} captions kept ({kept / len(scores):.1%})")
     if not found:
-        print(f"{folder.path} has no tar: --data has no caption of a picture that can be read")
-        return
+        raise ValueError(
+            f"{folder.path} has no tar: --data has no caption of a picture that can be read"
+        )
     print("probability of a match" + "".join(f"{share:>8.0%}" for share in QUANTILES))
     for name, (_, scores) in found.items():
         values = "".join(f"{value:8.3f}" for value in np.quantile(scores, QUANTILES))

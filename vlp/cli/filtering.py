@@ -22,6 +22,7 @@ from data_pipelines.sources.part import PartSource
 from data_pipelines.text import clean_caption
 from vlp.cli.filter_folder import SOURCES, FilterFolder
 from vlp.cli.jobs import own_share, progress_bar
+from vlp.cli.labels import metadata
 from vlp.evals.embed import Encoder
 from vlp.evals.matching import log_odds
 from vlp.evals.pairs import read_pairs
@@ -29,6 +30,7 @@ from vlp.interop.load import Run
 from vlp.parallel.mesh import make_mesh
 from vlp.vectors.shards import utf8
 
+FIELD = "vlp_filter"  # of the metadata; the data may have a field "filter" of their own
 Synthetic = Mapping[int, list[str]]
 
 
@@ -92,7 +94,8 @@ class Job:
         )
         readable = ids[weight > 0]
         lines = self._candidates(part)
-        asked = [line for line in lines if line["index"] - first in set(readable.tolist())]
+        found = set(readable.tolist())
+        asked = [line for line in lines if line["index"] - first in found]
         if asked:
             own = np.asarray([line["index"] - first for line in asked])
             odds = read_pairs(
@@ -104,12 +107,18 @@ class Job:
             )
             for line, score in zip(asked, expit(odds.astype(np.float64)).tolist(), strict=True):
                 line |= {"score": round(score, 6), "kept": score >= threshold}
-        faults = [
-            {"key": utf8(part.key(i)), "index": first + i, "error": REASONS[code - 1]}
+        faults = {
+            i: REASONS[code - 1]
             for i, code in zip(ids.tolist(), reject.tolist(), strict=True)
             if code
+        }
+        captioned = {line["index"] - first for line in lines}
+        faults |= {i: "caption missing" for i in found - captioned}
+        unusable = [
+            {"key": utf8(part.key(i)), "index": first + i, "error": fault}
+            for i, fault in faults.items()
         ]
-        return sorted([*asked, *faults], key=lambda line: line["index"])
+        return sorted([*asked, *unusable], key=lambda line: line["index"])
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
         """Every caption of a part once, without its score, the data's own first."""
@@ -134,20 +143,19 @@ class Job:
             if line.get("kept"):
                 by_index.setdefault(line["index"], []).append(line)
         for index, kept in by_index.items():
-            try:
-                meta = dict(self.source.meta(index))
-            except Reject:  # metadata that cannot be read are left out
-                meta = {}
+            meta = dict(metadata(self.source, index))  # what cannot be read is left out
             told = {
                 "key": kept[0]["key"],
                 "sources": [line["source"] for line in kept],
                 "scores": [line["score"] for line in kept],
             }
+            if FIELD in meta:  # filtered before
+                told["before"] = meta[FIELD]
             yield sample_bytes(
                 f"{index:09d}",
                 self.source.image(index),
                 [line["caption"] for line in kept],
-                meta=meta | {"filter": told},
+                meta=meta | {FIELD: told},
             )
 
 

@@ -107,7 +107,8 @@ def claim(store: Any, source: Any, *, role: str) -> None:
 
     use_compilation_cache()
     on_first(store.claim)
-    on_first(lambda: say_data({role: source}, file=store.data_table))
+    file = None if store.data_table.exists() else store.data_table
+    on_first(lambda: say_data({role: source}, file=file))
 
 
 def own_share(missing: list[bool]) -> list[int]:

@@ -50,7 +50,7 @@ def find(name: str, folder: Path | None) -> Kept | None:
     """
     for place in _places(folder):
         try:
-            with np.load(place / name, allow_pickle=False) as found:
+            with (place / name).open("rb") as file, np.load(file, allow_pickle=False) as found:
                 kept = Kept(found["zimg"], found["ids"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def draw_report(
     results: list[dict[str, Any]],
     judge: Judge,
     gallery: Gallery | None,
+    failed: Sequence[str] = (),
 ) -> None:
     """Writes `report.html` into the workdir.
 
@@ -38,6 +40,7 @@ def draw_report(
         results: of its evaluations, the first for the headline.
         judge: the run's encoder.
         gallery: the embedded data whose pictures are shown, or None for no pictures.
+        failed: a sentence on each evaluation that was left out.
     """
     rows = workdir.metrics_rows()
     texts, images = _queries(gallery) if gallery is not None else ([], [])
@@ -53,6 +56,7 @@ def draw_report(
         facts=_facts(config, workdir, rows),
         attribution=list(config.attribution),
         written=written,
+        failed=failed,
     )
 
 

@@ -71,12 +71,19 @@ def base_config() -> ConfigDict:
                 labelled="",
                 label_field="label",
                 label_templates="clip7",
+                label_classes="",  # a file that names the classes, where labels are numbers
                 label_share=placeholder(float),
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,
                 max_reject_share=0.05,
                 shuffled_captions=0.0,  # share of the images that get the captions of others
+                limits=dict(  # data_pipelines.limits.Limits: a sample with more is left out
+                    pixels=2**26,
+                    image_bytes=2**26,
+                    caption_bytes=2**16,
+                    metadata_bytes=2**20,
+                ),
             ),
             preprocess=dict(  # data_pipelines.images.ImagePreprocess
                 size=224,

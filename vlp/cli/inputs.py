@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
+from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
 from data_pipelines.sources import (
     ConcatSource,
@@ -23,7 +24,9 @@ from data_pipelines.sources import (
 from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
 from data_pipelines.tokens import clip_tokenizer
 from vlp.cli.data import all_captions
+from vlp.cli.data_checks import check_captions
 from vlp.cli.workdir import Workdir
+from vlp.evals.classes import read_classes
 from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.interop.hf.tokenizers import read_tokenizer
@@ -70,8 +73,12 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         ValueError: when data, tokenizer and config do not fit together.
     """
     data = config.data
-    labels = ("labelled", "label_field", "label_templates", "label_share")
-    source, mixture = training_data(data.train, **{name: data[name] for name in labels})
+    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
+    source, mixture = training_data(
+        data.train,
+        **{name: data[name] for name in labels},
+        limits=Limits(**data.limits.to_dict()),
+    )
     tokenizer = _tokenizer(config, source, workdir)
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
@@ -101,7 +108,9 @@ def training_data(
     labelled: str = "",
     label_field: str = "label",
     label_templates: str = "clip7",
+    label_classes: str = "",
     label_share: float | None = None,
+    limits: Limits = LIMITS,
 ) -> tuple[Source, Mixture | None]:
     """The pairs of a run, those with captions made of labels last, and how they are mixed.
 
@@ -110,7 +119,10 @@ def training_data(
         labelled: images with labels, of the same forms; "" for none.
         label_field, label_templates: see `LabelSource`; the templates are a set of
             `vlp.evals.prompts` or a file with one a line.
+        label_classes: a file that names the classes, see `vlp.evals.classes.read_classes`; labels
+            that are numbers need it.
         label_share: of each batch, from the labelled images; None uses every sample equally often.
+        limits: how large the parts of a sample may be.
 
     Raises:
         ValueError: when there are neither, or something is wrong with what is there.
@@ -123,15 +135,24 @@ def training_data(
             f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
         )
     if not labelled:
-        return open_source(train), None
+        return _pairs(train, limits), None
     by_labels = LabelSource(
-        open_source(labelled), field=label_field, templates=templates(label_templates)
+        open_source(labelled, limits=limits),
+        field=label_field,
+        templates=templates(label_templates),
+        classes=read_classes(label_classes) if label_classes else None,
     )
     if not train:
         return by_labels, None
-    pairs = open_source(train)
+    pairs = _pairs(train, limits)
     mixture = None if label_share is None else Mixture(len(pairs), label_share)
     return ConcatSource([pairs, by_labels]), mixture
+
+
+def _pairs(train: str, limits: Limits) -> Source:
+    source = open_source(train, limits=limits)
+    check_captions(source, "training on image-text pairs")
+    return source
 
 
 def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenizer:

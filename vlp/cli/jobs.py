@@ -3,7 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources import Source, open_source
+from data_pipelines.threads import THREADS
+
+
+def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of everything that decodes pictures."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=THREADS,
+        metavar="N",
+        help="batches of pictures that are decoded at the same time (default %(default)s)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help=f"leave out larger pictures, height times width (default {LIMITS.pixels})",
+    )
+
+
+def limits(args: argparse.Namespace) -> Limits:
+    """How large samples may be, by the flags."""
+    return LIMITS if args.max_pixels is None else Limits(pixels=args.max_pixels)
+
+
+def open_data(args: argparse.Namespace) -> Source:
+    """The data of a command."""
+    return open_source(args.data, limits=limits(args))
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +86,29 @@ def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, 
         "tokenizer": loaded.card["tokenizer"],
         "data": source.fingerprint,
         "data_source": args.data,
+        "max_pixels": source.limits.pixels,
         "samples": len(source),
     }
+
+
+def claim(store: Any, source: Any, *, role: str) -> None:
+    """Makes a store this job's and says what its data hold, in the terminal and beside the store.
+
+    Every process must call this at the same time.
+
+    Args:
+        store: has `claim()`, and `data_table`, the file for what the data hold.
+        source: the data.
+        role: what they are for.
+    """
+    from vlp.cli.caches import use_compilation_cache
+    from vlp.cli.data_table import say_data
+    from vlp.parallel.together import on_first
+
+    use_compilation_cache()
+    on_first(store.claim)
+    file = None if store.data_table.exists() else store.data_table
+    on_first(lambda: say_data({role: source}, file=file))
 
 
 def own_share(missing: list[bool]) -> list[int]:
@@ -71,11 +125,20 @@ def own_share(missing: list[bool]) -> list[int]:
 
 
 def progress_bar() -> Any:
-    """A bar that counts; the first process of a job shows it."""
+    """A bar that counts, on standard error; the first process of a job shows it."""
     import jax
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
     columns = (
         "{task.description}", SpinnerColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    return Progress(*columns, disable=jax.process_index() != 0)
+    return Progress(*columns, console=Console(stderr=True), disable=jax.process_index() != 0)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar; what is given takes the number that is done."""
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=min(done, total))

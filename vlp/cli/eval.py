@@ -114,7 +114,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge
-    from vlp.cli.tasks import check_data
+    from vlp.cli.tasks import check_data, check_settings
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
 

@@ -98,7 +98,8 @@ class LabelSource:
       field: of the samples' metadata, a label or a list of labels; "" if the captions of the source
         are the labels.
       templates: each with one `{}` where the names go.
-      classes: the name of each label; labels that are numbers need it, for a number is no caption.
+      classes: the name of each label, which the data may have in its place; labels that are numbers
+        need it, for a number is no caption.
 
     Raises:
       ValueError: there is no template, one has not exactly one `{}`, or no sample has a name.
@@ -170,11 +171,16 @@ class LabelSource:
             labels = label_names(value)
         except ValueError as error:
             raise Reject("label missing", str(error)) from error
-        named = labels if self.classes is None else [self.classes.get(name, "") for name in labels]
-        names = [name for name in named if name and (self.classes or _is_word(name))]
+        names = [name for name in map(self._named, labels) if name]
         if not names or len(names) < len(labels):
             raise Reject("label missing", f"{self._where} must hold names, got {value!r}")
         return names
+
+    def _named(self, label: str) -> str:
+        """What a label is called in captions; "" where nobody knows."""
+        if self.classes is None:
+            return label if _is_word(label) else ""
+        return self.classes.get(label, label if label in self.classes.values() else "")
 
     @property
     def _where(self) -> str:
@@ -193,7 +199,7 @@ class LabelSource:
         places = np.linspace(0, len(self) - 1, min(_LOOKED_AT, len(self))).astype(int).tolist()
         for index in places:
             try:
-                fields |= set(self.source.meta(index))
+                fields |= set(self.source.meta(index) if self.field else ())
                 values.append(self._value(index))
                 self._names(index)
             except Reject:

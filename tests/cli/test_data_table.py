@@ -79,3 +79,22 @@ def test_index_of_what_is_no_tar_is_refused(tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(picture("red", "dot"))
     assert main(["data", "index", str(tmp_path)]) == 1
     assert "must name tars or folders of tars" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["eval", "--task=retrieval"], ["caption", "--out=OUT/c.jsonl"]],
+    ids=["eval", "caption"],
+)
+def test_the_largest_picture_is_a_flag(tmp_path, capsys, command):
+    data = write_pairs(tmp_path / "a.tar", copies=1)  # pictures of 20 by 20
+    flags = [flag.replace("OUT", str(tmp_path)) for flag in command]
+    flags += ["--model=none", f"--data={data}"]
+    assert main([*flags, "--max-pixels=399"]) == 1
+    assert "needs images that can be read, a has none: of 12 samples image too large 12" in (
+        capsys.readouterr().err
+    )
+    assert main([*flags, "--max-pixels=400"]) == 1  # now it is the model that is not there
+    assert "image too large" not in capsys.readouterr().err
+    assert main([*flags, "--max-pixels=0"]) == 1
+    assert "at least 1, got pixels 0" in capsys.readouterr().err

@@ -207,6 +207,14 @@ def test_without_a_field_the_captions_are_the_names(tmp_path):
         LabelSource(folder, field="label", templates=TEMPLATES)
 
 
+def test_captions_that_are_names_need_no_json(tmp_path):
+    members = [("a.png", encoded(pixels(0))), ("a.txt", b"tabby cat"), ("a.json", b"[1]")]
+    source = LabelSource(
+        TarSource(write_tar(tmp_path / "a.tar", members)), field="", templates=("a {}",)
+    )
+    assert source[0].captions == ("a tabby cat",)
+
+
 def test_emoji_by_their_category_make_pairs(tmp_path, monkeypatch):
     monkeypatch.setenv("VLP_CACHE", str(tmp_path))
     source = LabelSource(open_source("emoji:noto"), field="category", templates=TEMPLATES[:2])
@@ -264,7 +272,7 @@ def test_what_is_no_label_is_refused_with_the_value(value):
 
 
 def test_numbers_become_captions_by_the_names_of_their_classes(tmp_path):
-    images = labelled(tmp_path / "a.tar", [0, 1, [0, 1], False, 2])
+    images = labelled(tmp_path / "a.tar", [0, 1, [0, "dog"], False, 2])
     classes = {"0": "cat", "1": "dog", "False": "nothing"}
     source = LabelSource(images, field="label", templates=("{}",), classes=classes)
     assert [source.captions(i)[0] for i in range(4)] == ["cat", "dog", "cat, dog", "nothing"]

@@ -118,6 +118,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
 
+    check_settings(args.task, settings)
     source = open_data(args)
     say_data({args.task: source})
     check_data(args.task, source=source, settings=settings)  # before gigabytes are read

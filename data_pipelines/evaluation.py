@@ -106,7 +106,7 @@ def sample_pixels(source: Source, index: int) -> np.ndarray:
 class _ImageBatches:
     """The images of a source in batches, by number."""
 
-    def __init__(self, source: Source, preprocess: Callable[[np.ndarray], Any], rows: int) -> None:
+    def __init__(self, source: Source, preprocess: Callable[[Any], Any], rows: int) -> None:
         self._source = source
         self._preprocess = preprocess
         self._rows = rows

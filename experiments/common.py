@@ -14,17 +14,8 @@ CLIP_PIXELS = dict(
     mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
 )
 
-# Every effect of data_pipelines.augment off.
-PLAIN = dict.fromkeys(
-    (
-        "shift", "aspect", "shear", "rotate", "warp", "brightness", "contrast", "saturation", "hue",
-        "curve", "palette", "shade", "gloss_p", "flat_p", "posterise_p", "edges_p", "outline_p",
-        "erode_p", "shadow_p", "background_p", "blur_p", "noise_p", "cutout_p", "flip_p",
-    ),
-    0.0,
-) | dict(scale=(1.0, 1.0))  # fmt: skip
 # For photographs: crop and colour, but none of what changes a drawing's style.
-PHOTO = PLAIN | dict(
+PHOTO = dict(
     crop=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1,
     cutout_p=0.1,
 )  # fmt: skip
@@ -73,7 +64,7 @@ def base_config() -> ConfigDict:
             attribution=(),  # lines for the card, the report and exported folders
             data=dict(  # data_pipelines.loader.make_loader
                 train="",
-                # vlp.cli.data.training_data: a classification data set (as train), whose captions
+                # vlp.cli.inputs.training_data: a classification data set (as train), whose captions
                 # are its labels in templates drawn at random; which field of the samples' JSON
                 # ("": their captions are the names); a set of templates or a file with one a line;
                 # which share of each batch comes from it (None: as many as there are).

@@ -99,6 +99,21 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     return kwargs
 
 
+def _check_towers(model: ConfigDict) -> None:
+    """Raises ValueError where a model has no tower of a pair, or one that batches are not for."""
+    for tower in ("image", "text"):
+        if model.get(tower, {}) is None:
+            raise ValueError(
+                f"config.model.{tower} must be a tower's settings, for pairs are what is trained "
+                "on, got None; leave it out to take the preset's"
+            )
+    if model.get("image", {}).get("kind") == "naflex":
+        raise ValueError(
+            'config.model.image.kind must be of a tower for pictures of one size, got "naflex", '
+            'which is loaded, evaluated and exported but not trained; take "vit"'
+        )
+
+
 def _check_patches(image: Mapping[str, Any]) -> None:
     """Raises ValueError where a tower in training would not see the edge of its pictures."""
     size, patch_size = image["image_size"], image.get("patch_size")
@@ -141,13 +156,16 @@ def plan(
     Raises:
         ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
     """
-    mesh = mesh if mesh is not None else make_mesh(**config.mesh.to_dict(), devices=devices)
+    axes = config.mesh.to_dict()
+    division = {name: axes.pop(name) for name in ("fsdp_min_elements",) if name in axes}
+    mesh = mesh if mesh is not None else make_mesh(**axes, devices=devices)
     batch = config.train.global_batch_size
     check_global_batch_size(batch, mesh=mesh)
     lengths = Lengths(config, samples_per_epoch, Position(batch, step, samples))
     duration, position = lengths.steps, lengths.position
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
+    _check_towers(config.model)
     kwargs = model_kwargs(config)
     _check_patches(kwargs["image"])
     make_model = model_class(kwargs)
@@ -170,6 +188,7 @@ def plan(
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
         make_carry=make_carry,
+        **division,
     )
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
@@ -185,7 +204,7 @@ def plan(
     )
 
 
-def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:
+def make_objective(name: str, *, mesh: Any, **settings: Any) -> Any:
     """The objective of that name, its loss spread over the mesh.
 
     Raises:
@@ -197,7 +216,8 @@ def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **sett
     make, kind = OBJECTIVES[name]
     if kind is None:
         return make(**settings)
-    return make(contrastive_loss(kind, mesh=mesh, implementation=implementation), **settings)
+    spread = {key: settings.pop(key) for key in ("implementation", "tile") if key in settings}
+    return make(contrastive_loss(kind, mesh=mesh, **spread), **settings)
 
 
 def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:

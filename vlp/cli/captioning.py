@@ -20,9 +20,10 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.cli.caption_file import CaptionFile
 from vlp.cli.jobs import own_share, progress_bar
-from vlp.generation import Captions, Method, check_writes, draws, prompt_tokens
+from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.load import Run
 from vlp.models.naflex import device_images
+from vlp.parallel.ids import device_ids
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, replicated
 from vlp.vectors.shards import utf8
@@ -136,7 +137,7 @@ class Writer:
 
     def _dispatch(self, batch: Batch, first: int) -> Captions:
         sharding = batch_sharding(self.mesh)
-        ids = draws(np.maximum(batch["id"] + first, 0))
+        ids = device_ids(np.maximum(batch["id"] + first, 0))
         images, ids = jax.device_put((device_images(batch["image"]), ids), sharding)
         return _write(self.graphdef, self.params, images, ids, method=self.method)
 
@@ -161,7 +162,7 @@ def fitting_method(run: Run, name: str, *, prompt: str = "", **settings: Any) ->
     graphdef, params = nnx.split(model)
     blank = run.preprocess([np.zeros((32, 32, 3), np.uint8)])
     write = functools.partial(_write, graphdef, method=method)
-    jax.eval_shape(write, params, device_images(blank), jnp.zeros(1, jnp.uint32))
+    jax.eval_shape(write, params, device_images(blank), jnp.zeros(1, jnp.int32))
     return method
 
 

@@ -20,7 +20,8 @@ from vlp.evals.classification import class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
-from vlp.generation import Method, draws, prompt_tokens
+from vlp.generation import Method, prompt_tokens
+from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
     from vlp.cli.judge import Judge
@@ -228,7 +229,7 @@ def _captioning(
         gallery.batches(),
         function=method,
         images=rows,
-        texts=(draws(gallery.ids[rows]),),
+        texts=(device_ids(gallery.ids[rows]),),
         at_once=IMAGES,
     )
     written = judge.decode(method.written(found.ids))

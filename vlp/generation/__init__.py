@@ -3,7 +3,7 @@
 from vlp.generation.beam import beam
 from vlp.generation.contract import CaptionModel, Captions, check_writes
 from vlp.generation.greedy import greedy
-from vlp.generation.methods import METHODS, Method, draws
+from vlp.generation.methods import METHODS, Method
 from vlp.generation.nucleus import nucleus
 from vlp.generation.prompt import prompt_tokens
 
@@ -14,7 +14,6 @@ __all__ = [
     "Method",
     "beam",
     "check_writes",
-    "draws",
     "greedy",
     "nucleus",
     "prompt_tokens",

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Integer, UInt32
+from jaxtyping import Array, Int
 
 from vlp.generation.beam import beam
 from vlp.generation.contract import Captions
@@ -49,13 +49,13 @@ class Method:
             )
         return cls(name, tuple((defaults | settings).items()), seed)
 
-    def __call__(self, model: Any, image: Any, ids: Integer[Array, " n"]) -> Captions:
+    def __call__(self, model: Any, image: Any, ids: Int[Array, " n"]) -> Captions:
         """Captions of encoded images.
 
         Args:
             model: see `vlp.generation.contract.CaptionModel`.
             image: `encode_image(...)`.
-            ids: of `draws`: from these, with the seed, follows what is drawn for each image.
+            ids: a number an image, from which what is drawn for it follows, with the seed.
         """
         settings = dict(self.settings)
         if self.name == "nucleus":
@@ -66,12 +66,6 @@ class Method:
     def written(self, ids: Int[np.ndarray, "n l"]) -> Int[np.ndarray, "n k"]:
         """What stands behind the first token and the prefix of each row."""
         return ids[:, 1 + len(dict(self.settings)["prefix"]) :]
-
-
-def draws(ids: Int[np.ndarray, " n"]) -> UInt32[np.ndarray, " n"]:
-    """What draws for images follow from: their indices, those above 32 bits mixed into them."""
-    low, high = ids & 0xFFFFFFFF, ids >> 32
-    return (low ^ (high * 0x9E3779B1 & 0xFFFFFFFF)).astype(np.uint32)
 
 
 def settings_of(name: str) -> dict[str, Any]:

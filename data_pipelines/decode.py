@@ -27,11 +27,10 @@ from data_pipelines.exif import (
 )
 from data_pipelines.faults import Reject
 from data_pipelines.kinds import JPEG, reader
+from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.png import bare_png
 from data_pipelines.quiet import quietly
 
-# 8192 x 8192: at most 256 MiB of pixels. Below Pillow's own limit, which only warns.
-MAX_PIXELS = 2**26
 _DIRECT = frozenset(("L", "LA", "RGB", "RGBA", "P", "PA", "1", "YCbCr", "RGBa"))
 _BY_WAY_OF = {"CMYK": "RGB", "HSV": "RGB", "RGBX": "RGB", "La": "LA"}
 _SIXTEEN_BIT = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.decode import MAX_PIXELS, decode, rgba
+from data_pipelines.decode import decode, rgba
+from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.pixels import (
     ImageLike,

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from data_pipelines.decode import MAX_PIXELS
+# 8192 x 8192: at most 256 MiB of pixels. Below Pillow's own limit, which only warns.
+MAX_PIXELS = 2**26
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from data_pipelines.decode import MAX_PIXELS
+from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.pixels import (
     ImageLike,
     check_choice,

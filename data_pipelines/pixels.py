@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.arrays import as_numpy, channels_last, is_array
-from data_pipelines.decode import MAX_PIXELS, decode, rgba
+from data_pipelines.decode import decode, rgba
+from data_pipelines.limits import MAX_PIXELS
 
 # Any: an array of NumPy, JAX, PyTorch or TensorFlow.
 ImageLike: TypeAlias = (

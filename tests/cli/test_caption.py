@@ -173,7 +173,7 @@ def test_it_says_what_it_did_and_draws_it(model, data, tmp_path, capsys):
     out, sheet = tmp_path / "new" / "c.jsonl", tmp_path / "sheet.png"
     assert caption(model, data, out, f"--sheet={sheet}") == 0
     said = capsys.readouterr().out
-    assert "33 captions in " in said and "image not recognised 1, image truncated 1" in said
+    assert "33 captions in " in said and "image not recognised 2, image empty 1" in said
     assert sum(line["key"] in said for line in lines(out)) == 5
     with Image.open(sheet) as drawn:
         assert drawn.width > 900

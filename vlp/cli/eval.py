@@ -114,10 +114,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge
-    from vlp.cli.tasks import check_data
+    from vlp.cli.tasks import check_data, check_settings
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
 
+    check_settings(args.task, settings)
     source = open_data(args)
     say_data({args.task: source})
     check_data(args.task, source=source, settings=settings)  # before gigabytes are read

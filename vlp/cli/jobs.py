@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_pipelines.limits import LIMITS, Limits
-from data_pipelines.sources import Source, open_source
 from data_pipelines.threads import THREADS
+
+if TYPE_CHECKING:
+    from data_pipelines.sources import Source
 
 
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,8 @@ def limits(args: argparse.Namespace) -> Limits:
 
 def open_data(args: argparse.Namespace) -> Source:
     """The data of a command."""
+    from data_pipelines.sources import open_source  # a mistyped flag need not wait for it
+
     return open_source(args.data, limits=limits(args))
 
 

@@ -3,7 +3,7 @@
 IMAGE, TEXT, LINES, META, CLASS = "image", "text", "lines", "json", "cls"
 ROLES = {
     **dict.fromkeys(("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "avif"), IMAGE),
-    **dict.fromkeys(("gif", "bmp", "tif", "tiff"), IMAGE),
+    **dict.fromkeys(("gif", "bmp", "tif", "tiff", "jp2", "j2k"), IMAGE),
     **dict.fromkeys(("txt", "text", "caption"), TEXT),
     "captions": LINES,
     "json": META,

@@ -83,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--templates",
         metavar="NAME|FILE",
-        help="classification: prompts by name (simple, emoji, photo, clip7, clip80), or a file with "
-        "one a line or a JSON list",
+        help="classification: prompts by name (simple, emoji, photo, clip7, clip80), or a file of "
+        "them, one a line or a JSON list",
     )
     parser.add_argument(
         "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"

@@ -64,9 +64,9 @@ def as_pixels(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 def flatten(pixels: np.ndarray, background: Sequence[int]) -> np.ndarray:
     """RGB or RGBA `[h, w, 3 or 4]` over a colour: uint8 `[h, w, 3]`, hidden colours hidden."""
-    out = np.ascontiguousarray(pixels[..., :3])
     if pixels.shape[-1] == 3 or pixels[..., 3].min() == 255:
-        return out
+        return np.ascontiguousarray(pixels[..., :3])
+    out = np.empty((*pixels.shape[:2], 3), np.uint8)
     behind = np.asarray(background, np.uint32)
     rows = max(1, _STRIP // pixels.shape[1])
     for top in range(0, len(pixels), rows):

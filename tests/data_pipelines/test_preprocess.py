@@ -145,6 +145,15 @@ def test_transparent_pixels_show_the_background_and_hide_their_colour():
     assert (out[:, :3] == [0, 255, 0]).all() and (out[:, 3:] == [200, 0, 0]).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7)])
+def test_an_image_handed_over_is_not_changed(shape):
+    rgba = pixels(3, height=shape[0], width=shape[1], channels=4) & 127
+    before = rgba.copy()
+    flatten(rgba, (10, 100, 250))
+    ImagePreprocess(4)(Image.fromarray(rgba))
+    np.testing.assert_array_equal(rgba, before)
+
+
 def test_flattening_is_the_rounded_blend():
     rgba = pixels(2, height=30, width=30, channels=4)
     alpha = rgba[..., 3:] / 255

@@ -60,6 +60,10 @@ class Source(Protocol):
         """The sample's name, also of an unusable one."""
         ...
 
+    def file(self, index: int) -> str:
+        """The path of the file that its image lies in: a tar, or the image itself."""
+        ...
+
     def image(self, index: int) -> bytes:
         """The image file without the captions. Raises Reject if there is none."""
         ...

@@ -61,6 +61,10 @@ class ByMember(abc.ABC):
         """The sample's name."""
 
     @abc.abstractmethod
+    def file(self, index: int) -> str:
+        """The path of the file that the sample's image lies in."""
+
+    @abc.abstractmethod
     def _member(self, index: int, role: str) -> bytes | None:
         """A member; None where the sample has none. Raises Reject, see `_check_size`."""
 

@@ -48,6 +48,11 @@ class ConcatSource:
         source, row = self._locate(index)
         return source.key(row)
 
+    def file(self, index: int) -> str:
+        """The path of the file that the sample's image lies in."""
+        source, row = self._locate(index)
+        return source.file(row)
+
     def image(self, index: int) -> bytes:
         """The sample's image file, without its captions."""
         source, row = self._locate(index)

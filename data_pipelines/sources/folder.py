@@ -86,6 +86,10 @@ class FolderSource:
         """The image's path below the folder."""
         return self._images[check_index(index, len(self))]
 
+    def file(self, index: int) -> str:
+        """The image's path."""
+        return str(self.folder / self.key(index))
+
     def image(self, index: int) -> bytes:
         """The image file."""
         return read_file(self.folder / self.key(index), IMAGE, limit=self.limits.image_bytes)

@@ -145,6 +145,10 @@ class LabelSource:
         """The image's name."""
         return self.source.key(index)
 
+    def file(self, index: int) -> str:
+        """The path of the file that the image lies in."""
+        return self.source.file(index)
+
     def image(self, index: int) -> bytes:
         """The image file."""
         return self.source.image(index)

@@ -55,6 +55,10 @@ class ShuffledCaptions:
         """The image's name."""
         return self.source.key(index)
 
+    def file(self, index: int) -> str:
+        """The path of the file that the image lies in."""
+        return self.source.file(index)
+
     def image(self, index: int) -> bytes:
         """The image file."""
         return self.source.image(index)

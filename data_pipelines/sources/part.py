@@ -43,6 +43,10 @@ class PartSource:
         """The sample's name in the whole."""
         return self.source.key(self._place(index))
 
+    def file(self, index: int) -> str:
+        """The path of the file that the sample's image lies in."""
+        return self.source.file(self._place(index))
+
     def image(self, index: int) -> bytes:
         """The sample's image file, without its captions."""
         return self.source.image(self._place(index))

@@ -84,6 +84,10 @@ class PictureSource(ByMember):
         """The picture's path below the folder."""
         return self._pictures[check_index(index, len(self))]
 
+    def file(self, index: int) -> str:
+        """The picture's path."""
+        return str(self.root / self.key(index))
+
     def survey(self) -> tuple[Survey, ...]:
         """Pictures without a caption, and files that are no pictures."""
         silent = [
@@ -185,6 +189,10 @@ class OnePicture(ByMember):
         """The name of the picture."""
         check_index(index, 1)
         return self.name
+
+    def file(self, index: int) -> str:
+        """The name of the picture: it came without a path."""
+        return self.key(index)
 
     def survey(self) -> tuple[Survey, ...]:
         """One picture without a caption."""

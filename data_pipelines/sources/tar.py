@@ -108,6 +108,10 @@ class TarSource(ByMember):
         shard, row = self._locate(index)
         return self._shards[shard].key(row)
 
+    def file(self, index: int) -> str:
+        """The path of the sample's tar."""
+        return str(self.paths[self._locate(index)[0]])
+
     def _locate(self, index: int) -> tuple[int, int]:
         check_index(index, len(self))
         shard = bisect.bisect_right(self._ends, index)

@@ -164,7 +164,7 @@ def test_a_picture_that_cannot_be_read_has_a_line_and_no_caption(whole, data):
     assert [line["key"] for line in found] == [source.key(i) for i in range(36)]
     bad = {line["key"]: line for line in found if "error" in line}
     assert {f"{key}.png" for key in bad} == set(BAD)
-    assert all(line.keys() == {"key", "index", "error"} for line in bad.values())
+    assert all(line.keys() == {"key", "index", "file", "error"} for line in bad.values())
     assert {line["error"] for line in bad.values()} <= set(REASONS)
     assert leftovers(whole) == []
 

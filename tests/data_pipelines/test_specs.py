@@ -5,7 +5,8 @@ import itertools
 import pytest
 from data_makers import pair, write_tar
 
-from data_pipelines.sources import TarSource, index_path, open_source, tars_of
+from data_pipelines.sources import LabelSource, TarSource, index_path, open_source, tars_of
+from data_pipelines.sources.part import PartSource
 
 
 @pytest.fixture
@@ -84,3 +85,18 @@ def test_a_folder_of_tars_is_read_in_order_with_indexes_passed_over(tars):
     assert [path.stem for path in tars_of(str(tars))] == sorted(p.stem for p in tars.iterdir())
     with pytest.raises(ValueError, match="must name tars"):
         tars_of("emoji:noto")
+
+
+def test_every_source_names_the_file_of_each_sample(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tar", "b.tar"):
+        write_tar(tmp_path / name, pair("0", 0) + pair("1", 1))
+    (tmp_path / "pictures" / "sub").mkdir(parents=True)
+    for ending, (_, data) in zip(("png", "txt"), pair("0", 0), strict=False):
+        (tmp_path / "pictures" / "sub" / f"c.{ending}").write_bytes(data)
+    source = open_source("a.tar,b.tar,pictures")
+    expected = ["a.tar", "a.tar", "b.tar", "b.tar", "pictures/sub/c.png"]
+    assert [source.file(i) for i in range(5)] == expected
+    labelled = LabelSource(source, field="", templates=("{}",))
+    for other, places in ((PartSource(source, 1, 5), range(1, 5)), (labelled, range(5))):
+        assert [other.file(i) for i in range(len(other))] == [expected[i] for i in places]

@@ -10,6 +10,11 @@ def test_every_template_has_one_place_for_the_name(name):
     assert all(template.count("{}") == 1 for template in templates(name))
 
 
+def test_eighty_different_prompts_hold_the_best_seven():
+    assert len(set(TEMPLATES["clip80"])) == len(TEMPLATES["clip80"]) == 80
+    assert set(TEMPLATES["clip7"]) < set(TEMPLATES["clip80"])
+
+
 def test_a_file_gives_its_lines_without_comments(tmp_path):
     path = tmp_path / "own.txt"
     path.write_text("# mine\na drawing of {}\n\n  ünï {} \n", encoding="utf-8")
@@ -25,7 +30,9 @@ def test_a_file_without_exactly_one_place_a_line_is_refused(tmp_path, text):
 
 
 def test_an_unknown_set_names_the_known_ones():
-    with pytest.raises(ValueError, match="one of simple, emoji, photo, clip7 or a file.*'smiple'"):
+    with pytest.raises(
+        ValueError, match="one of simple, emoji, photo, clip7, clip80 or a file.*'smiple'"
+    ):
         templates("smiple")
 
 

@@ -4,7 +4,7 @@
   vlp caption --model=open_clip:models/coca --data=pictures/ --out=captions.jsonl --sheet=sheet.png
 
 The model must write captions, as CoCa and BLIP do. A line a picture, in the data's order:
-  {"key": "000017", "index": 17, "caption": "a red heart", "score": -0.41}
+  {"key": "000017", "index": 17, "file": "shards/00.tar", "caption": "a red heart", "score": -0.41}
 and for a picture that cannot be read {"key": ..., "index": ..., "error": "image truncated"}. The
 score is the log-probability of a token, in nats (for --method=beam to the power --length-penalty).
 

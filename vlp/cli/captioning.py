@@ -19,14 +19,13 @@ from data_pipelines.faults import REASONS
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.cli.caption_file import CaptionFile
-from vlp.cli.jobs import own_share, progress_bar
+from vlp.cli.jobs import own_share, place_of, progress_bar
 from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.load import Run
 from vlp.models.naflex import device_images
 from vlp.parallel.ids import device_ids
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, replicated
-from vlp.vectors.shards import utf8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Job:
         self, part: PartSource, batch: Batch, row: int, *, text: str, score: Any
     ) -> dict[str, Any]:
         index = int(batch["id"][row])
-        line: dict[str, Any] = {"key": utf8(part.key(index)), "index": part.first + index}
+        line = place_of(part, index)
         if reject := int(batch["reject"][row]):
             return line | {"error": REASONS[reject - 1]}
         return line | {"caption": text, "score": round(float(score), 6)}

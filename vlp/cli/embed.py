@@ -4,8 +4,8 @@
   vlp search --embeddings=embeddings "a red heart"
 
 Each shard of samples becomes images/NNNNN.npy and .parquet and captions/NNNNN.npy and .parquet: the
-.npy is the matrix of unit-norm vectors, the parquet has them beside id, key and caption, for a
-vector database. Stop it at any time and start the same command again: finished shards stay.
+.npy is the matrix of unit-norm vectors, the parquet has them beside id, key, file and caption, for
+a vector database. Stop it at any time and start the same command again: finished shards stay.
 
 Started on several hosts with one --out that all of them see, each takes its share of the shards;
 Slurm, Open MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-processes,

@@ -106,6 +106,7 @@ class Job:
             "embedding": vectors,
             "id": samples + part.first,
             "key": [part.key(sample) for sample in samples.tolist()],
+            "file": [part.file(sample) for sample in samples.tolist()],
             "caption": captions,
         }
 

@@ -2,7 +2,7 @@
 
   vlp eval --model=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
   vlp eval --model=hf:models/clip-b32 --data=imagenet-val/ --task=classification
-      --classes=classnames.txt --templates=clip7
+      --classes=classnames.txt --templates=clip80
   vlp eval --model=runs/fusion --data=pairs.tar --task=retrieval --rerank=16
   vlp eval --model=runs/fusion --data=pairs.tar --task=masked_words --mask-id=1024
 
@@ -83,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--templates",
         metavar="NAME|FILE",
-        help="classification: prompts by name (simple, emoji, photo, clip7), or a file with one a "
-        "line or a JSON list",
+        help="classification: prompts by name (simple, emoji, photo, clip7, clip80), or a file of "
+        "them, one a line or a JSON list",
     )
     parser.add_argument(
         "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"

@@ -13,11 +13,11 @@ experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
   00000.tar ...     the kept samples; .captions has a line a caption, the data's own first,
-                    .json the sample's metadata and under "vlp_filter" its old key, sources and
-                    scores
+                    .json the sample's metadata and under "vlp_filter" its old key and file,
+                    sources and scores
   manifest.jsonl    a line a caption, kept or not:
-                    {"key": "017", "index": 17, "source": "web", "caption": "a red heart",
-                     "score": 0.93, "kept": true}
+                    {"key": "017", "index": 17, "file": "web/0.tar", "source": "web",
+                     "caption": "a red heart", "score": 0.93, "kept": true}
                     and {"key": ..., "index": ..., "error": ...} for a picture that cannot be read
                     or has no caption
   filter.json       the model, the data and the settings

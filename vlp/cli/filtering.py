@@ -21,7 +21,7 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from data_pipelines.text import clean_caption
 from vlp.cli.filter_folder import SOURCES, FilterFolder
-from vlp.cli.jobs import own_share, progress_bar
+from vlp.cli.jobs import own_share, place_of, progress_bar
 from vlp.cli.labels import metadata
 from vlp.evals.embed import Encoder
 from vlp.evals.matching import log_odds
@@ -114,10 +114,7 @@ class Job:
         }
         captioned = {line["index"] - first for line in lines}
         faults |= {i: "caption missing" for i in found - captioned}
-        unusable = [
-            {"key": utf8(part.key(i)), "index": first + i, "error": fault}
-            for i, fault in faults.items()
-        ]
+        unusable = [place_of(part, i) | {"error": fault} for i, fault in faults.items()]
         return sorted([*asked, *unusable], key=lambda line: line["index"])
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
@@ -132,8 +129,7 @@ class Job:
                 if (place, text) in seen:
                     continue
                 seen.add((place, text))
-                head = {"key": utf8(part.key(place)), "index": part.first + place}
-                lines.append(head | {"source": name, "caption": text})
+                lines.append(place_of(part, place) | {"source": name, "caption": text})
         return lines
 
     def _kept(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:
@@ -146,6 +142,7 @@ class Job:
             meta = dict(metadata(self.source, index))  # what cannot be read is left out
             told = {
                 "key": kept[0]["key"],
+                "file": kept[0]["file"],
                 "sources": [line["source"] for line in kept],
                 "scores": [line["score"] for line in kept],
             }

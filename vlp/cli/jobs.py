@@ -12,6 +12,7 @@ from data_pipelines.threads import THREADS
 
 if TYPE_CHECKING:
     from data_pipelines.sources import Source
+    from data_pipelines.sources.part import PartSource
 
 
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +114,17 @@ def claim(store: Any, source: Any, *, role: str) -> None:
     on_first(store.claim)
     file = None if store.data_table.exists() else store.data_table
     on_first(lambda: say_data({role: source}, file=file))
+
+
+def place_of(part: PartSource, index: int) -> dict[str, Any]:
+    """Where a sample of a part is: its key, its index in the whole, and the file it lies in."""
+    from vlp.vectors.shards import utf8
+
+    return {
+        "key": utf8(part.key(index)),
+        "index": part.first + index,
+        "file": utf8(part.file(index)),
+    }
 
 
 def own_share(missing: list[bool]) -> list[int]:

@@ -100,11 +100,11 @@ def _say(config: ConfigDict, under: Mapping[str, Mapping[str, Any]], path: str) 
     there = flatten(under)
     own = flatten({section: config[section].to_dict() for section in under})
     changed = [
-        f"config.{key} {value!r} (there {there.get(key, 'the default')!r})"
+        f"config.{key}={value!r} ({f'there {there[key]!r}' if key in there else 'not set there'})"
         for key, value in own.items()
-        if value != {} and there.get(key, _log) != plain(value)
+        if value != {} and not (key in there and there[key] == plain(value))
     ]
-    parts = ", ".join(_CALLED[section] for section in under)
+    parts = ", ".join(called for section, called in _CALLED.items() if section in under)
     _log.info(
         "%s as in %s%s", parts, path, f"; changed here: {', '.join(changed)}" if changed else ""
     )

@@ -70,7 +70,7 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     """
     _check_resolved(config)
     own = config.model.to_dict()
-    kwargs = merge(of_preset(own), own) if "preset" in own else own
+    kwargs = merge(of_preset(own), own) if own.get("preset") else own
     kwargs.pop("preset", None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 import experiments
 from experiments.common import base_config
 from vlp.cli.resolve import merge, resolve, resolve_preset
-from vlp.cli.sections import DECIDED, REQUIRED, sections, settings_of
+from vlp.cli.sections import DECIDED, REQUIRED, near, sections, settings_of
 from vlp.cli.values import NAMES, flatten, kinds_of, parse_value, plain
 
 __all__ = ["Config", "as_json", "check_same_config", "flatten", "load_config", "read_config"]
@@ -200,10 +200,7 @@ def _parsed(text: str, kinds: tuple[type, ...]) -> tuple[Any, str]:
 
 
 def _unknown_key(config: ConfigDict, key: str) -> str:
-    parent = key.rpartition(".")[0]
-    known = set(flatten(config.to_dict())) | {
-        f"{parent}.{name}" for name in settings_of(config, parent) or ()
-    }
+    known = near(config, key) | set(flatten(config.to_dict()))
     nearest = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.4)
     hint = f"; did you mean config.{nearest[0]}?" if nearest else ""
     return f"config.{key} does not exist{hint} (sections: {', '.join(sorted(config))})"

@@ -84,9 +84,9 @@ def resolve_preset(config: ConfigDict, *, towers: Collection[str] = ()) -> dict[
         ValueError: when there is no such preset, or nothing is left for it to say.
     """
     found: dict[str, str] = {}
-    if "preset" not in config.model:
+    name = config.model.get("preset")
+    if not name:
         return found
-    name = config.model.preset
     if set(towers) == set(TOWERS):
         raise ValueError(
             f"config.init.adopt takes the architecture of {config.init.path}, and "
@@ -120,7 +120,10 @@ def of_preset(own: Mapping[str, Any]) -> dict[str, Any]:
     """
     from vlp.models.presets import dual_encoder_preset
 
-    kwargs = dual_encoder_preset(own["preset"])
+    try:
+        kwargs = dual_encoder_preset(own["preset"])
+    except ValueError as error:
+        raise ValueError(f"config.model.preset: {error}") from error
     for tower, usual in TOWERS.items():
         kind = kwargs[tower].get("kind", usual)
         if own.get(tower, {}).get("kind", kind) != kind:

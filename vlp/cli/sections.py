@@ -87,9 +87,17 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
 
 
 def sections(config: ConfigDict) -> list[str]:
-    """The names of the sections of a config that are for a constructor."""
+    """The names of the sections of a config that are for a constructor, but an empty `export`."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
+    there = [name for name in there if name != "export" or config.export]
     return there + [f"evals.{name}" for name in config.get("evals", ())]
+
+
+def near(config: ConfigDict, key: str) -> set[str]:
+    """Keys that a config may have in the first section of this one."""
+    top = key.split(".")[0]
+    names = [name for name in _SECTIONS if name.split(".")[0] == top]
+    return {f"{name}.{setting}" for name in names for setting in settings_of(config, name) or ()}
 
 
 def undecided(model: Mapping[str, Any], prefix: str = "model.") -> dict[str, Any]:
@@ -139,7 +147,7 @@ def _model(config: ConfigDict) -> Settings:
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
     return {
-        "preset": Setting((str,), None),
+        "preset": Setting((str,), ""),
         **keywords(
             model_class(config.model.to_dict()),
             DualEncoder,

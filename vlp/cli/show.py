@@ -19,6 +19,7 @@ from typing import Any
 
 from vlp.cli.overrides import add_config_argument
 
+_QUIET = ("default", "usual")  # origins of what nobody chose for this run
 SUMMARY = "show what a config says and where from; list the installed ones"
 
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", metavar="JOB", required=True)
     show = jobs.add_parser("show", help="print a resolved config", allow_abbrev=False)
     add_config_argument(show)
-    show.add_argument("--json", action="store_true", help="print it as JSON, without origins")
+    show.add_argument("--json", action="store_true", help="print config and origins as JSON")
     show.set_defaults(run=_show)
     listing = jobs.add_parser("list", help="print the installed experiments", allow_abbrev=False)
     listing.set_defaults(run=_list)
@@ -50,22 +51,26 @@ def _show(args: argparse.Namespace, overrides: list[str]) -> int:
     from vlp.cli.config import as_json, defaults, flatten, read_config
 
     read = read_config(args.config, overrides)
-    if args.json:
-        print(json.dumps(as_json(read.config), indent=2))
-        return 0
-    origin = read.origin | {
+    by_argument = {
         key: argument
         for key, argument in _arguments(args.config).items()
-        if read.origin.get(key) == "file"
+        if read.origin.get(key) in ("file", "usual")
     }
+    origin = read.origin | by_argument
+    if args.json:
+        print(json.dumps({"config": as_json(read.config), "origin": origin}, indent=2))
+        return 0
     values, usual = flatten(read.config.to_dict()), defaults(read.config)
-    table = _table()
+    table, before = _table(), ""
     for key in sorted(values.keys() | usual.keys()):
-        source = origin.get(key, "default")
-        value = values.get(key, usual.get(key))
-        if value != {}:
-            dim = source in ("default", "usual")
-            table.add_row(key, repr(value), source, style="dim" if dim else None)
+        source, value = origin.get(key, "default"), values.get(key, usual.get(key))
+        if value == {}:
+            continue
+        section = key.split(".")[0]
+        if before and section != before:
+            table.add_row()
+        before = section
+        table.add_row(key, repr(value), source, style="dim" if source in _QUIET else None)
     _print(table)
     return 0
 
@@ -95,11 +100,12 @@ def _arguments(path: str) -> dict[str, str]:
 def _table() -> Any:
     from rich.table import Table
 
-    return Table(box=None, show_header=False, pad_edge=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    return table
 
 
 def _print(table: Any) -> None:
     from rich.console import Console
 
-    console = Console()
-    Console(width=max(console.width, 80)).print(table)
+    Console(width=max(Console().width, 80)).print(table, highlight=True)

@@ -5,8 +5,9 @@ import subprocess
 import pytest
 
 from tests.cli.test_refusals import refusal
-from vlp.cli.main import Parser, UsageError, _command_parsers
+from vlp.cli.main import _command_parsers
 from vlp.cli.overrides import split_overrides
+from vlp.cli.parser import Parser, UsageError
 
 
 def single_valued():

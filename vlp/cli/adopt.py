@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from data_pipelines.images import open_preprocess
+from data_pipelines.images import ImagePreprocess
 from experiments.common import base_config
 from vlp.cli.sections import TOWERS, undecided
 from vlp.cli.values import flatten, plain
@@ -50,7 +50,8 @@ def of_weights(
         under = _adoption(config, weights[0], adopt=adopt) if adopt else {}
         over = _companions(config, weights, adopt=adopt)
     except ValueError:
-        if before is None or before.get("init") != plain(config.init.to_dict()):
+        init = plain(config.init.to_dict())
+        if before is None or {"adopt": [], **before.get("init", {})} != init:
             raise
         under = {section: before[section] for section in adopt}
         over = {f"preprocess.{name}": before["preprocess"][name] for name in _OF_PIXELS}
@@ -66,8 +67,8 @@ def _adoption(
     card, under = weights.card, {}
     model, pixels = card["model"], card["preprocess"]
     if "model" in adopt:
-        whole = all(model[tower] for tower in TOWERS)
-        under["model"] = undecided(model if whole else {t: model[t] for t in TOWERS})
+        pair = all(model[tower] for tower in TOWERS)
+        under["model"] = undecided(model if pair else {t: model[t] for t in TOWERS})
         if "decoder" in model and weights.tokenizer.begin_id is not None:
             under["model"]["begin_id"] = weights.tokenizer.begin_id
     if "objective" in adopt:
@@ -90,8 +91,8 @@ def _adoption(
     _say(config, under, weights.path)
     size = config.preprocess.get("size")
     if size is not None and "preprocess" in under:
-        whole = open_preprocess(under["preprocess"]).resized(size).to_dict()
-        under["preprocess"] = {k: v for k, v in whole.items() if k != "kind"}
+        there = ImagePreprocess.from_dict(under["preprocess"]).resized(size).to_dict()
+        under["preprocess"] = {k: v for k, v in there.items() if k != "kind"}
     return under
 
 

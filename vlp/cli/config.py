@@ -158,11 +158,12 @@ def _put(config: ConfigDict, key: str, text: str) -> bool:
     value, wrong = _parsed(text, kinds)
     if wrong:
         settings = settings_of(config, parent)
-        if not there and settings is None:
+        if settings is None and not there:
             raise ValueError(_unknown_key(config, key))
-        if not there and name not in settings:
+        known = (settings or {}).get(name)
+        if known is None and not there:
             return False
-        kinds += settings[name].kinds if settings and name in settings else ()
+        kinds += known.kinds if known else ()
         value, wrong = _parsed(text, kinds or tuple(NAMES))
     if wrong:
         raise ValueError(f"config.{key} {wrong}")
@@ -210,7 +211,9 @@ def _check(config: ConfigDict) -> None:
     """Raises ValueError where a section has what its constructor does not take, or lacks a need."""
     for section in sections(config):
         settings, own = settings_of(config, section), _section(config, section)
-        for name in own if settings else ():
+        if settings is None or not own:
+            continue
+        for name in own:
             key = f"{section}.{name}"
             if key in DECIDED:
                 raise ValueError(
@@ -220,8 +223,8 @@ def _check(config: ConfigDict) -> None:
                 nearest = difflib.get_close_matches(name, settings, n=1)
                 hint = f"did you mean {nearest[0]}" if nearest else f"known: {', '.join(settings)}"
                 raise ValueError(f"config.{section} has no setting {name}; {hint}")
-        missing = [n for n, s in (settings or {}).items() if s.default is REQUIRED and n not in own]
-        if missing and own:
+        missing = [n for n, s in settings.items() if s.default is REQUIRED and n not in own]
+        if missing:
             raise ValueError(f"config.{section} needs {' and '.join(missing)}, got nothing there")
 
 

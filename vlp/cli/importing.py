@@ -22,7 +22,11 @@ SUMMARY = "make weights of another stack a run"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp import`."""
     parser.add_argument(
-        "--from", dest="source", required=True, metavar="[FORMAT:]PATH", help="folder or file"
+        "--from",
+        dest="source",
+        required=True,
+        metavar="WEIGHTS",
+        help="[FORMAT:]PATH of a folder or file",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
     add_loading_arguments(parser)
@@ -36,8 +40,8 @@ def add_model_argument(parser: Any, *, required: bool = True) -> None:
         "--workdir",
         dest="model",
         required=required,
-        metavar="[FORMAT:]PATH",
-        help="a run, one of its checkpoints, or weights of another stack",
+        metavar="MODEL",
+        help="a run, one of its checkpoints, or weights of another stack as [FORMAT:]PATH",
     )
 
 

@@ -2,130 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from vlp.cli.logs import set_up_logging
 from vlp.cli.overrides import split_overrides
+from vlp.cli.parser import Parser, UsageError, called, check_once
 from vlp.version import __version__
 
 DESCRIPTION = """\
-Vision-language pretraining in JAX: train dual encoders, judge them zero-shot, export them.
+Vision-language pretraining in JAX: train image-text models, judge them zero-shot, export them.
 
-  vlp train  --config=experiments/emoji.py --workdir=runs/emoji    train, evaluate, write a report
-  vlp eval   --workdir=runs/emoji --data=TAR --task=retrieval      judge a run on other data
-  vlp search --workdir=runs/emoji "a red heart"                    find pictures by a sentence
-  vlp caption --model=runs/coca --data=TAR --out=captions.jsonl    write captions for pictures
-  vlp filter --model=runs/blip --data=TAR --out=clean              keep captions that match
-  vlp embed  --model=runs/emoji --data=TAR --out=embeddings        vectors of a whole data set
-  vlp import --from=models/b32 --out=runs/b32                      begin from other weights
-  vlp export --model=runs/emoji --to=hf --out=exported             hand the encoders on
-  vlp data   index|tokenizer|emoji                                 prepare data
-  vlp config show|list                                             what a config file says
+  vlp train --config=experiments/emoji.py --workdir=runs/emoji
+  vlp search --workdir=runs/emoji "a red heart"
+  vlp eval --workdir=runs/emoji --data='shards/*.tar' --task=retrieval
+  vlp export --model=runs/emoji --to=hf --out=exported
 
 `vlp COMMAND --help` explains each. Set VLP_DEBUG=1 to see tracebacks."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that names the nearest flag or command when one is mistyped, and takes no
-    flag twice: argparse would keep the last value in silence.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.register("action", None, Once)
-        self.register("action", "store", Once)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, but for flags given twice.
-
-        Raises:
-            UsageError: a flag that takes one value got several.
-        """
-        namespace = argparse.Namespace() if namespace is None else namespace
-        namespace.given = {}
-        found = super().parse_known_args(args, namespace)
-        for values in found[0].__dict__.pop("given", {}).values():
-            check_once(values)
-        return found
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\n{self.format_usage().strip()}")
-
-    def options(self) -> list[str]:
-        """Every flag, those of sub-commands included."""
-        found: list[str] = []
-        for action in self._actions:
-            found += action.option_strings
-            if isinstance(action, argparse._SubParsersAction):
-                found += [flag for parser in action.choices.values() for flag in parser.options()]
-        return found
-
-    def reject_unknown(self, unknown: Sequence[str]) -> None:
-        """Raises UsageError for the first argument that no flag takes."""
-        if not unknown:
-            return
-        name = unknown[0].split("=", 1)[0]
-        if not name.startswith("-"):
-            raise UsageError(
-                f"unknown argument {name}: a flag takes one value, and a shell makes several of "
-                "patterns and sentences without quotes; write --data='shards/*.tar'"
-            )
-        known = self.options()
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]}?" if nearest else f"; known flags: {', '.join(known)}"
-        raise UsageError(f"unknown argument {name}{hint}")
-
-
-class Once(argparse._StoreAction):
-    """Stores a value and remembers all that were given, for `check_once`."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        super().__call__(parser, namespace, values, option_string)
-        if option_string is not None:
-            namespace.given.setdefault(self.dest, []).append((option_string, str(values)))
-
-
-class UsageError(ValueError):
-    """The command line itself is wrong; the process exits with code 2."""
-
-
-def check_once(values: Sequence[tuple[str, str]]) -> None:
-    """Refuses a flag that has several values.
-
-    Args:
-        values: each with the flag as it was written.
-
-    Raises:
-        UsageError: there are several; says so of braces that a shell took apart.
-    """
-    if len(values) < 2:
-        return
-    given = [f"{flag}={value}" for flag, value in values]
-    more = f" and {len(given) - 2} more" if len(given) > 2 else ""
-    braces = _braces([value for _, value in values])
-    hint = f"a shell takes braces apart, quote them: {values[0][0]}='{braces}'" if braces else ""
-    raise UsageError(
-        f"{values[0][0]} takes one value, got {given[0]} and {given[1]}{more}; "
-        + (hint or "leave all but one out")
-    )
-
-
-def _braces(values: Sequence[str]) -> str:
-    """The pattern such as s/{0..3}.tar that a shell has made these values of; "" if it is none."""
-    before = os.path.commonprefix(values).rstrip("0123456789")
-    rest = [value[len(before) :] for value in values]
-    behind = os.path.commonprefix([value[::-1] for value in rest])[::-1].lstrip("0123456789")
-    middle = [value[: len(value) - len(behind)] for value in rest]
-    if len(set(middle)) < 2 or not before:
-        return ""
-    if all(part.isdecimal() for part in middle):
-        return f"{before}{{{middle[0]}..{middle[-1]}}}{behind}"
-    return f"{before}{{{','.join(middle)}}}{behind}" if behind else ""
 
 
 def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
@@ -142,12 +37,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         train,
     )
 
-    parser = Parser(
-        prog="vlp",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog=called(), description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"vlp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     parsers = {}
@@ -164,13 +54,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         "config": show,
     }
     for name, module in modules.items():
-        parsers[name] = commands.add_parser(
-            name,
-            help=module.SUMMARY,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        parsers[name] = commands.add_parser(name, help=module.SUMMARY, description=module.__doc__)
         module.add_arguments(parsers[name])
     return parser, parsers
 

@@ -26,11 +26,11 @@ SUMMARY = "show what a config says and where from; list the installed ones"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the sub-commands `show` and `list`."""
     jobs = parser.add_subparsers(dest="job", metavar="JOB", required=True)
-    show = jobs.add_parser("show", help="print a resolved config", allow_abbrev=False)
+    show = jobs.add_parser("show", help="print a resolved config")
     add_config_argument(show)
     show.add_argument("--json", action="store_true", help="print config and origins as JSON")
     show.set_defaults(run=_show)
-    listing = jobs.add_parser("list", help="print the installed experiments", allow_abbrev=False)
+    listing = jobs.add_parser("list", help="print the installed experiments")
     listing.set_defaults(run=_list)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vlp.cli.lengths import DURATIONS, Lengths
+from vlp.cli.lengths import Lengths
+from vlp.cli.resolve import merge, of_preset
+from vlp.cli.sections import DURATIONS
 from vlp.models.build import model_class
-from vlp.models.presets import dual_encoder_preset
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
@@ -68,17 +69,13 @@ class Plan:
 
 
 def model_kwargs(config: ConfigDict) -> dict[str, Any]:
-    """Keyword arguments of the model: a preset's, the config's over them, and what other
-    sections decide (pixels, normalisation, vocabulary, text length).
-
-    A tower of another kind than the preset's takes nothing from it.
+    """Keyword arguments of the model: the config's over a preset's, and what other sections decide
+    (pixels, normalisation, vocabulary, text length).
     """
+    _check_resolved(config)
     own = config.model.to_dict()
-    kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
-    for tower, usual in (("image", "vit"), ("text", "transformer")):
-        kind = kwargs.get(tower, {}).get("kind", usual)
-        if own.get(tower, {}).get("kind", kind) != kind:
-            kwargs[tower] = {}
+    kwargs = merge(of_preset(own), own) if own.get("preset") else own
+    kwargs.pop("preset", None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),
@@ -91,7 +88,7 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
-    kwargs = merge(merge(kwargs, own), decided)
+    kwargs = merge(kwargs, decided)
     if "modes" in kwargs:
         kwargs["end_id"] = tokenizer.eos_id
     if kwargs["text"].get("kind", "transformer") != "transformer":
@@ -114,6 +111,17 @@ def _check_towers(model: ConfigDict) -> None:
         )
 
 
+def _check_resolved(config: ConfigDict) -> None:
+    """Raises ValueError where what weights or a tokenizer say is not filled in yet."""
+    needs = [("preprocess", "size"), ("tokenizer", "vocab_size"), ("tokenizer", "length")]
+    missing = [f"config.{section}.{name}" for section, name in needs if name not in config[section]]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} must be known by now, as config.init or config.tokenizer.path "
+            "say it; read the config by vlp.cli.config.load_config"
+        )
+
+
 def _check_patches(image: Mapping[str, Any]) -> None:
     """Raises ValueError where a tower in training would not see the edge of its pictures."""
     size, patch_size = image["image_size"], image.get("patch_size")
@@ -124,15 +132,6 @@ def _check_patches(image: Mapping[str, Any]) -> None:
         f"image_size must divide by patch_size {patch_size}, got {size}; "
         f"try preprocess.size={lower} or {lower + patch_size}"
     )
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, nested dicts merged."""
-    merged = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if nested else value
-    return merged
 
 
 def plan(

@@ -36,7 +36,7 @@ SETTINGS = ("opset", "precision", "batch_size", "mode")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp export`."""
     add_model_argument(parser)
-    parser.add_argument("--to", required=True, choices=TARGETS, help="the target's format")
+    parser.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help="see above")
     parser.add_argument(
         "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
     )

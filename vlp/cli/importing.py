@@ -24,7 +24,11 @@ SUMMARY = "make weights of another stack a run"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp import`."""
     parser.add_argument(
-        "--from", dest="source", required=True, metavar="[FORMAT:]PATH", help="folder or file"
+        "--from",
+        dest="source",
+        required=True,
+        metavar="WEIGHTS",
+        help="[FORMAT:]PATH of a folder or file",
     )
     parser.add_argument(
         "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
@@ -40,8 +44,8 @@ def add_model_argument(parser: Any, *, required: bool = True) -> None:
         "--workdir",
         dest="model",
         required=required,
-        metavar="[FORMAT:]PATH",
-        help="a run, one of its checkpoints, or weights of another stack",
+        metavar="MODEL",
+        help="a run, one of its checkpoints, or weights of another stack as [FORMAT:]PATH",
     )
 
 

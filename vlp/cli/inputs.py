@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,15 +20,15 @@ from data_pipelines.sources import (
     Source,
     open_source,
 )
-from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
-from data_pipelines.tokens import clip_tokenizer
+from data_pipelines.text import Tokenizer, train_sentencepiece
 from vlp.cli.data import all_captions
 from vlp.cli.data_checks import check_captions
+from vlp.cli.tokenizers import published_tokenizer
+from vlp.cli.weights import check_tokenizer
 from vlp.cli.workdir import Workdir
 from vlp.evals.classes import read_classes
 from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
-from vlp.interop.hf.tokenizers import read_tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,15 +161,9 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenize
     """
     settings = config.tokenizer
     tokenizer = workdir.read_tokenizer()
-    if tokenizer is None and settings.path:
-        tokenizer = _published_tokenizer(settings.path, begin=settings.begin)
     if tokenizer is None:
-        tokenizer = train_sentencepiece(
-            all_captions(source),
-            vocab_size=settings.vocab_size,
-            name=source.name,
-            begin=settings.begin,
-        )
+        tokenizer = _new_tokenizer(settings, source)
+        check_tokenizer(config, tokenizer)
     expected = (settings.eos_id, settings.pad_id)
     if tokenizer.vocab_size > settings.vocab_size or (
         (tokenizer.eos_id, tokenizer.pad_id) != expected
@@ -184,21 +177,12 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenize
     return tokenizer
 
 
-def _published_tokenizer(path: str, *, begin: bool) -> Tokenizer:
-    """CLIP's, a model of SentencePiece, or what a folder such as BERT's holds (vocab.txt).
-
-    Raises:
-        ValueError: nothing known is there.
-    """
-    if path == "clip":
-        return clip_tokenizer()
-    if Path(path).suffix == ".model":
-        return SentencePieceTokenizer.load(Path(path), name=Path(path).stem, begin=begin)
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    tokenizer = read_tokenizer(folder)
-    if tokenizer is None:
-        raise ValueError(
-            'config.tokenizer.path must be "clip", a .model file of SentencePiece, or a folder '
-            f"with tokenizer.json or vocab.txt, got {path!r}; leave it empty to train one"
-        )
-    return tokenizer
+def _new_tokenizer(settings: ConfigDict, source: Source) -> Tokenizer:
+    if settings.path:
+        return published_tokenizer(settings.path, begin=settings.begin)
+    return train_sentencepiece(
+        all_captions(source),
+        vocab_size=settings.vocab_size,
+        name=source.name,
+        begin=settings.begin,
+    )

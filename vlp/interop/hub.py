@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlp.interop.pickles import PICKLES
+from vlp.interop.pickles import PICKLES, safe_torch
 from vlp.interop.weights import choose_weights
 
 # Configurations, tokenizers, and the card with the licence.
 _TEXTS = ("*.json", "*.txt", "*.model", "README.md")
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@[\w./-]+)?")
 _CACHED = re.compile(r"models--(.+)/snapshots/([0-9a-f]+)")
+_UNKNOWN = (401, 404)  # the Hub tells strangers not even that a private model is there
 _LICENCE = re.compile(r"^license(_name)?: *[\"']?([^\"'\n]+?)[\"']? *$", re.MULTILINE)
 
 
@@ -55,17 +56,19 @@ def fetch_weights(text: str, folder: Path, names: Sequence[str], *, pickles: boo
         ValueError: the model has none of them, or as for `fetch_configs`.
     """
     there = _listed(text, folder)
-    allowed = [name for name in names if pickles or not name.endswith(PICKLES)]
+    allowed = [name for name in names if pickles or not _is_pickle(name)]
     try:
         chosen = choose_weights(there, allowed, where=text)
     except ValueError as error:
-        if any(name.endswith(PICKLES) for name in there) and not pickles:
+        if any(map(_is_pickle, there)) and not pickles:
             raise ValueError(
                 f"{text} has its weights as pickles alone, whose reading can run code; allow "
                 "torch.load(weights_only=True) by --allow-pickle-weights "
                 "(allow_pickle_weights=True), or look for a revision with safetensors"
             ) from error
         raise
+    if _is_pickle(chosen):
+        safe_torch(chosen)  # before gigabytes are fetched
     stem, suffix = chosen.split(".index.")[0].rsplit(".", 1)
     shards = [f"{stem}-*-of-*.{suffix}", f"{stem}.*-*-of-*.{suffix}"]
     _fetched(text, [chosen, *(shards if ".index." in chosen else [])])
@@ -88,6 +91,10 @@ def licence(folder: Path) -> str:
         return "unknown"
     said = dict(_LICENCE.findall(parts[1]))
     return said.get("_name") or said.get("") or "unknown"
+
+
+def _is_pickle(name: str) -> bool:
+    return name.split(".index.")[0].endswith(PICKLES)
 
 
 def _fetched(text: str, patterns: list[str]) -> Path:
@@ -116,6 +123,8 @@ def _listed(text: str, folder: Path) -> list[str]:
 def _library() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
     except ImportError as error:
         raise ValueError(
             "models are fetched by name with huggingface_hub, which is not installed: pip install "
@@ -134,11 +143,6 @@ def _asked(text: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> An
             f"{text} is given to those only who accept its terms: accept them on its page, then "
             "log in with `hf auth login`, or set HF_TOKEN"
         ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ValueError(
-            f"found neither a path {text!r} here nor a model of that name on the Hub; check the "
-            "spelling, or set HF_TOKEN if it is a private one"
-        ) from error
     except errors.RevisionNotFoundError as error:
         raise ValueError(
             f"{text} names a revision that the model does not have; give a branch, a tag or a "
@@ -150,6 +154,11 @@ def _asked(text: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> An
             "is set); connect once, or copy its files into a folder and give its path"
         ) from error
     except Exception as error:  # of three libraries of HTTP, by the version
+        if getattr(getattr(error, "response", None), "status_code", None) in _UNKNOWN:
+            raise ValueError(
+                f"found neither a path {text!r} here nor a model of that name on the Hub; check "
+                "the spelling, or log in with `hf auth login` (or HF_TOKEN) if it is a private one"
+            ) from error
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{text} could not be fetched from the Hub: {type(error).__name__}: {reason}; try again"

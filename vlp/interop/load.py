@@ -42,6 +42,7 @@ class Run:
         step: updates the weights have seen; 0 for weights of another stack.
         weights: "params", or "ema": the average over the run.
         folder: where it was read.
+        format: "run", or another one of `vlp.interop.formats`.
         left_out: what else the files of another stack hold, and why the model is without it; by
             their names of tensors.
     """
@@ -53,6 +54,7 @@ class Run:
     step: int
     weights: str
     folder: Path
+    format: str = RUN
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
@@ -110,6 +112,7 @@ class _Parts:
     step: int
     weights: str
     folder: Path
+    format: str = RUN
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self) -> Run:
@@ -122,6 +125,7 @@ class _Parts:
             step=self.step,
             weights=self.weights,
             folder=self.folder,
+            format=self.format,
             left_out=self.left_out,
         )
 
@@ -170,7 +174,9 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
     )
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(kwargs))
-    return _Parts(card, params, found, 0, tensors.weights, path, tensors.left_out)
+    return _Parts(
+        card, params, found, 0, tensors.weights, path, foreign.stack, left_out=tensors.left_out
+    )
 
 
 def _licence(foreign: Foreign, path: Path) -> str:

@@ -42,7 +42,7 @@ def open_pickle(path: Path, *, allowed: bool, weights: str) -> Tensors:
             "convert it to safetensors, or, with torch installed, read its tensors alone by "
             "--allow-pickle-weights (allow_pickle_weights=True)"
         )
-    torch = _torch(path)
+    torch = safe_torch(path.name)
     try:
         with _readable(path, torch) as file:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
@@ -69,13 +69,20 @@ def open_pickle(path: Path, *, allowed: bool, weights: str) -> Tensors:
     return Tensors(str(path), shapes, get, weights=name, left_out=left)
 
 
-def _torch(path: Path) -> Any:
-    """The library, if it is there and safe."""
+def safe_torch(name: str) -> Any:
+    """PyTorch, in a version that reads pickles without running them.
+
+    Args:
+        name: what messages call the file to read.
+
+    Raises:
+        ValueError: it is not there, or too old.
+    """
     try:
         import torch
     except ImportError as error:
         raise ValueError(
-            f"{path.name} is a pickle, which only torch.load(weights_only=True) may read; "
+            f"{name} is a pickle, which only torch.load(weights_only=True) may read; "
             "pip install torch, or convert it to safetensors where torch is"
         ) from error
     version = re.match(r"(\d+)\.(\d+)", str(torch.__version__))

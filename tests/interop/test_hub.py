@@ -12,8 +12,8 @@ import vlp
 from tests.interop.hub_server import COMMIT, Hub, listening
 from tests.interop.tiny import make_run
 from vlp.interop import hub
-from vlp.interop.export import export
 from vlp.interop.formats import detect
+from vlp.interop.hf import write as hf
 from vlp.interop.load import load_run
 from vlp.interop.weights import choose_weights
 
@@ -23,8 +23,8 @@ NAME = "owner/clip-tiny"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "hf"
-    export(make_run("clip"), folder, check="numpy")
+    folder = tmp_path_factory.mktemp("whole")
+    hf.write(make_run("clip"), folder, metrics={})
     (folder / "README.md").write_text(CARD)
     return folder
 
@@ -142,7 +142,7 @@ def test_another_revision_and_another_name_are_refused(server, folder):
         load_run(f"hf:{NAME}@v7")
     with pytest.raises(ValueError, match="found neither a path .* nor a model of that name"):
         load_run("hf:owner/clip-tinny")
-    for wrong in ("models/a/b", "../clip", "/nowhere/clip", ""):
+    for wrong in ("models/a/b", "../clip", "/nowhere/clip"):
         with pytest.raises(ValueError, match="must be a path that is there, or owner/name"):
             load_run(f"hf:{wrong}")
 

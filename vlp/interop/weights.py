@@ -86,6 +86,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or it holds something else.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} must be there, found no such file; {DAMAGED}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

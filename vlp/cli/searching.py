@@ -15,7 +15,7 @@ from vlp.cli.jobs import counting
 from vlp.cli.kept_images import Kept, find, keep, name_of
 from vlp.cli.workdir import Workdir
 from vlp.evals.search import nearest
-from vlp.interop.formats import RUN, detect
+from vlp.interop.formats import RUN
 from vlp.interop.load import Run, load_run
 from vlp.interop.loaded import fingerprint
 
@@ -55,9 +55,9 @@ def with_model(
     """
     run = load_run(model, **given)
     _check_towers(run)
-    workdir = Workdir(run.folder) if detect(model)[0] == RUN else None
+    workdir = Workdir(run.folder) if run.format == RUN else None
     source = open_source(data or _report_data(model, workdir), limits=limits)
-    images = _embedded_images(run, source, threads, folder=workdir and workdir.path)
+    images = _embedded_images(run, source, threads, folder=workdir.path if workdir else None)
     rows, scores = nearest(images.zimg, _embedded_query(run, query), top=top)
     indices = [int(images.ids[row]) for row in rows]
     return Found(source, indices, scores.tolist(), workdir.path if workdir else Path())
@@ -154,7 +154,7 @@ def _embedder(manifest: dict[str, Any], given: dict[str, Any]) -> Run:
     """The model that embedded the data."""
     settings = manifest["model_settings"]
     for name in settings:
-        if given[name] is not None:
+        if name in given:
             flag = "--" + name.replace("_", "-")
             raise ValueError(f"{flag} is as it was for vlp embed; leave it out")
     run = load_run(manifest["model_source"], **given | settings)

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.text import Tokenizer
-from vlp.interop import runs
+from vlp.interop import hub, runs
 from vlp.interop.card import build_card, read_card
 from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, RUN, detect
 from vlp.interop.tokenizer_files import NONE, find_tokenizer
+from vlp.interop.weights import open_tensors
 
 
 def describe(
@@ -18,14 +19,14 @@ def describe(
     """The card of a model and its tokenizer, as `load_run` finds them; no weight is read.
 
     Args:
-        source, tokenizer: as in `vlp.interop.load.load`.
+        source, tokenizer: as in `vlp.interop.load.load_run`.
 
     Raises:
         ValueError: nothing known is there, or its text tower has no tokenizer.
     """
     kind, path = detect(source)
     if kind != RUN:
-        return card_of(READERS[kind](path), path, tokenizer)
+        return card_of(READERS[kind](path, read=open_tensors), path, tokenizer)
     folder = runs.folder_of(path)
     card = read_card(folder)
     if tokenizer == NONE:
@@ -51,7 +52,14 @@ def card_of(
         tokenizer=found,
         text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
         objective=foreign.objective,
-        licence=foreign.licence,
-        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {path.name}.",
+        licence=_licence(foreign, path),
+        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {hub.named(path)}.",
     )
     return card, found
+
+
+def _licence(foreign: Foreign, path: Path) -> str:
+    """Of the weights: what their files tell, else the model card beside them."""
+    if foreign.licence != "unknown":
+        return foreign.licence
+    return hub.licence(path.parent if path.is_file() else path)

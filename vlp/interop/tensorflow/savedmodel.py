@@ -19,6 +19,7 @@ from vlp.interop.readme import portable_readme
 
 __all__ = ["cleaning", "reader", "write"]
 
+NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
 USAGE = """
 import numpy as np
 import tensorflow as tf

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import re
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +9,14 @@ import onnx
 import onnxruntime
 import pytest
 
+from data_pipelines.images import ImagePreprocess
+from tests.interop.readmes import WITHOUT_VLP, expected, printed
 from tests.interop.tiny import make_run, model
 from tests.interop_targets.towers import CHANGES, run_of
 from vlp.interop.export import export
 from vlp.interop.onnx import precision as precision_module
 from vlp.interop.onnx import write as target
+from vlp.interop.samples import EXAMPLE, sample_images
 
 NAMES = ("vision_model", "text_model", "model")
 
@@ -236,15 +236,34 @@ def test_weights_too_large_for_one_file_lie_beside_it(precision, tmp_path, monke
     }
 
 
-def test_the_readme_runs_without_vlp(exported):
+def test_the_readme_runs_as_written_without_vlp_or_jax(exported):
     run, folder, _ = exported
-    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
-    width = run.model.kwargs["embed_dim"]
-    code = (
-        f"import sys\nsys.modules.update(vlp=None, jax=None)\n{code}\n"
-        f"assert image_embeds.shape == text_embeds.shape == (2, {width})\n"
-    )
-    subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, check=True)
+    without = WITHOUT_VLP + "sys.modules.update(jax=None)\n"
+    np.testing.assert_allclose(printed(folder, before=without), expected(run, folder), 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("towers", ["image", "text"])
+def test_the_readme_of_one_tower_shows_its_embeddings(towers, tmp_path):
+    run, out = make_run("clip", resize="shortest"), tmp_path / "out"
+    export(run, out, to="onnx", towers=towers)
+    np.testing.assert_allclose(printed(out), expected(run, out, towers=towers), 1e-4, 1e-6)
+
+
+def test_the_readme_s_resize_is_the_model_s_for_any_picture(tmp_path):
+    settings = dict(resize_size=30, interpolation="bilinear", mean=[0.4, 0.5, 0.6])
+    for resize in ("squash", "shortest"):
+        run = make_run("clip", image_mean=[0.4, 0.5, 0.6])
+        used = ImagePreprocess(24, resize=resize, **settings)
+        run = dataclasses.replace(run, preprocess=used)
+        export(run, tmp_path / resize, to="onnx", towers="image")
+        for picture in sample_images(24):
+            picture.save(tmp_path / resize / EXAMPLE)  # in place of the heart
+            found = printed(tmp_path / resize)
+            np.testing.assert_allclose(
+                found, expected(run, tmp_path / resize, towers="image"), 1e-4, 1e-6
+            )
+            if resize == "squash":
+                break
 
 
 def test_one_tower_alone_is_one_file(tmp_path):

@@ -35,7 +35,8 @@ def test_its_pixels_reach_the_model_as_they_are(settings, tmp_path):
     used = ImagePreprocess(24, **settings)
     run = dataclasses.replace(make_run("clip"), preprocess=used)
     write_example(run, tmp_path)
-    picture = np.asarray(Image.open(tmp_path / EXAMPLE))
+    with Image.open(tmp_path / EXAMPLE) as opened:
+        picture = np.asarray(opened)
     side = settings.get("resize_size", 24)
     first = (side - 24) // 2
     assert picture.shape == (side, side, 3)
@@ -46,7 +47,8 @@ def test_its_pixels_reach_the_model_as_they_are(settings, tmp_path):
 def test_a_model_of_several_shapes_gets_a_square_of_all_its_patches(tmp_path):
     used = NaflexPreprocess(patch_size=4, max_num_patches=17)
     write_example(dataclasses.replace(make_run("clip"), preprocess=used), tmp_path)
-    assert Image.open(tmp_path / EXAMPLE).size == (16, 16)
+    with Image.open(tmp_path / EXAMPLE) as picture:
+        assert picture.size == (16, 16)
 
 
 def test_it_lies_beside_every_image_tower_and_no_other(tmp_path):

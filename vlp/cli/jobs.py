@@ -35,16 +35,18 @@ def check_sizes(args: argparse.Namespace, *names: str) -> None:
 
 def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, Any]:
     """Model and data of a job, as JSON values by which both can be opened again."""
-    from vlp.interop.formats import RUN, detect
+    from vlp.interop.formats import RUN
     from vlp.interop.loaded import fingerprint
 
-    kind, path = detect(args.model)
-    if kind == RUN:  # this very checkpoint, should the run go on
+    path = loaded.folder
+    if loaded.format == RUN:  # this very checkpoint, should the run go on
         path = loaded.folder / "checkpoints" / str(loaded.step)
     return {
         "model": fingerprint(loaded.model),
-        "model_source": f"{kind}:{path}",
+        "model_source": f"{loaded.format}:{path}",
         "model_settings": {
+            "weights": args.weights or "auto",
+            "arch": args.arch,
             "image_size": args.image_size,
             "text_length": args.text_length,
             "tokenizer": args.tokenizer,

@@ -65,11 +65,11 @@ def _with_model(args: argparse.Namespace) -> Found:
     from vlp.cli.judge import Judge
     from vlp.cli.workdir import Workdir
     from vlp.evals.search import search
-    from vlp.interop.formats import RUN, detect
+    from vlp.interop.formats import RUN
     from vlp.interop.load import load_run
 
     loaded = load_run(args.model, **loading(args))
-    workdir = Workdir(loaded.folder) if detect(args.model)[0] == RUN else None
+    workdir = Workdir(loaded.folder) if loaded.format == RUN else None
     data = args.data or _report_data(args, workdir)
     judge = Judge.of_run(loaded)
     gallery = judge.gallery(data)
@@ -119,7 +119,7 @@ def _embedder(args: argparse.Namespace, manifest: dict[str, Any]) -> Any:
     given = loading(args)
     settings = manifest["model_settings"]
     for name in settings:
-        if given[name] is not None:
+        if name in given:
             flag = "--" + name.replace("_", "-")
             raise ValueError(f"{flag} is as it was for vlp embed; leave it out")
     model = load_run(manifest["model_source"], **given | settings)

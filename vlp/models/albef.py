@@ -28,6 +28,7 @@ class Albef(DualEncoder):
         fusion: keyword arguments of `FusionStack` except the widths, which follow from the towers;
             `mlp_ratio` (4) or `mlp_dim` is the hidden width of the perceptrons.
         embed_dim: width of the shared space.
+        tied_head: whether the embedding table is also that of the predicted words.
         **settings: further keyword arguments of `DualEncoder`.
 
     Raises:
@@ -44,6 +45,7 @@ class Albef(DualEncoder):
         text: dict[str, Any],
         fusion: dict[str, Any],
         embed_dim: int,
+        tied_head: bool = True,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
@@ -60,12 +62,15 @@ class Albef(DualEncoder):
         sizes.setdefault("mlp_dim", round(width * ratio))
         self.fusion = FusionStack(width, context_width=self.image.width, **sizes, rngs=rngs)
         self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
-        self.token_head = TokenHead(width, vocab_size=self.text.vocab_size, rngs=rngs)
+        self.tied_head = tied_head
+        vocab_size = self.text.vocab_size
+        self.token_head = TokenHead(width, vocab_size=vocab_size, tied=tied_head, rngs=rngs)
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """The constructor's arguments, except `rngs`, as plain JSON data."""
-        return {**super().kwargs, "fusion": json.loads(self._fusion)}
+        head = {} if self.tied_head else {"tied_head": False}
+        return {**super().kwargs, "fusion": json.loads(self._fusion), **head}
 
     @staticmethod
     def adopted(

@@ -40,6 +40,8 @@ class Blip(DualEncoder):
         end_id: the token that ends a caption.
         encode_id, decode_id: first tokens of a text to match and of a caption; the last of the
             vocabulary and the one before it, if not given.
+        tied_head: whether the embedding table is also that of the words that are written; after
+            fine-tuning the two apart a checkpoint has one for each.
         embed_dim: width of the shared space.
         **settings: further keyword arguments of `DualEncoder`.
 
@@ -61,6 +63,7 @@ class Blip(DualEncoder):
         end_id: int,
         encode_id: int | None = None,
         decode_id: int | None = None,
+        tied_head: bool = True,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
@@ -87,14 +90,17 @@ class Blip(DualEncoder):
             rngs=rngs,
         )
         self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
-        head = TokenHead(width, vocab_size=vocab_size, rngs=rngs) if decodes else None
-        self.token_head: Any = head
+        self.tied_head = tied_head or not decodes
+        sizes = dict(vocab_size=vocab_size, tied=tied_head)
+        self.token_head: Any = TokenHead(width, **sizes, rngs=rngs) if decodes else None
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """The constructor's arguments, except `rngs`, as plain JSON data."""
         ids = dict(end_id=self.end_id, encode_id=self.encode_id, decode_id=self.decode_id)
-        return {**super().kwargs, "text": json.loads(self._text), "modes": list(self.modes), **ids}
+        head = {} if self.tied_head else {"tied_head": False}
+        own = dict(text=json.loads(self._text), modes=list(self.modes), **ids, **head)
+        return {**super().kwargs, **own}
 
     @staticmethod
     def adopted(

@@ -14,6 +14,8 @@ from vlp.interop.hf.names import (
     tower_kwargs,
 )
 from vlp.interop.layout import Rule, convolution, linear, norm, same
+from vlp.interop.surplus import POSITIONS, settle
+from vlp.interop.tensors import Tensors
 
 NAME = "SiglipModel"
 OBJECTIVE = "siglip"
@@ -152,9 +154,9 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     return found
 
 
-def rename(name: str) -> str | None:
-    """A tensor's name in `SiglipModel`; None for buffers."""
-    return None if name.endswith("position_ids") else name
+def cleared(tensors: Tensors) -> Tensors:
+    """The tensors of the rules, without buffers."""
+    return settle(tensors, POSITIONS)
 
 
 def _image(image: Mapping[str, Any]) -> list[Rule]:

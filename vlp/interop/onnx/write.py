@@ -33,6 +33,7 @@ from vlp.interop.onnx.readme import readme
 
 __all__ = ["cleaning", "preprocessing", "reader", "write"]
 
+NEEDS = {"onnx": "onnx"}  # a package, and the extra that has it
 OPSETS = (13, 23)
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}  # as transformers.js looks for them
 

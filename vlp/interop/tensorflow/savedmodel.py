@@ -19,6 +19,7 @@ from vlp.interop.portable import portable_model
 
 __all__ = ["cleaning", "reader", "write"]
 
+NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
 USAGE = """
 signatures = tf.saved_model.load("saved_model").signatures
 """

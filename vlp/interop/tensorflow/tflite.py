@@ -21,6 +21,7 @@ from vlp.interop.portable import portable_model
 
 __all__ = ["cleaning", "reader", "write"]
 
+NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
 USAGE = """
 
 def load(tower, given, size={batch}):

@@ -16,6 +16,7 @@ from vlp.interop.load import Run, load_run
 from vlp.interop.loaded import abstract_model
 from vlp.interop.onnx import write as onnx
 from vlp.interop.open_clip import write as open_clip
+from vlp.interop.samples import write_example
 from vlp.interop.stablehlo import write as stablehlo
 from vlp.interop.tensorflow import savedmodel, tflite
 from vlp.interop.timm import write as timm
@@ -77,6 +78,8 @@ def export(
     partial.mkdir(parents=True)
     try:
         target.write(run, partial, towers=towers, metrics=metrics or {}, **settings)
+        if towers != "text":
+            write_example(run, partial)
         report = _compared(target, run, partial, towers=towers, check=check)
         parity.write_report(report, partial)
         _put_in_place(partial, out)

@@ -44,10 +44,15 @@ test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, o
 .venv-interop/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-interop
 	.venv-interop/bin/python -m pip install -q --upgrade pip
-	.venv-interop/bin/python -m pip install -q -e '.[test,onnx,tf]'
+	.venv-interop/bin/python -m pip install -q -e '.[test,onnx,openvino,tf]'
 	@touch $@
 
-test-interop: .venv-interop/installed  ## compare with onnxruntime, bare JAX, TensorFlow and TFLite
+# Its scripts fetch libraries for GPUs. Without npm the tests that need it are skipped.
+.venv-interop/node: .venv-interop/installed
+	command -v npm > /dev/null || exit 0; npm install --prefix $@ --no-audit --no-fund --ignore-scripts \
+		'@huggingface/transformers@^4'
+
+test-interop: .venv-interop/node  ## compare with onnxruntime, OpenVINO, JAX, TensorFlow, node
 	.venv-interop/bin/python -m pytest -q -n 2 --dist loadfile tests/interop_targets
 
 lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs

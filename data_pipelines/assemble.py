@@ -125,11 +125,14 @@ class TrainBatches:
         draws = rng.random(2)
         sample = self.source[index]
         if isinstance(sample.captions, LabelCaptions):
-            drawn = np.random.default_rng([_LABEL, self.seed, epoch, index])
-            text = clean_caption(sample.captions.draw(drawn))
+            raw: str | bytes = sample.captions.draw(
+                np.random.default_rng([_LABEL, self.seed, epoch, index])
+            )
         else:
-            text = clean_caption(self._choose(sample.captions, draws))
-        return self._transform(decode(sample.image), rng), text
+            raw = self._choose(sample.captions, draws)
+        limits = self.source.limits
+        text = clean_caption(raw, max_bytes=limits.caption_bytes)
+        return self._transform(decode(sample.image, max_pixels=limits.pixels), rng), text
 
     def _choose(self, captions: Sequence[str | bytes], draws: np.ndarray) -> str | bytes:
         if len(captions) == 1 or draws[0] < self._first_probability:

@@ -40,7 +40,7 @@ class Captions(NamedTuple):
 
 def eval_images(
     source: Source,
-    preprocess: Callable[[np.ndarray], Any],
+    preprocess: Callable[..., Any],
     *,
     batch_size: int,
     num_threads: int = THREADS,
@@ -49,8 +49,8 @@ def eval_images(
 
     Args:
       source: the samples; their captions are not read.
-      preprocess: uint8 RGBA `[h, w, 4]` to uint8 `[1, size, size, 3]`, as `ImagePreprocess`, or to
-        a named tuple of arrays `[1, ...]`, as `NaflexPreprocess`.
+      preprocess: the bytes of a file and `max_pixels=` to uint8 `[1, size, size, 3]`, as
+        `ImagePreprocess`, or to a named tuple of arrays `[1, ...]`, as `NaflexPreprocess`.
       batch_size: rows of every batch, the last one filled with rows of weight 0 and id -1.
       num_threads: batches that are loaded at the same time; 0 loads when asked.
 
@@ -90,7 +90,7 @@ def eval_captions(source: Source, *, captions: str = "first") -> Captions:
             continue
         for caption in raw[:1] if captions == "first" else raw:
             try:
-                texts.append(clean_caption(caption))
+                texts.append(clean_caption(caption, max_bytes=source.limits.caption_bytes))
             except Reject as fault:
                 rejects[fault.reason] += 1
                 continue
@@ -98,10 +98,15 @@ def eval_captions(source: Source, *, captions: str = "first") -> Captions:
     return Captions(texts, np.asarray(ids, np.int64), rejects)
 
 
+def sample_pixels(source: Source, index: int) -> np.ndarray:
+    """The image of a sample, uint8 RGBA `[h, w, 4]`. Raises Reject."""
+    return decode(source.image(index), max_pixels=source.limits.pixels)
+
+
 class _ImageBatches:
     """The images of a source in batches, by number."""
 
-    def __init__(self, source: Source, preprocess: Callable[[np.ndarray], Any], rows: int) -> None:
+    def __init__(self, source: Source, preprocess: Callable[..., Any], rows: int) -> None:
         self._source = source
         self._preprocess = preprocess
         self._rows = rows
@@ -115,12 +120,13 @@ class _ImageBatches:
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self._rows
-        batch = empty_batch(self._rows, ())
+        batch, limit = empty_batch(self._rows, ()), self._source.limits.pixels
         images = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                pixels = self._preprocess(decode(self._source.image(index)))
+                # The file itself: an array of one row of pixels may be read in two ways.
+                pixels = self._preprocess(self._source.image(index), max_pixels=limit)
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue

@@ -19,13 +19,14 @@ from data_pipelines.tokens.rows import changed, check_length, check_side, finger
 from data_pipelines.tokens.spiece import read_model
 
 _SPACE = "\u2581"
-_NONE: Mapping[str, Sequence[bool]] = MappingProxyType({})
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _DEFAULTS: dict[str, Any] = {
     "lower": True,
     "eos_token": "</s>",
     "pad_token": "</s>",
     "unk_token": "<unk>",
     "special_tokens": {},
+    "added_tokens": {},
     "padding_side": "right",
 }
 
@@ -44,6 +45,7 @@ class SiglipTokenizer:
       eos_token, pad_token, unk_token: pieces of the model.
       special_tokens: which pieces are found in text by their literal names, and whether each
         takes the white space on its left and on its right; the three above do unless they are here.
+      added_tokens: ids of those of them that are no pieces of the model.
       padding_side: "right" or "left".
 
     Raises:
@@ -63,12 +65,15 @@ class SiglipTokenizer:
         pad_token: str = "</s>",
         unk_token: str = "<unk>",
         special_tokens: Mapping[str, Sequence[bool]] = _NONE,
+        added_tokens: Mapping[str, int] = _NONE,
         padding_side: str = "right",
     ) -> None:
         check_side(padding_side)
         self.name, self.content = name, bytes(model)
         self._processor = read_model(self.content, name)
-        self.vocab_size: int = self._processor.vocab_size()
+        self.added_tokens = dict(added_tokens)
+        self._pieces: int = self._processor.vocab_size()
+        self.vocab_size = max([self._pieces, *(n + 1 for n in self.added_tokens.values())])
         self.lower, self.padding_side = lower, padding_side
         self.eos_token, self.pad_token, self.unk_token = eos_token, pad_token, unk_token
         named = dict.fromkeys((eos_token, unk_token, pad_token), [True, True])
@@ -120,8 +125,13 @@ class SiglipTokenizer:
         They may differ for captions with the literal name of a special token, see `names_special`.
 
         Raises:
-          ValueError: the model is of a kind whose ids could not be reproduced.
+          ValueError: the model is of a kind whose ids could not be reproduced, or has tokens added.
         """
+        if self.added_tokens:
+            raise ValueError(
+                f"a tokenizer.json must be made of pieces alone, {self.name} has "
+                f"{', '.join(self.added_tokens)} besides; export the weights without a tokenizer"
+            )
         return convert_siglip(
             self.content,
             length=length,
@@ -142,11 +152,13 @@ class SiglipTokenizer:
         Raises:
           ValueError: there is no such piece.
         """
+        if token in self.added_tokens:
+            return self.added_tokens[token]
         found: int = self._processor.piece_to_id(token)
         if self._processor.id_to_piece(found) != token:
             raise ValueError(
                 f"the SentencePiece model of {self.name} must have the piece {token!r}, its "
-                f"{self.vocab_size} pieces do not; give the name that it has"
+                f"{self._pieces} pieces do not; give the name that it has"
             )
         return found
 
@@ -181,7 +193,7 @@ class SiglipTokenizer:
         return words(
             row,
             eos_id=self.eos_id,
-            vocab_size=self.vocab_size,
+            vocab_size=self._pieces,
             begin_id=None,
             left_pad=self.pad_id if self.padding_side == "left" else None,
         )

@@ -159,7 +159,7 @@ def test_the_banner_says_what_begins_in_eighty_columns(pairs, tmp_path):
 
 def test_the_end_names_what_is_there_and_a_search_that_works(train, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/vlp"])
-    monkeypatch.setattr("vlp.cli.finish.shutil.which", lambda name: None)
+    monkeypatch.setattr("vlp.cli.parser.shutil.which", lambda name: None)
     code, workdir = train("--config.report.data=", arg="steps=2")
     lines = capsys.readouterr().out.splitlines()
     said = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)

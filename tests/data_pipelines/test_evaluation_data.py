@@ -16,9 +16,9 @@ from data_pipelines.sources.part import PartSource
 def source(tmp_path):
     members = pairs(7)
     members[6] = ("0002.png", b"<html>")
-    members[10] = ("0003.txt", b"fine\ncaf\xe9\nalso fine")
-    members[13] = ("0004.txt", b"\xff")
-    del members[16]  # 0005.txt
+    members[10] = ("0003.captions", b"fine\ncaf\xe9\nalso fine")
+    members[13] = ("0004.captions", b"\xff")
+    del members[16]  # 0005.captions
     return TarSource(write_tar(tmp_path / "a.tar", members))
 
 
@@ -99,3 +99,19 @@ def test_a_part_lies_within_its_source(source):
     for index in (-1, 3):
         with pytest.raises(IndexError):
             part.image(index)
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (3, 40), (4, 4), (30, 1), (1, 1)])
+def test_pictures_of_few_rows_are_pictures_like_others(shape, tmp_path):
+    picture = encoded(pixels(0, height=shape[0], width=shape[1]))
+    source = TarSource(write_tar(tmp_path / "a.tar", [("a.png", picture), ("a.txt", b"thin")]))
+    for preprocess in (ImagePreprocess(8), NaflexPreprocess(patch_size=2, max_num_patches=4)):
+        (batch,) = eval_images(source, preprocess, batch_size=1)
+        assert batch["weight"].tolist() == [1]
+        found, expected = batch["image"], preprocess(picture)
+        for one, same in zip(*map(_fields, (found, expected)), strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
+def _fields(images):
+    return images if isinstance(images, tuple) else (images,)

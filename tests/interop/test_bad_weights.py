@@ -227,7 +227,7 @@ def test_a_pickle_is_refused_with_the_remedy(folder):
 def test_an_index_that_points_elsewhere_is_refused(folder, names):
     (folder / WEIGHTS).unlink()
     (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": names}))
-    with pytest.raises(ValueError, match="must map tensors to files beside it"):
+    with pytest.raises(ValueError, match="must map tensors to .safetensors files beside"):
         vlp.load(folder)
 
 

@@ -18,6 +18,7 @@ from vlp.interop.hf.reference import ReferenceModel
 FILES = {
     "README.md",
     "config.json",
+    "example.png",
     "model.safetensors",
     "parity.json",
     "preprocessor_config.json",

@@ -13,6 +13,7 @@ from data_pipelines.images import ImagePreprocess
 from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
 from vlp.interop.card import build_card, write_card
 from vlp.interop.load import LoadedEncoder, Run
+from vlp.interop.tensors import Tensors
 from vlp.training.checkpoint import Checkpoints
 from vlp.training.state import TrainState
 
@@ -71,6 +72,12 @@ def model(settings: dict, *, seed: int = 0) -> LoadedEncoder:
         return jnp.asarray(centre + 0.2 * rng.normal(size=leaf.shape), jnp.float32)
 
     return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(fill, state))
+
+
+def in_memory(arrays: dict) -> Tensors:
+    """Arrays as what a file of weights gives."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return Tensors("arrays", shapes, arrays.__getitem__)
 
 
 def make_run(kind: str, *, resize: str = "squash", seed: int = 0, **changes) -> Run:

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import re
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 
+from data_pipelines.images import ImagePreprocess
+from tests.interop.readmes import WITHOUT_VLP, expected, printed
 from tests.interop.tiny import make_run, model
 from tests.interop_targets.towers import CHANGES, run_of
 from vlp.interop.export import export
 from vlp.interop.onnx import precision as precision_module
 from vlp.interop.onnx import write as target
+from vlp.interop.samples import EXAMPLE, sample_images
+
+NAMES = ("vision_model", "text_model", "model")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -49,8 +51,13 @@ def test_every_kind_of_tower_passes_the_gate_at_two_batch_sizes(name, tmp_path):
     report = export(run_of(name), tmp_path / "out", to="onnx")
     assert report["verified"] and report["verified_with"] == "onnxruntime"
     assert report["batch_sizes"] == [1, 5] and report["token_ids"]["unequal"] == []
-    for by_batch in report["outputs"].values():
-        assert all(result["max_abs_difference"] < 1e-5 for result in by_batch.values())
+    assert set(report["outputs"]) == {
+        *("image_embeds", "text_embeds"),
+        *("joint/logits", "joint/image_embeds", "joint/text_embeds"),
+    }
+    for output, by_batch in report["outputs"].items():
+        error = "max_relative_difference" if output == "joint/logits" else "max_abs_difference"
+        assert all(result[error] < 1e-5 for result in by_batch.values())
 
 
 def test_inputs_and_outputs_are_those_of_optimum_with_the_embedding_first(exported):
@@ -66,6 +73,56 @@ def test_inputs_and_outputs_are_those_of_optimum_with_the_embedding_first(export
     more = ["pooler_output"] if run.card["objective"] == "siglip" else []
     for names in (image.get_outputs(), text.get_outputs()):
         assert [value.name for value in names][1:] == ["last_hidden_state", *more]
+
+
+def test_the_file_of_both_towers_has_the_names_and_axes_of_optimum(exported):
+    run, folder, _ = exported
+    size, width = run.model.image.image_size, run.model.kwargs["embed_dim"]
+    joint = session(folder, "model")
+    images, texts = "image_batch_size", "text_batch_size"
+    ids = [texts, "sequence_length"]
+    clip = run.card["objective"] == "clip"
+    assert described(joint.get_inputs()) == [
+        ("input_ids", "tensor(int64)", ids),
+        ("pixel_values", "tensor(float)", [images, 3, size, size]),
+        *([("attention_mask", "tensor(int64)", ids)] if clip else []),
+    ]
+    assert described(joint.get_outputs()) == [
+        ("logits_per_image", "tensor(float)", [images, texts]),
+        ("logits_per_text", "tensor(float)", [texts, images]),
+        ("text_embeds", "tensor(float)", [texts, width]),
+        ("image_embeds", "tensor(float)", [images, width]),
+    ]
+
+
+def test_every_image_meets_every_text_and_what_the_mask_hides_is_padding(tmp_path):
+    run = run_of("mean pooling and bert")  # where padding makes a difference
+    target.write(run, tmp_path)
+    images, pixels = images_of(run, 2)
+    ids = run.tokenize(["a red heart", "cat", ""]).astype(np.int64)
+    mask = (ids != run.tokenizer.pad_id).astype(np.int64)
+    littered = np.where(mask == 0, 7, ids)
+    expected = run.model.logits(
+        run.model.encode_image(images).embedding, run.model.encode_text(ids).embedding
+    )
+    given = {"input_ids": littered, "pixel_values": pixels, "attention_mask": mask}
+    names = ["logits_per_image", "logits_per_text"]
+    per_image, per_text = session(tmp_path, "model").run(names, given)
+    np.testing.assert_allclose(per_image, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(per_text, per_image.T)
+
+
+def test_without_the_file_of_both_towers_the_weights_are_there_once(exported, tmp_path):
+    run, folder, _ = exported
+    report = export(run, tmp_path / "out", to="onnx", joint=False)
+    assert set(report["outputs"]) == {"image_embeds", "text_embeds"}
+    names = {path.name for path in (tmp_path / "out" / "onnx").iterdir()}
+    assert names == {"vision_model.onnx", "text_model.onnx"}
+
+    def bytes_of(names):
+        return sum((folder / "onnx" / f"{name}.onnx").stat().st_size for name in names)
+
+    assert 0.9 < bytes_of(["model"]) / bytes_of(["vision_model", "text_model"]) < 1.1
 
 
 def test_the_folder_holds_the_files_that_consumers_look_for(exported):
@@ -155,14 +212,14 @@ def test_lower_precisions_are_smaller_and_pass_with_their_own_tolerance(
     run, full, _ = exported
     report = export(run, tmp_path / "out", to="onnx", precision=precision)
     assert report["verified"] and report["tolerance"]["least_cosine"] < 0.99999
-    for name in ("vision_model", "text_model"):
+    for name in NAMES:
         small = tmp_path / "out" / "onnx" / f"{name}{suffix}.onnx"
         assert small.stat().st_size < share * (full / "onnx" / f"{name}.onnx").stat().st_size
         kinds = {node.op_type for node in onnx.load(small).graph.node}
         assert ("MatMulInteger" in kinds) == (precision == "int8")
         types = {value.type for value in session(tmp_path / "out", small.stem).get_outputs()}
         assert types == {"tensor(float)"}
-    assert len(list((tmp_path / "out" / "onnx").iterdir())) == 2
+    assert len(list((tmp_path / "out" / "onnx").iterdir())) == len(NAMES)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -170,20 +227,43 @@ def test_weights_too_large_for_one_file_lie_beside_it(precision, tmp_path, monke
     monkeypatch.setattr(precision_module, "EXTERNAL_OVER", 10_000)
     report = export(make_run("clip"), tmp_path / "out", to="onnx", precision=precision)
     assert report["verified"]
-    files = [f"{name}{target.SUFFIXES[precision]}.onnx" for name in ("text_model", "vision_model")]
+    files = [f"{name}{target.SUFFIXES[precision]}.onnx" for name in NAMES]
     found = sorted(path.name for path in (tmp_path / "out" / "onnx").iterdir())
     assert found == sorted([*files, *(f"{file}_data" for file in files)])
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["transformers.js_config"] == {
+        "use_external_data_format": dict.fromkeys(sorted(files), True)
+    }
 
 
-def test_the_readme_runs_without_vlp(exported):
+def test_the_readme_runs_as_written_without_vlp_or_jax(exported):
     run, folder, _ = exported
-    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
-    width = run.model.kwargs["embed_dim"]
-    code = (
-        f"import sys\nsys.modules.update(vlp=None, jax=None)\n{code}\n"
-        f"assert image_embeds.shape == text_embeds.shape == (2, {width})\n"
-    )
-    subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, check=True)
+    without = WITHOUT_VLP + "sys.modules.update(jax=None)\n"
+    np.testing.assert_allclose(printed(folder, before=without), expected(run, folder), 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("towers", ["image", "text"])
+def test_the_readme_of_one_tower_shows_its_embeddings(towers, tmp_path):
+    run, out = make_run("clip", resize="shortest"), tmp_path / "out"
+    export(run, out, to="onnx", towers=towers)
+    np.testing.assert_allclose(printed(out), expected(run, out, towers=towers), 1e-4, 1e-6)
+
+
+def test_the_readme_s_resize_is_the_model_s_for_any_picture(tmp_path):
+    settings = dict(resize_size=30, interpolation="bilinear", mean=[0.4, 0.5, 0.6])
+    for resize in ("squash", "shortest"):
+        run = make_run("clip", image_mean=[0.4, 0.5, 0.6])
+        used = ImagePreprocess(24, resize=resize, **settings)
+        run = dataclasses.replace(run, preprocess=used)
+        export(run, tmp_path / resize, to="onnx", towers="image")
+        for picture in sample_images(24):
+            picture.save(tmp_path / resize / EXAMPLE)  # in place of the heart
+            found = printed(tmp_path / resize)
+            np.testing.assert_allclose(
+                found, expected(run, tmp_path / resize, towers="image"), 1e-4, 1e-6
+            )
+            if resize == "squash":
+                break
 
 
 def test_one_tower_alone_is_one_file(tmp_path):

@@ -70,6 +70,19 @@ IDS = {
         [ids, jnp.full((ids.shape[0], 7), 5, ids.dtype)], axis=1
     )[:, :7],
 }
+# Functions that leave x as it is.
+IDLE = {
+    "a slice of all": lambda x: jax.lax.slice_in_dim(x, 0, 5, axis=1),
+    "a slice of all rows": lambda x: jax.lax.slice_in_dim(x, 0, x.shape[0], axis=0),
+    "one part": lambda x: jax.lax.split(x, (5,), axis=1)[0],
+    "one value in a row": lambda x: jax.lax.concatenate([x], 1),
+    "axes in their order": lambda x: jax.lax.transpose(x, (0, 1, 2)),
+    "axes there and back": lambda x: x.transpose(2, 0, 1).transpose(1, 2, 0),
+    "its own shape": lambda x: jax.lax.reshape(x, x.shape),
+    "shapes there and back": lambda x: x.reshape(-1, 15, 2).reshape(x.shape),
+    "its own dtype": lambda x: jax.lax.convert_element_type(x, jnp.float32),
+    "no more axes": lambda x: jax.lax.squeeze(x, ()),
+}
 
 
 def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -91,6 +104,15 @@ def test_functions_of_numbers(name):
         for rows in (1, 3):
             x = np.random.default_rng(rows).normal(size=(rows, 5, 6)).astype(np.float32)
             np.testing.assert_allclose(run(model, x), function(jnp.asarray(x)), 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_what_changes_nothing_is_no_node(name):
+    (n,) = jax.export.symbolic_shape("n")
+    open_batch = {"x": jax.ShapeDtypeStruct((n, 5, 6), jnp.float32)}
+    model = convert(lambda x: [-IDLE[name](x)], open_batch, outputs=["y"], opset=17)
+    assert [node.op_type for node in model.graph.node] == ["Neg", "Identity"]
+    assert not model.graph.initializer
 
 
 @pytest.mark.parametrize("name", IDS)

@@ -1,15 +1,13 @@
 """SavedModel and TFLite files compute in TensorFlow what the model computes."""
 
 import os
-import re
-import subprocess
-import sys
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import numpy as np
 import pytest
 
+from tests.interop.readmes import WITHOUT_VLP, expected, printed
 from tests.interop.tiny import make_run
 from tests.interop_targets.towers import run_of
 from vlp.interop.export import export
@@ -39,26 +37,19 @@ def test_every_kind_of_tower_passes_the_gate_at_two_batch_sizes(name, to, tmp_pa
         assert all(result[error] < 1e-5 for result in by_batch.values())
 
 
-def test_the_readme_runs_without_vlp_and_computes_what_the_model_computes(exported, tmp_path):
+def test_the_readme_runs_as_written_without_vlp_or_jax(exported):
     run, folder, report = exported
     assert report["verified"]
-    rows = 1 if (folder / "image_encoder.tflite").exists() else 3
-    images = np.random.default_rng(0).integers(0, 256, (rows, 24, 24, 3), np.uint8)
-    ids = run.tokenize(["a red heart", "cat", ""])[:rows]
-    np.savez(tmp_path / "given.npz", images=images, ids=ids)
-    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
-    code = re.sub(r"images = np.zeros.*", "images = given['images']", code)
-    code = re.sub(r"ids = np.zeros.*", "ids = given['ids']", code)
-    code = (
-        "import sys, numpy as np\nsys.modules.update(vlp=None, jax=None, flax=None)\n"
-        f"given = np.load({str(tmp_path / 'given.npz')!r})\n{code}\n"
-        f"np.savez({str(tmp_path / 'found.npz')!r}, image=image_embeds, text=text_embeds)\n"
-    )
-    subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, check=True)
-    with np.load(tmp_path / "found.npz") as found:
-        ours = run.model.encode_image(images).embedding, run.model.encode_text(ids).embedding
-        for name, embedding in zip(("image", "text"), ours, strict=True):
-            np.testing.assert_allclose(found[name], embedding, 1e-5, 1e-5)
+    without = WITHOUT_VLP + "sys.modules.update(jax=None)\n"
+    np.testing.assert_allclose(printed(folder, before=without), expected(run, folder), 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_the_readme_fills_and_cuts_for_a_fixed_batch(batch_size, tmp_path):
+    run = make_run("clip")
+    export(run, tmp_path / "out", to="tflite", batch_size=batch_size)
+    found = printed(tmp_path / "out", before=WITHOUT_VLP)
+    np.testing.assert_allclose(found, expected(run, tmp_path / "out"), 1e-4, 1e-6)
 
 
 def test_the_signatures_of_a_saved_model_take_any_batch(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.interop.tiny import in_memory
 from vlp.interop.adapt import complete
 from vlp.interop.albef import layout
 from vlp.interop.layout import read_params, write_tensors
@@ -100,7 +101,7 @@ def state_of(*, teacher):
 
 @functools.cache
 def kwargs_and_rules():
-    kwargs = layout.kwargs({name: array.shape for name, array in state_of(teacher=False).items()})
+    kwargs = layout.kwargs(layout.cleared(in_memory(state_of(teacher=False))).shapes)
     for tower in ("image", "text", "fusion"):
         kwargs[tower]["num_heads"] = 4  # no head is 64 wide here
     return kwargs, layout.rules(complete(kwargs))
@@ -110,11 +111,8 @@ def kwargs_and_rules():
 def params(*, teacher):
     kwargs, rules = kwargs_and_rules()
     depth = kwargs["text"]["depth"]
-    theirs = {
-        layout.renamed(name, text_depth=depth): array
-        for name, array in state_of(teacher=teacher).items()
-    }
-    theirs.pop(None)
+    theirs = layout.cleared(in_memory(state_of(teacher=teacher)))
+    theirs = theirs.renamed(lambda name: layout.renamed(name, text_depth=depth))
     return read_params(rules, theirs, param_shapes(kwargs))
 
 

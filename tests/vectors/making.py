@@ -30,6 +30,7 @@ def columns(ids, seed: int) -> dict:
         "embedding": vectors(seed, len(ids)),
         "id": np.asarray(ids, np.int64),
         "key": [f"k{i}" for i in ids],
+        "file": [f"{i // 4}.tar" for i in ids],
         "caption": [f"a caption of {i} 日本" for i in ids],
     }
 

@@ -18,7 +18,7 @@ def test_numpy_maps_the_vectors_and_parquet_has_them_beside_their_names(tmp_path
         mapped = np.load(tmp_path / "e" / "images" / f"{shard:05d}.npy", mmap_mode="r")
         np.testing.assert_array_equal(mapped, vectors(shard, images))
         table = pq.read_table(tmp_path / "e" / "images" / f"{shard:05d}.parquet")
-        assert table.schema.names == ["id", "key", "caption", "embedding"]
+        assert table.schema.names == ["id", "key", "file", "caption", "embedding"]
         assert table.schema.field("embedding").type == pa.list_(pa.float32(), DIM)
         assert table["id"].type == pa.int64()
         rows = np.stack(table["embedding"].to_numpy())

@@ -9,9 +9,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vlp.cli.lengths import DURATIONS, Lengths
+from vlp.cli.lengths import Lengths
+from vlp.cli.resolve import merge, of_preset
+from vlp.cli.sections import DURATIONS
 from vlp.models.build import model_class
-from vlp.models.presets import dual_encoder_preset
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
@@ -70,17 +71,13 @@ class Plan:
 
 
 def model_kwargs(config: ConfigDict) -> dict[str, Any]:
-    """Keyword arguments of the model: a preset's, the config's over them, and what other
-    sections decide (pixels, normalisation, vocabulary, text length).
-
-    A tower of another kind than the preset's takes nothing from it.
+    """Keyword arguments of the model: the config's over a preset's, and what other sections decide
+    (pixels, normalisation, vocabulary, text length).
     """
+    _check_resolved(config)
     own = config.model.to_dict()
-    kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
-    for tower, usual in (("image", "vit"), ("text", "transformer")):
-        kind = kwargs.get(tower, {}).get("kind", usual)
-        if own.get(tower, {}).get("kind", kind) != kind:
-            kwargs[tower] = {}
+    kwargs = merge(of_preset(own), own) if own.get("preset") else own
+    kwargs.pop("preset", None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),
@@ -93,12 +90,38 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
-    kwargs = merge(merge(kwargs, own), decided)
+    kwargs = merge(kwargs, decided)
     if "modes" in kwargs:
         kwargs["end_id"] = tokenizer.eos_id
     if kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
     return kwargs
+
+
+def _check_towers(model: ConfigDict) -> None:
+    """Raises ValueError where a model has no tower of a pair, or one that batches are not for."""
+    for tower in ("image", "text"):
+        if model.get(tower, {}) is None:
+            raise ValueError(
+                f"config.model.{tower} must be a tower's settings, for pairs are what is trained "
+                "on, got None; leave it out to take the preset's"
+            )
+    if model.get("image", {}).get("kind") == "naflex":
+        raise ValueError(
+            'config.model.image.kind must be of a tower for pictures of one size, got "naflex", '
+            'which is loaded, evaluated and exported but not trained; take "vit"'
+        )
+
+
+def _check_resolved(config: ConfigDict) -> None:
+    """Raises ValueError where what weights or a tokenizer say is not filled in yet."""
+    needs = [("preprocess", "size"), ("tokenizer", "vocab_size"), ("tokenizer", "length")]
+    missing = [f"config.{section}.{name}" for section, name in needs if name not in config[section]]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} must be known by now, as config.init or config.tokenizer.path "
+            "say it; read the config by vlp.cli.config.load_config"
+        )
 
 
 def _check_patches(image: Mapping[str, Any]) -> None:
@@ -111,15 +134,6 @@ def _check_patches(image: Mapping[str, Any]) -> None:
         f"image_size must divide by patch_size {patch_size}, got {size}; "
         f"try preprocess.size={lower} or {lower + patch_size}"
     )
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, nested dicts merged."""
-    merged = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if nested else value
-    return merged
 
 
 def plan(
@@ -143,13 +157,16 @@ def plan(
     Raises:
         ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
     """
-    mesh = mesh if mesh is not None else make_mesh(**config.mesh.to_dict(), devices=devices)
+    axes = config.mesh.to_dict()
+    division = {name: axes.pop(name) for name in ("fsdp_min_elements",) if name in axes}
+    mesh = mesh if mesh is not None else make_mesh(**axes, devices=devices)
     batch = config.train.global_batch_size
     check_global_batch_size(batch, mesh=mesh)
     lengths = Lengths(config, samples_per_epoch, Position(batch, step, samples))
     duration, position = lengths.steps, lengths.position
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
+    _check_towers(config.model)
     kwargs = model_kwargs(config)
     _check_patches(kwargs["image"])
     make_model = model_class(kwargs)
@@ -172,6 +189,7 @@ def plan(
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
         make_carry=make_carry,
+        **division,
     )
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
@@ -188,7 +206,7 @@ def plan(
     )
 
 
-def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:
+def make_objective(name: str, *, mesh: Any, **settings: Any) -> Any:
     """The objective of that name, its loss spread over the mesh.
 
     Raises:
@@ -200,7 +218,8 @@ def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **sett
     make, kind = OBJECTIVES[name]
     if kind is None:
         return make(**settings)
-    return make(contrastive_loss(kind, mesh=mesh, implementation=implementation), **settings)
+    spread = {key: settings.pop(key) for key in ("implementation", "tile") if key in settings}
+    return make(contrastive_loss(kind, mesh=mesh, **spread), **settings)
 
 
 def _evaluated(config: ConfigDict, *, momentum: bool) -> str:

@@ -2,6 +2,7 @@
 
   captions.jsonl                  at the end: a line a picture, in the data's order
   captions.jsonl.manifest.json    the model, the data and the settings
+  captions.jsonl.data.json        what the data hold, and what in them is no sample
   captions.jsonl.parts/00000.jsonl ...   until then: stretches of the data, each growing by lines
 
 A part belongs to one process at a time; the first process joins them when all are whole.
@@ -42,6 +43,7 @@ class CaptionFile:
         self.path = Path(path)
         self.manifest = json.loads(json.dumps({"format": FORMAT, **manifest}))
         self.manifest_path = self.path.with_name(f"{self.path.name}.manifest.json")
+        self.data_table = self.path.with_name(f"{self.path.name}.data.json")
         self.parts = self.path.with_name(f"{self.path.name}.parts")
         if self.path.is_dir():
             raise ValueError(f"--out must be a file, {self.path} is a folder; give another")

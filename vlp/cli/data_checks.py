@@ -1,7 +1,8 @@
-"""Whether a task can be done on a data set at all, seen at some of its samples."""
+"""Whether a task can be done on a data set at all, before anything is embedded."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.decode import decode
+from data_pipelines.evaluation import sample_pixels
 from data_pipelines.faults import Reject, summary
 from data_pipelines.sources import Source
 from data_pipelines.text import clean_caption
@@ -17,13 +18,12 @@ from vlp.cli.labels import fields_there, read_labels
 from vlp.evals import prompts
 from vlp.evals.classes import find_classes
 
-_LOOKED_AT = 256  # spread over the data: those of one class often stand together
-_DECODED = 16
+_LOOKED_AT = 64  # first, spread over the data: what is wrong is often wrong in a stretch
 _log = logging.getLogger("vlp")
 
 
 def check_data(task: str, *, source: Source, settings: Mapping[str, Any]) -> None:
-    """Refuses data on which a task cannot be done; looks at some samples, embeds nothing.
+    """Refuses data on which a task cannot be done; reads all labels, and of the rest a little.
 
     Args:
         task: a key of `vlp.cli.tasks.TASKS`.
@@ -31,48 +31,59 @@ def check_data(task: str, *, source: Source, settings: Mapping[str, Any]) -> Non
         settings: of the task, checked by `vlp.cli.tasks.check_task`.
 
     Raises:
-        ValueError: no image can be read, a task that reads captions finds none, or a field that
-            is to be read is in no sample.
+        ValueError: no image can be read, a task that reads captions finds none, a field that is to
+            be read is in no sample, or the classes are not those of the labels.
     """
-    if not len(source):
-        raise ValueError(f"{task} needs samples, {source.name} has none")
-    looked_at = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)).tolist()
-    _check_some(
-        lambda index: decode(source.image(index)),
-        looked_at[:: -(-len(looked_at) // _DECODED)],
-        f"{task} needs images that can be read, {source.name} has none",
-    )
+    check_images(source, task)
     if task == "classification":
-        _check_classes(source, looked_at, settings)
+        _check_classes(source, settings)
         return
-    _check_some(
-        lambda index: clean_caption(source.captions(index)[0]),
-        looked_at,
-        f"{task} needs captions, {source.name} has none",
-        remedy=f"; write them into KEY.txt, or give --task=classification a label, "
-        f"{fields_there(source, looked_at)}",
-    )
+    check_captions(source, task)
     if settings.get("group"):
-        read_labels(source, settings["group"], of=looked_at)
+        read_labels(source, settings["group"])
 
 
-def _check_some(
-    read: Callable[[int], Any], indices: list[int], problem: str, *, remedy: str = ""
-) -> None:
-    """Raises ValueError where none of these samples can be read."""
-    rejects: Counter[str] = Counter()
-    for index in indices:
+def check_images(source: Source, what: str) -> None:
+    """Raises ValueError where a source has no image that can be read, for `what` needs them."""
+    problem = f"{what} needs images that can be read, {source.name} has none"
+    _check_any(source, lambda index: sample_pixels(source, index), problem)
+
+
+def check_captions(source: Source, what: str) -> None:
+    """Raises ValueError where a source has no usable caption, for `what` needs them."""
+    _check_any(
+        source,
+        lambda index: clean_caption(
+            source.captions(index)[0], max_bytes=source.limits.caption_bytes
+        ),
+        f"{what} needs captions, {source.name} has none",
+        "; write KEY.txt in a tar, NAME.txt beside a picture, or a captions.csv with the columns "
+        "image and caption; classification needs none, but labels: "
+        f"{fields_there(source, _spread(source))}",
+    )
+
+
+def _check_any(source: Source, read: Callable[[int], Any], problem: str, remedy: str = "") -> None:
+    """Raises ValueError where no sample can be read; stops at the first that can."""
+    rejects: dict[int, str] = {}
+    for index in itertools.chain(_spread(source), range(len(source))):
         try:
             read(index)
             return
         except Reject as fault:
-            rejects[fault.reason] += 1
-    raise ValueError(f"{problem}: of {len(indices)} looked at, {summary(rejects)}{remedy}")
+            rejects[index] = fault.reason
+    reasons = summary(Counter(rejects.values()))
+    raise ValueError(f"{problem}: of {len(source):,} samples {reasons}{remedy}")
 
 
-def _check_classes(source: Source, looked_at: list[int], settings: Mapping[str, Any]) -> None:
-    labels = read_labels(source, settings.get("label", "cls"), of=looked_at)
+def _spread(source: Source) -> list[int]:
+    places = np.linspace(0, len(source) - 1, min(_LOOKED_AT, len(source)))
+    return np.unique(places.astype(int)).tolist()
+
+
+def _check_classes(source: Source, settings: Mapping[str, Any]) -> None:
     prompts.templates(settings.get("templates", "simple"))
+    labels = read_labels(source, settings.get("label", "cls"))
     classes = find_classes(labels, settings.get("classes", ""))
     if classes.without_words:
         _log.warning(

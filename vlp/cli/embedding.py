@@ -31,24 +31,26 @@ class Job:
         source: the data.
         captions: "first" of each sample, or "all".
         rows: encoded at once by this process.
+        threads: batches of images that are loaded at the same time.
     """
 
     run: Run
     source: Source
     captions: str
     rows: int
+    threads: int
 
     def embed(self, shards: Shards) -> None:
         """Embeds what is not there yet; with several processes each embeds its share.
 
         Every process must call this at the same time, and see the same folder.
 
+        Args:
+            shards: claimed by this job.
+
         Raises:
             ValueError: the folder is not shared, or no longer as it was.
         """
-        multihost_utils.sync_global_devices("the folder is checked")  # before anyone writes to it
-        if jax.process_index() == 0:
-            shards.claim()
         self._write(shards, own_share([not shards.is_done(i) for i in range(len(shards))]))
         multihost_utils.sync_global_devices("all shards are written")
         lacking = [shard for shard in range(len(shards)) if not shards.is_done(shard)]
@@ -74,7 +76,9 @@ class Job:
         images = captions = self._table(part, np.zeros(0, np.int64), [], self._nothing)
         rejected = 0
         if self.run.model.image is not None:
-            batches = eval_images(part, self.run.preprocess, batch_size=self.rows)
+            batches = eval_images(
+                part, self.run.preprocess, batch_size=self.rows, num_threads=self.threads
+            )
             found = encoder.embed_images(batches, progress=progress, at_least_one=False)
             names = [first_caption.get(sample, "") for sample in found.ids.tolist()]
             images = self._table(part, found.ids, names, found.vectors)
@@ -102,6 +106,7 @@ class Job:
             "embedding": vectors,
             "id": samples + part.first,
             "key": [part.key(sample) for sample in samples.tolist()],
+            "file": [part.file(sample) for sample in samples.tolist()],
             "caption": captions,
         }
 

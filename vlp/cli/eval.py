@@ -2,7 +2,7 @@
 
   vlp eval --model=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
   vlp eval --model=hf:models/clip-b32 --data=imagenet-val/ --task=classification
-      --classes=classnames.txt --templates=clip7
+      --classes=classnames.txt --templates=clip80
   vlp eval --model=runs/fusion --data=pairs.tar --task=retrieval --rerank=16
   vlp eval --model=runs/fusion --data=pairs.tar --task=masked_words --mask-id=1024
 
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_threads_argument, check_sizes
+from vlp.cli.jobs import add_decoding_arguments, check_sizes, counting, open_data
 from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
@@ -83,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--templates",
         metavar="NAME|FILE",
-        help="classification: prompts by name (simple, emoji, photo, clip7), or a file with one a "
-        "line or a JSON list",
+        help="classification: prompts by name (simple, emoji, photo, clip7, clip80), or a file of "
+        "them, one a line or a JSON list",
     )
     parser.add_argument(
         "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"
@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt", metavar="TEXT", help="captioning: what captions begin with; left out of them"
     )
-    add_threads_argument(parser)
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -111,19 +111,23 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "threads")
     settings = _settings(args)
     set_up_logging()
-    from data_pipelines.sources import open_source
+    from vlp.cli.caches import use_compilation_cache
     from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge
-    from vlp.cli.tasks import check_data
+    from vlp.cli.tasks import check_data, check_settings
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
 
-    source = open_source(args.data)
+    check_settings(args.task, settings)
+    source = open_data(args)
     say_data({args.task: source})
     check_data(args.task, source=source, settings=settings)  # before gigabytes are read
-    judge = Judge.of_run(load_run(args.model, **loading(args)), threads=args.threads)
-    judge.sources[args.data] = source
-    result = judge.judge(args.task, data=args.data, **settings)
+    loaded = load_run(args.model, **loading(args))
+    use_compilation_cache()
+    with counting("images", len(source)) as progress:
+        judge = Judge.of_run(loaded, threads=args.threads, progress=progress)
+        judge.sources[args.data] = source
+        result = judge.judge(args.task, data=args.data, **settings)
     print_results([result])
     if args.out:
         write_json(Path(args.out), result)

@@ -36,19 +36,13 @@ SETTINGS = ("opset", "precision", "batch_size", "mode")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp export`."""
     add_model_argument(parser)
-    parser.add_argument("--to", required=True, choices=TARGETS, help="the target's format")
+    parser.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help="see above")
     parser.add_argument(
         "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     parser.add_argument(
         "--towers", choices=("both", "image", "text"), default="both", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--weights",
-        choices=("auto", "ema", "params"),
-        default="auto",
-        help="the averaged weights, the weights themselves, or (auto) the average if there is one",
     )
     parser.add_argument(
         "--check",
@@ -70,19 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Exports and says how far the two sides agree."""
-    from vlp.interop.export import export
+    from vlp.interop.export import check_request, export
     from vlp.interop.load import load_run
     from vlp.interop.parity import summary
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    request = dict(to=args.to, towers=args.towers, overwrite=args.overwrite, **given)
+    check_request(args.out, **request)  # before gigabytes are read
     report = export(
-        load_run(args.model, weights=args.weights, **loading(args)),
+        load_run(args.model, **loading(args)),
         args.out,
-        to=args.to,
-        towers=args.towers,
         check=args.check,
-        overwrite=args.overwrite,
-        **given,
+        **request,
     )
     print(f"exported to {args.out}, {summary(report)}")
     return 0

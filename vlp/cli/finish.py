@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +19,7 @@ from data_pipelines.loader import Loader
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.cli.gallery import Gallery
+from vlp.cli.parser import called
 from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
@@ -111,7 +109,7 @@ def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
     texts = gallery.texts if gallery is not None else _some_captions(source)
     if texts:
         query = shlex.quote(shown(texts[0]))
-        print(f"{'try':12} {_program()} search --workdir={_quoted(workdir.path)} {query}")
+        print(f"{'try':12} {called()} search --workdir={_quoted(workdir.path)} {query}")
 
 
 def _some_captions(source: Source) -> list[str]:
@@ -120,15 +118,6 @@ def _some_captions(source: Source) -> list[str]:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _program() -> str:
-    """This program as one calls it here."""
-    called = Path(sys.argv[0])
-    if called.name != "vlp":
-        return f"{_quoted(Path(sys.executable))} -m vlp.cli.main"
-    found = shutil.which("vlp")
-    return "vlp" if found and os.path.samefile(found, called) else _quoted(called)
 
 
 def _say_rejects(loader: Loader) -> None:

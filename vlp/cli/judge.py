@@ -12,7 +12,7 @@ from data_pipelines.sources import Source, open_source
 from data_pipelines.threads import THREADS
 from vlp.cli.gallery import BATCH, Gallery, Images, embed_captions, embed_images
 from vlp.cli.tasks import TASKS, check_task
-from vlp.evals.embed import Encoder
+from vlp.evals.embed import Encoder, Progress
 from vlp.evals.results import make_result
 from vlp.interop.load import Run
 from vlp.version import versions
@@ -30,6 +30,7 @@ class Judge:
         step: training step of the encoder's weights.
         dtype: what the towers compute in.
         threads: batches that are loaded at the same time.
+        progress: called with the number of images that are embedded so far.
         sources: data sets that are open already, by what they are called in `judge`.
     """
 
@@ -40,17 +41,20 @@ class Judge:
     step: int
     dtype: str
     threads: int = THREADS
+    progress: Progress | None = None
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
     _images: dict[str, Images] = dataclasses.field(default_factory=dict)
     _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of_run(cls, run: Run, *, threads: int = THREADS) -> Judge:
+    def of_run(cls, run: Run, *, threads: int = THREADS, progress: Progress | None = None) -> Judge:
         """The judge of a model that was loaded."""
         encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
         decode: Any = run.tokenizer and run.tokenizer.decode
-        return cls(encoder, run.preprocess, run.tokenize, decode, run.step, dtype, threads)
+        return cls(
+            encoder, run.preprocess, run.tokenize, decode, run.step, dtype, threads, progress
+        )
 
     def source(self, data: str) -> Source:
         """The data set, opened once."""
@@ -66,6 +70,7 @@ class Judge:
                 self.source(data),
                 preprocess=self.preprocess,
                 threads=self.threads,
+                progress=self.progress,
             )
         return self._images[data]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_pipelines.faults import Reject
 from data_pipelines.sources import Source
-from data_pipelines.sources.labels import label_name
+from data_pipelines.sources.labels import label_names
 
 
 def read_labels(source: Source, field: str, *, of: Iterable[int] | None = None) -> list[str | None]:
@@ -16,17 +16,15 @@ def read_labels(source: Source, field: str, *, of: Iterable[int] | None = None) 
     Args:
         source: the data.
         field: of the samples' metadata.
-        of: indices of samples; all of them unless given.
 
     Raises:
         ValueError: no sample has a label there, or one has several.
     """
-    asked = range(len(source)) if of is None else list(of)
-    labels = [_label(source, index, field) for index in asked]
+    labels = [_label(source, index, field) for index in range(len(source))]
     if not any(label is not None for label in labels):
         raise ValueError(
             f"the field {field!r} must hold the label of a sample, none of {len(labels):,} of "
-            f"{source.name} has one; {fields_there(source, asked)}"
+            f"{source.name} has one; {fields_there(source, range(len(labels)))}"
         )
     return labels
 
@@ -49,14 +47,12 @@ def metadata(source: Source, index: int) -> Mapping[str, Any]:
 
 def _label(source: Source, index: int, field: str) -> str | None:
     try:
-        name = label_name(metadata(source, index).get(field))
+        names = label_names(metadata(source, index).get(field))
     except ValueError as error:
         raise ValueError(f"{source.name}, {source.key(index)}, {field!r}: {error}") from error
-    if not isinstance(name, list):
-        return name
-    if len(name) > 1:
+    if len(names) > 1:
         raise ValueError(
             f"{field!r} must hold one label a sample, {source.key(index)} of {source.name} has "
-            f"{', '.join(name)}; name a field with one, scores of several labels are not offered"
+            f"{', '.join(names)}; name a field with one, scores of several labels are not offered"
         )
-    return name[0]
+    return names[0] if names else None

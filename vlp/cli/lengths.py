@@ -7,11 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vlp.cli.sections import DURATIONS
 from vlp.training.position import Position
 from vlp.training.schedules import parse_duration, unit_of
 
-# Settings of schedules and objectives.
-DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp")
 _log = logging.getLogger("vlp")
 
 

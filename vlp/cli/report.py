@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.images import decode
+from data_pipelines.evaluation import sample_pixels
 from vlp import metrics
 from vlp.cli.config import flatten
 from vlp.cli.gallery import Gallery
@@ -29,6 +30,7 @@ def draw_report(
     results: list[dict[str, Any]],
     judge: Judge,
     gallery: Gallery | None,
+    failed: Sequence[str] = (),
 ) -> None:
     """Writes `report.html` into the workdir.
 
@@ -38,6 +40,7 @@ def draw_report(
         results: of its evaluations, the first for the headline.
         judge: the run's encoder.
         gallery: the embedded data whose pictures are shown, or None for no pictures.
+        failed: a sentence on each evaluation that was left out.
     """
     rows = workdir.metrics_rows()
     texts, images = _queries(gallery) if gallery is not None else ([], [])
@@ -53,6 +56,7 @@ def draw_report(
         facts=_facts(config, workdir, rows),
         attribution=list(config.attribution),
         written=written,
+        failed=failed,
     )
 
 
@@ -63,7 +67,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
         ztxt=gallery.ztxt,
         image_of_text=gallery.image_of_text,
         captions=gallery.texts,
-        image_at=lambda row: decode(gallery.source.image(int(gallery.ids[row]))),
+        image_at=lambda row: sample_pixels(gallery.source, int(gallery.ids[row])),
     )
     owners = gallery.image_of_text
     rows = np.arange(len(gallery.ids))
@@ -90,7 +94,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
 def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, Any]]:
     """The examples of captions that were written for pictures of this gallery."""
     return [
-        {**example, "image": decode(gallery.source.image(example["sample"]))}
+        {**example, "image": sample_pixels(gallery.source, example["sample"])}
         for result in results
         if result["fingerprint"] == gallery.source.fingerprint
         for example in result.get("examples", ())

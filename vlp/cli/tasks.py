@@ -21,11 +21,12 @@ from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, prompt_tokens
+from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
     from vlp.cli.judge import Judge
 
-__all__ = ["TASKS", "Task", "check_data", "check_task"]
+__all__ = ["TASKS", "Task", "check_data", "check_settings", "check_task"]
 Scores = Mapping[str, Any]
 
 
@@ -44,11 +45,11 @@ class Task(NamedTuple):
     does: str = ""
 
 
-def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
-    """Refuses what cannot be judged.
+def check_settings(task: str, settings: Mapping[str, Any]) -> None:
+    """Refuses a task that nobody knows, settings it does not have, and scores not installed.
 
     Raises:
-        ValueError: when there is no such task, it has no such setting, or the model cannot do it.
+        ValueError: says which there are.
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -65,6 +66,15 @@ def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
         )
     if task == "captioning":
         captions_of.check_scores()
+
+
+def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
+    """Refuses what cannot be judged.
+
+    Raises:
+        ValueError: see `check_settings`, or the model cannot do it.
+    """
+    check_settings(task, settings)
     if task == "retrieval" and settings.get("rerank"):
         _check_offers(model, "match", "tells whether image and text belong together", "rerank")
     elif TASKS[task].method:
@@ -219,7 +229,7 @@ def _captioning(
         gallery.batches(),
         function=method,
         images=rows,
-        texts=(gallery.ids[rows].astype(np.int32),),
+        texts=(device_ids(gallery.ids[rows]),),
         at_once=IMAGES,
     )
     written = judge.decode(method.written(found.ids))

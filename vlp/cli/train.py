@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vlp.cli.overrides import add_config_argument
 from vlp.cli.paths import local_path
 
 SUMMARY = "train from one config file, evaluate, report, export"
@@ -23,8 +24,7 @@ SUMMARY = "train from one config file, evaluate, report, export"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp train`."""
-    parser.usage = "vlp train --config=FILE[:arg=value,...] --workdir=DIR [--config.KEY=VALUE ...]"
-    parser.add_argument("--config", required=True, help="config file, see experiments/")
+    add_config_argument(parser)
     parser.add_argument("--workdir", type=local_path, required=True, help="folder of the run")
     parser.add_argument(
         "--resume",
@@ -42,16 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="process 0 of several")
     parser.add_argument("--num-processes", type=int, help="how many processes the run has")
     parser.add_argument("--process-id", type=int, help="which one this is, from 0")
-    parser.set_defaults(run=run, takes_config=True)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Reads the config, joins the other processes and trains."""
     from vlp.cli.config import load_config
-    from vlp.cli.logs import set_up_logging
 
-    config = load_config(args.config, overrides)  # before JAX: a typo costs no start-up
-    set_up_logging()
+    config = load_config(args.config, overrides, workdir=args.workdir)
     from vlp.parallel.startup import start
 
     start(

@@ -36,7 +36,7 @@ def find_classes(labels: Sequence[str | None], path: str = "") -> Classes:
     """The classes of labelled images.
 
     Args:
-      labels: Of the images, as `label_name` gives them; None where there is none.
+      labels: Of the images, as the data have them; None where there is none.
       path: The file that names the classes, see `read_classes`; "" for those that occur.
 
     Raises:

@@ -5,6 +5,29 @@ from pathlib import Path
 
 from vlp.evals.text_files import read_json, read_lines
 
+
+def _clip80() -> tuple[str, ...]:
+    """The 80 prompts by which CLIP was judged on ImageNet: a few patterns, each with a and the."""
+    photos = (
+        "bad", "low resolution", "cropped", "bright", "dark", "close-up", "black and white",
+        "pixelated", "jpeg corrupted", "blurry", "good",
+    )  # fmt: skip
+    drawn = (
+        "sculpture", "rendering", "tattoo", "drawing", "painting", "doodle", "sketch", "rendition",
+    )  # fmt: skip
+    looks = ("hard to see", "clean", "dirty", "cool", "large", "nice", "weird", "small")
+    made = ("embroidered", "plastic", "origami", "toy", "cartoon", "plushie")
+    pictures = [*(f"a {how} photo" for how in photos), *(f"a {what}" for what in drawn)]
+    pictures += ["a photo", "graffiti", "art", "itap"]
+    found = ["a photo of many {}.", "a photo of my {}.", "a photo of one {}.", "itap of my {}."]
+    for article in ("a", "the"):
+        found += [f"{picture} of {article} {{}}." for picture in pictures]
+        found += [f"a photo of {article} {look} {{}}." for look in looks]
+        found += [f"{article} {of} {{}}." for of in made]
+        found.append(f"{article} {{}} in a video game.")
+    return tuple(found)
+
+
 TEMPLATES: dict[str, tuple[str, ...]] = {
     # The bare name: right for models trained on tags and names.
     "simple": ("{}",),
@@ -23,6 +46,8 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "art of the {}.",
         "a photo of the small {}.",
     ),
+    # All 80 of the same notebook, whose mean is the classifier of the paper.
+    "clip80": _clip80(),
 }
 
 

@@ -141,8 +141,13 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def table_rows(result: Mapping[str, Any]) -> list[Row]:
-    """The scores of a result as rows of a table, all queries first, then group by group."""
+def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:
+    """The scores of a result as rows of a table, all queries first, then group by group.
+
+    Args:
+      result: See `make_result`.
+      by: What stands in front of the groups' names, such as "split: ".
+    """
     if result["task"] == "classification":
         return _classification_rows(result)
     rows: dict[tuple[str, str], list[Cell]] = {}
@@ -151,7 +156,12 @@ def table_rows(result: Mapping[str, Any]) -> list[Row]:
         cell = Cell(column, value, result["chance"].get(key))
         rows.setdefault(("/".join(group), way), []).append(cell)
     return [
-        Row(_group(result, group), LABELS.get(way, way), _queries(result, group, way), tuple(cells))
+        Row(
+            _group(result, group, by),
+            LABELS.get(way, way),
+            _queries(result, group, way),
+            tuple(cells),
+        )
         for (group, way), cells in rows.items()
     ]
 
@@ -168,8 +178,7 @@ def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | No
     for result in results:
         for note in result.get("notes", ()):
             console.print(Text(plain(note), style="dim"))
-        console.print(result_table(result))
-        console.print()
+        console.print(result_table(result))  # ends with an empty line
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
@@ -212,13 +221,13 @@ def _classification_rows(result: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def _group(result: Mapping[str, Any], group: str) -> str:
+def _group(result: Mapping[str, Any], group: str, by: str) -> str:
     """What people read above the lines of a group."""
     first, _, rest = group.partition("/")
     if first != "reranked":
-        return group
+        return group and f"{by}{group}"
     title = f"best {count(result['settings']['rerank'])} reranked"
-    return f"{rest}, {title}" if rest else title
+    return f"{by}{rest}, {title}" if rest else title
 
 
 def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
@@ -226,7 +235,9 @@ def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    parts = [f"{task_name(result)} on {plain(result['data'])}", f"step {count(result['step'])}"]
+    field = result["settings"].get("group")
+    by = f", by {plain(field)}" if field else ""
+    parts = [f"{task_name(result)} on {plain(result['data'])}{by}", f"step {count(result['step'])}"]
     if result["rejected"]:
         parts.append(f"{count(result['rejected'])} samples unreadable")
     return " · ".join(parts)

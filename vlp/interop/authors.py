@@ -6,7 +6,7 @@ from data_pipelines.images import ImagePreprocess
 from vlp.interop.foreign import Foreign
 from vlp.interop.hf.clip import MEAN, STD
 from vlp.interop.layout import Rule
-from vlp.interop.weights import Tensors
+from vlp.interop.tensors import Tensors
 
 
 def checkpoint(

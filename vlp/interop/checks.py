@@ -14,7 +14,7 @@ _WHOLE = frozenset((
 ))  # fmt: skip
 _SWITCHES = frozenset((
     "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",
-    "mlp_between",
+    "mlp_between", "tied_head",
 ))  # fmt: skip
 _IDS = frozenset(("eos_id", "pad_id", "begin_id", "end_id", "encode_id", "decode_id"))
 _OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token", "num_types"))

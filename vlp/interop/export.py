@@ -1,5 +1,6 @@
 """Hands encoders to another stack: written aside, compared there, and only then put in place."""
 
+import importlib.util
 import inspect
 import os
 import shutil
@@ -15,6 +16,7 @@ from vlp.interop.load import Run, load_run
 from vlp.interop.loaded import abstract_model
 from vlp.interop.onnx import write as onnx
 from vlp.interop.open_clip import write as open_clip
+from vlp.interop.samples import write_example
 from vlp.interop.stablehlo import write as stablehlo
 from vlp.interop.tensorflow import savedmodel, tflite
 from vlp.interop.timm import write as timm
@@ -55,7 +57,7 @@ def export(
         out: folder to make.
         to: the target, a key of `TARGETS`.
         towers: "image" or "text" for one of them alone.
-        weights: of a run, see `vlp.interop.load.load`.
+        weights: of a run, see `vlp.load`.
         check: which implementation to compare with, where a target has several: "auto" for the
             target's own where it can be imported; for "hf" also "transformers" (needs PyTorch) and
             "numpy" (a second one of ours, reading nothing but the folder).
@@ -67,11 +69,8 @@ def export(
         ValueError: the target cannot express the model, has no such setting, the two sides differ,
             or `out` is taken.
     """
-    target = _choice(TARGETS, to, name="to")
-    _choice(dict.fromkeys(TOWERS), towers, name="towers")
-    _check_settings(target, settings)
-    out = Path(out).resolve()
-    _check_free(out, overwrite)
+    check_request(out, to=to, towers=towers, overwrite=overwrite, **settings)
+    target, out = TARGETS[to], Path(out).resolve()
     run = source if isinstance(source, Run) else load_run(source, weights=weights)
     towers = _present(run, getattr(target, "TOWER", towers) if towers == "both" else towers)
     partial = out.with_name(f".{out.name}.partial")
@@ -79,12 +78,40 @@ def export(
     partial.mkdir(parents=True)
     try:
         target.write(run, partial, towers=towers, metrics=metrics or {}, **settings)
+        if towers != "text":
+            write_example(run, partial)
         report = _compared(target, run, partial, towers=towers, check=check)
         parity.write_report(report, partial)
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def check_request(
+    out: str | os.PathLike,
+    *,
+    to: str = "hf",
+    towers: str = "both",
+    overwrite: bool = False,
+    **settings: Any,
+) -> None:
+    """Raises ValueError where it is known before a model is loaded that `export` would refuse it:
+    something is unknown, `out` is taken, or a package is missing that the target is written with.
+
+    Args:
+        out, to, towers, overwrite, **settings: as in `export`.
+    """
+    target = _choice(TARGETS, to, name="to")
+    _choice(dict.fromkeys(TOWERS), towers, name="towers")
+    _check_settings(target, settings)
+    _check_free(Path(out).resolve(), overwrite)
+    for package, extra in getattr(target, "NEEDS", {}).items():
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"an export to {to} needs {package}, which is not installed; pip install "
+                f"'vlp[{extra}]'"
+            )
 
 
 def check_model(

@@ -5,7 +5,7 @@ from typing import Any
 
 from data_pipelines.text import Tokenizer
 from vlp.interop.layout import Rule
-from vlp.interop.weights import Tensors
+from vlp.interop.tensors import Tensors
 
 
 @dataclasses.dataclass(frozen=True)

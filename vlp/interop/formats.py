@@ -1,9 +1,11 @@
-"""What a path or a "format:path" holds, and which module reads it."""
+"""What a path, a "format:path" or a "format:name" holds, and which module reads it."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from vlp.interop import hub
 from vlp.interop.albef import read as albef
 from vlp.interop.big_vision import read as big_vision
 from vlp.interop.blip import read as blip
@@ -12,7 +14,7 @@ from vlp.interop.hf import read as hf
 from vlp.interop.open_clip import read as open_clip
 from vlp.interop.runs import is_run
 from vlp.interop.timm import read as timm
-from vlp.interop.weights import read_json_object
+from vlp.interop.weights import SUFFIXES, read_json_object
 
 READERS: dict[str, Callable[..., Foreign]] = {
     "hf": hf.open_path,
@@ -23,13 +25,18 @@ READERS: dict[str, Callable[..., Foreign]] = {
     "blip": blip.open_path,
 }
 RUN = "run"
+# The formats of models on the Hub, and their files of weights in the order of preference.
+_ON_THE_HUB = {"hf": hf.WEIGHTS, "open_clip": open_clip.WEIGHTS, "timm": timm.WEIGHTS}
+_log = logging.getLogger("vlp")
 
 
-def detect(source: str | os.PathLike) -> tuple[str, Path]:
-    """The format of a model and its path.
+def detect(source: str | os.PathLike, *, allow_pickle_weights: bool = False) -> tuple[str, Path]:
+    """The format of a model and its path; what is named on the Hub is fetched first.
 
     Args:
-        source: a path, or one with the format in front, such as "open_clip:models/b32".
+        source: a path, or one with the format in front, such as "open_clip:models/b32"; behind
+            "hf:", "open_clip:" and "timm:" also the name of a model on the Hub.
+        allow_pickle_weights: fetch pickles too, where there is nothing else.
 
     Returns:
         "run" or a key of `READERS`, and the path.
@@ -38,17 +45,35 @@ def detect(source: str | os.PathLike) -> tuple[str, Path]:
         ValueError: nothing is there, or nothing that is known.
     """
     prefix, colon, rest = str(source).partition(":")
-    if colon and prefix in (RUN, *READERS):
-        return prefix, Path(rest).expanduser().resolve()
-    path = Path(source).expanduser().resolve()
+    if not colon or prefix not in (RUN, *READERS):
+        return _seen(_absolute(source))
+    path = _absolute(rest)
+    if prefix not in _ON_THE_HUB:
+        return prefix, path
+    if path.exists():
+        if hub.is_name(rest):
+            _log.info("%s is a path here, so the Hub is not asked for it", rest)
+        return _of_transformers(prefix, path), path
+    folder = hub.fetch_configs(rest)
+    kind = _of_transformers(prefix, folder)
+    hub.fetch_weights(rest, folder, _ON_THE_HUB[kind], pickles=allow_pickle_weights)
+    return kind, folder
+
+
+def _absolute(path: str | os.PathLike) -> Path:
+    """Not resolved: in the Hub's cache files are links to others without a suffix."""
+    return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def _seen(path: Path) -> tuple[str, Path]:
     found = _format_of(path)
     if found is None:
         where = f"{path} {'is none of these' if path.exists() else 'is not there'}"
         raise ValueError(
             f"a model must be a run of vlp (its --workdir, with card.json and checkpoints/), a "
-            "folder of transformers or timm (config.json), of open_clip (open_clip_config.json) or "
-            f"an npz of big_vision; {where}; put the format in front where it cannot be seen: "
-            f"{', '.join(READERS)}"
+            "folder of transformers or timm (config.json), of open_clip (open_clip_config.json), a "
+            f"file of weights, or an npz of big_vision; {where}; put the format in front where it "
+            f"cannot be seen: {', '.join(READERS)}; hf:owner/name is one on the Hub"
         )
     return found, path
 
@@ -58,10 +83,20 @@ def _format_of(path: Path) -> str | None:
         return RUN
     if path.suffix == ".npz":
         return "big_vision"
-    if path.is_file() and (path.parent / "open_clip_config.json").is_file():
+    folder = path.parent if path.is_file() else path
+    if (folder / "open_clip_config.json").is_file():
         return "open_clip"
-    if (path / "open_clip_config.json").is_file():
-        return "open_clip"
-    if (path / "config.json").is_file():
-        return "timm" if "architecture" in read_json_object(path / "config.json") else "hf"
-    return None
+    if (folder / "config.json").is_file():
+        return _of_transformers("hf", folder)
+    return "open_clip" if path.is_file() and path.name.endswith(SUFFIXES) else None
+
+
+def _of_transformers(prefix: str, path: Path) -> str:
+    """What a folder of transformers is: "hf:" stands in front of timm's and open_clip's as well."""
+    folder = path.parent if path.is_file() else path
+    if prefix != "hf":
+        return prefix
+    if not (folder / "config.json").is_file():
+        return "open_clip" if (folder / "open_clip_config.json").is_file() else prefix
+    config = read_json_object(folder / "config.json")
+    return "timm" if "architecture" in config and "model_type" not in config else prefix

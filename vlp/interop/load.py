@@ -1,15 +1,9 @@
-"""A trained model, its image preprocessing and its tokenizer, from a run or from another stack.
-
-import vlp
-model, preprocess, tokenize = vlp.load("runs/emoji")
-zimg = model.encode_image(preprocess(["cat.png"])).embedding
-ztxt = model.encode_text(tokenize(["a cat face", "a red heart"])).embedding
-print(zimg @ ztxt.T)
-"""
+"""A trained model, its image preprocessing and its tokenizer, from a run or from another stack."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +14,20 @@ from jaxtyping import Int
 from data_pipelines.images import open_preprocess
 from data_pipelines.text import Tokenizer
 from vlp.interop import runs
-from vlp.interop.card import build_card
+from vlp.interop.describe import card_of
 from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, RUN, detect
 from vlp.interop.layout import read_params
 from vlp.interop.loaded import LoadedEncoder, model_of, param_shapes
-from vlp.interop.tokenizer_files import NONE, find_tokenizer
+from vlp.interop.tokenizer_files import NONE
+from vlp.interop.weights import open_tensors
 from vlp.models.resize import resize_positions
 
-__all__ = ["LoadedEncoder", "Run", "load", "load_run"]
+__all__ = ["LoadedEncoder", "Run", "load_run"]
+
+
+NAMED = "open_clip"
+"""The format whose models can be given by name in place of a configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +42,9 @@ class Run:
         step: updates the weights have seen; 0 for weights of another stack.
         weights: "params", or "ema": the average over the run.
         folder: where it was read.
+        format: "run", or another one of `vlp.interop.formats`.
+        left_out: what else the files of another stack hold, and why the model is without it; by
+            their names of tensors.
     """
 
     model: LoadedEncoder
@@ -52,6 +54,8 @@ class Run:
     step: int
     weights: str
     folder: Path
+    format: str = RUN
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
         """Token ids int32 of one caption or several, as long as the model's text input.
@@ -68,49 +72,6 @@ class Run:
         return self.tokenizer.encode(texts, self.card["tokenizer"]["length"])
 
 
-def load(
-    source: str | os.PathLike,
-    *,
-    weights: str = "auto",
-    image_size: int | None = None,
-    text_length: int | None = None,
-    tokenizer: str | os.PathLike | None = None,
-    allow_pickle_weights: bool = False,
-) -> tuple[LoadedEncoder, Any, Callable[[str | Sequence[str]], np.ndarray]]:
-    """What one needs to embed images and texts with a trained model.
-
-    Args:
-        source: the workdir of `vlp train`, for its newest undamaged checkpoint, or the folder of
-            one checkpoint; a folder of transformers, open_clip or timm; an npz of big_vision. The
-            format is seen from the files, or given in front: "hf:", "open_clip:", "timm:",
-            "big_vision:".
-        weights: of a run: "ema" for the average of the weights, "params" for the weights
-            themselves, "auto" for the average where the run kept one.
-        image_size, text_length: change the model's input; position embeddings are resized by the
-            rule of `vlp.models.resize.resize_positions`.
-        tokenizer: a file or folder to read the tokenizer from where the weights bring none, or
-            "none" to do without. A run has its own.
-        allow_pickle_weights: read torch pickles, by `torch.load(weights_only=True)`.
-
-    Returns:
-        The model (`encode_image`, `encode_text`), `preprocess` (paths, Pillow images or arrays to
-        what `encode_image` takes) and `tokenize` (captions to int32 `[n, l]`).
-
-    Raises:
-        ValueError: nothing known is there, or what is there is damaged or does not fit together;
-            nothing is half-loaded.
-    """
-    run = load_run(
-        source,
-        weights=weights,
-        image_size=image_size,
-        text_length=text_length,
-        tokenizer=tokenizer,
-        allow_pickle_weights=allow_pickle_weights,
-    )
-    return run.model, run.preprocess, run.tokenize
-
-
 def load_run(
     source: str | os.PathLike,
     *,
@@ -119,17 +80,23 @@ def load_run(
     text_length: int | None = None,
     tokenizer: str | os.PathLike | None = None,
     allow_pickle_weights: bool = False,
+    arch: str | None = None,
 ) -> Run:
-    """As `load`, with the card and the pieces by name."""
-    if weights not in runs.WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(runs.WEIGHTS)}, got {weights!r}")
-    kind, path = detect(source)
+    """As `vlp.load`, with the card and the pieces by name."""
+    kind, path = detect(source, allow_pickle_weights=allow_pickle_weights)
+    if arch is not None and kind != NAMED:
+        raise ValueError(
+            f"arch names a model of open_clip, got {arch!r} for {path}, which is of {kind}; leave "
+            f"it out, or put {NAMED}: in front of the path"
+        )
     if kind == RUN:
         parts = _open_run(path, weights, tokenizer)
     else:
-        if weights == "ema":
-            raise ValueError(f"only runs keep an average of their weights, {path} is of {kind}")
-        foreign = READERS[kind](path, allow_pickle_weights=allow_pickle_weights)
+        read = functools.partial(
+            open_tensors, weights=weights, allow_pickle_weights=allow_pickle_weights
+        )
+        named = {"arch": arch} if kind == NAMED else {}
+        foreign = READERS[kind](path, read=read, **named)
         parts = _open_foreign(foreign, path, tokenizer)
     parts = _resized(parts, image_size=image_size, text_length=text_length)
     _check_pictures(parts.card, path)
@@ -146,6 +113,8 @@ class _Parts:
     step: int
     weights: str
     folder: Path
+    format: str = RUN
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self) -> Run:
         preprocess = self.card["preprocess"]
@@ -157,6 +126,8 @@ class _Parts:
             step=self.step,
             weights=self.weights,
             folder=self.folder,
+            format=self.format,
+            left_out=self.left_out,
         )
 
     @property
@@ -185,25 +156,12 @@ def _open_run(path: Path, weights: str, tokenizer: str | os.PathLike | None) -> 
 
 
 def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None) -> _Parts:
-    kwargs = foreign.kwargs
-    found = find_tokenizer(foreign, tokenizer, source=path) if kwargs["text"] else None
-    if found is not None and kwargs["text"].get("pool") not in ("eot", "argmax"):
-        # Such towers do not look for these ids themselves: the tokenizer knows them.
-        plain = kwargs["text"].get("kind", "transformer") == "transformer"
-        ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
-        kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
-    preprocess = foreign.preprocess
-    card = build_card(
-        model=kwargs,
-        preprocess=None if preprocess is None else preprocess.to_dict(),
-        tokenizer=found,
-        text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
-        objective=foreign.objective,
-        licence=foreign.licence,
-        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {path.name}.",
+    card, found = card_of(foreign, path, tokenizer)
+    tensors = foreign.tensors
+    params = read_params(foreign.rules, tensors, param_shapes(card["model"]))
+    return _Parts(
+        card, params, found, 0, tensors.weights, path, foreign.stack, left_out=tensors.left_out
     )
-    params = read_params(foreign.rules, foreign.tensors, param_shapes(kwargs))
-    return _Parts(card, params, found, 0, "params", path)
 
 
 def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) -> _Parts:

@@ -58,7 +58,8 @@ class Reader(Protocol):
 
     def forward(self, pixels: Any, ids: np.ndarray | None) -> Mapping[str, np.ndarray]:
         """Any of image_embeds, text_embeds, logits, image_hidden_states, text_hidden_states; of
-        fusion models also match `[n, 2]` and caption_logits `[n, l, v]`, row by row.
+        fusion models also match `[n, 2]` and caption_logits `[n, l, v]`, row by row. What comes
+        from a further file of the folder has that file's name in front: "joint/logits".
 
         Embeddings have unit norm; hidden states are `[states, n, t, w]`. An argument is None where
         the folder holds no such tower.
@@ -218,14 +219,19 @@ def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:
             rows = order[start : start + batch_size]
             given = (_take(images, rows), _take(ids, rows))
             theirs = reader.forward(_take(pixels, rows), given[1])
-            ours = _forward(exact, *given, wanted=tuple(theirs))
+            ours = _forward(exact, *given, wanted=tuple(map(_output, theirs)))
             for name, value in theirs.items():
                 by_batch = pairs.setdefault(name, {}).setdefault(f"batch {batch_size}", [])
-                by_batch.append((ours[name], np.asarray(value)))
+                by_batch.append((ours[_output(name)], np.asarray(value)))
     return {
-        name: {batch: _distance(name, found) for batch, found in by_batch.items()}
+        name: {batch: _distance(_output(name), found) for batch, found in by_batch.items()}
         for name, by_batch in pairs.items()
     }
+
+
+def _output(name: str) -> str:
+    """An output's name without the file it came from."""
+    return name.rpartition("/")[-1]
 
 
 def _rows(x: Any) -> int:
@@ -323,7 +329,7 @@ def _failures(report: dict[str, Any]) -> list[str]:
             if not result["worst_cosine"] >= allowed["least_cosine"]:
                 failures.append(f"{name} have a cosine of {result['worst_cosine']:.6f} at {batch}")
             error = result["max_relative_difference"]
-            if name in _SCALED and not error <= allowed["most_relative_error"]:
+            if _output(name) in _SCALED and not error <= allowed["most_relative_error"]:
                 failures.append(f"{name} differ by {error:.2%} at {batch}")
     levels = report.get("pixels", {}).get("max_levels", 0.0)
     if not levels <= allowed["most_pixel_levels"] + 1e-3:

@@ -1,8 +1,11 @@
-"""The README beside files for stacks that run graphs: how to use them, and whose work they are."""
+"""The README beside exported files: how to use them, on a picture beside it, and whose work they
+are. Its Python runs as it is written, in the folder, with the target's own libraries."""
 
 from collections.abc import Mapping, Sequence
 
+from data_pipelines.images import ImagePreprocess
 from vlp.interop.load import Run
+from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 _TEMPLATE = """\
 # {title}
@@ -12,7 +15,7 @@ Encoders exported by vlp {vlp}{trained}.
 ```python
 {usage}
 ```
-{metrics}
+{more}{metrics}
 ## What to know
 
 {notes}
@@ -23,10 +26,35 @@ Encoders exported by vlp {vlp}{trained}.
 
 {licence}
 """
+_RESIZES = {
+    "squash": "picture = picture.resize(({size}, {size}), {filter})",
+    "shortest": """\
+scaled = [int({size} * side / min(picture.size)) for side in picture.size]
+picture = picture.resize(scaled, {filter})""",
+    "longest": "picture = ImageOps.pad(picture, ({size}, {size}), {filter}, color={fill})",
+}
+_CENTRES = {"down": "(side - {size}) // 2", "even": "round((side - {size}) / 2)"}
+_CROP = """\
+left, top = ({centre} for side in picture.size)
+picture = picture.crop((left, top, left + {size}, top + {size}))"""
+_IDS = """\
+texts = {texts}
+rows = tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch(texts)
+ids = np.asarray([row.ids for row in rows], np.{dtype})
+"""
+_NO_TOKENIZER = """\
+ids = np.ones((2, {length}), np.{dtype})  # of your tokenizer: the model came without one
+"""
 
 
 def portable_readme(
-    run: Run, *, title: str, usage: str, notes: Sequence[str], metrics: Mapping[str, float]
+    run: Run,
+    *,
+    title: str,
+    usage: str,
+    notes: Sequence[str],
+    metrics: Mapping[str, float],
+    more: str = "",
 ) -> str:
     """The text, in Markdown.
 
@@ -36,6 +64,7 @@ def portable_readme(
         usage: Python that runs in the folder.
         notes: what users have to know, in Markdown.
         metrics: figures by name.
+        more: what comes after it, in Markdown.
     """
     figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
     lines = [f"Licence: {run.card['licence']}.", *run.card["attribution"].splitlines()]
@@ -44,7 +73,48 @@ def portable_readme(
         vlp=run.card["vlp"],
         trained=f" after {run.step} updates" if run.step else "",
         usage=usage.strip(),
+        more=more,
         notes="\n".join(f"- {note}" for note in notes),
         metrics=f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
         licence="\n".join(f"- {line}" for line in lines),
     )
+
+
+def imports(*names: str, towers: str) -> str:
+    """The lines that import NumPy, a stack, and what `picture` and `ids` need."""
+    pillow = ["PIL"] if towers != "text" else []
+    tokens = ["tokenizers"] if towers != "image" else []
+    lines = [f"import {name}" for name in (*names, *tokens)]
+    lines += ["from PIL import Image, ImageOps"] if pillow else []
+    return "\n".join(["import numpy as np", *lines]) + "\n"
+
+
+def picture(run: Run) -> str:
+    """Code that makes `picture`, of the model's size, from any picture: by default the example."""
+    size, used = run.model.image.image_size, run.preprocess
+    if not isinstance(used, ImagePreprocess):
+        used = ImagePreprocess(size)
+    pillow = used.interpolation.partition("_")[0].upper()  # of "bilinear_tensorflow" the nearest
+    settings = dict(size=used.resize_size, filter=f"Image.Resampling.{pillow}", fill=used.fill)
+    lines = [
+        f'picture = ImageOps.exif_transpose(Image.open("{EXAMPLE}")).convert("RGB")',
+        _RESIZES[used.resize].format(**settings),
+    ]
+    if used.resize == "shortest" or used.resize_size != size:
+        centre = _CENTRES[used.rounding].format(size=size)
+        lines.append(_CROP.format(centre=centre, size=size))
+    return "\n".join(lines) + "\n"
+
+
+def ids(run: Run, *, dtype: str) -> str:
+    """Code that makes `ids` of two texts, by the folder's tokenizer if there is one."""
+    if run.tokenizer is None:
+        return _NO_TOKENIZER.format(length=run.model.text.length, dtype=dtype)
+    return _IDS.format(texts=list(EXAMPLE_TEXTS), dtype=dtype)
+
+
+def shown(towers: str) -> str:
+    """Code that prints the cosines of pictures and texts, or the embeddings of one tower."""
+    if towers == "both":
+        return "print(image_embeds @ text_embeds.T)  # cosines: a row a picture, a column a text\n"
+    return f"print({towers}_embeds)\n"

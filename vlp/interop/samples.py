@@ -1,9 +1,16 @@
 """Pictures and captions on which two implementations are compared: plain ones and hostile ones."""
 
+import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from data_pipelines.images import NaflexPreprocess
+from vlp.interop.load import Run
+
+EXAMPLE, EXAMPLE_TEXTS = "example.png", ("a red heart", "a cat")
 
 # Plain captions, and what has been seen to come out differently elsewhere.
 TEXTS = (
@@ -35,3 +42,24 @@ def sample_images(size: int) -> Iterator[Image.Image]:
         slope = np.stack([rows / height, columns / width, (rows // 5 + columns // 5) % 2], axis=-1)
         noise = random.integers(-40, 40, (height, width, 3))
         yield Image.fromarray((slope * 255 + noise).clip(0, 255).astype(np.uint8))
+
+
+def write_example(run: Run, folder: Path) -> None:
+    """Writes the picture that the README of an export shows: a red heart, of a size at which no
+    stack resizes it, so that all of them see the same pixels."""
+    used, tower = run.preprocess, run.model.image
+    if isinstance(used, NaflexPreprocess):
+        side = used.patch_size * math.isqrt(used.max_num_patches)
+    else:
+        side = tower.image_size if used is None else used.resize_size
+    heart(side).save(folder / EXAMPLE)
+
+
+def heart(side: int) -> Image.Image:
+    """A red heart on white, with soft edges."""
+    x = np.linspace(-1.4, 1.4, 4 * side)
+    down, across = x[:, None] - 0.1, x[None, :]
+    inside = (across**2 + down**2 - 1) ** 3 + across**2 * down**3 < 0
+    share = inside.reshape(side, 4, side, 4).mean(axis=(1, 3))[..., None]
+    red, white = np.asarray([221, 46, 68]), np.asarray([255, 255, 255])
+    return Image.fromarray((share * red + (1 - share) * white).round().astype(np.uint8))

@@ -1,249 +1,83 @@
-"""Files of tensors, opened without running anything in them, read one tensor at a time."""
+"""Files of weights, opened without running anything in them, read one tensor at a time."""
 
 import json
-import math
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-from safetensors import SafetensorError, safe_open
+from vlp.interop.pickles import PICKLES, open_pickle
+from vlp.interop.tensor_files import open_npz, open_safetensors
+from vlp.interop.tensors import DAMAGED, Tensors
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_DAMAGED = "copy it again from where it came"
-# RuntimeError: encrypted, or compressed in a way or by a version that Python does not know.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
-_DTYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "I64": np.int64,
-    "I32": np.int32,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-}
+SUFFIXES = (".safetensors", ".npz", *PICKLES)
+_INDEX = re.compile(r"(\.\w+)\.index(\.\w+)?\.json")
+# What PyTorch puts around modules and into the names of their tensors: DataParallel and its kin,
+# torch.compile, sharding, activation checkpoints.
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+_WHOLE = "model."  # what PyTorch Lightning puts before all names
 
 
-class Tensors(Mapping[str, np.ndarray]):
-    """Tensors by name; shapes are known from headers, values are read when asked for.
+def open_tensors(
+    path: Path, *, allow_pickle_weights: bool = False, weights: str = "auto"
+) -> Tensors:
+    """The tensors of a file: `.safetensors`, `.npz`, a pickle, or the `.index.json` of several.
 
-    Attributes:
-        source: what messages call the file.
-        shapes: of all tensors.
-    """
-
-    def __init__(
-        self,
-        source: str,
-        shapes: Mapping[str, Sequence[int]],
-        get: Callable[[str], np.ndarray],
-    ) -> None:
-        self.source = source
-        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
-        self._get = get
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.shapes:
-            raise KeyError(name)
-        return self._get(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.shapes
-
-    def renamed(self, rename: Callable[[str], str | None]) -> "Tensors":
-        """The same tensors under other names; those renamed to None are left out."""
-        actual = {new: name for name in self if (new := rename(name)) is not None}
-        shapes = {new: self.shapes[name] for new, name in actual.items()}
-        return Tensors(self.source, shapes, lambda new: self[actual[new]])
-
-
-def open_tensors(path: Path, *, allow_pickle_weights: bool = False) -> Tensors:
-    """The tensors of a `.safetensors` file, of its `.index.json`, of an `.npz` or of a pickle.
+    What training put around a model is taken off their names.
 
     Args:
         path: the file.
         allow_pickle_weights: read `.bin`, `.pt` and the like, by `torch.load(weights_only=True)`.
+        weights: which ones of a training checkpoint that holds several: "params", "ema" for their
+            average, "auto" for the average where there is one, or what they are called in the file.
 
     Raises:
-        ValueError: no such file, a damaged one, or one whose reading could run code.
+        ValueError: no such file, a damaged one, or one whose reading could run code; it holds
+            several weights and does not tell which are meant.
     """
     if not path.is_file():
         raise ValueError(f"weights must be at {path}, found no file there; check the path")
-    if path.name.endswith(".index.json"):
-        return _sharded(path)
-    if path.suffix == ".safetensors":
-        return _safetensors(path)
-    if path.suffix == ".npz":
-        return _npz(path)
-    if path.suffix in PICKLES:
-        return _pickle(path, allow_pickle_weights)
-    known = ", ".join((".safetensors", ".safetensors.index.json", ".npz", *PICKLES))
-    raise ValueError(f"weights must be one of {known}, got {path.name}; convert them first")
+    return _unwrapped(_opened(path, allow_pickle_weights, weights))
 
 
 def find_weights(folder: Path, names: Sequence[str]) -> Path:
-    """The first of the files that a folder holds.
+    """The file of weights in a folder, see `choose_weights`."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return folder / choose_weights(there, names, where=folder)
+
+
+def choose_weights(there: Collection[str], names: Sequence[str], *, where: Any) -> str:
+    """The first of the files that is there, whole or in shards; else the only variant of one.
+
+    A variant is what transformers calls so: `model.fp16.safetensors` for `model.safetensors`.
+
+    Args:
+        there: names of files.
+        names: in the order of preference.
+        where: what messages call the place.
 
     Raises:
-        ValueError: it holds none of them.
+        ValueError: there is none of them, or several variants.
     """
     for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise ValueError(
-        f"{folder} must hold its weights as one of {', '.join(names)}, found none; "
-        "fetch them into the folder"
-    )
-
-
-def _safetensors(path: Path) -> Tensors:
-    try:
-        # The library checks the header: sizes, overlaps, the end of the file.
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}
-            shapes = {name: part.get_shape() for name, part in slices.items()}
-            dtypes = {name: part.get_dtype() for name, part in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} must be a whole safetensors file, but {error}; {_DAMAGED}"
-        ) from error
-    start, offsets = _offsets(path)
-
-    def get(name: str) -> np.ndarray:
-        if dtypes[name] not in _DTYPES:
+        for file in (name, f"{name}.index.json"):
+            if file in there:
+                return file
+    for name in names:
+        variants = sorted(filter(_variant(name).fullmatch, there))
+        if len(variants) > 1:
             raise ValueError(
-                f"tensors must be {', '.join(_DTYPES)}, {name} in {path} is {dtypes[name]}; "
-                "convert it to a wider type first"
+                f"{where} must tell which weights are meant, found {', '.join(variants)}; give "
+                f"one of them in place of the folder, such as {variants[0]}"
             )
-        # Read, not mapped: a mapped file would count as memory a second time.
-        flat = np.fromfile(
-            path,
-            _DTYPES[dtypes[name]],
-            count=math.prod(shapes[name]),
-            offset=start + offsets[name],
-        )
-        return flat.reshape(shapes[name])
-
-    return Tensors(str(path), shapes, get)
-
-
-def _offsets(path: Path) -> tuple[int, dict[str, int]]:
-    """Where the data of a checked safetensors file begin, and each tensor behind that."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return 8 + length, {name: entry["data_offsets"][0] for name, entry in header.items()}
-
-
-def _sharded(path: Path) -> Tensors:
-    weight_map = read_json_object(path).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(map(_plain_name, weight_map.values())):
-        raise ValueError(f"{path} must map tensors to files beside it under weight_map; {_DAMAGED}")
-    shards = {name: open_tensors(path.parent / name) for name in sorted(set(weight_map.values()))}
-    lost = [name for name, shard in weight_map.items() if name not in shards[shard]]
-    if lost:
-        raise ValueError(
-            f"{weight_map[lost[0]]} must hold {lost[0]}, as {path} says, and does not; {_DAMAGED}"
-        )
-    shapes = {name: shards[shard].shapes[name] for name, shard in weight_map.items()}
-    return Tensors(str(path), shapes, lambda name: shards[weight_map[name]][name])
-
-
-def _plain_name(name: Any) -> bool:
-    """Whether this is the name of a safetensors file in the same folder."""
-    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
-
-
-def _npz(path: Path) -> Tensors:
-    """The arrays of an npz; only numbers, for everything else needs a pickle."""
-    try:
-        archive = zipfile.ZipFile(path)
-        shapes = {
-            member.removesuffix(".npy"): _npy_shape(archive, member, path)
-            for member in archive.namelist()
-        }
-        arrays = np.load(path, allow_pickle=False)
-    except (*_ZIP_ERRORS, KeyError) as error:
-        raise ValueError(f"{path} must be a whole npz file, but {error}; {_DAMAGED}") from error
-
-    def get(name: str) -> np.ndarray:
-        try:
-            return arrays[name]
-        except (*_ZIP_ERRORS, ValueError) as error:
-            raise ValueError(f"{name} in {path} cannot be read: {error}; {_DAMAGED}") from error
-
-    return Tensors(str(path), shapes, get)
-
-
-def _npy_shape(archive: zipfile.ZipFile, member: str, path: Path) -> tuple[int, ...]:
-    with archive.open(member) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read(file)
-        except ValueError as error:
-            raise ValueError(f"{member} in {path} is no array: {error}; {_DAMAGED}") from error
-    if dtype.hasobject:
-        raise ValueError(
-            f"arrays must hold numbers, {member} in {path} holds Python objects, whose reading "
-            "could run code; save it again as numbers"
-        )
-    return shape
-
-
-def _pickle(path: Path, allowed: bool) -> Tensors:
-    if not allowed:
-        raise ValueError(
-            f"weights must not be a pickle, for reading one can run code, got {path.name}; "
-            "convert it to safetensors, or, with torch installed, read its tensors alone by "
-            "--allow-pickle-weights (allow_pickle_weights=True)"
-        )
-    try:
-        import torch
-    except ImportError as error:
-        raise ValueError(
-            f"{path.name} is a pickle, which only torch.load(weights_only=True) may read; "
-            "pip install torch, or convert it to safetensors where torch is"
-        ) from error
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a foreign file leads the unpickler to
-        raise ValueError(f"{path} must hold tensors and nothing else, but {error}") from error
-    found = _tensors_in(loaded, torch.Tensor)
-    return Tensors(
-        str(path),
-        {name: tuple(tensor.shape) for name, tensor in found.items()},
-        lambda name: found[name].detach().float().numpy(),
+        if variants:
+            return variants[0]
+    others = sorted(name for name in there if name.endswith(SUFFIXES))
+    raise ValueError(
+        f"{where} must hold its weights as one of {', '.join(names)}, found "
+        f"{', '.join(others[:5]) or 'none'}; fetch them into the folder, or give the file itself "
+        "in place of the folder"
     )
-
-
-def _tensors_in(loaded: Any, kind: type) -> dict[str, Any]:
-    """The state dict of a checkpoint, which training scripts keep under one of these names."""
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not any(isinstance(x, kind) for x in loaded.values()):
-        raise ValueError("a torch checkpoint must be a state dict of tensors; save one")
-    return {
-        str(name).removeprefix("module."): tensor
-        for name, tensor in loaded.items()
-        if isinstance(tensor, kind)
-    }
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -252,10 +86,70 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or it holds something else.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} must be there, found no such file; {DAMAGED}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} must be a JSON file, but {error}; {_DAMAGED}") from error
+        raise ValueError(f"{path} must be a JSON file, but {error}; {DAMAGED}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}; {_DAMAGED}")
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}; {DAMAGED}")
     return value
+
+
+def _opened(path: Path, allow_pickle_weights: bool, weights: str) -> Tensors:
+    if index := _INDEX.search(path.name):
+        return _sharded(path, index[1], allow_pickle_weights)
+    if path.suffix == ".safetensors":
+        return open_safetensors(path)
+    if path.suffix == ".npz":
+        return open_npz(path)
+    if path.suffix in PICKLES:
+        return open_pickle(path, allowed=allow_pickle_weights, weights=weights)
+    known = ", ".join((*SUFFIXES, ".safetensors.index.json"))
+    raise ValueError(f"weights must be one of {known}, got {path.name}; convert them first")
+
+
+def _sharded(path: Path, suffix: str, allow_pickle_weights: bool) -> Tensors:
+    """All tensors of the files that an index names; those too that it does not name."""
+    weight_map = read_json_object(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(name, str) and Path(name).name == name and name.endswith(suffix)
+        for name in weight_map.values()
+    ):
+        raise ValueError(
+            f"{path} must map tensors to {suffix} files beside it under weight_map; {DAMAGED}"
+        )
+    for name in sorted(set(weight_map.values())):
+        if not (path.parent / name).is_file():
+            raise ValueError(f"{path.name} names {name}, found no such file beside it; {DAMAGED}")
+    shards = {
+        name: _opened(path.parent / name, allow_pickle_weights, "auto")
+        for name in sorted(set(weight_map.values()))
+    }
+    lost = [name for name, shard in weight_map.items() if name not in shards[shard]]
+    if lost:
+        raise ValueError(
+            f"{weight_map[lost[0]]} must hold {lost[0]}, as {path} says, and does not; {DAMAGED}"
+        )
+    held = {name: shard for shard, tensors in shards.items() for name in tensors} | weight_map
+    shapes = {name: shards[shard].shapes[name] for name, shard in held.items()}
+    return Tensors(str(path), shapes, lambda name: shards[held[name]][name])
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """Without what training puts into the names of tensors."""
+
+    def plain(name: str) -> str:
+        return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+    tensors = tensors.renamed(plain)
+    if not all(name.startswith(_WHOLE) for name in tensors):
+        return tensors
+    return tensors.renamed(lambda name: name.removeprefix(_WHOLE))
+
+
+def _variant(name: str) -> re.Pattern[str]:
+    """The names of a file's variants, whole or in shards."""
+    stem, suffix = (re.escape(part) for part in name.rsplit(".", 1))
+    return re.compile(rf"{stem}\.(?!\w+-\d+-of)[\w-]+\.{suffix}|{stem}\.{suffix}\.index\.\w+\.json")

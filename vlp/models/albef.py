@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from vlp.models.bert import Bert
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.heads import TokenHead
+from vlp.models.vit import check_read
 from vlp.nn.fusion import FusionStack
 from vlp.nn.linear import Linear
 
@@ -28,10 +29,12 @@ class Albef(DualEncoder):
         fusion: keyword arguments of `FusionStack` except the widths, which follow from the towers;
             `mlp_ratio` (4) or `mlp_dim` is the hidden width of the perceptrons.
         embed_dim: width of the shared space.
+        tied_head: whether the embedding table is also that of the predicted words.
         **settings: further keyword arguments of `DualEncoder`.
 
     Raises:
-        ValueError: when a setting is unknown or the text tower is no BERT.
+        ValueError: when a setting is unknown, the image tower is no vision transformer or the text
+            tower no BERT.
 
     References:
         Li et al., 2021, https://arxiv.org/abs/2107.07651; https://github.com/salesforce/ALBEF.
@@ -44,10 +47,12 @@ class Albef(DualEncoder):
         text: dict[str, Any],
         fusion: dict[str, Any],
         embed_dim: int,
+        tied_head: bool = True,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
         super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
+        check_read(self.image, reader="ALBEF")
         if not isinstance(self.text, Bert):
             raise ValueError(
                 'a fusion encoder needs a text tower of kind "bert", '
@@ -60,12 +65,15 @@ class Albef(DualEncoder):
         sizes.setdefault("mlp_dim", round(width * ratio))
         self.fusion = FusionStack(width, context_width=self.image.width, **sizes, rngs=rngs)
         self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
-        self.token_head = TokenHead(width, vocab_size=self.text.vocab_size, rngs=rngs)
+        self.tied_head = tied_head
+        vocab_size = self.text.vocab_size
+        self.token_head = TokenHead(width, vocab_size=vocab_size, tied=tied_head, rngs=rngs)
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """The constructor's arguments, except `rngs`, as plain JSON data."""
-        return {**super().kwargs, "fusion": json.loads(self._fusion)}
+        head = {} if self.tied_head else {"tied_head": False}
+        return {**super().kwargs, "fusion": json.loads(self._fusion), **head}
 
     @staticmethod
     def adopted(

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from vlp.models.bert import Bert
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.heads import TokenHead
+from vlp.models.vit import check_read
 from vlp.nn.decoder import DecoderCache
 from vlp.nn.grounding import Grounding
 from vlp.nn.linear import Linear
@@ -40,11 +41,13 @@ class Blip(DualEncoder):
         end_id: the token that ends a caption.
         encode_id, decode_id: first tokens of a text to match and of a caption; the last of the
             vocabulary and the one before it, if not given.
+        tied_head: whether the embedding table is also that of the words that are written; after
+            fine-tuning the two apart a checkpoint has one for each.
         embed_dim: width of the shared space.
         **settings: further keyword arguments of `DualEncoder`.
 
     Raises:
-        ValueError: when a setting is unknown, or the text tower is another.
+        ValueError: when a setting is unknown, or a tower is another.
 
     References:
         Li et al., 2022, https://arxiv.org/abs/2201.12086, section 3.1;
@@ -61,6 +64,7 @@ class Blip(DualEncoder):
         end_id: int,
         encode_id: int | None = None,
         decode_id: int | None = None,
+        tied_head: bool = True,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
@@ -70,6 +74,7 @@ class Blip(DualEncoder):
         # A decoder alone shares no space with the images: it has no projections and no scale.
         compared = text if encodes else None
         super().__init__(image=image, text=compared, embed_dim=embed_dim, rngs=rngs, **settings)
+        check_read(self.image, reader="BLIP")
         _check_text(text, causal=not encodes)
         if not encodes:
             self.text = nnx.data(Bert(**{k: v for k, v in text.items() if k != "kind"}, rngs=rngs))
@@ -87,14 +92,17 @@ class Blip(DualEncoder):
             rngs=rngs,
         )
         self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
-        head = TokenHead(width, vocab_size=vocab_size, rngs=rngs) if decodes else None
-        self.token_head: Any = head
+        self.tied_head = tied_head or not decodes
+        sizes = dict(vocab_size=vocab_size, tied=tied_head)
+        self.token_head: Any = TokenHead(width, **sizes, rngs=rngs) if decodes else None
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """The constructor's arguments, except `rngs`, as plain JSON data."""
         ids = dict(end_id=self.end_id, encode_id=self.encode_id, decode_id=self.decode_id)
-        return {**super().kwargs, "text": json.loads(self._text), "modes": list(self.modes), **ids}
+        head = {} if self.tied_head else {"tied_head": False}
+        own = dict(text=json.loads(self._text), modes=list(self.modes), **ids, **head)
+        return {**super().kwargs, **own}
 
     @staticmethod
     def adopted(

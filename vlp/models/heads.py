@@ -1,5 +1,7 @@
 """What turns tokens into predictions."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -15,20 +17,34 @@ class TokenHead(nnx.Module):
     Args:
         width: of the tokens.
         vocab_size: how many logits.
+        tied: whether it multiplies with the embedding table; else with a table of its own.
 
     References:
         Devlin et al., 2019, https://arxiv.org/abs/1810.04805, and its released code.
     """
 
-    def __init__(self, width: int, *, vocab_size: int, norm_eps: float = 1e-12, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        *,
+        vocab_size: int,
+        tied: bool = True,
+        norm_eps: float = 1e-12,
+        rngs: nnx.Rngs,
+    ):
         self.transform = Linear(width, width, std=0.02, rngs=rngs)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.bias = nnx.Param(jnp.zeros((vocab_size,), jnp.float32))
+        normal = nnx.initializers.normal(0.02)
+        own = None if tied else normal(rngs.params(), (vocab_size, width), jnp.float32)
+        self.table: Any = None if own is None else nnx.Param(own)
 
     def __call__(
         self, tokens: Float[Array, "n l w"], table: Float[Array, "v w"]
     ) -> Float[Array, "n l v"]:
-        """Logits, float32, from tokens and the embedding table of the vocabulary."""
+        """Logits, float32, from tokens and the embedding table of the vocabulary, which a head with
+        a table of its own leaves alone."""
+        table = table if self.table is None else self.table[...]
         x = self.norm(gelu(self.transform(tokens)))
         logits = x.reshape(-1, x.shape[-1]) @ table.astype(x.dtype).T
         logits = logits.astype(jnp.float32) + self.bias[...][None]

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from vlp.parallel.ids import device_ids
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint import Checkpoints
 from vlp.training.interruption import Interruption
@@ -186,18 +187,9 @@ def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarr
 
 
 def _for_device(batch: Mapping[str, np.ndarray], inputs: Sequence[str]) -> dict[str, np.ndarray]:
-    """What the loss gets of a batch, whole numbers of the host as 32-bit ones, which JAX's are.
-
-    An id above that keeps its lower bits: ids are told apart within a batch, and -1 stays what no
-    sample has.
-    """
+    """What the loss gets of a batch."""
     kept = {k: v for k, v in batch.items() if k not in HOST_ONLY or k in inputs}
-    return {k: _narrow(v) if k in HOST_ONLY else v for k, v in kept.items()}
-
-
-def _narrow(values: np.ndarray) -> np.ndarray:
-    wide = values.astype(np.int64)
-    return np.where(wide < 0, wide, wide & 0x7FFFFFFF).astype(np.int32)
+    return {k: device_ids(v) if k in HOST_ONLY else v for k, v in kept.items()}
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """A folder of embeddings, written shard by shard so that a stopped job goes on where it was.
 
   manifest.json                     the model and the data, by their fingerprints
-  images/00000.npy, .parquet        a row an image: `[n, d]`; and id, key, caption, embedding
+  images/00000.npy, .parquet        a row an image: `[n, d]`; and id, key, file, caption, embedding
   captions/00000.npy, .parquet      a row a caption, likewise
   done/00000.json                   written last: this shard is whole
 
@@ -65,6 +65,7 @@ class Shards:
 
     def __init__(self, folder: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self.data_table = self.folder / "data.json"
         self.manifest = {"format": FORMAT, **manifest}
         _check_folder(self.folder)
         if (self.folder / MANIFEST).is_file():
@@ -105,7 +106,7 @@ class Shards:
         Args:
             shard: its number.
             images, captions: columns of equal length: "embedding" float `[n, d]`, "id" ascending,
-                "key" and "caption".
+                "key", "file" and "caption".
             rejected: images that could not be read.
             left_out: captions that are missing or could not be used.
         """
@@ -247,6 +248,7 @@ def _write_parquet(path: Path, columns: Mapping[str, Any], vectors: np.ndarray) 
         {
             "id": pa.array(np.asarray(columns["id"], np.int64)),
             "key": pa.array([utf8(key) for key in columns["key"]], pa.string()),
+            "file": pa.array([utf8(file) for file in columns["file"]], pa.string()),
             "caption": pa.array(list(columns["caption"]), pa.string()),
             "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }

@@ -8,11 +8,20 @@ import numpy as np
 
 from vlp.interop.hf.names import bert_block, bert_cross_attention, bert_token_head
 from vlp.interop.layout import Rule, layers, linear, norm, prefixed, same
+from vlp.interop.surplus import POSITIONS, Surplus, differ, settle, without_copies
+from vlp.interop.tensors import Tensors
 from vlp.interop.timm.layout import image_rules
 
 _BERT = "text_encoder.bert."
 _LAYER = f"{_BERT}encoder.layer."
-_HEAD = 64  # width of an attention head in BERT and in the ViT of every size
+_TOKENS = f"{_BERT}embeddings.word_embeddings.weight"
+HEAD = "text_encoder.cls.predictions"
+_HEAD_WIDTH = 64  # of attention in BERT and in the ViT of every size
+TEACHER = (
+    Surplus(r"(visual_encoder|text_encoder|text_decoder|vision_proj|text_proj)_m\..*",
+            "of the momentum teacher"),
+    Surplus(r"(image|text|idx)_queue|queue_ptr|ptr_queue", "a queue of the momentum teacher"),
+)  # fmt: skip
 
 
 def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -24,7 +33,7 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     Raises:
         KeyError: a tensor is not there.
     """
-    vocab_size, text_width = shapes[f"{_BERT}embeddings.word_embeddings.weight"]
+    vocab_size, text_width = shapes[_TOKENS]
     depth = count(shapes, _LAYER)
     fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in range(depth))
     sizes = dict(
@@ -46,6 +55,7 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         embed_dim=shapes["vision_proj.bias"][0],
         image_projection="linear_bias",
         text_projection="linear_bias",
+        **({"tied_head": False} if f"{HEAD}.decoder.weight" in shapes else {}),
     )
 
 
@@ -68,6 +78,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     """The names of tensors for complete keyword arguments."""
     embeddings = "embeddings"
     depth, fused = kwargs["text"]["depth"], kwargs["fusion"]["depth"]
+    tied = kwargs.get("tied_head", True)
     bert = [
         same("text/tokens", f"{embeddings}.word_embeddings.weight"),
         same("text/positions", f"{embeddings}.position_embeddings.weight"),
@@ -87,7 +98,8 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
         *linear("image_projection", "vision_proj"),
         *linear("text_projection", "text_proj"),
         *linear("match_head", "itm_head"),
-        *bert_token_head("token_head", "text_encoder.cls.predictions"),
+        *bert_token_head("token_head", HEAD),
+        *([] if tied else [same("token_head/table", f"{HEAD}.decoder.weight")]),
         temperature(),
     ]
 
@@ -102,14 +114,19 @@ def temperature() -> Rule:
     )
 
 
-def renamed(name: str, *, text_depth: int) -> str | None:
-    """A tensor's name in the rules; None for the teacher, its queues and what is there twice.
+def cleared(tensors: Tensors) -> Tensors:
+    """Without the teacher, its queues, buffers and what is there twice."""
+    tensors = settle(tensors, (*POSITIONS, *TEACHER))
+    bias, table = f"{HEAD}.decoder.bias", f"{HEAD}.decoder.weight"
+    tensors = without_copies(tensors, {bias: f"{HEAD}.bias"})
+    return tensors if differ(tensors, table, _TOKENS) else without_copies(tensors, {table: _TOKENS})
+
+
+def renamed(name: str, *, text_depth: int) -> str:
+    """A tensor's name in the rules.
 
     Layers of the fusion encoder, which follow those of the text tower, are counted from 0.
     """
-    twice = name.startswith("text_encoder.cls.predictions.decoder.")  # the embedding table
-    if twice or "_m." in name or name.endswith(("_queue", "queue_ptr", "position_ids")):
-        return None
     if not name.startswith(_LAYER):
         return name
     number, _, rest = name.removeprefix(_LAYER).partition(".")
@@ -118,11 +135,18 @@ def renamed(name: str, *, text_depth: int) -> str | None:
 
 
 def count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
-    """How many layers have names that begin with the prefix and a number from 0."""
+    """How many layers have names that begin with the prefix and a number from 0.
+
+    Raises:
+        KeyError: there is none.
+    """
     numbers = (name.removeprefix(prefix).partition(".")[0] for name in shapes if prefix in name)
-    return 1 + max(int(number) for number in numbers if number.isdecimal())
+    found = [int(number) for number in numbers if number.isdecimal()]
+    if not found:
+        raise KeyError(f"{prefix}0")
+    return 1 + max(found)
 
 
 def heads(width: int) -> int:
     """Attention heads of a tower of this width, in every size that was published."""
-    return max(width // _HEAD, 1)
+    return max(width // _HEAD_WIDTH, 1)

@@ -1,15 +1,17 @@
 """A pretraining checkpoint of ALBEF's authors: one file of tensors, without any configuration."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from vlp.interop.adapt import complete
-from vlp.interop.albef.layout import kwargs, renamed, rules
+from vlp.interop.albef.layout import cleared, kwargs, renamed, rules
 from vlp.interop.authors import checkpoint
 from vlp.interop.foreign import Foreign
+from vlp.interop.tensors import Tensors
 from vlp.interop.weights import open_tensors
 
 
-def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
     """What a checkpoint such as `ALBEF.pth` holds; the teacher and its queues are left out.
 
     The number of attention heads, which the file does not tell, is the width over 64, as in every
@@ -17,7 +19,7 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
 
     Args:
         path: the file, the authors' own or its tensors as safetensors.
-        allow_pickle_weights: see `vlp.interop.weights.open_tensors`.
+        read: opens the file.
 
     Raises:
         ValueError: the file is no such checkpoint.
@@ -25,7 +27,7 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
     References:
         Li et al., 2021, https://github.com/salesforce/ALBEF.
     """
-    tensors = open_tensors(path, allow_pickle_weights=allow_pickle_weights)
+    tensors = cleared(read(path))
     try:
         settings = kwargs(tensors.shapes)
     except KeyError as error:

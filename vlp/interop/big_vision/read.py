@@ -1,7 +1,7 @@
 """An npz of big_vision: SigLIP, SigLIP 2 and LiT, of today's names and of older ones."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data_pipelines.images import ImagePreprocess
@@ -15,7 +15,9 @@ from vlp.interop.adapt import complete
 from vlp.interop.big_vision import config as big_vision_config
 from vlp.interop.big_vision.layout import rules
 from vlp.interop.foreign import Foreign
-from vlp.interop.weights import Tensors, open_tensors
+from vlp.interop.surplus import Surplus, settle
+from vlp.interop.tensors import Tensors
+from vlp.interop.weights import open_tensors
 
 _ROOTS = ("params/", "opt/target/", "")
 # Older names of the same arrays: numbers that counted all modules of a block, and places of
@@ -29,20 +31,20 @@ _OLDER = (
 )  # fmt: skip
 
 
-def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
-    """What an npz holds; what an optimiser left in it is passed over.
+def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+    """What an npz holds; what an optimiser left in it is left out.
 
     Args:
         path: the file. Its tokenizer is a SentencePiece `.model` beside it (SigLIP: c4_en or mc4,
             SigLIP 2: Gemma's), or a `.txt` vocabulary of BERT (LiT).
-        allow_pickle_weights: nothing in an npz may be a pickle.
+        read: opens the file.
 
     Raises:
         ValueError: no such file, a damaged one, or another model.
     """
     if not path.is_file():
         raise ValueError(f"a model of big_vision must be an npz file, found none at {path}")
-    tensors = named(open_tensors(path, allow_pickle_weights=allow_pickle_weights))
+    tensors = named(read(path))
     kwargs = big_vision_config.kwargs(tensors)
     full = complete(kwargs)
     image = full["image"]
@@ -81,15 +83,14 @@ def named(tensors: Tensors) -> Tensors:
     used = (root for root, start in starts.items() if any(n.startswith(start) for n in tensors))
     root = next(used, "")
 
-    def rename(name: str) -> str | None:
-        inner = name.removeprefix(root)
-        if not name.startswith(root) or not (inner.startswith(parts) or inner in ("t", "b")):
-            return None
-        for pattern, replacement in _OLDER:
-            inner = pattern.sub(replacement, inner)
-        return inner
+    others = Surplus(rf"(?!{root}(img/|txt/|[tb]$)).*", "no parameters of the model")
+    return settle(tensors, (others,)).renamed(lambda name: _today(name.removeprefix(root)))
 
-    return tensors.renamed(rename)
+
+def _today(name: str) -> str:
+    for pattern, replacement in _OLDER:
+        name = pattern.sub(replacement, name)
+    return name
 
 
 def _tokenizer(path: Path, text: dict) -> Tokenizer | None:

@@ -12,7 +12,8 @@ from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import params_of
-from vlp.interop.readme import portable_readme
+from vlp.interop.readme import portable_readme, shown
+from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 WEIGHTS = "model.npz"
 ROOT = "params/"
@@ -45,11 +46,25 @@ _BERT: dict[str, tuple[Any, ...]] = {
     "text.norm_eps": (1e-12,),
 }
 _USAGE = """\
-import numpy as np
-params = {name: array for name, array in np.load("model.npz").items()}
-# In big_vision: config.model_init = "model.npz", with the model two_towers.
-# In open_clip: create_model(NAME, pretrained="model.npz"), with a SigLIP of these sizes.
+import vlp
+
+model, preprocess, tokenize = vlp.load("big_vision:model.npz"{loading})
 """
+_IMAGE = f"""\
+image_embeds = model.encode_image(preprocess(["{EXAMPLE}"])).embedding
+"""
+_TEXT = f"""\
+text_embeds = model.encode_text(tokenize({list(EXAMPLE_TEXTS)})).embedding
+"""
+_IDS = """\
+import numpy as np
+
+ids = np.ones((2, {length}), np.int32)  # of your tokenizer: none lies beside the arrays
+text_embeds = model.encode_text(ids).embedding
+"""
+_ELSEWHERE = """\
+In big_vision: `config.model_init = "model.npz"`, with the model two_towers. In open_clip:
+  `create_model(NAME, pretrained="model.npz")`, with a SigLIP of these sizes."""
 _RESIZE = """\
 big_vision resizes pictures without antialiasing (`resize(size)|value_range(-1, 1)`), which is 20 to
   35 dB from what the model was trained with unless it was trained there."""
@@ -82,11 +97,16 @@ def write(
     tensors = write_tensors(rules(kwargs, scanned=scanned), params)
     arrays: dict[str, Any] = {f"{ROOT}{name}": array for name, array in tensors.items()}
     np.savez(folder / WEIGHTS, **arrays)
-    model = getattr(run.tokenizer, "model", None)
-    if kwargs["text"] and model is not None:
+    model = getattr(run.tokenizer, "model", None) if kwargs["text"] else None
+    if model is not None:
         (folder / "tokenizer.model").write_bytes(model)
-    title = "arrays for big_vision"
-    text = portable_readme(run, title=title, usage=_USAGE, notes=[_RESIZE], metrics=metrics or {})
+    text = portable_readme(
+        run,
+        title="arrays for big_vision",
+        usage=_usage(kwargs, towers=towers, tokenizer=model is not None),
+        notes=[_ELSEWHERE, _RESIZE],
+        metrics=metrics or {},
+    )
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -101,6 +121,18 @@ def reader(folder: Path) -> Any:
     except RuntimeError as error:  # a torchvision for another torch
         raise ImportError(str(error)) from error
     return BigVisionReader(folder)
+
+
+def _usage(kwargs: Mapping[str, Any], *, towers: str, tokenizer: bool) -> str:
+    """Python that opens the arrays with this library: big_vision is none that can be installed."""
+    image, text = kwargs["image"], kwargs["text"]
+    loading = f", image_size={image['image_size']}" if image else ""
+    loading += ', tokenizer="none"' if text and not tokenizer else ""
+    usage = _USAGE.format(loading=loading)
+    usage += _IMAGE if image else ""
+    if text:
+        usage += _TEXT if tokenizer else _IDS.format(length=text["length"])
+    return usage + shown(towers)
 
 
 def _accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from vlp.interop.hf.names import bert_layers, tower_config, tower_kwargs
 from vlp.interop.layout import Rule, linear, norm, same
+from vlp.interop.surplus import POSITIONS, Surplus, settle
+from vlp.interop.tensors import Tensors
 
 NAME = "BertModel"
 OBJECTIVE = "clip"
@@ -20,7 +22,8 @@ _DEFAULTS = dict(
     num_attention_heads=12, max_position_embeddings=512, type_vocab_size=2, hidden_act="gelu",
     layer_norm_eps=1e-12, pad_token_id=0,
 )  # fmt: skip
-_HEADS = ("cls.", "classifier.", "qa_outputs.")
+_HEADS = Surplus(r"(cls|classifier|qa_outputs)\..*", "a head of the task that it was trained for")
+_KINDS = Surplus(r".*token_type_ids", "zeros", lambda tensors, name: not tensors[name].any())
 _OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
@@ -92,10 +95,12 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     ]
 
 
-def rename(name: str) -> str | None:
-    """A tensor's name in `BertModel`; None for buffers and for the heads of its descendants."""
-    if name.startswith(_HEADS) or name.endswith("position_ids"):
-        return None
+def cleared(tensors: Tensors) -> Tensors:
+    """The tensors of `BertModel`, without buffers and the heads of its descendants."""
+    return settle(tensors, (*POSITIONS, _KINDS, _HEADS)).renamed(_renamed)
+
+
+def _renamed(name: str) -> str:
     old = re.search("LayerNorm.(gamma|beta)$", name)
     name = name if old is None else name[: old.start()] + _OLD_NORMS[old.group()]
     return name.removeprefix("bert.")

@@ -12,10 +12,13 @@ from vlp.interop.hf.names import (
     bert_block,
     bert_cross_attention,
     bert_token_head,
+    bert_token_table,
     tower_config,
     tower_kwargs,
 )
 from vlp.interop.layout import Rule, convolution, layers, linear, norm, prefixed, same
+from vlp.interop.surplus import POSITIONS, differ, settle, without_copies
+from vlp.interop.tensors import Tensors
 
 NAME = "BlipForImageTextRetrieval and BlipForConditionalGeneration"
 OBJECTIVE = "blip"
@@ -26,6 +29,7 @@ _CLASSES = {
     "decode": ("BlipForConditionalGeneration", "text_decoder.bert."),
 }
 _HEAD = "text_decoder.cls.predictions"
+_TOKENS = "text_decoder.bert.embeddings.word_embeddings.weight"
 # Names of what only one mode needs.
 _DECODING = ("token_head/", "grounding/blocks/writer/", "grounding/blocks/norm_writer/")
 _ENCODING = ("match_head/", "image_projection/", "text_projection/", "log_scale")
@@ -117,6 +121,7 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
         image_mean=list(MEAN),
         image_std=list(STD),
         init_scale=math.exp(config.get("logit_scale_init_value", 2.6592)),
+        **({"tied_head": False} if f"{_HEAD}.decoder.weight" in tensors else {}),
     )
 
 
@@ -169,7 +174,7 @@ def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "model_type": "blip",
         "image_text_hidden_size": kwargs["embed_dim"],
         "logit_scale_init_value": math.log(kwargs["init_scale"]),
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": kwargs.get("tied_head", True),
         "vision_config": {
             "model_type": "blip_vision_model",
             "image_size": image["image_size"],
@@ -198,7 +203,10 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     mode = kwargs["modes"][0]
     text = prefixed(text_rules(kwargs["text"]), theirs=_CLASSES[mode][1])
     if mode == "decode":
-        return [*_image(kwargs["image"]), *text, *bert_token_head("token_head", _HEAD)]
+        head = bert_token_head("token_head", _HEAD)
+        if not kwargs.get("tied_head", True):
+            head = [*head[:-1], *bert_token_table("token_head", _HEAD)]
+        return [*_image(kwargs["image"]), *text, *head]
     scale = np.float32(math.log(kwargs["init_scale"]))  # the class has none: see its config
     return [
         *_image(kwargs["image"]),
@@ -229,10 +237,20 @@ def heads() -> list[Rule]:
     ]
 
 
-def rename(name: str) -> str | None:
-    """A tensor's name; None for buffers and for what is the embedding table or a bias again."""
-    twice = name.startswith(f"{_HEAD}.decoder.")
-    return None if twice or name.endswith("position_ids") else name
+def cleared(tensors: Tensors) -> Tensors:
+    """The tensors of the rules: without buffers, and without the output table where that is the
+    embedding table.
+
+    A bias that differs from the output layer's is not what the class computes with.
+    """
+    table, bias, other = (f"{_HEAD}.{x}" for x in ("decoder.weight", "decoder.bias", "bias"))
+    tensors = settle(tensors, POSITIONS)
+    if differ(tensors, bias, other):
+        tensors = tensors.without({other: f"not computed with, {bias} is"})
+    tensors = without_copies(tensors, {bias: other})
+    if not differ(tensors, table, _TOKENS):
+        return without_copies(tensors, {table: _TOKENS})
+    return tensors.with_copy(bias, of=other)
 
 
 def _mode(tensors: Mapping[str, Any]) -> str:

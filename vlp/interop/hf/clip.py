@@ -6,6 +6,8 @@ from typing import Any
 
 from vlp.interop.hf.names import clip_image, clip_text, tower_config, tower_kwargs
 from vlp.interop.layout import Rule, linear, same
+from vlp.interop.surplus import POSITIONS, settle
+from vlp.interop.tensors import Tensors
 
 NAME = "CLIPModel"
 OBJECTIVE = "clip"
@@ -162,6 +164,6 @@ def _projected(kwargs: Mapping[str, Any]) -> bool:
     return kwargs[f"{tower}_projection"] == "linear"
 
 
-def rename(name: str) -> str | None:
-    """A tensor's name in `CLIPModel`; None for buffers. Towers alone may lack their prefix."""
-    return None if name.endswith("position_ids") else name
+def cleared(tensors: Tensors) -> Tensors:
+    """The tensors of the rules, without buffers."""
+    return settle(tensors, POSITIONS)

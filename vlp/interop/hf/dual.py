@@ -6,6 +6,8 @@ from typing import Any
 
 from vlp.interop.hf import bert, vit
 from vlp.interop.layout import Rule, linear, prefixed, same
+from vlp.interop.surplus import POSITIONS, settle
+from vlp.interop.tensors import Tensors
 
 NAME = "VisionTextDualEncoderModel"
 OBJECTIVE = "clip"
@@ -71,9 +73,9 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     ]
 
 
-def rename(name: str) -> str | None:
-    """A tensor's name in the rules; None for buffers."""
-    return None if name.endswith("position_ids") else name
+def cleared(tensors: Tensors) -> Tensors:
+    """The tensors of the rules, without buffers."""
+    return settle(tensors, POSITIONS)
 
 
 def _part(tensors: Mapping[str, Any], prefix: str) -> dict[str, None]:

@@ -139,6 +139,19 @@ def bert_token_head(ours: str, theirs: str) -> list[Rule]:
     ]
 
 
+def bert_token_table(ours: str, theirs: str) -> list[Rule]:
+    """The output layer of such a head with a table of its own; its bias is there twice."""
+    return [
+        same(f"{ours}/table", f"{theirs}.decoder.weight"),
+        Rule(
+            (f"{ours}/bias",),
+            (f"{theirs}.bias", f"{theirs}.decoder.bias"),
+            lambda bias, _: [bias],
+            lambda bias: [bias, bias],
+        ),
+    ]
+
+
 def clip_image(image: Mapping[str, Any]) -> list[Rule]:
     """The image tower of `CLIPModel`."""
     embeddings = "vision_model.embeddings"

@@ -1,6 +1,6 @@
 """A folder of transformers: which class it is of, and what is in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,9 @@ from vlp.interop.foreign import Foreign
 from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
 from vlp.interop.hf.processors import read_preprocess
 from vlp.interop.hf.tokenizers import read_tokenizer
-from vlp.interop.weights import PICKLES, find_weights, open_tensors, read_json_object
+from vlp.interop.pickles import PICKLES
+from vlp.interop.tensors import Tensors
+from vlp.interop.weights import find_weights, open_tensors, read_json_object
 
 # model_type of config.json: the module that knows the class.
 CLASSES: dict[str, ModuleType] = {
@@ -31,24 +33,21 @@ CLASSES: dict[str, ModuleType] = {
     "bert": bert,
     "blip": blip,
 }
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    *(f"pytorch_model{suffix}" for suffix in PICKLES),
-)
+WEIGHTS = ("model.safetensors", *(f"pytorch_model{suffix}" for suffix in PICKLES))
 _PROJECTIONS = ("visual_projection.", "text_projection.")
 
 
-def open_path(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
     """What a folder with config.json and weights holds.
 
     Args:
-        folder: as transformers' `save_pretrained` writes it.
-        allow_pickle_weights: see `vlp.interop.weights.open_tensors`.
+        path: the folder, as transformers' `save_pretrained` writes it, or weights in it.
+        read: opens the file of weights.
 
     Raises:
         ValueError: the architecture is not known, or a file is missing or damaged.
     """
+    folder = path.parent if path.is_file() else path
     config = read_json_object(folder / "config.json")
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in CLASSES:
@@ -57,9 +56,8 @@ def open_path(folder: Path, *, allow_pickle_weights: bool = False) -> Foreign:
             f"got {kind!r}"
         )
     module = CLASSES[kind]
-    path = find_weights(folder, _WEIGHTS)
-    found = open_tensors(path, allow_pickle_weights=allow_pickle_weights)
-    tensors = found.renamed(lambda name: module.rename(_with_prefix(name, kind)))
+    found = read(path if path.is_file() else find_weights(folder, WEIGHTS))
+    tensors = module.cleared(found.renamed(lambda name: _with_prefix(name, kind)))
     with understood(folder / "config.json", stack="transformers"):
         architecture = (config.get("architectures") or [kind])[0]
         kwargs = module.kwargs(config, tensors)

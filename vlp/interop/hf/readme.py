@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlp.interop.load import Run
+from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 _TEMPLATE = """\
 ---
@@ -30,24 +31,40 @@ pipeline_tag: {task}
 
 {licence}
 """
-_PAIR = """\
-from PIL import Image
-from transformers import {model_class}, AutoProcessor
-model, processor = {model_class}.from_pretrained("."), AutoProcessor.from_pretrained(".")
-inputs = processor(text=["a cat", "a red heart"], images=Image.open("cat.png").convert("RGB"),
-                   padding="max_length", truncation=True, return_tensors="pt")
-print(model(**inputs).logits_per_image{activation})"""
-_IMAGE = """\
-from PIL import Image
-from transformers import {model_class}, AutoImageProcessor
-model, processor = {model_class}.from_pretrained("."), AutoImageProcessor.from_pretrained(".")
-inputs = processor(images=Image.open("cat.png").convert("RGB"), return_tensors="pt")
-print(model(**inputs))"""
-_TEXT = """\
-from transformers import {model_class}, AutoTokenizer
-model, tokenizer = {model_class}.from_pretrained("."), AutoTokenizer.from_pretrained(".")
-inputs = tokenizer(["a cat"], padding="max_length", truncation=True, return_tensors="pt")
-print(model(**inputs))"""
+_USAGE = """\
+import torch
+{pillow}from transformers import {classes}
+
+model = {model_class}.from_pretrained({source}).eval()
+{inputs}
+with torch.inference_mode():
+    {call}
+print({shown})"""
+_INPUTS = {
+    "both": (
+        "AutoProcessor",
+        f"""\
+processor = AutoProcessor.from_pretrained(".")
+inputs = processor(text={list(EXAMPLE_TEXTS)}, images=Image.open("{EXAMPLE}").convert("RGB"),
+                   padding="max_length", truncation=True, return_tensors="pt")""",
+    ),
+    "image": (
+        "AutoImageProcessor",
+        f"""\
+processor = AutoImageProcessor.from_pretrained(".")
+inputs = processor(images=Image.open("{EXAMPLE}").convert("RGB"), return_tensors="pt")""",
+    ),
+    "text": (
+        "AutoTokenizer",
+        f"""\
+tokenizer = AutoTokenizer.from_pretrained(".")
+inputs = tokenizer({list(EXAMPLE_TEXTS)}, padding="max_length", truncation=True,
+                   return_tensors="pt")""",
+    ),
+}
+_IDS = """\
+inputs["input_ids"] = torch.ones(2, {length}, dtype=int)  # of your tokenizer: here is none"""
+_UNIT = "torch.nn.functional.normalize(embeds, dim=-1)"
 _RESIZE = """\
 - With torchvision installed, transformers resizes pictures with it, up to some levels of 255 away
   from what the model was trained with. For the same pixels:
@@ -73,9 +90,7 @@ def readme(
         metrics: figures by name.
         cleaned: whether our tokenizer does more to texts than the exported one.
     """
-    model_class = config["architectures"][0]
     tower = _tower(config)
-    usage = {"both": _PAIR, "image": _IMAGE, "text": _TEXT}[tower]
     background = getattr(run.preprocess, "background", (255, 255, 255))
     notes = []
     if tower != "text":
@@ -94,14 +109,48 @@ def readme(
             tower, "feature-extraction"
         ),
         origin=_origin(run),
-        usage=usage.format(
-            model_class=model_class,
-            activation=".sigmoid()" if "iglip" in model_class else ".softmax(-1)",
-        ),
+        usage=_usage(run, config["architectures"][0], tower),
         metrics=f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
         notes="\n".join(notes),
         licence="\n".join(f"- {line}" for line in lines),
     )
+
+
+def _usage(run: Run, model_class: str, tower: str) -> str:
+    """Python for a class: what goes in, and the probabilities, cosines or embeddings shown."""
+    kind, inputs = _inputs(run, tower)
+    source = '"."'
+    call, shown = "logits = model(**inputs).logits_per_image", "logits.softmax(-1)"
+    if tower != "both":
+        output = f"{tower}_embeds" if model_class.endswith("WithProjection") else "pooler_output"
+        if model_class in ("ViTModel", "BertModel") and not run.model.kwargs[tower].get("pooler"):
+            source, output = '".", add_pooling_layer=False', "last_hidden_state[:, 0]"
+        call, shown = f"embeds = model(**inputs).{output}", _UNIT
+    elif model_class == "BlipForConditionalGeneration":
+        kind, inputs = _INPUTS["image"]
+        call, shown = "ids = model.generate(**inputs)", "ids"
+        if run.tokenizer is not None:
+            kind = "AutoImageProcessor, AutoTokenizer"
+            shown = 'AutoTokenizer.from_pretrained(".").batch_decode(ids, skip_special_tokens=True)'
+    elif model_class == "BlipForImageTextRetrieval":
+        call, shown = "cosines = model(**inputs, use_itm_head=False).itm_score", "cosines"
+    elif "iglip" in model_class:
+        shown = "logits.sigmoid()"
+    classes = ", ".join(filter(None, (kind, model_class)))
+    pillow = "" if tower == "text" else "from PIL import Image\n"
+    parts = dict(pillow=pillow, source=source, inputs=inputs, call=call, shown=shown)
+    return _USAGE.format(classes=classes, model_class=model_class, **parts)
+
+
+def _inputs(run: Run, tower: str) -> tuple[str, str]:
+    """The classes that make a model's inputs, and the code that does."""
+    if tower == "image" or run.tokenizer is not None:
+        return _INPUTS[tower]
+    ids = _IDS.format(length=run.model.text.length)
+    if tower == "text":
+        return "", f"inputs = {{}}\n{ids}"
+    kind, code = _INPUTS["image"]
+    return kind, f"{code}\n{ids}"
 
 
 _TITLES = {

@@ -25,6 +25,7 @@ class TokenizerFolder:
         config: content of tokenizer_config.json, empty where there is none.
         model: content of config.json, likewise.
         pipeline: content of tokenizer.json, likewise.
+        ids: of the tokens that were added to the vocabulary or are special in it, by name.
     """
 
     def __init__(self, folder: Path, model: Mapping[str, Any] | None) -> None:
@@ -32,16 +33,35 @@ class TokenizerFolder:
         self.config = self.json("tokenizer_config.json")
         self.model = self.json("config.json") if model is None else model
         self.pipeline = self.json("tokenizer.json")
-        self._names = {key: self.config[key] for key in _NAMED if self.config.get(key)}
+        self._said = dict(self.config)
         decoder = self.config.get("added_tokens_decoder")
-        if decoder is None:
-            older = self.json("special_tokens_map.json")
-            self._names |= {key: older[key] for key in _NAMED if older.get(key)}
-            decoder = {token["id"]: token for token in self.pipeline.get("added_tokens", ())}
+        if decoder is None:  # as before transformers 4.34
+            self._said |= {k: x for k, x in self.json("special_tokens_map.json").items() if x}
+            decoder = self._added_before()
+        self._names = {key: self._said[key] for key in _NAMED if self._said.get(key)}
         wrong = [key for key in decoder if not str(key).isdecimal()]
         if wrong:
             raise ValueError(f"ids of tokens in {folder} must be whole numbers, got {wrong[0]!r}")
+        self.ids = {_content(decoder[key]): int(key) for key in decoder}
         self._listed = [_added(decoder[key]) for key in sorted(decoder, key=int)]
+
+    def _more(self) -> list[Any]:
+        """Special tokens without a role."""
+        lists = ("additional_special_tokens", "extra_special_tokens")
+        return [token for name in lists for token in self._said.get(name) or ()]
+
+    def _added_before(self) -> dict[Any, Any]:
+        """Tokens by id, from the files that had them before tokenizer_config.json did."""
+        named = [self._said[key] for key in _NAMED if self._said.get(key)]
+        # Not those of special_tokens_map.json without a role, to which transformers comes too late.
+        more = self.config.get("additional_special_tokens") or ()
+        extra = self._said.get("extra_special_tokens") or ()
+        special = {_content(token) for token in (*named, *more, *extra)}
+        older = {
+            number: {"content": name, "normalized": name not in special, "special": name in special}
+            for name, number in self.json("added_tokens.json").items()
+        }
+        return older | {token["id"]: token for token in self.pipeline.get("added_tokens", ())}
 
     def json(self, file: str) -> dict[str, Any]:
         """The content of a JSON file, empty if it is not there."""
@@ -74,9 +94,7 @@ class TokenizerFolder:
         """The special tokens whose flags the files tell, and additional ones."""
         tokens = {token.content: token for token in self._listed}
         more = [token for token in self._names.values() if not isinstance(token, str)]
-        more += self.config.get("additional_special_tokens") or ()
-        more += self.config.get("extra_special_tokens") or ()
-        for token in map(_added, more):
+        for token in map(_added, [*more, *self._more()]):
             tokens.setdefault(token.content, token)
         return list(tokens.values())
 

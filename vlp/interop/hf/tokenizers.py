@@ -8,9 +8,12 @@ unknown names mean.
 """
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import tokenizers
 
 from data_pipelines.tokens import (
     PipelineTokenizer,
@@ -23,6 +26,7 @@ from data_pipelines.tokens import (
     t5_tokenizer,
 )
 from data_pipelines.tokens.pipeline import special_tokens
+from data_pipelines.tokens.spiece import read_model
 from vlp.interop.checks import understood
 from vlp.interop.hf.tokenizer_folder import TokenizerFolder
 
@@ -65,7 +69,9 @@ def read_tokenizer(
     with understood(f"the tokenizer in {folder}", stack="transformers"):
         files = TokenizerFolder(folder, config)
         build = _CLASSES.get(tokenizer_class(files.config, files.model), _generic)
-        return build(files, name)
+        tokenizer = build(files, name)
+        _check_ids(tokenizer, files)
+        return tokenizer
 
 
 def tokenizer_class(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:
@@ -89,14 +95,26 @@ def _clip(files: TokenizerFolder, name: str) -> Tokenizer:
 
 
 def _siglip(files: TokenizerFolder, name: str) -> Tokenizer:
+    model = files.bytes("spiece.model")
     return SiglipTokenizer(
-        files.bytes("spiece.model"),
+        model,
         name=name,
+        added_tokens=_beside_pieces(files, read_model(model, name)),
         lower=files.config.get("do_lower_case", True),
         special_tokens={token.content: [token.lstrip, token.rstrip] for token in files.flagged()},
         padding_side=files.side(),
         **files.names(_SIGLIP),
     )
+
+
+def _beside_pieces(files: TokenizerFolder, pieces: Any) -> dict[str, int]:
+    """The ids of tokens that are no pieces: those of the files, else the next that are free."""
+    added: dict[str, int] = {}
+    for token in (token.content for token in files.flagged()):
+        if pieces.id_to_piece(pieces.piece_to_id(token)) != token:
+            free = max([pieces.vocab_size(), *(number + 1 for number in added.values())])
+            added[token] = files.ids.get(token, free)
+    return added
 
 
 def _gemma(files: TokenizerFolder, name: str, *, lower: bool = False) -> Tokenizer:
@@ -154,9 +172,15 @@ def _t5(files: TokenizerFolder, name: str) -> Tokenizer:
 
 
 def _generic(files: TokenizerFolder, name: str) -> Tokenizer:
-    """The pipeline in tokenizer.json as it is."""
+    """The pipeline in tokenizer.json as it is, with tokens that other files add."""
     content = files.bytes("tokenizer.json")
     ids = _token_ids(files.pipeline)
+    missing = [token for token in files.special({}) if token.content not in ids]
+    if missing:
+        made = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
+        made.add_tokens(missing)
+        content = made.to_str().encode()
+        ids = _token_ids(json.loads(content))
     padding = files.pipeline.get("padding") or {}
     names = files.names(
         {"eos_token": "", "sep_token": "", "pad_token": padding.get("pad_token", "")}
@@ -186,6 +210,20 @@ _CLASSES: dict[str, Callable[[TokenizerFolder, str], Tokenizer]] = {
     "BertTokenizer": _bert,
     "T5Tokenizer": _t5,
 }
+
+
+def _check_ids(tokenizer: Tokenizer, files: TokenizerFolder) -> None:
+    """Raises ValueError where an added token has another id than the files give it."""
+    if not isinstance(tokenizer, PipelineTokenizer):
+        return  # its tokens are pieces of its own file
+    made = _token_ids(tokenizer.pipeline)
+    wrong = [token for token, number in files.ids.items() if made.get(token) != number]
+    if wrong:
+        raise ValueError(
+            f"the tokens added in {files.folder} must follow on the vocabulary, but "
+            f"{wrong[0]!r} would be {made.get(wrong[0])} and not {files.ids[wrong[0]]}, so the "
+            "model would read another word; restore the tokenizer's files from where it came"
+        )
 
 
 def _token_ids(pipeline: Mapping[str, Any]) -> dict[str, int]:

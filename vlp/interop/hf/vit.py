@@ -5,6 +5,8 @@ from typing import Any
 
 from vlp.interop.hf.names import tower_config, tower_kwargs, vit_layers
 from vlp.interop.layout import Rule, convolution, linear, norm, same
+from vlp.interop.surplus import Surplus, settle
+from vlp.interop.tensors import Tensors
 
 NAME = "ViTModel"
 OBJECTIVE = "clip"
@@ -24,6 +26,11 @@ _DEFAULTS = dict(
     hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
     image_size=224, patch_size=16, hidden_act="gelu", layer_norm_eps=1e-12,
 )  # fmt: skip
+
+_HEADS = (
+    Surplus(r"(classifier|decoder)\..*", "a head of the task that it was trained for"),
+    Surplus(r".*embeddings\.mask_token", "what stood for masked patches in pretraining"),
+)
 
 
 def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -86,7 +93,6 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     ]
 
 
-def rename(name: str) -> str | None:
-    """A tensor's name in `ViTModel`; None for the heads of its descendants."""
-    head = name.startswith(("classifier.", "decoder.")) or name.endswith("embeddings.mask_token")
-    return None if head else name.removeprefix("vit.")
+def cleared(tensors: Tensors) -> Tensors:
+    """The tensors of `ViTModel`, without the heads of its descendants."""
+    return settle(tensors, _HEADS).renamed(lambda name: name.removeprefix("vit."))

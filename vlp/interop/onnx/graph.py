@@ -8,6 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Shape = tuple[Any, ...]  # integers and symbolic dimensions
+# What leaves a value as it is where its shape stays the same: slices are never reversed here.
+_MOVES = ("Concat", "Expand", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze")
 
 
 class Graph:
@@ -45,8 +47,10 @@ class Graph:
     def nodes(
         self, kind: str, *inputs: str | np.ndarray, shapes: Sequence[Shape], **attributes: Any
     ) -> list[str]:
-        """Adds a node with several outputs."""
+        """Adds a node with several outputs; none where it would give back its first input."""
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
+        if self._changes_nothing(kind, names, shapes, attributes):
+            return names[:1]
         key = (kind, tuple(names), repr(sorted(attributes.items())))
         if key in self._names:  # the same node again, such as the shape of an input
             return list(self.producers[self._names[key]].output)
@@ -56,6 +60,13 @@ class Graph:
             self.producers[output], self.shapes[output] = node, tuple(shape)
         self._names[key] = outputs[0]
         return outputs
+
+    def _changes_nothing(
+        self, kind: str, inputs: Sequence[str], shapes: Sequence[Shape], attributes: dict[str, Any]
+    ) -> bool:
+        if kind == "Transpose":
+            return list(attributes["perm"]) == sorted(attributes["perm"])
+        return kind in _MOVES and [tuple(shape) for shape in shapes] == [self.shapes[inputs[0]]]
 
     def constant(self, array: np.ndarray) -> str:
         """The name of an initialiser that holds the array; equal small ones are one."""

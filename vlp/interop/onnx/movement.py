@@ -54,6 +54,8 @@ def reshape(graph: Graph, eqn: Any, x: Value) -> str:
 
 def reshaped(graph: Graph, x: Value, shape: Shape) -> str:
     """A reshape to any shape; one symbolic dimension is left for ONNX to find."""
+    earlier = graph.producer(x, "Reshape")
+    x = x if earlier is None else earlier.input[0]
     unknown = [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
     if len(unknown) > 1:
         return graph.node("Reshape", x, sizes(graph, shape), shape=shape)
@@ -104,9 +106,11 @@ def transpose(graph: Graph, eqn: Any, x: Value) -> str:
 
 
 def transposed(graph: Graph, x: Value, order: Sequence[int]) -> str:
-    """The axes in this order; nothing to do where it is theirs."""
-    if isinstance(x, str) and list(order) == sorted(order):
-        return x
+    """The axes in this order."""
+    earlier = graph.producer(x, "Transpose")
+    if earlier is not None:
+        before = next(list(a.ints) for a in earlier.attribute if a.name == "perm")
+        x, order = earlier.input[0], [before[axis] for axis in order]
     shape = shape_of(graph, x)
     return graph.node("Transpose", x, perm=list(order), shape=tuple(shape[i] for i in order))
 

@@ -38,13 +38,16 @@ def _is_large(model: onnx.ModelProto) -> bool:
 def _half(model: onnx.ModelProto) -> onnx.ModelProto:
     """Weights and arithmetic in float16; inputs and outputs stay float32."""
     from onnxruntime.transformers import float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     # The list is older than the operators: these two have had float16 since opset 12, and a model
     # of 2 GB has no inferred types to leave them out by.
     kept = set(float16.DEFAULT_OP_BLOCK_LIST) - {"Max", "Min"}
-    return float16.convert_float_to_float16(
+    half = float16.convert_float_to_float16(
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=sorted(kept)
     )
+    OnnxModel.graph_topological_sort(half.graph)  # its casts of inputs come last
+    return half
 
 
 def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,35 +3,59 @@
 from collections.abc import Mapping, Sequence
 
 from vlp.interop.load import Run
-from vlp.interop.readme import portable_readme
+from vlp.interop.readme import ids, imports, picture, portable_readme, shown
+from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 _IMAGE = """
-import numpy as np
-import onnxruntime
+mean, std = np.float32({mean}), np.float32({std})
+pixels = (np.asarray(picture, np.float32) / 255 - mean) / std
 image_model = onnxruntime.InferenceSession("onnx/{file}")
-pixels = np.zeros((2, 3, {size}, {size}), np.float32)  # as preprocessor_config.json says
-image_embeds = image_model.run(["image_embeds"], {{"pixel_values": pixels}})[0]
+inputs = {{"pixel_values": pixels.transpose(2, 0, 1)[None]}}
+image_embeds = image_model.run(["image_embeds"], inputs)[0]
 """
 _TEXT = """
-import numpy as np
-import onnxruntime
-import tokenizers
 text_model = onnxruntime.InferenceSession("onnx/{file}")
-rows = tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch(["a cat", "a red heart"])
-ids = np.asarray([row.ids for row in rows], np.int64)
 text_embeds = text_model.run(["text_embeds"], {{"input_ids": ids}})[0]
 """
 _NOTES = (
     "Embeddings have unit norm: a dot product is a cosine. `last_hidden_state` holds the tokens.",
     "The batch may have any size. Texts may be padded to any length; no attention mask is needed.",
-    "transformers.js and optimum open this folder, FastEmbed takes `onnx/*.onnx` as `model_file`.",
+    "optimum opens this folder, FastEmbed takes `onnx/*.onnx` as `model_file`.",
 )
+_JAVASCRIPT = """
+`onnx/{file}` holds both towers, for transformers.js:
+
+```js
+import {{ env, pipeline }} from '@huggingface/transformers';
+env.allowRemoteModels = false;
+env.localModelPath = './';
+const classify = await pipeline('zero-shot-image-classification', '.', {{ dtype: '{dtype}' }});
+console.log(await classify('{example}', {texts}));
+```
+"""
+_DIFFERS = """\
+transformers.js resizes pictures with another filter than this model was trained with, cuts long
+  texts without an end token, and puts texts into "This is a photo of ..." unless told otherwise."""
+DTYPES = {"model.onnx": "fp32", "model_fp16.onnx": "fp16", "model_quantized.onnx": "q8"}
 
 
 def readme(run: Run, *, files: Sequence[str], metrics: Mapping[str, float]) -> str:
-    """How to use the files with onnxruntime alone."""
+    """How to use the files with onnxruntime alone, and with transformers.js."""
     image = next((name for name in files if name.startswith("vision")), None)
     text = next((name for name in files if name.startswith("text")), None)
-    usage = _IMAGE.format(file=image, size=run.model.image.image_size) if image else ""
-    usage += _TEXT.format(file=text) if text else ""
-    return portable_readme(run, title="ONNX encoders", usage=usage, notes=_NOTES, metrics=metrics)
+    joint = next((name for name in files if name in DTYPES), None)
+    towers = "both" if image and text else "image" if image else "text"
+    usage = imports("onnxruntime", towers=towers)
+    if image:
+        normalise = dict(mean=list(run.model.image_mean), std=list(run.model.image_std))
+        usage += "\n" + picture(run) + _IMAGE.lstrip().format(file=image, **normalise)
+    if text:
+        usage += "\n" + ids(run, dtype="int64") + _TEXT.lstrip().format(file=text)
+    more, notes = "", list(_NOTES)
+    if joint:
+        example = dict(example=EXAMPLE, texts=list(EXAMPLE_TEXTS))
+        more = _JAVASCRIPT.format(file=joint, dtype=DTYPES[joint], **example)
+        notes.append(_DIFFERS)
+    usage += shown(towers)
+    title = "ONNX encoders"
+    return portable_readme(run, title=title, usage=usage, more=more, notes=notes, metrics=metrics)

@@ -4,34 +4,36 @@
                            -> image_embeds [batch, D], last_hidden_state
   onnx/text_model.onnx     input_ids int64 [batch, sequence]
                            -> text_embeds [batch, D], last_hidden_state
+  onnx/model.onnx          input_ids, pixel_values, attention_mask
+                           -> logits_per_image, logits_per_text, text_embeds, image_embeds
 
 beside the processor's and the tokenizer's files of transformers, as far as it has a class for the
 model. `image_embeds` and `text_embeds` have unit norm and come first: FastEmbed takes the first
 output, normalises images and not texts; where transformers does not normalise, its users do, and a
 second time changes nothing. SigLIP's towers also give `pooler_output`, without unit norm, which is
-what transformers.js reads. No attention mask goes in: the towers know their padding by its id, and
+what transformers.js reads. The towers know their padding by its id and take no attention mask, and
 towers to which padding makes a difference are padded inside the graph.
+
+`model.onnx` is both towers with their logits, for programs that open one file, as transformers.js
+does for zero-shot classification. It repeats the weights, for those programs can share none.
 
 The operators are basic ones, in the patterns that runtimes fuse; `opset` 13 and later will do.
 """
 
-import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from vlp.interop.encoders import transformers_config
+from vlp.interop.files import write_json
 from vlp.interop.hf.write import cleaning, preprocessing, write_processors
 from vlp.interop.load import Run
+from vlp.interop.onnx.functions import onnx_files
 from vlp.interop.onnx.readme import readme
-from vlp.interop.portable import encode_ids, encode_pixels, ids_of_any_shape, portable_model
 
 __all__ = ["cleaning", "preprocessing", "reader", "write"]
 
+NEEDS = {"onnx": "onnx"}  # a package, and the extra that has it
 OPSETS = (13, 23)
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}  # as transformers.js looks for them
 
@@ -44,6 +46,7 @@ def write(
     metrics: Mapping[str, float] | None = None,
     opset: int = 17,
     precision: str = "fp32",
+    joint: bool = True,
 ) -> None:
     """Writes everything but the parity report.
 
@@ -55,6 +58,7 @@ def write(
         opset: version of ONNX's operators; 17 is read by what is some years old.
         precision: "fp32"; "fp16": weights and arithmetic of half precision, inputs and outputs
             float32; "int8": onnxruntime's dynamic quantisation of matrices, for CPUs.
+        joint: also write both towers as one file, which makes the folder twice as large.
 
     Raises:
         ValueError: a setting is unknown, ONNX cannot express the model, or a library is missing.
@@ -72,14 +76,15 @@ def write(
         ) from error
     config = transformers_config(run, towers=towers)
     (folder / "onnx").mkdir()
-    for name, function, inputs, outputs in _towers(run, towers, config["model_type"]):
-        model = convert(function, inputs, outputs=outputs, opset=opset)
-        save(model, folder / "onnx" / f"{name}{SUFFIXES[precision]}.onnx", precision=precision)
-        del model  # before the next tower's weights
-    text = json.dumps(config, indent=2, ensure_ascii=False)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    write_processors(run, folder, config=config, towers=towers)
+    kind = config["model_type"]
+    for file in onnx_files(run, towers=towers, model_type=kind, joint=joint):
+        model = convert(file.function, file.inputs, outputs=file.outputs, opset=opset)
+        path = folder / "onnx" / f"{file.name}{SUFFIXES[precision]}.onnx"
+        save(model, path, precision=precision)
+        del model  # before the next file's weights
     files = sorted(path.name for path in (folder / "onnx").glob("*.onnx"))
+    write_json(folder / "config.json", config | _for_javascript(folder / "onnx"))
+    write_processors(run, folder, config=config, towers=towers)
     text = readme(run, files=files, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
@@ -95,31 +100,9 @@ def reader(folder: Path) -> Any:
     return OnnxReader(folder)
 
 
-def _towers(run: Run, towers: str, model_type: str):
-    """For each file its name, function, inputs and outputs."""
-    # What transformers calls the last hidden state of CLIP's image tower is not yet normalised.
-    plain = model_type.startswith("clip") and run.model.kwargs["image"] is not None
-    image = run.model.kwargs["image"] or {}
-    plain = plain and image.get("kind", "vit") == "vit" and image.get("pool", "cls") == "cls"
-    changes = {"norm_after_pool": True} if plain else {}
-    model = portable_model(run, target="ONNX", towers=towers, **changes)
-    count = 3 if model_type.startswith("siglip") else 2
-    more = ("last_hidden_state", "pooler_output")[: count - 1]
-    if towers != "text" and model.image is not None:
-        batch = jax.export.symbolic_shape("batch")[0]
-        size = model.image.image_size
-        pixels = {"pixel_values": jax.ShapeDtypeStruct((batch, 3, size, size), jnp.float32)}
-        function = partial(_first, partial(_channels_first, model), count)
-        yield "vision_model", function, pixels, ("image_embeds", *more)
-    if towers != "image" and model.text is not None:
-        function = partial(_first, partial(encode_ids, model), count)
-        ids = {"input_ids": ids_of_any_shape(model)}
-        yield "text_model", function, ids, ("text_embeds", *more)
-
-
-def _channels_first(model: Any, pixels: jax.Array) -> tuple[jax.Array, ...]:
-    return encode_pixels(model, pixels.transpose(0, 2, 3, 1))
-
-
-def _first(function: Any, count: int, x: jax.Array) -> tuple[jax.Array, ...]:
-    return function(x)[:count]
+def _for_javascript(folder: Path) -> dict[str, Any]:
+    """What transformers.js has to know before it opens files: which have their weights beside."""
+    beside = sorted(path.name.removesuffix("_data") for path in folder.glob("*_data"))
+    if not beside:
+        return {}
+    return {"transformers.js_config": {"use_external_data_format": dict.fromkeys(beside, True)}}

@@ -18,17 +18,25 @@ from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_pre
 from vlp.interop.open_clip.read import CONFIG
 from vlp.interop.open_clip.resnet import counters
 from vlp.interop.readme import portable_readme
+from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 WEIGHTS = "open_clip_model.safetensors"
-_USAGE = """\
+_USAGE = f"""\
 import open_clip
+import torch
 from PIL import Image
+
 model, preprocess = open_clip.create_model_from_pretrained("local-dir:.")
-tokenizer = open_clip.get_tokenizer("local-dir:.")
-zimg = model.eval().encode_image(preprocess(Image.open("cat.png"))[None], normalize=True)
-ztxt = model.encode_text(tokenizer(["a cat", "a red heart"]), normalize=True)
-print(zimg @ ztxt.T)
+model = model.eval()
+picture = preprocess(Image.open("{EXAMPLE}"))[None]
+{{texts}}
+with torch.inference_mode():
+    zimg = model.encode_image(picture, normalize=True)
+    ztxt = model.encode_text(texts, normalize=True)
+print(zimg @ ztxt.T)  # cosines: a row a picture, a column a text
 """
+_TEXTS = f'texts = open_clip.get_tokenizer("local-dir:.")({list(EXAMPLE_TEXTS)})'
+_NO_TOKENIZER = "texts = torch.ones(2, {length}, dtype=int)  # of your tokenizer: here is none"
 _PICTURES = """\
 Transparent pictures show their hidden colours in open_clip; flatten them first. Pictures turned
   by EXIF have to be turned upright first (`PIL.ImageOps.exif_transpose`)."""
@@ -72,10 +80,11 @@ def write(
     if kwargs["image"]["kind"] == "resnet":
         tensors |= counters(kwargs["image"]["layers"])
     save_tensors(tensors, folder / WEIGHTS, like=folder / CONFIG)
+    texts = _NO_TOKENIZER.format(length=kwargs["text"]["length"])
     readme = portable_readme(
         run,
         title="a model for open_clip",
-        usage=_USAGE,
+        usage=_USAGE.format(texts=texts if run.tokenizer is None else _TEXTS),
         notes=[_PICTURES, *([_REPAIRED] if extra else [])],
         metrics=metrics or {},
     )

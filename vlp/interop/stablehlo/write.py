@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.load import Run
@@ -25,7 +26,6 @@ from vlp.interop.portable import (
     portable_model,
     tower_function,
 )
-from vlp.interop.readme import portable_readme
 from vlp.models import DualEncoder
 
 __all__ = ["cleaning", "reader", "write"]
@@ -33,9 +33,6 @@ __all__ = ["cleaning", "reader", "write"]
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 USAGE = """
-import jax, numpy as np  # pip install jax flatbuffers
-import jax.export
-
 
 def load(name):
     with open(f"{name}.stablehlo", "rb") as file:
@@ -47,14 +44,11 @@ def load(name):
 
 """
 USAGE_IMAGE = """
-encode_image = load("image_encoder")
-images = np.zeros((2, {size}, {size}, 3), np.uint8)  # RGB, resized as encoders.json says
-image_embeds, image_tokens = encode_image(images)
+images = np.asarray(picture)[None]
+image_embeds, image_tokens = load("image_encoder")(images)
 """
 USAGE_TEXT = """
-encode_text = load("text_encoder")
-ids = np.zeros((2, {length}), np.int32)  # of tokenizer.json
-text_embeds, text_tokens = encode_text(ids)
+text_embeds, text_tokens = load("text_encoder")(ids)
 """
 NOTES = (
     "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
@@ -78,17 +72,17 @@ def write(
         ValueError: the image tower takes no plain images.
     """
     model = portable_model(run, target="StableHLO", towers=towers)
-    usage = USAGE
+    usage = readme.imports("jax", "jax.export", towers=towers) + USAGE
     if towers != "text":
         _write_tower(model, "image", images_of_any_number(model), folder)
-        usage += USAGE_IMAGE.format(size=model.image.image_size)
+        usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip()
     if towers != "image":
         _write_tower(model, "text", ids_of_any_shape(model), folder)
-        usage += USAGE_TEXT.format(length=model.text.length)
+        usage += "\n" + readme.ids(run, dtype="int32") + USAGE_TEXT.lstrip()
     write_encoders(run, folder, towers=towers)
-    text = portable_readme(
-        run, title="StableHLO encoders", usage=usage, notes=NOTES, metrics=metrics or {}
-    )
+    usage += readme.shown(towers)
+    title = "StableHLO encoders"
+    text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

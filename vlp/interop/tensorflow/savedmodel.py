@@ -11,26 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
+from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.load import Run
 from vlp.interop.portable import portable_model
-from vlp.interop.readme import portable_readme
 
 __all__ = ["cleaning", "reader", "write"]
 
+NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
 USAGE = """
-import numpy as np
-import tensorflow as tf
 signatures = tf.saved_model.load("saved_model").signatures
 """
 USAGE_IMAGE = """
-images = np.zeros((2, {size}, {size}, 3), np.uint8)  # RGB, resized as encoders.json says
-image_embeds = signatures["encode_image"](images=tf.constant(images))["image_embeds"]
+images = tf.constant(np.asarray(picture)[None])
+image_embeds = signatures["encode_image"](images=images)["image_embeds"].numpy()
 """
 USAGE_TEXT = """
-ids = np.zeros((2, {length}), np.int32)  # of tokenizer.json
-text_embeds = signatures["encode_text"](ids=tf.constant(ids))["text_embeds"]
+text_embeds = signatures["encode_text"](ids=tf.constant(ids))["text_embeds"].numpy()
 """
 NOTES = (
     "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
@@ -67,12 +65,12 @@ def write(
     signatures["serving_default"] = module.functions[names[0]]
     tf.saved_model.save(module, str(folder / "saved_model"), signatures=signatures)
     write_encoders(run, folder, towers=towers)
-    usage = USAGE
-    usage += USAGE_IMAGE.format(size=model.image.image_size) if "image" in names else ""
-    usage += USAGE_TEXT.format(length=model.text.length) if "text" in names else ""
-    text = portable_readme(
-        run, title="TensorFlow encoders", usage=usage, notes=NOTES, metrics=metrics or {}
-    )
+    usage = readme.imports("tensorflow as tf", towers=towers) + USAGE
+    usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip() if "image" in names else ""
+    usage += "\n" + readme.ids(run, dtype="int32") + USAGE_TEXT.lstrip() if "text" in names else ""
+    usage += readme.shown(towers)
+    title = "TensorFlow encoders"
+    text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -13,30 +13,35 @@ from pathlib import Path
 
 import numpy as np
 
+from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.load import Run
 from vlp.interop.portable import portable_model
-from vlp.interop.readme import portable_readme
 
 __all__ = ["cleaning", "reader", "write"]
 
+NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
 USAGE = """
-import numpy as np
-import tensorflow as tf  # or: from ai_edge_litert.interpreter import Interpreter
 
+def load(tower, given, size={batch}):
+    # tf.lite.Interpreter, or the same of ai_edge_litert.interpreter
+    interpreter = tf.lite.Interpreter(f"{{tower}}_encoder.tflite")
+    encode = interpreter.get_signature_runner(f"encode_{{tower}}")
 
-def load(name):
-    return tf.lite.Interpreter(f"{name}_encoder.tflite").get_signature_runner(f"encode_{name}")
+    def embed(rows):  # a call takes so many rows, always
+        filled = np.resize(rows, (-(-len(rows) // size) * size, *rows.shape[1:]))
+        calls = [encode(**{{given: filled[i : i + size]}}) for i in range(0, len(filled), size)]
+        return np.concatenate([found[f"{{tower}}_embeds"] for found in calls])[: len(rows)]
+
+    return embed
 
 """
 USAGE_IMAGE = """
-images = np.zeros(({batch}, {size}, {size}, 3), np.uint8)  # RGB, resized as encoders.json says
-image_embeds = load("image")(images=images)["image_embeds"]
+image_embeds = load("image", "images")(np.asarray(picture)[None])
 """
 USAGE_TEXT = """
-ids = np.zeros(({batch}, {length}), np.int32)  # of tokenizer.json
-text_embeds = load("text")(ids=ids)["text_embeds"]
+text_embeds = load("text", "ids")(ids)
 """
 NOTES = (
     "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
@@ -79,19 +84,19 @@ def write(
         raise ValueError(
             f"writing TFLite needs TensorFlow, got {error}; pip install 'vlp[tf]'"
         ) from error
-    usage = USAGE
+    usage = readme.imports("tensorflow as tf", towers=towers) + USAGE.format(batch=batch_size)
     for name in names:
         content = tflite(model, name, batch=batch_size)
         (folder / f"{name}_encoder.tflite").write_bytes(content)
     if "image" in names:
-        usage += USAGE_IMAGE.format(size=model.image.image_size, batch=batch_size)
+        usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip()
     if "text" in names:
-        usage += USAGE_TEXT.format(length=model.text.length, batch=batch_size)
+        usage += "\n" + readme.ids(run, dtype="int32") + USAGE_TEXT.lstrip()
     write_encoders(run, folder, towers=towers)
     notes = [note.format(batch=batch_size) for note in NOTES]
-    text = portable_readme(
-        run, title="TFLite encoders", usage=usage, notes=notes, metrics=metrics or {}
-    )
+    usage += readme.shown(towers)
+    title = "TFLite encoders"
+    text = readme.portable_readme(run, title=title, usage=usage, notes=notes, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

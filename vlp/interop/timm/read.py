@@ -1,5 +1,6 @@
 """A folder of timm: a vision transformer, its weights and its evaluation transform."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,28 +8,33 @@ from vlp.interop.adapt import complete
 from vlp.interop.checks import understood
 from vlp.interop.foreign import Foreign
 from vlp.interop.layout import Rule
+from vlp.interop.pickles import PICKLES
+from vlp.interop.surplus import Surplus, settle
+from vlp.interop.tensors import Tensors
 from vlp.interop.timm import config as timm_config
 from vlp.interop.timm.layout import head_rules, image_rules
-from vlp.interop.weights import PICKLES, find_weights, open_tensors, read_json_object
+from vlp.interop.weights import find_weights, open_tensors, read_json_object
 
-_WEIGHTS = ("model.safetensors", *(f"pytorch_model{s}" for s in PICKLES), "model.pth")
+WEIGHTS = ("model.safetensors", *(f"pytorch_model{s}" for s in PICKLES), "model.pth")
+_HEAD = Surplus(r"head\..*", "a head of class scores, of which an encoder has none")
 
 
-def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
     """What a folder with config.json and weights holds: an image tower alone.
 
     The head of CLIP's image towers is their projection and becomes `image_projection`; a head of
     class scores is left out, for an encoder needs none.
 
     Args:
-        path: the folder, as timm's `save_for_hf` and `vlp export` write it.
-        allow_pickle_weights: see `vlp.interop.weights.open_tensors`.
+        path: the folder, as timm's `save_for_hf` and `vlp export` write it, or weights in it.
+        read: opens the file of weights.
 
     Raises:
         ValueError: the architecture is not known, or a file is missing or damaged.
     """
-    config = read_json_object(path / "config.json")
-    with understood(path / "config.json", stack="timm"):
+    folder = path.parent if path.is_file() else path
+    config = read_json_object(folder / "config.json")
+    with understood(folder / "config.json", stack="timm"):
         name = str(config.get("architecture", "")).partition(".")[0]
         data = config.get("pretrained_cfg") or config
         args = dict(config.get("model_args") or {})
@@ -48,13 +54,13 @@ def open_path(path: Path, *, allow_pickle_weights: bool = False) -> Foreign:
             image_std=list(preprocess.std),
         )
         full = complete(kwargs)
-    found = open_tensors(find_weights(path, _WEIGHTS), allow_pickle_weights=allow_pickle_weights)
+    found = read(path if path.is_file() else find_weights(folder, WEIGHTS))
     return Foreign(
         stack="timm",
         architecture=name,
         kwargs=kwargs,
         rules=rules(full),
-        tensors=found.renamed(lambda n: None if n.startswith("head.") and not projected else n),
+        tensors=settle(found, () if projected else (_HEAD,)),
         preprocess=preprocess,
         tokenizer=None,
         objective="clip",

@@ -11,15 +11,22 @@ from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
 from vlp.interop.loaded import params_of
 from vlp.interop.readme import portable_readme
+from vlp.interop.samples import EXAMPLE
 from vlp.interop.timm.config import model_args, pretrained_cfg
 from vlp.interop.timm.read import rules
 
 TOWER = "image"  # all that timm has
-_USAGE = """\
+_USAGE = f"""\
 import timm
+import torch
+from PIL import Image
+
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-print(model(transform(image)[None]))  # not of unit norm
+picture = transform(Image.open("{EXAMPLE}").convert("RGB"))[None]
+with torch.inference_mode():
+    zimg = torch.nn.functional.normalize(model(picture), dim=-1)
+print(zimg)
 """
 _PICTURES = """\
 Transparent pictures show their hidden colours in timm; flatten them first. Pictures turned by EXIF

@@ -85,10 +85,10 @@ class TrainBatches:
                 return
             except Reject as fault:
                 rejects[fault.reason] += 1
-                example = f"{shown(self.source.key(index))}: {fault}"
+                example = f"{shown(self.source.key(index))}: {shown(str(fault))}"
         raise ValueError(
             f"{self.source.name} must hold samples that can be used, of {len(indices)} looked at "
-            f"none can: {summary(rejects)} (such as {example}); repair the data"
+            f"none can: {summary(rejects)} ({example}); repair the data"
         )
 
     def __len__(self) -> int:

@@ -155,8 +155,13 @@ def base_config() -> ConfigDict:
                 unmasked_tuning="0 steps",  # last part of the run, without patch dropping
                 ema_decay=0.0,  # 0: no average of the weights
                 ema_warmup=True,  # let the average begin short
+                # Which weights are judged and loaded: "params", "average", or "auto", the average
+                # unless it is the teacher of the objective (ALBEF, BLIP).
+                evaluate="auto",
                 max_skipped_in_a_row=10,
-                watchdog_s=0.0,  # print all stacks and exit when no step ends for so long; 0: off
+                # Print all stacks and exit when no step ends for so long, or for four times as long
+                # while something compiles, is evaluated or saved; 0: off.
+                watchdog_s=900.0,
                 profile_steps=(0, 0),  # first and last step of a profiler trace
                 tensorboard=True,
                 wandb_project="",

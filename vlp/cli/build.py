@@ -51,6 +51,7 @@ class Plan:
         steps: the step at which the run ends.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
+        evaluated: which weights are judged, "params" or "teacher".
         model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
     """
@@ -60,6 +61,7 @@ class Plan:
     steps: int
     tuning_from: int
     tuning: Training | None
+    evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
 
@@ -198,6 +200,7 @@ def plan(
         steps=lengths.last,
         tuning_from=lengths.last - tuning if drops else lengths.last,
         tuning=training.with_loss(unmasked) if unmasked else None,
+        evaluated=_evaluated(config, momentum=make_carry is not None),
         model_kwargs=kwargs,
         duration=duration,
     )
@@ -217,6 +220,27 @@ def make_objective(name: str, *, mesh: Any, **settings: Any) -> Any:
         return make(**settings)
     spread = {key: settings.pop(key) for key in ("implementation", "tile") if key in settings}
     return make(contrastive_loss(kind, mesh=mesh, **spread), **settings)
+
+
+def _evaluated(config: ConfigDict, *, momentum: bool) -> str:
+    """Which weights of the train state are judged, reported and loaded.
+
+    The teacher of an objective that keeps its features is a part of the method, and the papers
+    judge the student; otherwise the average is kept to be judged.
+
+    Raises:
+        ValueError: when there is no average, or no such choice.
+    """
+    choice, kept = config.train.evaluate, bool(config.train.ema_decay)
+    if choice not in ("auto", "params", "average"):
+        raise ValueError(f"config.train.evaluate is auto, params or average, got {choice!r}")
+    if choice == "average" and not kept:
+        raise ValueError(
+            "config.train.evaluate=average needs an average of the weights, and "
+            "config.train.ema_decay is 0; set it, for example to 0.999"
+        )
+    average = choice == "average" or (choice == "auto" and kept and not momentum)
+    return "teacher" if average else "params"
 
 
 def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:

@@ -21,6 +21,7 @@ from data_pipelines.sources import (
     open_source,
 )
 from data_pipelines.text import Tokenizer, train_sentencepiece
+from vlp.cli.build import Plan
 from vlp.cli.data import all_captions
 from vlp.cli.data_checks import check_captions
 from vlp.cli.tokenizers import published_tokenizer
@@ -53,15 +54,16 @@ class Inputs:
         """Token ids int32 `[n, l]`."""
         return self.tokenizer.encode(texts, self.length)
 
-    def card(self, model_kwargs: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+    def card(self, planned: Plan, config: ConfigDict) -> dict[str, Any]:
         """The card of the model that trains on these inputs."""
         return build_card(
-            model=model_kwargs,
+            model=planned.model_kwargs,
             preprocess=self.preprocess.to_dict(),
             tokenizer=self.tokenizer,
             text_length=self.length,
             objective=config.objective.name,
             attribution="\n".join(config.attribution),
+            weights="ema" if planned.evaluated == "teacher" else "params",
         )
 
 

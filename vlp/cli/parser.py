@@ -89,6 +89,8 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("argument "):  # that says all
+            raise UsageError(message)
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
 
     def options(self) -> list[str]:

@@ -101,6 +101,8 @@ def _folder_of(path: Path) -> Path | None:
 
 
 def _params(checkpoint: Path, weights: str) -> tuple[Any, str]:
+    if weights == "auto":  # what the run itself was judged by
+        weights = read_json(checkpoint, "card").get("weights", weights)
     if weights == "params":
         return load_params(checkpoint), "params"
     try:

@@ -5,10 +5,12 @@ from typing import TypeVar
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 T = TypeVar("T")
 _BYTES = 2000  # of a reason, as it goes from process to process
+ALIKE_S = 20  # for all processes to say that they failed
 _REFUSALS = (ValueError, TypeError, OSError, RuntimeError)
 
 
@@ -42,6 +44,20 @@ def on_first(function: Callable[[], object]) -> None:
         ValueError: it raised there; on all processes, with its reason.
     """
     everywhere(function if jax.process_index() == 0 else lambda: None)
+
+
+def failed_alike(what: str) -> bool:
+    """Whether all processes say so, within seconds; for what each of them does in the same order.
+
+    No collective over devices: a process that did not fail is on its way to another one.
+    """
+    if jax.process_count() == 1:
+        return True
+    try:
+        ocp.multihost.get_barrier_sync_fn()(key=what, timeout_ms=1000 * ALIKE_S)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def _packed(error: BaseException | None) -> np.ndarray:

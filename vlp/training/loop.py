@@ -27,6 +27,8 @@ BY_STEPS = Position()
 
 # hook(step, state) -> metrics to add to the step's row, or None; the state is gone afterwards
 Hook = Callable[[int, Any], Mapping[str, float] | None]
+# pause(what is done instead of steps), entered while it is done
+Pause = Callable[[str], contextlib.AbstractContextManager[None]]
 
 
 @runtime_checkable
@@ -65,6 +67,7 @@ def train(
     checkpoint_every: int | None = None,
     trackers: Sequence[Tracker] = (),
     hooks: Sequence[tuple[int, Hook]] = (),
+    pause: Pause = contextlib.nullcontext,
     ids: Tracker | None = None,
     profile: tuple[int, int] | None = None,
     profile_directory: Any = None,
@@ -90,6 +93,7 @@ def train(
         trackers: take a row of metrics a step, on process 0; closed at the end.
         hooks: pairs of how many steps and what to call that often, and after the last step; not
             called at the step at which a signal stops the run.
+        pause: entered while the step compiles, and while a checkpoint is begun.
         ids: takes this process's sample ids of every step; closed at the end.
         profile: first and last step to trace with JAX's profiler.
         profile_directory: where that trace goes.
@@ -125,7 +129,8 @@ def train(
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
             batch = _for_device(batch, training.inputs)
-            state, metrics = training.step(state, put_batch(batch, training.mesh))
+            with pause("compiling the step") if compiles else contextlib.nullcontext():
+                state, metrics = training.step(state, put_batch(batch, training.mesh))
             vote = interruption.vote()
             if checkpoints is not None:
                 checkpoints.check()
@@ -151,7 +156,7 @@ def train(
             rows.log(row)
             still_alive(patience=PATIENCE)
             if checkpoints is not None and (saves or stop):
-                with rows.timed("checkpoints"):
+                with rows.timed("checkpoints"), pause(f"saving step {step}"):
                     checkpoints.save(step, state, loader=batches.get_state())
             rows.restart_clock()
         if checkpoints is not None:

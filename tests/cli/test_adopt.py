@@ -9,7 +9,7 @@ import pytest
 
 from data_pipelines.images import open_preprocess
 from data_pipelines.text import train_sentencepiece
-from data_pipelines.tokens import clip_tokenizer
+from data_pipelines.tokens import clip_tokenizer, hf_clip_tokenizer
 from experiments import own_data
 from experiments.common import base_config, begin_with
 from tests.cli.conftest import write_pairs
@@ -252,6 +252,7 @@ def test_the_same_tokenizer_in_another_place_is_accepted(weights, folder, tmp_pa
 def test_tokenizers_are_compared_by_what_they_do():
     clip, own = clip_tokenizer(), tiny.tokenizer()
     assert same_words(own, own) and not same_words(clip, own)
+    assert same_words(clip, hf_clip_tokenizer())  # other files, equal ids for captions
     other = train_sentencepiece(["a b c d e f g"] * 9, vocab_size=420)
     assert not same_words(own, other)
 

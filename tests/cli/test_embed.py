@@ -99,7 +99,7 @@ def arguments(model, data, out, *flags) -> list[str]:
 
 def rows(out, kind: str) -> dict[str, list]:
     """The columns of all shards, one after the other; the npy must agree with the parquet."""
-    found: dict[str, list] = {"id": [], "key": [], "caption": [], "embedding": []}
+    found: dict[str, list] = {"id": [], "key": [], "file": [], "caption": [], "embedding": []}
     for path in sorted((out / kind).glob("*.parquet")):
         columns = pq.read_table(path).to_pydict()
         vectors = np.load(path.with_suffix(".npy"), mmap_mode="r")
@@ -140,7 +140,7 @@ def test_shards_hold_what_the_model_says_of_each_image_and_caption(clip, data, e
     np.testing.assert_allclose(images["embedding"], wanted, atol=1e-6)
     first = dict(reversed(expected_captions(source, first=False)))
     assert images["caption"] == [first.get(i, "") for i in good]
-    assert images["caption"].count("") == 1
+    assert images["caption"].count("") == 1 and set(images["file"]) == {str(data)}
 
     captions = rows(embedded, "captions")
     said = expected_captions(source, first=False)

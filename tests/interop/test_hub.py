@@ -114,6 +114,36 @@ def test_shards_are_fetched_with_their_index(server, folder):
     assert load_run(f"hf:{NAME}").model.kwargs["embed_dim"] == 20
 
 
+def test_a_file_of_another_name_is_fetched_by_it(server, folder):
+    (folder / "model.safetensors").rename(folder / "epoch_9.safetensors")
+    server.add(NAME, folder)
+    with pytest.raises(ValueError, match="as one of model.safetensors, found epoch_9.safetensors"):
+        load_run(f"hf:{NAME}")
+    assert load_run(f"hf:{NAME}/epoch_9.safetensors@v1").model.kwargs["embed_dim"] == 20
+
+
+def test_what_has_moved_on_between_two_files_is_one_commit(server, folder, monkeypatch):
+    """The weights are those of the commit whose configuration was fetched."""
+    server.add(NAME, folder)
+    revisions = []
+    fetched = hub._fetched
+
+    def noted(text, patterns, *, revision):
+        revisions.append(revision)
+        return fetched(text, patterns, revision=revision)
+
+    monkeypatch.setattr(hub, "_fetched", noted)
+    load_run(f"hf:{NAME}")
+    assert revisions == [None, COMMIT]
+
+
+def test_a_hub_that_is_gone_is_not_needed_for_what_is_in_the_cache(server, folder, monkeypatch):
+    server.add(NAME, folder)
+    load_run(f"hf:{NAME}")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert load_run(f"hf:{NAME}").model.kwargs["embed_dim"] == 20
+
+
 def test_what_is_here_wins(server, whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "owner" / "clip-tiny")
     assert detect(f"hf:{NAME}") == ("hf", tmp_path / "owner" / "clip-tiny")

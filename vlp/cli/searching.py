@@ -55,12 +55,12 @@ def with_model(
     """
     run = load_run(model, **given)
     _check_towers(run)
-    workdir = Workdir(run.folder) if run.format == RUN else None
-    source = open_source(data or _report_data(model, workdir), limits=limits)
-    images = _embedded_images(run, source, threads, folder=workdir.path if workdir else None)
+    folder = run.folder if run.format == RUN else None
+    source = open_source(data or _report_data(model, folder), limits=limits)
+    images = _embedded_images(run, source, threads, folder=folder)
     rows, scores = nearest(images.zimg, _embedded_query(run, query), top=top)
     indices = [int(images.ids[row]) for row in rows]
-    return Found(source, indices, scores.tolist(), workdir.path if workdir else Path())
+    return Found(source, indices, scores.tolist(), folder or Path())
 
 
 def in_embeddings(
@@ -143,11 +143,11 @@ def _check_towers(run: Run) -> None:
     run.tokenize("")  # raises ValueError where there is no tokenizer
 
 
-def _report_data(model: str, workdir: Workdir | None) -> str:
+def _report_data(model: str, folder: Path | None) -> str:
     """The data that a run reports on; weights of other stacks, or imported, have none."""
-    if workdir is None or not workdir.config.is_file():
+    if folder is None or not Workdir(folder).config.is_file():
         raise ValueError(f"{model} was not trained here on any data; say where to look: --data")
-    return workdir.report_data()
+    return Workdir(folder).report_data()
 
 
 def _embedder(manifest: dict[str, Any], given: dict[str, Any]) -> Run:

@@ -175,10 +175,12 @@ def task_name(result: Mapping[str, Any]) -> str:
 def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | None = None) -> None:
     """Prints each result as a table: every score in percent beside its chance level."""
     console = console or Console()
-    for result in results:
+    for place, result in enumerate(results):
+        if place:
+            console.print()
         for note in result.get("notes", ()):
             console.print(Text(plain(note), style="dim"))
-        console.print(result_table(result))  # ends with an empty line
+        console.print(result_table(result))
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
@@ -188,8 +190,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         title=Text(_title(result)),
         title_justify="left",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+        show_edge=False,
+        collapse_padding=True,
     )
     table.title_style = "bold"
     # Names of groups may be long; "one of 1,000 classes" is not, and its table is wide.

@@ -55,6 +55,10 @@ class Outcome:
     seconds: dict[str, float]
 
 
+def _no_pause(_: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 def train(
     state: Any,
     batches: Loader,
@@ -67,7 +71,7 @@ def train(
     checkpoint_every: int | None = None,
     trackers: Sequence[Tracker] = (),
     hooks: Sequence[tuple[int, Hook]] = (),
-    pause: Pause = contextlib.nullcontext,
+    pause: Pause = _no_pause,
     ids: Tracker | None = None,
     profile: tuple[int, int] | None = None,
     profile_directory: Any = None,

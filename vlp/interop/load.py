@@ -43,6 +43,7 @@ class Run:
         weights: "params", or "ema": the average over the run.
         folder: where it was read.
         format: "run", or another one of `vlp.interop.formats`.
+        tensors: names of what was read of another stack's files.
         left_out: what else the files of another stack hold, and why the model is without it; by
             their names of tensors.
     """
@@ -55,6 +56,7 @@ class Run:
     weights: str
     folder: Path
     format: str = RUN
+    tensors: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
@@ -113,6 +115,7 @@ class _Parts:
     weights: str
     folder: Path
     format: str = RUN
+    tensors: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self) -> Run:
@@ -126,6 +129,7 @@ class _Parts:
             weights=self.weights,
             folder=self.folder,
             format=self.format,
+            tensors=self.tensors,
             left_out=self.left_out,
         )
 
@@ -174,9 +178,8 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
     )
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(kwargs))
-    return _Parts(
-        card, params, found, 0, tensors.weights, path, foreign.stack, left_out=tensors.left_out
-    )
+    listed = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
+    return _Parts(card, params, found, 0, tensors.weights, path, foreign.stack, **listed)
 
 
 def _licence(foreign: Foreign, path: Path) -> str:

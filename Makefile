@@ -5,11 +5,11 @@ PYTEST := $(BIN)/python -m pytest -q
 # On Linux CPUs a fifth of a training step is page faults; large pages take most of them away.
 HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
-.PHONY: help install quickstart test test-slow test-peers test-interop lint clean
+.PHONY: help install quickstart test test-slow test-peers test-interop test-jax2onnx lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vlp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -55,6 +55,19 @@ test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, o
 test-interop: .venv-interop/node  ## compare with onnxruntime, OpenVINO, JAX, TensorFlow, node
 	.venv-interop/bin/python -m pytest -q -n 2 --dist loadfile tests/interop_targets
 
+# jax2onnx wants an older orbax than training does, so vlp comes without what it depends on.
+.venv-jax2onnx/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-jax2onnx
+	.venv-jax2onnx/bin/python -m pip install -q --upgrade pip
+	.venv-jax2onnx/bin/python -m pip install -q 'jax2onnx>=0.17' 'jax>=0.10.2,<0.11' 'flax>=0.12.8' \
+		etils flatbuffers ftfy huggingface_hub jaxtyping ml-dtypes optax pillow pyarrow rich \
+		safetensors scipy sentencepiece simplejpeg tokenizers
+	@touch $@
+
+test-jax2onnx: .venv-interop/installed .venv-jax2onnx/installed  ## compare ONNX files with another converter's
+	VLP_JAX2ONNX_PYTHON=$(CURDIR)/.venv-jax2onnx/bin/python \
+		.venv-interop/bin/python -m pytest -q tests/interop_targets/test_jax2onnx.py
+
 lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +75,4 @@ lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import l
 	$(BIN)/lint-imports
 
 clean:  ## remove the environment and the runs
-	rm -rf .venv .venv-interop runs
+	rm -rf .venv .venv-interop .venv-jax2onnx runs

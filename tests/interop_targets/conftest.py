@@ -3,8 +3,11 @@
 import importlib.util
 
 _NEEDS = {
+    "test_jax2onnx.py": "onnxruntime",
     "test_onnx.py": "onnxruntime",
     "test_onnx_convert.py": "onnxruntime",
+    "test_onnx_readers.py": "onnxruntime",
     "test_tensorflow.py": "tensorflow",
+    "test_transformersjs.py": "onnxruntime",
 }
 collect_ignore = [file for file, name in _NEEDS.items() if not importlib.util.find_spec(name)]

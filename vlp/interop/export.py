@@ -12,6 +12,7 @@ from typing import Any
 from vlp.interop import parity
 from vlp.interop.big_vision import write as big_vision
 from vlp.interop.hf import write as hf
+from vlp.interop.inventory import inventory
 from vlp.interop.load import Run, load_run
 from vlp.interop.loaded import abstract_model
 from vlp.interop.onnx import write as onnx
@@ -80,7 +81,9 @@ def export(
         target.write(run, partial, towers=towers, metrics=metrics or {}, **settings)
         if towers != "text":
             write_example(run, partial)
+        tensors = inventory(run, partial, to=to, towers=towers)
         report = _compared(target, run, partial, towers=towers, check=check)
+        report["tensors"] = tensors
         parity.write_report(report, partial)
         _put_in_place(partial, out)
     finally:

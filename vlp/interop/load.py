@@ -43,6 +43,7 @@ class Run:
         weights: "params", or "ema": the average over the run.
         folder: where it was read.
         format: "run", or another one of `vlp.interop.formats`.
+        tensors: names of what was read of another stack's files.
         left_out: what else the files of another stack hold, and why the model is without it; by
             their names of tensors.
     """
@@ -55,6 +56,7 @@ class Run:
     weights: str
     folder: Path
     format: str = RUN
+    tensors: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
@@ -114,6 +116,7 @@ class _Parts:
     weights: str
     folder: Path
     format: str = RUN
+    tensors: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self) -> Run:
@@ -127,6 +130,7 @@ class _Parts:
             weights=self.weights,
             folder=self.folder,
             format=self.format,
+            tensors=self.tensors,
             left_out=self.left_out,
         )
 
@@ -159,9 +163,8 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
     card, found = card_of(foreign, path, tokenizer)
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(card["model"]))
-    return _Parts(
-        card, params, found, 0, tensors.weights, path, foreign.stack, left_out=tensors.left_out
-    )
+    listed = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
+    return _Parts(card, params, found, 0, tensors.weights, path, foreign.stack, **listed)
 
 
 def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) -> _Parts:

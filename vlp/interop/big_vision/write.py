@@ -50,13 +50,13 @@ import vlp
 
 model, preprocess, tokenize = vlp.load("big_vision:model.npz"{loading})
 """
-_IMAGE = f"""\
+_SHOW_IMAGE_USAGE = f"""\
 image_embeds = model.encode_image(preprocess(["{EXAMPLE}"])).embedding
 """
-_TEXT = f"""\
+_SHOW_TEXT_USAGE = f"""\
 text_embeds = model.encode_text(tokenize({list(EXAMPLE_TEXTS)})).embedding
 """
-_IDS = """\
+_SHOW_IDS = """\
 import numpy as np
 
 ids = np.ones((2, {length}), np.int32)  # of your tokenizer: none lies beside the arrays
@@ -129,9 +129,9 @@ def _usage(kwargs: Mapping[str, Any], *, towers: str, tokenizer: bool) -> str:
     loading = f", image_size={image['image_size']}" if image else ""
     loading += ', tokenizer="none"' if text and not tokenizer else ""
     usage = _USAGE.format(loading=loading)
-    usage += _IMAGE if image else ""
+    usage += _SHOW_IMAGE if image else ""
     if text:
-        usage += _TEXT if tokenizer else _IDS.format(length=text["length"])
+        usage += _SHOW_TEXT if tokenizer else _SHOW_IDS.format(length=text["length"])
     return usage + shown(towers)
 
 

@@ -27,13 +27,13 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
     add_decoding_arguments,
     add_process_arguments,
+    alone,
     check_sizes,
     claim,
     open_data,
     provenance,
     start_processes,
 )
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 SUMMARY = "write a caption for every picture of a data set"
@@ -107,12 +107,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Captions what is not captioned yet and shows some of it."""
     check_sizes(args, "batch_size", "part_size", "beams", "threads")
     given = _given(args)
-    set_up_logging()
     start_processes(args)
     from vlp.cli.caption_file import CaptionFile
     from vlp.cli.captioning import Job, fitting_method
     from vlp.cli.data_checks import check_images
-    from vlp.cli.lock import Lock, only_writer
+    from vlp.cli.lock import Lock
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
 
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     }
     rows = min(args.batch_size, args.part_size, len(source))
     job = Job(run=loaded, source=source, method=method, rows=rows, threads=args.threads)
-    with only_writer(Lock.beside(args.out)):
+    with alone(Lock.beside(args.out)):
         file = everywhere(lambda: CaptionFile(args.out, manifest))
         claim(file, source, role="captioning")
         job.write(file)

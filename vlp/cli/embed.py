@@ -22,13 +22,13 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
     add_decoding_arguments,
     add_process_arguments,
+    alone,
     check_sizes,
     claim,
     open_data,
     provenance,
     start_processes,
 )
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 SUMMARY = "embed a data set into npy and parquet shards"
@@ -75,11 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
     check_sizes(args, "shard_size", "batch_size", "threads")
-    set_up_logging()
     start_processes(args)
     from vlp.cli.data_checks import check_images
     from vlp.cli.embedding import Job
-    from vlp.cli.lock import Lock, only_writer
+    from vlp.cli.lock import Lock
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
     from vlp.vectors.index import check_usearch
@@ -95,7 +94,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         raise ValueError("--index is of images, and this model has no image tower; leave it out")
     rows = min(args.batch_size, args.shard_size, len(source))
     job = Job(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
-    with only_writer(Lock(args.out)):
+    with alone(Lock(args.out)):
         shards = everywhere(lambda: Shards(args.out, _manifest(args, loaded, source)))
         claim(shards, source, role="embedding")
         job.embed(shards)

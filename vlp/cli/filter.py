@@ -38,13 +38,13 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
     add_decoding_arguments,
     add_process_arguments,
+    alone,
     check_sizes,
     claim,
     open_data,
     provenance,
     start_processes,
 )
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 # Shares of the captions, below whose probabilities they lie.
@@ -92,12 +92,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "batch_size", "part_size", "threads")
     if not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
-    set_up_logging()
     start_processes(args)
     from vlp.cli.data_checks import check_images
     from vlp.cli.filter_folder import FilterFolder
     from vlp.cli.filtering import Job, check_matches, read_synthetic
-    from vlp.cli.lock import Lock, only_writer
+    from vlp.cli.lock import Lock
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
 
@@ -113,7 +112,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     }
     rows = min(args.batch_size, args.part_size, len(source))
     job = Job(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
-    with only_writer(Lock(args.out)):
+    with alone(Lock(args.out)):
         folder = everywhere(lambda: FilterFolder(args.out, manifest))
         claim(folder, source, role="filtering")
         job.write(folder)

@@ -41,7 +41,14 @@ def finish(
     if jax.process_index() != 0:
         return
     judge = evaluations.judge(*at)
-    draw_report(config, workdir, results=results, judge=judge, gallery=gallery)
+    draw_report(
+        config,
+        workdir,
+        results=results,
+        judge=judge,
+        gallery=gallery,
+        failed=evaluations.failed,
+    )
     if results:
         print_results(results, console=Console())
     _say_rejects(prepared.inputs.loader)

@@ -12,8 +12,6 @@ MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-proce
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
 from vlp.cli.overrides import add_config_argument
@@ -57,12 +55,13 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         num_processes=args.num_processes,
         process_id=args.process_id,
     )
+    from vlp.cli.caches import use_compilation_cache
     from vlp.cli.lock import Lock, only_writer
     from vlp.cli.prepare import prepare
     from vlp.cli.workdir import Workdir
     from vlp.parallel.lifeline import Lifeline
 
-    _use_compilation_cache()
+    use_compilation_cache()
     workdir = Workdir(args.workdir)
     lock = Lock(workdir.path)
     with Lifeline(at_end=lock.release), only_writer(lock):
@@ -153,12 +152,3 @@ def _ids(workdir: Any, start: int) -> Any:
     process = jax.process_index()
     path = workdir.ids.with_stem(f"ids-{process}") if jax.process_count() > 1 else workdir.ids
     return JsonLines(path, resume_step=start)
-
-
-def _use_compilation_cache() -> None:
-    """Compiled programs are kept between runs, in $VLP_CACHE/xla or ~/.cache/vlp/xla."""
-    import jax
-
-    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        root = Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
-        jax.config.update("jax_compilation_cache_dir", str(root / "xla"))

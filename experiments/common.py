@@ -86,6 +86,12 @@ def base_config() -> ConfigDict:
                 caption_first_probability=1.0,
                 max_reject_share=0.05,
                 shuffled_captions=0.0,  # share of the images that get the captions of others
+                limits=dict(  # data_pipelines.limits.Limits: a sample with more is left out
+                    pixels=2**26,
+                    image_bytes=2**26,
+                    caption_bytes=2**16,
+                    metadata_bytes=2**20,
+                ),
             ),
             preprocess=dict(  # data_pipelines.images.ImagePreprocess
                 size=224,

@@ -201,7 +201,7 @@ def test_without_a_field_the_captions_are_the_names(tmp_path):
     folder = FolderSource(tmp_path)
     source = LabelSource(folder, field="", templates=("a photo of the {}",))
     assert source[0].captions == ("a photo of the Cat, animal",)
-    with pytest.raises(ValueError, match="the fields none; .*or say .. if the captions are"):
+    with pytest.raises(ValueError, match="the fields are none; .*or say .. if the captions are"):
         LabelSource(folder, field="label", templates=TEMPLATES)
 
 
@@ -226,10 +226,15 @@ def test_a_sample_without_a_label_is_marked_and_the_others_stay(tmp_path):
 
 
 def test_what_cannot_give_captions_is_refused(images, tmp_path):
-    with pytest.raises(ValueError, match="field 'class' .* have .None. there and the fields label"):
+    with pytest.raises(
+        ValueError, match="'class' of jft holds none, and the fields are label, other"
+    ):
         LabelSource(images, field="class", templates=TEMPLATES)
     numbers = labelled(tmp_path / "a.tar", [3, 4])
-    with pytest.raises(ValueError, match=r"have \[3\] there .* write names in place of numbers"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds 3, 4; give names for them \(config.data.label_classes\), or write names",
+    ):
         LabelSource(numbers, field="label", templates=TEMPLATES)
     for templates in ((), ("a photo",), ("{} and {}",)):
         with pytest.raises(ValueError, match="each with one {} where the names go, got"):

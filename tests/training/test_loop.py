@@ -10,10 +10,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from toy import Loader
+from toy import PAIRS, Loader
 
 from vlp.training.checkpoint import Checkpoints, saved_steps
 from vlp.training.loop import Outcome, train
+from vlp.training.position import Position
 from vlp.training.rows import Diverged
 from vlp.training.trackers import JsonLines
 
@@ -44,6 +45,7 @@ def run(workdir, training, *, loader=None, steps=STEPS, **settings) -> Outcome:
             loader,
             **{"training_at": lambda step: training} | settings,
             steps=steps,
+            position=Position(PAIRS),
             samples_per_epoch=64,
             checkpoints=checkpoints,
             trackers=[JsonLines(workdir / "metrics.jsonl", resume_step=start)],

@@ -39,7 +39,12 @@ def written(shards: Shards, shard: int) -> dict:
     first, stop = shards.samples(shard)
     images = [i for i in range(first, stop) if i % SIZE != 3]
     captions = [i for i in range(first, stop) for _ in range(2)]
-    return dict(images=columns(images, shard), captions=columns(captions, 100 + shard), rejected=1)
+    return dict(
+        images=columns(images, shard),
+        captions=columns(captions, 100 + shard),
+        rejected=1,
+        left_out=2,
+    )
 
 
 def fill(folder, **changes) -> Shards:

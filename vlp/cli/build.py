@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vlp.cli.lengths import DURATIONS, Lengths
 from vlp.models.build import model_class
 from vlp.models.presets import dual_encoder_preset
 from vlp.objectives.albef import Albef
@@ -22,7 +23,8 @@ from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.training.optimizers import make_optimizer
-from vlp.training.schedules import make_schedule, parse_duration
+from vlp.training.position import Position
+from vlp.training.schedules import make_schedule
 from vlp.training.training import Training, abstract_batch, make_training
 
 # The class, and the contrastive loss that it is given, which is spread over the mesh.
@@ -36,7 +38,6 @@ OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
     "siglip": (SigLip, "sigmoid"),
     "vlmo": (Vlmo, "softmax"),
 }
-DURATIONS = ("warmup", "cooldown", "interval", "ramp")  # settings of schedules and objectives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Plan:
 
     Attributes:
         training: the set-up step and state.
-        steps: length of the run.
+        position: the samples seen so far.
+        steps: the step at which the run ends.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
         model_kwargs: see `vlp.models.build.model_class`.
@@ -53,6 +55,7 @@ class Plan:
     """
 
     training: Training
+    position: Position
     steps: int
     tuning_from: int
     tuning: Training | None
@@ -118,29 +121,31 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan(
-    config: ConfigDict, *, samples_per_epoch: int | None, mesh: Any = None, devices: Any = None
+    config: ConfigDict,
+    *,
+    samples_per_epoch: int | None,
+    step: int = 0,
+    samples: int = 0,
+    mesh: Any = None,
+    devices: Any = None,
 ) -> Plan:
     """The training of a config, set up but not begun: nothing is allocated and no data is read.
 
     Args:
         config: of the whole run.
         samples_per_epoch: pairs in the training data; None where nothing is said in epochs.
+        step, samples: where the run goes on: the steps it took, and the samples it saw in them.
         mesh: where to train; made from `config.mesh` and `devices` if not given.
         devices: of the mesh; all if not given.
 
     Raises:
-        ValueError: when a setting is unknown or sizes do not divide.
+        ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
     """
     mesh = mesh if mesh is not None else make_mesh(**config.mesh.to_dict(), devices=devices)
     batch = config.train.global_batch_size
     check_global_batch_size(batch, mesh=mesh)
-
-    def duration(value: Any) -> int:
-        return parse_duration(value, global_batch_size=batch, samples_per_epoch=samples_per_epoch)
-
-    steps = duration(config.train.total)
-    if steps < 1:
-        raise ValueError(f"train.total must be at least one step, got {config.train.total!r}")
+    lengths = Lengths(config, samples_per_epoch, Position(batch, step, samples))
+    duration, position = lengths.steps, lengths.position
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
     kwargs = model_kwargs(config)
@@ -149,26 +154,31 @@ def plan(
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     loss = make_objective(**objective, mesh=mesh)
+    make_carry = _make_carry(loss, batch)
+    if make_carry is not None:
+        lengths.check_unchanged()
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
         loss,
         mesh=mesh,
         optimizer=make_optimizer(
-            schedule=make_schedule(**schedule, steps=steps), **config.optim.optimizer.to_dict()
+            schedule=position.schedule(make_schedule(**schedule, steps=lengths.whole)),
+            **config.optim.optimizer.to_dict(),
         ),
         seed=config.seed,
         freeze=config.optim.freeze,
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
-        make_carry=_make_carry(loss, batch),
+        make_carry=make_carry,
     )
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
     unmasked = make_objective(**(objective | {"patch_drop": 0.0}), mesh=mesh) if drops else None
     return Plan(
         training=training,
-        steps=steps,
-        tuning_from=steps - tuning if drops else steps,
+        position=position,
+        steps=lengths.last,
+        tuning_from=lengths.last - tuning if drops else lengths.last,
         tuning=training.with_loss(unmasked) if unmasked else None,
         model_kwargs=kwargs,
         duration=duration,

@@ -37,24 +37,26 @@ class Job:
         source: the data; its captions are not read.
         method: how captions are written.
         rows: images captioned at once by this process.
+        threads: batches of images that are loaded at the same time.
     """
 
     run: Run
     source: Source
     method: Method
     rows: int
+    threads: int
 
     def write(self, file: CaptionFile) -> None:
         """Writes what is not there yet; with several processes each writes its share.
 
         Every process must call this at the same time, and see the same folder.
 
+        Args:
+            file: claimed by this job.
+
         Raises:
             ValueError: the folder is not shared.
         """
-        multihost_utils.sync_global_devices("the file is checked")  # before anyone writes to it
-        if jax.process_index() == 0:
-            file.claim()
         parts = own_share([not file.is_done(part) for part in range(len(file))])
         writer = Writer(self.run.model, self.method)
         with progress_bar() as bar:
@@ -78,7 +80,7 @@ class Job:
         if not len(rest):
             return
         size = writer.divisible(self.rows)
-        batches = eval_images(rest, self.run.preprocess, batch_size=size)
+        batches = eval_images(rest, self.run.preprocess, batch_size=size, num_threads=self.threads)
         for batch, ids, scores in writer.write(batches, first=rest.first):
             texts = self._decode(ids)
             yield [

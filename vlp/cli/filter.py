@@ -12,7 +12,7 @@ https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to 
 experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
-  00000.tar ...     the kept samples; the .txt has a line a caption, the data's own first, the
+  00000.tar ...     the kept samples; .captions has a line a caption, the data's own first,
                     .json the sample's metadata and under "filter" its old key, sources and scores
   manifest.jsonl    a line a caption, kept or not:
                     {"key": "017", "index": 17, "source": "web", "caption": "a red heart",
@@ -33,7 +33,16 @@ import argparse
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.jobs import (
+    add_process_arguments,
+    add_threads_argument,
+    check_sizes,
+    claim,
+    provenance,
+    start_processes,
+)
+from vlp.cli.logs import set_up_logging
+from vlp.cli.paths import local_path
 
 # Shares of the captions, below whose probabilities they lie.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -45,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--captions", metavar="FILE.jsonl", help="more captions, by vlp caption")
-    parser.add_argument("--out", required=True, metavar="DIR", help="made, or gone on with")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+    )
     parser.add_argument(
         "--threshold",
         type=float,
@@ -67,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures of the data that go to one tar and process (default %(default)s)",
     )
+    add_threads_argument(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -74,31 +86,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Filters what is not filtered yet and says how much was kept."""
-    check_sizes(args, "batch_size", "part_size")
+    check_sizes(args, "batch_size", "part_size", "threads")
     if not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
+    set_up_logging()
     start_processes(args)
-    import jax
-
     from data_pipelines.sources import open_source
+    from vlp.cli.data_checks import check_images
     from vlp.cli.filter_folder import FilterFolder
     from vlp.cli.filtering import Job, check_matches, read_synthetic
+    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
+    from vlp.parallel.together import everywhere, on_first
 
+    source = open_source(args.data)
+    check_images(source, "filtering")
+    synthetic, captions = read_synthetic(args.captions, source)
     loaded = load_run(args.model, **loading(args))
     check_matches(loaded)
-    source = open_source(args.data)
-    synthetic, captions = read_synthetic(args.captions, source)
     manifest = provenance(args, loaded, source) | {
         "captions": captions,
         "threshold": args.threshold,
         "part_size": args.part_size,
     }
-    folder = FilterFolder(args.out, manifest)
     rows = min(args.batch_size, args.part_size, len(source))
-    Job(run=loaded, source=source, synthetic=synthetic, rows=rows).write(folder)
-    if jax.process_index() == 0:
-        _report(folder)
+    job = Job(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
+    with only_writer(Lock(args.out)):
+        folder = everywhere(lambda: FilterFolder(args.out, manifest))
+        claim(folder, source, role="filtering")
+        job.write(folder)
+        on_first(lambda: _report(folder))
     return 0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipelines.jobs.tar_write import write_tar
 from vlp.evals.results import write_json
-from vlp.vectors.shards import write_whole
+from vlp.vectors.shards import remove_partials, write_whole
 
 SOURCES = ("web", "synthetic")
 # What must be the same for a job to go on.
@@ -37,9 +37,10 @@ class FilterFolder:
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         self.path, self.manifest = Path(path), dict(manifest)
         self.settings, self.lines = self.path / "filter.json", self.path / "manifest.jsonl"
+        self.data_table = self.path / "data.json"
         if self.settings.is_file():
             self._check_same(json.loads(self.settings.read_text(encoding="utf-8")))
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
             raise ValueError(
                 f"--out must be new, empty or of an earlier vlp filter, {self.path} holds other "
                 "things; give another"
@@ -52,6 +53,8 @@ class FilterFolder:
     def claim(self) -> None:
         """Makes the folder this job's; the other processes of a job leave that to the first."""
         (self.path / "parts").mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self.path / "parts"):
+            remove_partials(folder)
         if not self.settings.is_file():
             write_json(self.settings, self.manifest)
 

@@ -41,24 +41,26 @@ class Job:
         source: the data.
         synthetic: further captions, by the index of their sample.
         rows: images encoded at once by this process.
+        threads: batches of images that are loaded at the same time.
     """
 
     run: Run
     source: Source
     synthetic: Synthetic
     rows: int
+    threads: int
 
     def write(self, folder: FilterFolder) -> None:
         """Writes what is not there yet; with several processes each writes its share.
 
         Every process must call this at the same time, and see the same folder.
 
+        Args:
+            folder: claimed by this job.
+
         Raises:
             ValueError: the folder is not shared.
         """
-        multihost_utils.sync_global_devices("the folder is checked")  # before anyone writes to it
-        if jax.process_index() == 0:
-            folder.claim()
         parts = own_share([not folder.is_done(part) for part in range(len(folder))])
         # This process's devices only: its parts are nobody else's business.
         mesh = make_mesh(devices=jax.local_devices())
@@ -81,7 +83,9 @@ class Job:
         """The manifest's lines of the samples `first` to `stop` (not included), in order."""
         part = PartSource(self.source, first, stop)
         size = encoder.divisible(self.rows)
-        batches = list(eval_images(part, self.run.preprocess, batch_size=size))
+        batches = list(
+            eval_images(part, self.run.preprocess, batch_size=size, num_threads=self.threads)
+        )
         ids, weight, reject = (
             np.concatenate([batch[name] for batch in batches])
             for name in ("id", "weight", "reject")
@@ -109,7 +113,7 @@ class Job:
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
         """Every caption of a part once, without its score, the data's own first."""
-        texts, places = eval_captions(part, captions="all")
+        texts, places, _ = eval_captions(part, captions="all")
         web = list(zip(places.tolist(), texts, strict=True))
         indices = range(part.first, part.stop)
         made = [(i - part.first, text) for i in indices for text in self.synthetic.get(i, [])]

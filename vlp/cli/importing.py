@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from vlp.cli.paths import local_path
+
 SUMMARY = "make weights of another stack a run"
 
 
@@ -24,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="source", required=True, metavar="[FORMAT:]PATH", help="folder or file"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
+    )
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 

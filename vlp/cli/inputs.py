@@ -12,12 +12,14 @@ from ml_collections import ConfigDict
 
 from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
+from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
 from data_pipelines.sources import (
     ConcatSource,
     LabelSource,
     ShuffledCaptions,
     Source,
+    check_captions,
     open_source,
 )
 from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
@@ -71,7 +73,11 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     """
     data = config.data
     labels = ("labelled", "label_field", "label_templates", "label_share")
-    source, mixture = training_data(data.train, **{name: data[name] for name in labels})
+    source, mixture = training_data(
+        data.train,
+        **{name: data[name] for name in labels},
+        limits=Limits(**data.limits.to_dict()),
+    )
     tokenizer = _tokenizer(config, source, workdir)
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
@@ -102,6 +108,7 @@ def training_data(
     label_field: str = "label",
     label_templates: str = "clip7",
     label_share: float | None = None,
+    limits: Limits = LIMITS,
 ) -> tuple[Source, Mixture | None]:
     """The pairs of a run, those with captions made of labels last, and how they are mixed.
 
@@ -111,6 +118,7 @@ def training_data(
         label_field, label_templates: see `LabelSource`; the templates are a set of
             `vlp.evals.prompts` or a file with one a line.
         label_share: of each batch, from the labelled images; None uses every sample equally often.
+        limits: how large the parts of a sample may be.
 
     Raises:
         ValueError: when there are neither, or something is wrong with what is there.
@@ -123,15 +131,23 @@ def training_data(
             f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
         )
     if not labelled:
-        return open_source(train), None
+        return _pairs(train, limits), None
     by_labels = LabelSource(
-        open_source(labelled), field=label_field, templates=templates(label_templates)
+        open_source(labelled, limits=limits),
+        field=label_field,
+        templates=templates(label_templates),
     )
     if not train:
         return by_labels, None
-    pairs = open_source(train)
+    pairs = _pairs(train, limits)
     mixture = None if label_share is None else Mixture(len(pairs), label_share)
     return ConcatSource([pairs, by_labels]), mixture
+
+
+def _pairs(train: str, limits: Limits) -> Source:
+    source = open_source(train, limits=limits)
+    check_captions(source)
+    return source
 
 
 def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenizer:

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from data_pipelines.threads import THREADS
+
+
+def add_threads_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of everything that decodes pictures in order."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=THREADS,
+        metavar="N",
+        help="batches of pictures that are decoded at the same time (default %(default)s)",
+    )
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +72,25 @@ def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, 
     }
 
 
+def claim(store: Any, source: Any, *, role: str) -> None:
+    """Makes a store this job's and says what its data hold, in the terminal and beside the store.
+
+    Every process must call this at the same time.
+
+    Args:
+        store: has `claim()`, and `data_table`, the file for what the data hold.
+        source: the data.
+        role: what they are for.
+    """
+    from vlp.cli.caches import use_compilation_cache
+    from vlp.cli.data_table import say_data
+    from vlp.parallel.together import on_first
+
+    use_compilation_cache()
+    on_first(store.claim)
+    on_first(lambda: say_data({role: source}, file=store.data_table))
+
+
 def own_share(missing: list[bool]) -> list[int]:
     """The places that this process works on: an even share of what the first one sees missing.
 
@@ -71,11 +105,20 @@ def own_share(missing: list[bool]) -> list[int]:
 
 
 def progress_bar() -> Any:
-    """A bar that counts; the first process of a job shows it."""
+    """A bar that counts, on standard error; the first process of a job shows it."""
     import jax
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
     columns = (
         "{task.description}", SpinnerColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    return Progress(*columns, disable=jax.process_index() != 0)
+    return Progress(*columns, console=Console(stderr=True), disable=jax.process_index() != 0)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar; what is given takes the number that is done."""
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=min(done, total))

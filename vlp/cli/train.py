@@ -17,6 +17,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vlp.cli.paths import local_path
+
 SUMMARY = "train from one config file, evaluate, report, export"
 
 
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp train`."""
     parser.usage = "vlp train --config=FILE[:arg=value,...] --workdir=DIR [--config.KEY=VALUE ...]"
     parser.add_argument("--config", required=True, help="config file, see experiments/")
-    parser.add_argument("--workdir", required=True, help="folder of the run")
+    parser.add_argument("--workdir", type=local_path, required=True, help="folder of the run")
     parser.add_argument(
         "--resume",
         action="store_true",

@@ -76,6 +76,7 @@ def make_result(
     dtype: str,
     versions: Mapping[str, str],
     settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The JSON-able result of one task on one data set.
 
@@ -91,6 +92,7 @@ def make_result(
       dtype: What the model computed in, e.g. "bfloat16".
       versions: Package versions.
       settings: What else decided the score: prompts, captions used, image size.
+      notes: Sentences that a reader of the scores should know: what was left out, which classes.
     """
     return {
         "format": FORMAT,
@@ -102,6 +104,7 @@ def make_result(
         "step": step,
         "dtype": dtype,
         "settings": dict(settings or {}),
+        "notes": list(notes),
         "versions": dict(versions),
         **{key: dict(scores.get(key, {})) for key in ("metrics", "chance", "counts")},
         **({"examples": list(scores["examples"])} if "examples" in scores else {}),
@@ -163,18 +166,24 @@ def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | No
     """Prints each result as a table: every score in percent beside its chance level."""
     console = console or Console()
     for result in results:
-        console.print(result_table(result))
-        console.print()
+        for note in result.get("notes", ()):
+            console.print(Text(plain(note), style="dim"))
+        console.print(result_table(result))  # ends with an empty line
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
     """One result as a table for the terminal."""
     rows = table_rows(result)
     table = Table(
-        box=box.SIMPLE_HEAD, title=Text(_title(result)), title_justify="left", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        title=Text(_title(result)),
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.title_style = "bold"
-    table.add_column("")
+    # Names of groups may be long; "one of 1,000 classes" is not, and its table is wide.
+    table.add_column("", no_wrap=result["task"] == "classification")
     table.add_column("queries", justify="right", style="dim")
     for cell in rows[0].cells if rows else ():
         table.add_column(LABELS.get(cell.column, cell.column), justify="right")

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def samples(folder: Path) -> dict[str, list[Sample]]:
-    sources = {name: TarSource(folder / f"{name}.tar", by_line=True) for name in NAMES}
+    sources = {name: TarSource(folder / f"{name}.tar") for name in NAMES}
     return {name: [source[i] for i in range(len(source))] for name, source in sources.items()}
 
 

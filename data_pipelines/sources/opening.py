@@ -190,4 +190,4 @@ def _emoji(part: str, limits: Limits) -> Source:
     known = sorted(path.stem for path in folder.glob("*.tar"))
     if name not in known:
         raise ValueError(f"emoji:NAME must be one of {', '.join(known)}; got {name!r}")
-    return TarSource(folder / f"{name}.tar", name=part, by_line=True, limits=limits)
+    return TarSource(folder / f"{name}.tar", name=part, limits=limits)

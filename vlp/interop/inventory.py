@@ -40,7 +40,7 @@ def inventory(run: Run, folder: Path, *, to: str, towers: str) -> dict[str, Any]
     for names, fault in ((lacking, "lacks"), (added, "has, and its source has not,")):
         if names:
             raise ValueError(
-                f"an export must hold the tensors of its source and no others, and this one {fault} "
-                f"{len(names)}, such as {names[0]}; nothing was written. Please report this"
+                f"an export must hold the tensors of its source and no others, and this one "
+                f"{fault} {len(names)}, such as {names[0]}; nothing was written. Please report this"
             )
     return report | {"source": len(run.tensors), "written": len(found)}

@@ -163,7 +163,7 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
     card, found = card_of(foreign, path, tokenizer)
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(card["model"]))
-    listed = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
+    listed: dict[str, Any] = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
     return _Parts(card, params, found, 0, tensors.weights, path, foreign.stack, **listed)
 
 

@@ -50,10 +50,10 @@ import vlp
 
 model, preprocess, tokenize = vlp.load("big_vision:model.npz"{loading})
 """
-_SHOW_IMAGE_USAGE = f"""\
+_SHOW_IMAGE = f"""\
 image_embeds = model.encode_image(preprocess(["{EXAMPLE}"])).embedding
 """
-_SHOW_TEXT_USAGE = f"""\
+_SHOW_TEXT = f"""\
 text_embeds = model.encode_text(tokenize({list(EXAMPLE_TEXTS)})).embedding
 """
 _SHOW_IDS = """\

@@ -33,7 +33,6 @@ from vlp.cli.jobs import (
     provenance,
     start_processes,
 )
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 SUMMARY = "write a caption for every picture of a data set"
@@ -107,7 +106,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Captions what is not captioned yet and shows some of it."""
     check_sizes(args, "batch_size", "part_size", "beams", "threads")
     given = _given(args)
-    set_up_logging()
     start_processes(args)
     from vlp.cli.caption_file import CaptionFile
     from vlp.cli.captioning import Job, fitting_method

@@ -28,7 +28,6 @@ from vlp.cli.jobs import (
     provenance,
     start_processes,
 )
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 SUMMARY = "embed a data set into npy and parquet shards"
@@ -75,7 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
     check_sizes(args, "shard_size", "batch_size", "threads")
-    set_up_logging()
     start_processes(args)
     from vlp.cli.data_checks import check_images
     from vlp.cli.embedding import Job

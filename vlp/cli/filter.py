@@ -44,7 +44,6 @@ from vlp.cli.jobs import (
     provenance,
     start_processes,
 )
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 # Shares of the captions, below whose probabilities they lie.
@@ -92,7 +91,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "batch_size", "part_size", "threads")
     if not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
-    set_up_logging()
     start_processes(args)
     from vlp.cli.data_checks import check_images
     from vlp.cli.filter_folder import FilterFolder

@@ -19,7 +19,6 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_decoding_arguments, check_sizes, limits
-from vlp.cli.logs import set_up_logging
 from vlp.cli.paths import local_path
 
 SUMMARY = "find pictures by a sentence"
@@ -51,7 +50,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Searches, prints the captions and draws the pictures, in the terminal and as a PNG."""
     query = " ".join(args.query)
     check_sizes(args, "threads")
-    set_up_logging()
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.searching import in_embeddings, with_model
     from vlp.evals.search import check_query

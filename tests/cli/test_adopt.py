@@ -136,7 +136,7 @@ def test_an_image_tower_alone_leaves_the_rest_to_a_preset(weights, folder):
 
 def test_a_config_that_waits_for_weights_says_how_to_read_it():
     with pytest.raises(ValueError, match="read the config by vlp.cli.config.load_config"):
-        lower(own_data.get_config("data=x,init=hf:nowhere"), samples_per_epoch=100)
+        lower(own_data.get_config("data=x,init=hf:nowhere"), samples_per_epoch=1000)
 
 
 def test_weights_that_are_not_there_are_named(folder):

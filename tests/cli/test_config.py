@@ -4,6 +4,7 @@ import csv
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 

@@ -108,7 +108,7 @@ def test_the_value_of_a_setting_may_stand_apart():
     "arguments",
     [
         ["eval", "--model=x", "--task=retrieval", "--data", "a.tar", "b.tar"],
-        ["search", "--model=x", "a", "red", "heart"],
+        ["caption", "--model=x", "--out=y.jsonl", "--data=z", "--prompt", "a", "picture"],
         ["train", "--config", "a.py", "b.py", "--workdir=w"],
     ],
 )

@@ -93,6 +93,14 @@ def test_a_new_evaluation_is_made_by_flags():
         load_config(EMOJI, flags("evals.mine", given[:3]))
 
 
+def test_a_further_source_of_weights_is_named_by_flags():
+    given = ["path=timm:deit", "only=('image/.*',)", "which=params"]
+    given = flags("init.image", given) + ["--config.preprocess.mean=(0.4, 0.4, 0.4)"]
+    given += ["--config.preprocess.std=(0.2, 0.2, 0.2)", "--config.tokenizer.path=clip"]
+    config = load_config(OWN, given)
+    assert config.init.image.to_dict() == dict(path="timm:deit", only=("image/.*",), which="params")
+
+
 def test_what_chooses_a_constructor_comes_first_wherever_it_stands():
     given = [
         "optim.schedule.name=rsqrt", "optim.schedule.timescale=500", "model.image.kind=resnet",

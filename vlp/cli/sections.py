@@ -83,6 +83,8 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
     parent, _, name = section.rpartition(".")
     if parent == "evals":
         return _evaluation(_get(config, section))
+    if parent == "init":  # a further source of weights
+        return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     return _SECTIONS[section](config) if section in _SECTIONS else None
 
 

@@ -217,7 +217,10 @@ def test_only_the_towers_that_are_taken_have_to_fit(hf):
 
 @pytest.mark.parametrize(
     ("which", "said"),
-    [("teacher", "only runs keep an average"), ("best", "must be one of params, teacher")],
+    [
+        ("teacher", "holds one set of weights and no average"),
+        ("best", "must be one of params, teacher"),
+    ],
 )
 def test_weights_that_are_not_there_are_refused(hf, which, said):
     config = tiny_config.get_config("data=x")

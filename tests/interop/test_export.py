@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -316,3 +317,13 @@ def test_a_tokenizer_or_size_that_is_not_the_models_is_refused(tmp_path):
     save_file({"extra": np.zeros(1, np.float32), **tensors}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="1 such tensors, first extra"):
         ReferenceModel(tmp_path)
+
+
+@pytest.mark.parametrize(("to", "package"), [("onnx", "onnx"), ("tflite", "tensorflow")])
+def test_a_package_that_is_missing_is_named_before_a_model_is_read(
+    to, package, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("vlp.interop.export.load_run", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(ValueError, match=f"an export to {to} needs {package}, which is not inst"):
+        export("somewhere", tmp_path / "out", to=to)

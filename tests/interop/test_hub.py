@@ -12,8 +12,8 @@ import vlp
 from tests.interop.hub_server import COMMIT, Hub, listening
 from tests.interop.tiny import make_run
 from vlp.interop import hub
-from vlp.interop.export import export
 from vlp.interop.formats import detect
+from vlp.interop.hf import write as hf
 from vlp.interop.load import load_run
 from vlp.interop.weights import choose_weights
 
@@ -23,8 +23,8 @@ NAME = "owner/clip-tiny"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "hf"
-    export(make_run("clip"), folder, check="numpy")
+    folder = tmp_path_factory.mktemp("whole")
+    hf.write(make_run("clip"), folder, metrics={})
     (folder / "README.md").write_text(CARD)
     return folder
 
@@ -114,6 +114,36 @@ def test_shards_are_fetched_with_their_index(server, folder):
     assert load_run(f"hf:{NAME}").model.kwargs["embed_dim"] == 20
 
 
+def test_a_file_of_another_name_is_fetched_by_it(server, folder):
+    (folder / "model.safetensors").rename(folder / "epoch_9.safetensors")
+    server.add(NAME, folder)
+    with pytest.raises(ValueError, match="as one of model.safetensors, found epoch_9.safetensors"):
+        load_run(f"hf:{NAME}")
+    assert load_run(f"hf:{NAME}/epoch_9.safetensors@v1").model.kwargs["embed_dim"] == 20
+
+
+def test_what_has_moved_on_between_two_files_is_one_commit(server, folder, monkeypatch):
+    """The weights are those of the commit whose configuration was fetched."""
+    server.add(NAME, folder)
+    revisions = []
+    fetched = hub._fetched
+
+    def noted(text, patterns, *, revision):
+        revisions.append(revision)
+        return fetched(text, patterns, revision=revision)
+
+    monkeypatch.setattr(hub, "_fetched", noted)
+    load_run(f"hf:{NAME}")
+    assert revisions == [None, COMMIT]
+
+
+def test_a_hub_that_is_gone_is_not_needed_for_what_is_in_the_cache(server, folder, monkeypatch):
+    server.add(NAME, folder)
+    load_run(f"hf:{NAME}")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert load_run(f"hf:{NAME}").model.kwargs["embed_dim"] == 20
+
+
 def test_what_is_here_wins(server, whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "owner" / "clip-tiny")
     assert detect(f"hf:{NAME}") == ("hf", tmp_path / "owner" / "clip-tiny")
@@ -142,7 +172,7 @@ def test_another_revision_and_another_name_are_refused(server, folder):
         load_run(f"hf:{NAME}@v7")
     with pytest.raises(ValueError, match="found neither a path .* nor a model of that name"):
         load_run("hf:owner/clip-tinny")
-    for wrong in ("models/a/b", "../clip", "/nowhere/clip", ""):
+    for wrong in ("models/a/b", "../clip", "/nowhere/clip"):
         with pytest.raises(ValueError, match="must be a path that is there, or owner/name"):
             load_run(f"hf:{wrong}")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 import torch
 import transformers
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from tests.interop.tiny import make_run
 from tests.peers.copied import assert_same, randomised
@@ -246,3 +248,30 @@ def test_the_base_model_has_as_many_parameters_as_there(name, mode):
     ours = sum(int(np.prod(shape)) for shape in param_shapes(kwargs).values())
     scale = mode == "encode"  # which their class has not
     assert ours - scale == sum(p.numel() for p in theirs.parameters())
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("apart", ["nothing", "the table", "the bias", "both"])
+def test_the_output_layer_is_the_class_s_own(tie, apart, folders, images, tmp_path):
+    """transformers computes with what the file says, whatever `tie_word_embeddings` says."""
+    head = "text_decoder.cls.predictions.decoder"
+    state = dict(folders["captions"][1].state_dict())
+    if apart in ("the table", "both"):
+        state[f"{head}.weight"] = 2 * state[f"{head}.weight"] + 0.1
+    if apart in ("the bias", "both"):
+        state[f"{head}.bias"] = state[f"{head}.bias"] + torch.linspace(-1, 1, 68)
+    shutil.copytree(folders["captions"][0], tmp_path / "in")
+    tensors = {name: tensor.clone().contiguous() for name, tensor in state.items()}
+    save_file(tensors, tmp_path / "in" / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((tmp_path / "in" / "config.json").read_text())
+    (tmp_path / "in" / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": tie}))
+    run = load_run(tmp_path / "in")
+    assert run.card["model"].get("tied_head", True) is (apart in ("nothing", "the bias"))
+    export(run, tmp_path / "out", check="transformers")
+    ids = texts(first=DECODE)
+    ours = run.model.decode(run.model.encode_image(images), ids)
+    for folder in ("in", "out"):
+        theirs = CLASSES["captions"].from_pretrained(tmp_path / folder).eval()
+        with torch.inference_mode():
+            got = theirs(pixel_values=pixels(run, images), **torch_text(ids)).logits
+        assert_same(ours, got)

@@ -56,8 +56,8 @@ def detect(source: str | os.PathLike, *, allow_pickle_weights: bool = False) -> 
         return _of_transformers(prefix, path), path
     folder = hub.fetch_configs(rest)
     kind = _of_transformers(prefix, folder)
-    hub.fetch_weights(rest, folder, _ON_THE_HUB[kind], pickles=allow_pickle_weights)
-    return kind, folder
+    names = _ON_THE_HUB[kind]
+    return kind, hub.fetch_weights(rest, folder, names, pickles=allow_pickle_weights)
 
 
 def _absolute(path: str | os.PathLike) -> Path:

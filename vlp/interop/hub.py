@@ -5,7 +5,7 @@ and HF_HUB_OFFLINE mean what they mean to the library.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,18 @@ from vlp.interop.weights import choose_weights
 
 # Configurations, tokenizers, and the card with the licence.
 _TEXTS = ("*.json", "*.txt", "*.model", "README.md")
-_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@[\w./-]+)?")
+_NAME = re.compile(
+    r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)"
+    r"(/(?P<file>[\w.-]+\.(safetensors|bin|pt|pth|json)))?"
+    r"(@(?P<revision>[\w./-]+))?"
+)
 _CACHED = re.compile(r"models--(.+)/snapshots/([0-9a-f]+)")
 _UNKNOWN = (401, 404)  # the Hub tells strangers not even that a private model is there
 _LICENCE = re.compile(r"^license(_name)?: *[\"']?([^\"'\n]+?)[\"']? *$", re.MULTILINE)
 
 
 def is_name(text: str) -> bool:
-    """Whether this could be the name of a model: "owner/name", "owner/name@revision"."""
+    """Whether this could be the name of a model, see `fetch_configs`."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -29,49 +33,56 @@ def fetch_configs(text: str) -> Path:
     """The folder in the cache where the files of a model lie, all small ones fetched.
 
     Args:
-        text: "owner/name" or "owner/name@revision".
+        text: "owner/name", or "owner/name/FILE" for weights of another name than the usual ones;
+            "@REVISION" may stand behind either.
 
     Raises:
         ValueError: it is no such name, the library is missing, or there is no such model, none that
             one may have, or none that can be reached.
     """
-    if not is_name(text):
+    match = _NAME.fullmatch(text)
+    if match is None:
         raise ValueError(
             f"a model must be a path that is there, or owner/name on the Hub with @REVISION behind "
             f"it or not; found nothing at {text!r}, which is no such name either; check the path"
         )
-    return _fetched(text, list(_TEXTS))
+    return _fetched(text, list(_TEXTS), revision=match["revision"])
 
 
-def fetch_weights(text: str, folder: Path, names: Sequence[str], *, pickles: bool) -> None:
-    """Fetches one file of weights, or its shards, into the folder that `fetch_configs` returned.
+def fetch_weights(text: str, folder: Path, names: Sequence[str], *, pickles: bool) -> Path:
+    """What is to be opened: the folder, with one file of weights or its shards; or the file.
 
     Args:
         text: as for `fetch_configs`.
-        folder: where it is.
+        folder: what that returned.
         names: the files that would do, in the order of preference.
         pickles: whether pickles are among them.
 
     Raises:
         ValueError: the model has none of them, or as for `fetch_configs`.
     """
+    file = _parts(text)["file"]
     there = _listed(text, folder)
-    allowed = [name for name in names if pickles or not _is_pickle(name)]
+    wanted = [file] if file else names
     try:
+        allowed = [name for name in wanted if pickles or not _is_pickle(name)]
         chosen = choose_weights(there, allowed, where=text)
     except ValueError as error:
-        if any(map(_is_pickle, there)) and not pickles:
-            raise ValueError(
-                f"{text} has its weights as pickles alone, whose reading can run code; allow "
-                "torch.load(weights_only=True) by --allow-pickle-weights "
-                "(allow_pickle_weights=True), or look for a revision with safetensors"
-            ) from error
-        raise
+        safe = any(name.endswith(".safetensors") for name in there)
+        if pickles or safe or not any(map(_is_pickle, there)):
+            raise
+        raise ValueError(
+            f"{text} has its weights as pickles alone, whose reading can run code; allow "
+            "torch.load(weights_only=True) by --allow-pickle-weights (allow_pickle_weights=True), "
+            "or give a revision with safetensors, often @refs/pr/NUMBER"
+        ) from error
     if _is_pickle(chosen):
         safe_torch(chosen)  # before gigabytes are fetched
     stem, suffix = chosen.split(".index.")[0].rsplit(".", 1)
     shards = [f"{stem}-*-of-*.{suffix}", f"{stem}.*-*-of-*.{suffix}"]
-    _fetched(text, [chosen, *(shards if ".index." in chosen else [])])
+    patterns = [chosen, *(shards if ".index." in chosen else [])]
+    _fetched(text, patterns, revision=folder.name)
+    return folder / file if file else folder
 
 
 def named(path: Path) -> str:
@@ -97,27 +108,29 @@ def _is_pickle(name: str) -> bool:
     return name.split(".index.")[0].endswith(PICKLES)
 
 
-def _fetched(text: str, patterns: list[str]) -> Path:
-    name, _, revision = text.partition("@")
-    library = _library()
-    return Path(
-        _asked(
-            text,
-            library.snapshot_download,
-            name,
-            revision=revision or None,
-            allow_patterns=patterns,
-        )
+def _parts(text: str) -> Mapping[str, str | None]:
+    match = _NAME.fullmatch(text)
+    return match.groupdict() if match else {}
+
+
+def _fetched(text: str, patterns: list[str], *, revision: str | None) -> Path:
+    folder = _asked(
+        text,
+        _library().snapshot_download,
+        _parts(text)["name"],
+        revision=revision,
+        allow_patterns=patterns,
+        ignore_patterns=["*/*"],  # what other programs have in folders of their own
     )
+    return Path(folder)
 
 
 def _listed(text: str, folder: Path) -> list[str]:
-    """The files of a model at the commit of `folder`; offline those of them in the cache."""
-    library = _library()
-    if library.constants.HF_HUB_OFFLINE:
+    """The files of a model at the commit of `folder`; without the Hub those in the cache."""
+    try:
+        return _library().HfApi().list_repo_files(_parts(text)["name"], revision=folder.name)
+    except Exception:  # offline, in one of the ways of three libraries
         return [path.name for path in folder.iterdir()]
-    name = text.partition("@")[0]
-    return _asked(text, library.HfApi().list_repo_files, name, revision=folder.name)
 
 
 def _library() -> Any:

@@ -249,7 +249,14 @@ def _shape(tensors: Arrays, name: str) -> tuple[int, ...]:
 
 
 def _finite(tensors: Arrays, name: str) -> np.ndarray:
-    tensor = np.asarray(tensors[name], np.float32)
+    tensor = np.asarray(tensors[name])
+    if tensor.dtype.kind in "iub":
+        raise ValueError(
+            f"weights must be floating-point numbers, {name} in "
+            f"{getattr(tensors, 'source', 'the file')} is {tensor.dtype}, as in quantised models; "
+            "take the model that is not quantised"
+        )
+    tensor = tensor.astype(np.float32, copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(tensor)
     # The sum of finite numbers may overflow, so only a suspicion is looked at closely.

@@ -94,8 +94,9 @@ def load_run(
     if kind == RUN:
         parts = _open_run(path, weights, tokenizer)
     else:
-        pickles = dict(allow_pickle_weights=allow_pickle_weights)
-        read = functools.partial(open_tensors, weights=weights, **pickles)
+        read = functools.partial(
+            open_tensors, weights=weights, allow_pickle_weights=allow_pickle_weights
+        )
         named = {"arch": arch} if kind == NAMED else {}
         foreign = READERS[kind](path, read=read, **named)
         parts = _open_foreign(foreign, path, tokenizer)

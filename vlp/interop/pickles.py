@@ -55,15 +55,18 @@ def open_pickle(path: Path, *, allowed: bool, weights: str) -> Tensors:
         ) from error
     found, name, left = choose(_plain(loaded), torch.Tensor, weights=weights, source=str(path))
 
-    def get(key: str) -> Any:
-        tensor = found[key].detach()
+    for key, tensor in found.items():
         kind = str(tensor.dtype).removeprefix("torch.")
         if kind not in _TYPES or tensor.layout != torch.strided:
             raise ValueError(
                 f"tensors must be dense and of {', '.join(_TYPES)}, {key} in {path} is "
-                f"{tensor.layout} of {kind}; save the weights again in one of these types"
+                f"{tensor.layout} of {kind}; take the model before it was quantised, or save it "
+                "again in one of these types"
             )
-        return (tensor.float() if kind == "bfloat16" else tensor).numpy()
+
+    def get(key: str) -> Any:
+        tensor = found[key].detach()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
     shapes = {key: tuple(tensor.shape) for key, tensor in found.items()}
     return Tensors(str(path), shapes, get, weights=name, left_out=left)

@@ -31,7 +31,7 @@ def open_safetensors(path: Path) -> Tensors:
     """The tensors of a safetensors file.
 
     Raises:
-        ValueError: a damaged file; when read, a tensor of a type that is none of the usual ones.
+        ValueError: a damaged file, or a tensor of a type that is none of the usual ones.
     """
     try:
         # The library checks the header: sizes, overlaps, the end of the file.
@@ -43,14 +43,15 @@ def open_safetensors(path: Path) -> Tensors:
         raise ValueError(
             f"{path} must be a whole safetensors file, but {error}; {DAMAGED}"
         ) from error
+    other = [name for name, dtype in dtypes.items() if dtype not in _DTYPES]
+    if other:
+        raise ValueError(
+            f"tensors must be {', '.join(_DTYPES)}, {other[0]} in {path} is {dtypes[other[0]]}; "
+            "take the model before it was quantised, or save it again in one of these types"
+        )
     start, offsets = _offsets(path)
 
     def get(name: str) -> np.ndarray:
-        if dtypes[name] not in _DTYPES:
-            raise ValueError(
-                f"tensors must be {', '.join(_DTYPES)}, {name} in {path} is {dtypes[name]}; "
-                "save the weights again in one of these types"
-            )
         # Read, not mapped: a mapped file would count as memory a second time.
         flat = np.fromfile(
             path,

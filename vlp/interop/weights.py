@@ -37,6 +37,11 @@ def open_tensors(
     """
     if not path.is_file():
         raise ValueError(f"weights must be at {path}, found no file there; check the path")
+    if path.suffix not in PICKLES and weights not in ("auto", "params"):
+        raise ValueError(
+            f"{path.name} holds one set of weights and no average, got weights={weights!r}; leave "
+            "it out, or take a training checkpoint that has both"
+        )
     return _unwrapped(_opened(path, allow_pickle_weights, weights))
 
 
@@ -86,6 +91,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or it holds something else.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} must be there, found no such file; {DAMAGED}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

@@ -19,6 +19,7 @@ from vlp.interop.tensors import Tensors
 
 NAME = "SiglipModel"
 OBJECTIVE = "siglip"
+_HEAD = "vision_model.head."
 MEAN = STD = (0.5, 0.5, 0.5)
 # What the classes assume where a config says nothing: the sizes of B/16.
 _SHARED = dict(
@@ -66,10 +67,13 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
     kind = config.get("model_type", "siglip")
     vision = {**_VISION, **(config.get("vision_config") or (config if "vision" in kind else {}))}
     text = {**_TEXT, **(config.get("text_config") or (config if "text" in kind else {}))}
-    if not vision["vision_use_head"]:
+    headless = "text" not in kind and not any(_HEAD in name for name in tensors)
+    if headless or not vision["vision_use_head"]:
+        found = "no such tensor" if headless else "vision_use_head=false"
         raise ValueError(
-            "vision_use_head must be true, got false: without its head the image tower gives no "
-            "embedding; take the whole model"
+            f"a SigLIP must have its pooling head, {_HEAD}*, found {found}: without it the image "
+            "tower gives tokens and no embedding; take the weights of the whole model, such as "
+            "google/siglip-base-patch16-224"
         )
     embed_dim = text.get("projection_size", text["hidden_size"])
     return dict(

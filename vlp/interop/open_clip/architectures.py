@@ -88,15 +88,16 @@ def find(name: str) -> dict[str, Any]:
     match = _NAME.fullmatch(base)
     if match is None:
         raise _unknown(name)
-    coca, size, patch, more, kind, side = match.groups()
-    sizes = dict(patch=int(patch), side=int(side or 224), kind=kind or "")
-    if sizes["kind"].startswith("SigLIP"):
+    coca, size, patches, more, kind, sides = (group or "" for group in match.groups())
+    patch, side = int(patches), int(sides or 224)
+    if kind.startswith("SigLIP"):
         if coca or more or quick or size not in _SIGLIP:
             raise _unknown(name)
-        return dict(model_cfg=_siglip(size, **sizes), preprocess_cfg=_SIGLIP_PIXELS)
-    if size + (more or "") not in _VIT or not sizes["patch"]:
+        model_cfg = _siglip(size, patch=patch, side=side, kind=kind)
+        return dict(model_cfg=model_cfg, preprocess_cfg=_SIGLIP_PIXELS)
+    if size + more not in _VIT or not patch:
         raise _unknown(name)
-    model_cfg = _vit(size + (more or ""), **sizes) | quick
+    model_cfg = _vit(size + more, patch=patch, side=side, kind=kind) | quick
     pixels = _CLIPA_PIXELS if kind == "CLIPA" else _PIXELS
     return dict(model_cfg=_coca(model_cfg) if coca else model_cfg, preprocess_cfg=pixels)
 

@@ -158,15 +158,14 @@ def _rules(full: Mapping[str, Any], model_cfg: Mapping[str, Any], tensors: Tenso
 
 def _numbers(kwargs: Mapping[str, Any]) -> list[Surplus]:
     """OpenAI's numbers, which must be the config's."""
+    wanted = {name: kwargs[tower][setting] for name, (tower, setting) in _NUMBERS.items()}
+
+    def known(tensors: Mapping[str, np.ndarray], name: str) -> bool:
+        return np.array_equal(np.ravel(tensors[name]), [wanted[name]])
+
     return [
-        Surplus(
-            name,
-            f"{kwargs[tower][setting]}, as the configuration says",
-            lambda tensors, name, value=kwargs[tower][setting]: np.array_equal(
-                np.ravel(tensors[name]), [value]
-            ),
-        )
-        for name, (tower, setting) in _NUMBERS.items()
+        Surplus(name, f"{value}, as the configuration says", known)
+        for name, value in wanted.items()
     ]
 
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.interop.readmes import WITHOUT_VLP, code, expected, numbers

@@ -81,7 +81,8 @@ def export(
         target.write(run, partial, towers=towers, metrics=metrics or {}, **settings)
         if towers != "text":
             write_example(run, partial)
-        tensors = inventory(run, partial, to=to, towers=towers)
+        part = towers != _present(run, "both") or settings.get("mode") is not None
+        tensors = inventory(run, partial, to=to, part=part)
         report = _compared(target, run, partial, towers=towers, check=check)
         report["tensors"] = tensors
         parity.write_report(report, partial)

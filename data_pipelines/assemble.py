@@ -1,12 +1,13 @@
 """One batch of training samples by its number: a pure function, so any thread may compute it."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from data_pipelines.decode import decode
-from data_pipelines.faults import Reject
+from data_pipelines.faults import Reject, shown, summary
 from data_pipelines.order import MixedOrder, Mixture, Order
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.labels import LabelCaptions
@@ -17,6 +18,7 @@ ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # Longer than any run, and small enough for the slices that worker processes take.
 _ENDLESS = 2**48
+_LOOKED_AT = 256
 # First words of the seeds: without them the trailing zeros of one kind could equal the other. The
 # order of the samples has 1.
 _SAMPLE, _LABEL = 2, 3
@@ -73,6 +75,22 @@ class TrainBatches:
         rest._past = samples
         return rest
 
+    def check(self) -> None:
+        """Raises ValueError when none of some samples spread over the source can be used."""
+        indices = np.unique(np.linspace(0, len(self.source) - 1, _LOOKED_AT).astype(int)).tolist()
+        rejects: Counter[str] = Counter()
+        for index in indices:
+            try:
+                self._load(0, index)
+                return
+            except Reject as fault:
+                rejects[fault.reason] += 1
+                example = f"{shown(self.source.key(index))}: {shown(str(fault))}"
+        raise ValueError(
+            f"{self.source.name} must hold samples that can be used, of {len(indices)} looked at "
+            f"none can: {summary(rejects)} ({example}); repair the data"
+        )
+
     def __len__(self) -> int:
         return -(-max(0, self._end - self._past) // self.global_batch_size)
 
@@ -107,11 +125,14 @@ class TrainBatches:
         draws = rng.random(2)
         sample = self.source[index]
         if isinstance(sample.captions, LabelCaptions):
-            drawn = np.random.default_rng([_LABEL, self.seed, epoch, index])
-            text = clean_caption(sample.captions.draw(drawn))
+            raw: str | bytes = sample.captions.draw(
+                np.random.default_rng([_LABEL, self.seed, epoch, index])
+            )
         else:
-            text = clean_caption(self._choose(sample.captions, draws))
-        return self._transform(decode(sample.image), rng), text
+            raw = self._choose(sample.captions, draws)
+        limits = self.source.limits
+        text = clean_caption(raw, max_bytes=limits.caption_bytes)
+        return self._transform(decode(sample.image, max_pixels=limits.pixels), rng), text
 
     def _choose(self, captions: Sequence[str | bytes], draws: np.ndarray) -> str | bytes:
         if len(captions) == 1 or draws[0] < self._first_probability:

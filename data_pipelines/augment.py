@@ -1,12 +1,12 @@
 """Seeded training-time image augmentation: one RGBA image and a generator in, one RGB image out.
 
-The aim is to learn from one drawing style (soft shading, fixed colours, one pose) what holds in
-others: flat colours, thick outlines, gloss, other proportions. So every property that a drawing
-style is free to choose is drawn at random: proportions (affine map and smooth warp), colours
-(linear jitter and a smooth random map of the colour space, both small enough that skin tones and
-flags stay apart), flatness (median filter, posterisation), outlines, shading, shadow, background,
-resolution. There is no mirroring unless it is asked for: left and right, and flags, are part of
-what captions say.
+Most of it is there to learn from one drawing style (soft shading, fixed colours, one pose) what
+holds in others: flat colours, thick outlines, gloss, other proportions. So every property that a
+drawing style is free to choose can be drawn at random: proportions (affine map and smooth warp),
+colours (linear jitter and a smooth random map of the colour space, both small enough that skin
+tones and flags stay apart), flatness (median filter, posterisation), outlines, shading, shadow,
+background, resolution. Nothing happens unless it is asked for, and mirroring is asked for rarely:
+left and right, and flags, are part of what captions say.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Augment:
 
     Options that end in `_p` are probabilities; all others are the strength of a change that every
     image gets, as the largest deviation to either side. A strength or probability of 0 turns the
-    option off.
+    option off; unless it is said, all are off, and the picture is resized and nothing else.
 
     Args:
       size: height and width of the output, in pixels.
@@ -73,32 +73,32 @@ class Augment:
 
     size: int
     _: dataclasses.KW_ONLY
-    scale: tuple[float, float] = (0.75, 1.08)
-    shift: float = 0.06
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
     crop: tuple[float, float] | None = None
-    aspect: float = 0.15
-    shear: float = 0.1
-    rotate: float = 10.0
-    warp: float = 0.04
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.3
-    hue: float = 0.02
-    curve: float = 0.3
-    palette: float = 0.04
-    shade: float = 0.15
-    gloss_p: float = 0.1
-    flat_p: float = 0.25
-    posterise_p: float = 0.2
-    edges_p: float = 0.15
-    outline_p: float = 0.3
-    erode_p: float = 0.1
-    shadow_p: float = 0.1
+    aspect: float = 0.0
+    shear: float = 0.0
+    rotate: float = 0.0
+    warp: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    curve: float = 0.0
+    palette: float = 0.0
+    shade: float = 0.0
+    gloss_p: float = 0.0
+    flat_p: float = 0.0
+    posterise_p: float = 0.0
+    edges_p: float = 0.0
+    outline_p: float = 0.0
+    erode_p: float = 0.0
+    shadow_p: float = 0.0
     background: tuple[int, int, int] = (255, 255, 255)
-    background_p: float = 0.3
-    blur_p: float = 0.2
-    noise_p: float = 0.15
-    cutout_p: float = 0.1
+    background_p: float = 0.0
+    blur_p: float = 0.0
+    noise_p: float = 0.0
+    cutout_p: float = 0.0
     flip_p: float = 0.0
     randaugment: tuple[int, float] | None = None
 

@@ -10,36 +10,44 @@ JPEG goes through simplejpeg (libjpeg-turbo with the exact inverse DCT and smoot
 Pillow decodes), everything else and the JPEGs that it refuses through Pillow.
 """
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
+from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from data_pipelines.exif import (
+    image_orientation,
+    info_orientation,
+    jpeg_orientation,
+    turn,
+    turn_back,
 )
-
-from data_pipelines.exif import orientation, turn
 from data_pipelines.faults import Reject
+from data_pipelines.kinds import JPEG, reader
+from data_pipelines.limits import MAX_PIXELS
+from data_pipelines.png import bare_png
+from data_pipelines.quiet import quietly
 
-# 8192 x 8192: at most 256 MiB of pixels. Below Pillow's own limit, which only warns.
-MAX_PIXELS = 2**26
-_JPEG = b"\xff\xd8"
-_DIRECT = frozenset(("L", "LA", "RGB", "RGBA", "P", "PA", "1", "CMYK", "YCbCr", "La", "RGBa"))
+_DIRECT = frozenset(("L", "LA", "RGB", "RGBA", "P", "PA", "1", "YCbCr", "RGBa"))
+_BY_WAY_OF = {"CMYK": "RGB", "HSV": "RGB", "RGBX": "RGB", "La": "LA"}
 _SIXTEEN_BIT = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
+# Whose readers look at metadata, and warn.
+_WARNING = (
+    AvifImagePlugin.AvifImageFile,
+    JpegImagePlugin.JpegImageFile,
+    TiffImagePlugin.TiffImageFile,
+)
+_STRIP = 2**18  # pixels converted at once, so that a large picture is not held three times
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of an encoded image, uint8 RGBA `[h, w, 4]`.
 
     Args:
-      data: a PNG, JPEG, WebP, GIF, BMP or TIFF file, recognised by its content.
+      data: a JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or JPEG 2000 file, recognised by its content.
       max_pixels: largest accepted `h * w`; read from the header, before anything is decoded.
 
     Raises:
@@ -48,8 +56,24 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     if not data:
         raise Reject("image empty")
-    pixels = _decode_jpeg(data, max_pixels) if data.startswith(_JPEG) else None
+    pixels = _decode_jpeg(data, max_pixels) if data.startswith(JPEG) else None
     return _decode_pillow(data, max_pixels) if pixels is None else pixels
+
+
+def rgba(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The pixels of a Pillow image, upright, uint8 RGBA `[h, w, 4]`.
+
+    Args:
+      image: of any mode; its EXIF orientation is applied where `ImageOps.exif_transpose` would.
+      max_pixels: largest accepted `h * w`.
+
+    Raises:
+      Reject: too large; what its file has; a mode whose range is not known (32-bit integer,
+        float) or that has no conversion.
+    """
+    with _reasons():
+        _load(image, max_pixels)
+        return _upright(image, image_orientation(image))
 
 
 def _decode_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
@@ -64,64 +88,93 @@ def _decode_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
         raise
     except ValueError:
         return None
-    return turn(pixels, orientation(data))
+    return np.ascontiguousarray(turn(pixels, jpeg_orientation(data)))
 
 
 def _decode_pillow(data: bytes, max_pixels: int) -> np.ndarray:
-    opener = _opener(data)
-    # Pillow's readers raise whatever a damaged file leads them to (OSError, SyntaxError,
-    # ValueError, struct.error, ...), so only what is surely not the file's fault passes.
+    opener = reader(data)
+    if opener is PngImagePlugin.PngImageFile:
+        return _decode_png(data, max_pixels)
+    with _reasons():
+        with quietly() if opener in _WARNING else contextlib.nullcontext():
+            image = opener(io.BytesIO(data))
+            if opener is TiffImagePlugin.TiffImageFile:  # turns itself, and may warn
+                _load(image, max_pixels)
+                return _upright(image, 1)
+        _load(image, max_pixels)
+        return _upright(image, info_orientation(image.info))
+
+
+def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
+    """As it is, and if that fails, what makes its pixels alone."""
     try:
-        image = opener(io.BytesIO(data))
-        _check_size(*image.size, max_pixels)
-        image.load()
-        turned = 1 if image.format == "TIFF" else orientation(image.info.get("exif", b""))
-        return turn(rgba(image), turned)
+        return _read_png(data, max_pixels)
+    except Reject as error:
+        if error.reason == "image too large":
+            raise
+        return _read_png(bare_png(data), max_pixels)
+
+
+def _read_png(data: bytes, max_pixels: int) -> np.ndarray:
+    animated = b"acTL" in data  # Pillow warns about odd ones
+    with _reasons(), quietly() if animated else contextlib.nullcontext():
+        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        _load(image, max_pixels)
+        return _upright(image, info_orientation(image.info))
+
+
+def _load(image: Image.Image, max_pixels: int) -> None:
+    _check_size(*image.size, max_pixels)
+    image.load()
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Whatever goes wrong inside is told as a Reject with its reason.
+
+    Pillow's readers raise whatever a damaged file leads them to (OSError, SyntaxError, ValueError,
+    struct.error, ...), so only what is surely not the file's fault passes.
+    """
+    try:
+        yield
     except (Reject, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise Reject("image too large", str(error)) from error
     except Exception as error:
-        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        raise Reject(
-            "image truncated" if cut else "image damaged", f"{type(error).__name__}: {error}"
-        ) from error
+        raise Reject(_reason(error), f"{type(error).__name__}: {error}") from error
 
 
-def rgba(image: Image.Image) -> np.ndarray:
-    """The pixels of a Pillow image, uint8 RGBA `[h, w, 4]`.
+def _reason(error: Exception) -> str:
+    said = str(error).lower()
+    if "cannot handle" in said:  # a JPEG of 12 bits, or of two channels
+        return "image mode unsupported"
+    cut = isinstance(error, EOFError) or "truncated" in said
+    return "image truncated" if cut else "image damaged"
 
-    Raises:
-      Reject: a mode whose range is not known (32-bit integer, float) or that has no conversion.
-    """
-    if image.mode in _SIXTEEN_BIT:
-        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.stack([high, high, high, np.full_like(high, 255)], axis=-1)
-    if image.mode not in _DIRECT:
+
+def _upright(image: Image.Image, value: int) -> np.ndarray:
+    """The pixels of a loaded image that is stored with an orientation, RGBA `[h, w, 4]`."""
+    if image.mode not in _DIRECT | _BY_WAY_OF.keys() | _SIXTEEN_BIT:
         raise Reject("image mode unsupported", image.mode)
-    if image.mode == "CMYK":
-        image = image.convert("RGB")
-    return np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
+    width, height = image.size
+    out = np.empty((height, width, 4) if value < 5 else (width, height, 4), np.uint8)
+    stored = turn_back(out, value)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(height, top + rows)))
+        stored[top : top + rows] = _converted(strip)
+    return out
 
 
-def _opener(data: bytes) -> Callable[[io.BytesIO], Image.Image]:
-    """Pillow's reader for a file. The readers are called themselves, for `Image.open` tries about
-    forty formats (some start other programs) and warns about size before we can look at it."""
-    if data.startswith(_JPEG):
-        return JpegImagePlugin.JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        if len(data) < 8 + int.from_bytes(data[4:8], "little"):
-            raise Reject("image truncated", "the file is shorter than its RIFF header says")
-        return WebPImagePlugin.WebPImageFile
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return GifImagePlugin.GifImageFile
-    if data.startswith(b"BM"):
-        return BmpImagePlugin.BmpImageFile
-    if data.startswith((b"II*\0", b"MM\0*")):
-        return TiffImagePlugin.TiffImageFile
-    raise Reject("image not recognised", f"it begins with {data[:12]!r}")
+def _converted(image: Image.Image) -> np.ndarray:
+    if image.mode in _SIXTEEN_BIT:
+        grey = (np.asarray(image) >> 8).astype(np.uint8)[..., None]
+        opaque = np.full_like(grey, 255)
+        return np.concatenate([grey, grey, grey, opaque], axis=-1)
+    if image.mode in _BY_WAY_OF:
+        image = image.convert(_BY_WAY_OF[image.mode])
+    return np.asarray(image.convert("RGBA"))
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

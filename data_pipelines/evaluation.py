@@ -3,42 +3,54 @@
 Images and captions are encoded separately, each once, and meet by sample id:
 
     images = eval_images(source, preprocess, batch_size=64)
-    texts, image_ids = eval_captions(source, captions="all")
+    texts, image_ids, rejects = eval_captions(source, captions="all")
 
 A bad image has weight 0 in its batch; its captions should then be left out by the caller, who sees
-the weights. A bad caption is not in the list.
+the weights. A bad caption is not in the list, and counted.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from data_pipelines.assemble import Batch, empty_batch
 from data_pipelines.decode import decode
-from data_pipelines.faults import Reject, summary
+from data_pipelines.faults import Reject
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
 from data_pipelines.text import clean_caption
+from data_pipelines.threads import THREADS
 
-_LOG = logging.getLogger(__name__)
+
+class Captions(NamedTuple):
+    """The usable captions of a source, in order.
+
+    Attributes:
+      texts: cleaned captions.
+      ids: int64 `[number of texts]`, the sample each belongs to.
+      rejects: what was left out, by reason.
+    """
+
+    texts: list[str]
+    ids: np.ndarray
+    rejects: Counter[str]
 
 
 def eval_images(
     source: Source,
-    preprocess: Callable[[np.ndarray], Any],
+    preprocess: Callable[..., Any],
     *,
     batch_size: int,
-    num_threads: int = 2,
+    num_threads: int = THREADS,
 ) -> Iterator[Batch]:
     """Every image once, in the source's order.
 
     Args:
       source: the samples; their captions are not read.
-      preprocess: uint8 RGBA `[h, w, 4]` to uint8 `[1, size, size, 3]`, as `ImagePreprocess`, or to
-        a named tuple of arrays `[1, ...]`, as `NaflexPreprocess`.
+      preprocess: the bytes of a file and `max_pixels=` to uint8 `[1, size, size, 3]`, as
+        `ImagePreprocess`, or to a named tuple of arrays `[1, ...]`, as `NaflexPreprocess`.
       batch_size: rows of every batch, the last one filled with rows of weight 0 and id -1.
       num_threads: batches that are loaded at the same time; 0 loads when asked.
 
@@ -55,15 +67,12 @@ def eval_images(
     return prefetch(_ImageBatches(source, preprocess, batch_size), num_threads=num_threads)
 
 
-def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str], np.ndarray]:
+def eval_captions(source: Source, *, captions: str = "first") -> Captions:
     """The usable captions of a source, in order.
 
     Args:
       source: the samples; their images are not read.
       captions: "first" of each sample, or "all".
-
-    Returns:
-      The captions, and int64 `[number of captions]`: which sample each belongs to.
 
     Raises:
       ValueError: `captions` is neither "first" nor "all".
@@ -81,20 +90,23 @@ def eval_captions(source: Source, *, captions: str = "first") -> tuple[list[str]
             continue
         for caption in raw[:1] if captions == "first" else raw:
             try:
-                texts.append(clean_caption(caption))
+                texts.append(clean_caption(caption, max_bytes=source.limits.caption_bytes))
             except Reject as fault:
                 rejects[fault.reason] += 1
                 continue
             ids.append(index)
-    if rejects:
-        _LOG.warning("captions left out of %s: %s", source.name, summary(rejects))
-    return texts, np.asarray(ids, np.int64)
+    return Captions(texts, np.asarray(ids, np.int64), rejects)
+
+
+def sample_pixels(source: Source, index: int) -> np.ndarray:
+    """The image of a sample, uint8 RGBA `[h, w, 4]`. Raises Reject."""
+    return decode(source.image(index), max_pixels=source.limits.pixels)
 
 
 class _ImageBatches:
     """The images of a source in batches, by number."""
 
-    def __init__(self, source: Source, preprocess: Callable[[np.ndarray], Any], rows: int) -> None:
+    def __init__(self, source: Source, preprocess: Callable[..., Any], rows: int) -> None:
         self._source = source
         self._preprocess = preprocess
         self._rows = rows
@@ -108,12 +120,13 @@ class _ImageBatches:
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self._rows
-        batch = empty_batch(self._rows, ())
+        batch, limit = empty_batch(self._rows, ()), self._source.limits.pixels
         images = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                pixels = self._preprocess(decode(self._source.image(index)))
+                # The file itself: an array of one row of pixels may be read in two ways.
+                pixels = self._preprocess(self._source.image(index), max_pixels=limit)
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue

@@ -57,3 +57,11 @@ def summary(counts: Mapping[str, int]) -> str:
     """Counts by reason as one line, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason} {count}" for reason, count in ordered if count) or "none"
+
+
+def shown(name: str) -> str:
+    """A name out of the data as one can print it: what is no letter, sign or space is escaped.
+
+    A member of a tar may be called anything, what moves a terminal's cursor included.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:200])

@@ -9,12 +9,13 @@ so long that their resized form would take gigabytes are resized around their ce
 may round a value the other way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.decode import decode, rgba
+from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.pixels import (
     ImageLike,
@@ -102,23 +103,29 @@ class ImagePreprocess:
                 f"got {resize!r} to {self.resize_size}; take 'bilinear'"
             )
 
-    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> np.ndarray:
-        """Pixels of one image or of a list of them, always with the leading axis.
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], *, max_pixels: int = MAX_PIXELS
+    ) -> np.ndarray:
+        """Pixels of one image or of several, always with the leading axis.
 
         Args:
-          images: paths, file contents, Pillow images, uint8 arrays `[h, w]`, `[h, w, 3]` or
-            `[h, w, 4]`; or one array `[n, h, w, 3 or 4]`.
+          images: paths, file contents, binary file objects, Pillow images, and uint8 arrays of
+            NumPy, JAX or PyTorch: `[h, w]`, `[h, w, c]` or `[c, h, w]` with 1, 3 or 4 channels;
+            or one array `[n, h, w, c]` or `[n, c, h, w]`.
+          max_pixels: largest accepted `h * w` of a file or a Pillow image.
 
         Returns:
           uint8 `[n, size, size, 3]`; n is 1 for one image.
 
         Raises:
           Reject: an image cannot be used.
-          ValueError: an array of another shape or type.
+          ValueError: an array of another type, or of a shape that is no picture or two; no image.
         """
         items = each(images)
         out = np.empty((len(items), self.size, self.size, 3), np.uint8)
-        for row, pixels in zip(out, rgb_on(items, self.background), strict=True):
+        for row, pixels in zip(
+            out, rgb_on(items, self.background, max_pixels=max_pixels), strict=True
+        ):
             row[:] = self._one(pixels)
         return out
 

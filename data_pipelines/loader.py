@@ -11,7 +11,7 @@ A bad sample stays in its place as a row of weight 0: dropping it would shift al
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grain
@@ -19,7 +19,7 @@ import numpy as np
 
 from data_pipelines.assemble import Batch, TrainBatches
 from data_pipelines.evaluation import eval_captions, eval_images
-from data_pipelines.faults import REASONS, summary
+from data_pipelines.faults import REASONS, shown, summary
 from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
@@ -29,6 +29,8 @@ __all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_l
 
 _LOG = logging.getLogger(__name__)
 _STATE_VERSION = 1
+# Samples seen, and the bad ones of them by reason.
+Counts = tuple[int, Mapping[str, int]]
 
 
 def make_loader(
@@ -74,8 +76,10 @@ def make_loader(
         one of the others, each equally often. Captions made of labels are drawn equally often.
       mixture: two parts of the source in fixed shares, each with epochs of its own; else all
         samples equally often. An epoch of the stream is as many samples as the source has.
-      max_reject_share: share of bad samples above which the loader stops.
-      min_samples_before_stop: rows that must have been seen before that is judged.
+      max_reject_share: share of bad samples above which the loader stops; not one good sample
+        stops it whatever the share.
+      min_samples_before_stop: rows that must have been seen before that is judged, or once all
+        samples of the source; see also `Loader.judge`.
 
     Raises:
       ValueError: a value out of its range, or a batch that does not divide by the processes.
@@ -144,7 +148,7 @@ class Loader:
         self._threads = num_threads
         self._workers = num_workers
         self._max_reject_share = max_reject_share
-        self._min_samples = min_samples_before_stop
+        self._min_samples = min(min_samples_before_stop, self.samples_per_epoch)
         self._samples = 0
         self._running: list[grain.DatasetIterator[Batch]] = []  # one, once batches are loaded
         self.seen = 0
@@ -213,6 +217,35 @@ class Loader:
         self.seen = int(state["seen"])
         self.rejects = {str(reason): int(count) for reason, count in state["rejects"].items()}
 
+    def check(self) -> None:
+        """Raises ValueError when no sample at all can be used; looks at some until one can.
+
+        They are spread over the source, which may be bad in some places only.
+        """
+        self._batches.check()
+
+    def judge(self, counts: Iterable[Counts] = ()) -> None:
+        """Raises ValueError when too much of what was seen was bad, however little that is.
+
+        Args:
+          counts: what each process has seen, to be judged as one; else what this one has.
+        """
+        counts = list(counts) or [(self.seen, self.rejects)]
+        seen = sum(own for own, _ in counts)
+        rejects = sum((Counter(own) for _, own in counts), Counter())
+        rejected, name = rejects.total(), self._batches.source.name
+        if seen and rejected == seen:
+            raise ValueError(
+                f"{name} must hold samples that can be used, of {seen:,} seen none can: "
+                f"{summary(rejects)}; repair the data"
+            )
+        if rejected > self._max_reject_share * seen:
+            raise ValueError(
+                f"at most {self._max_reject_share:.1%} of the samples may be bad, got "
+                f"{rejected / seen:.1%} ({rejected} of {seen}) in {name}: {summary(rejects)}; "
+                "repair the data, or raise max_reject_share if that many are expected"
+            )
+
     def close(self) -> None:
         """Ends the threads and worker processes; the loader can be used again."""
         if self._running:
@@ -230,17 +263,11 @@ class Loader:
             reason = REASONS[code - 1]
             if reason not in self.rejects:
                 first = int(batch["id"][batch["reject"] == code][0])
-                key = self._batches.source.key(first)
+                key = shown(self._batches.source.key(first))
                 _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, key)
             self.rejects[reason] = self.rejects.get(reason, 0) + count
-        rejected = sum(self.rejects.values())
-        if self.seen >= self._min_samples and rejected > self._max_reject_share * self.seen:
-            raise ValueError(
-                f"at most {self._max_reject_share:.1%} of the samples may be bad, got "
-                f"{rejected / self.seen:.1%} ({rejected} of {self.seen}) in "
-                f"{self._batches.source.name}: {summary(self.rejects)}; repair the data, or raise "
-                "max_reject_share if that many are expected"
-            )
+        if self.seen >= self._min_samples:
+            self.judge()
 
 
 def _stop(running: list[Any]) -> None:

@@ -6,12 +6,13 @@ References:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.pixels import (
     ImageLike,
     check_choice,
@@ -76,22 +77,25 @@ class NaflexPreprocess:
         self.background = check_colour("background", background)
         self.mean, self.std = check_normalisation(mean, std)
 
-    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> NaflexPatches:
-        """Patches of one image or of a list of them, always with the leading axis.
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], *, max_pixels: int = MAX_PIXELS
+    ) -> NaflexPatches:
+        """Patches of one image or of several, always with the leading axis.
 
         Args:
           images: as for `ImagePreprocess`.
+          max_pixels: largest accepted `h * w` of a file or a Pillow image.
 
         Raises:
           Reject: an image cannot be used.
-          ValueError: an array of another shape or type.
+          ValueError: an array of another type, or of a shape that is no picture or two; no image.
         """
         items = each(images)
         n, p, values = len(items), self.max_num_patches, 3 * self.patch_size**2
         out = NaflexPatches(
             np.zeros((n, p, values), np.uint8), np.zeros((n, p), bool), np.zeros((n, 2), np.int32)
         )
-        for i, pixels in enumerate(rgb_on(items, self.background)):
+        for i, pixels in enumerate(rgb_on(items, self.background, max_pixels=max_pixels)):
             rows, columns = self.grid(*pixels.shape[:2])
             out.patches[i, : rows * columns] = self._cut(pixels, rows, columns)
             out.mask[i, : rows * columns] = True

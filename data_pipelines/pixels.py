@@ -1,70 +1,137 @@
-"""Whatever holds an image, as uint8 pixels; and what all preprocessing checks."""
+"""Images of every kind as RGB pixels, and the checks of preprocessings."""
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image
 
+from data_pipelines.arrays import as_numpy, channels_last, is_array
 from data_pipelines.decode import decode, rgba
+from data_pipelines.limits import MAX_PIXELS
 
-ImageLike = str | Path | bytes | Image.Image | np.ndarray
+# Any: an array of NumPy, JAX, PyTorch or TensorFlow.
+ImageLike: TypeAlias = (
+    str | os.PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Any
+)
+_CONTENTS = bytes | bytearray | memoryview
+_LONGEST_PATH = 4096  # of Linux, in bytes
+_STRIP = 2**18  # pixels blended at once
 
 
-def each(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
-    """One image or several, or one array `[n, h, w, 3 or 4]`, as a list."""
-    if isinstance(images, str | Path | bytes | Image.Image):
+def each(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    """One image, or several, or an array of them, as a list.
+
+    Raises:
+      ValueError: an array that is neither, or nothing that holds images.
+    """
+    if isinstance(images, str | os.PathLike | _CONTENTS | Image.Image) or hasattr(images, "read"):
         return [images]
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
+    if is_array(images):
+        array = as_numpy(images)
+        if array.ndim == 1 and array.dtype.kind in "OUST":  # of paths, a column of a table
+            return list(array)
+        array = channels_last(array)
+        return list(array) if array.ndim == 4 else [array]
+    if isinstance(images, dict) or not isinstance(images, Iterable):
+        raise ValueError(_unknown(images))
     return list(images)
 
 
-def as_rgba(image: ImageLike) -> np.ndarray:
-    """uint8 RGBA `[h, w, 4]`.
+def as_pixels(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """uint8 RGB `[h, w, 3]` or RGBA `[h, w, 4]`, upright.
+
+    Args:
+      image: one.
+      max_pixels: largest accepted `h * w` of a file or a Pillow image.
 
     Raises:
       Reject: the image cannot be used.
-      ValueError: an array of another shape or type.
+      ValueError: an array of another shape or type, or no image at all.
     """
-    if isinstance(image, str | Path):
-        return decode(Path(image).read_bytes())
-    if isinstance(image, bytes):
-        return decode(image)
     if isinstance(image, Image.Image):
-        return rgba(image)
-    array = np.asarray(image)
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise ValueError(
-            "an image array must be uint8 [h, w], [h, w, 1], [h, w, 3] or [h, w, 4]; got "
-            f"{array.dtype} {list(array.shape)}"
-        )
-    if array.size == 0:
-        raise ValueError(f"an image needs at least one pixel, got shape {list(array.shape)}")
-    if channels == 4:
-        return array
-    array = np.broadcast_to(array.reshape(*array.shape[:2], channels), (*array.shape[:2], 3))
-    return np.concatenate([array, np.full_like(array[..., :1], 255)], axis=-1)
+        return rgba(image, max_pixels=max_pixels)
+    if isinstance(image, str) or not is_array(image):
+        return decode(_contents(image), max_pixels=max_pixels)
+    array = channels_last(as_numpy(image))
+    if array.ndim == 4:
+        raise ValueError(f"an image of a list must be one, got a batch {list(array.shape)}")
+    return array.repeat(3, axis=-1) if array.shape[-1] == 1 else array
 
 
 def flatten(pixels: np.ndarray, background: Sequence[int]) -> np.ndarray:
-    """RGBA `[h, w, 4]` over a colour: uint8 `[h, w, 3]`, so that hidden colours stay hidden."""
-    colours, alpha = pixels[..., :3], pixels[..., 3:]
-    if alpha.min() == 255:
-        return np.ascontiguousarray(colours)
+    """RGB or RGBA `[h, w, 3 or 4]` over a colour: uint8 `[h, w, 3]`, hidden colours hidden."""
+    if pixels.shape[-1] == 3 or pixels[..., 3].min() == 255:
+        return np.ascontiguousarray(pixels[..., :3])
+    out = np.empty((*pixels.shape[:2], 3), np.uint8)
     behind = np.asarray(background, np.uint32)
-    covered = alpha.astype(np.uint32)
-    return ((colours * covered + behind * (255 - covered) + 127) // 255).astype(np.uint8)
+    rows = max(1, _STRIP // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        strip = pixels[top : top + rows].astype(np.uint32)
+        colours, alpha = strip[..., :3], strip[..., 3:]
+        out[top : top + rows] = (colours * alpha + behind * (255 - alpha) + 127) // 255
+    return out
 
 
 def rgb_on(
-    images: ImageLike | Sequence[ImageLike], background: Sequence[int]
+    images: Iterable[ImageLike], background: Sequence[int], *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[np.ndarray]:
     """Each image as uint8 RGB `[h, w, 3]` on a background."""
-    for image in each(images):
-        yield flatten(as_rgba(image), background)
+    for index, image in enumerate(images):
+        try:
+            rgb = flatten(as_pixels(image, max_pixels=max_pixels), background)
+        except Exception as error:
+            error.add_note(f"image {index} of those handed over")
+            raise
+        yield rgb
+
+
+def _contents(image: Any) -> bytes:
+    """The bytes of a file, however it is handed over."""
+    if isinstance(image, _CONTENTS):
+        return bytes(image)
+    if hasattr(image, "read"):
+        return _read(image)
+    if isinstance(image, str):
+        _check_path(image)
+    if isinstance(image, str | os.PathLike):
+        path: Any = image if hasattr(image, "read_bytes") else Path(image)
+        return path.read_bytes()
+    raise ValueError(_unknown(image))
+
+
+def _read(file: Any) -> bytes:
+    """All of a file object, from its beginning, as Pillow reads one."""
+    if hasattr(file, "seekable") and file.seekable():
+        file.seek(0)
+    data = file.read()
+    if not isinstance(data, bytes):
+        raise ValueError(f"a file must be open in binary mode ('rb'), got {file!r}")
+    return data
+
+
+def _check_path(path: str) -> None:
+    shown = repr(path if len(path) < 80 else f"{path[:60]}...")
+    if "://" in path or path.startswith("data:"):
+        raise ValueError(
+            f"a str must be the path of a local file, got the address {shown}; read it (urllib, "
+            "fsspec, base64) and hand over the bytes"
+        )
+    if "\0" in path or "\n" in path or len(path) > _LONGEST_PATH:
+        raise ValueError(
+            f"a str must be the path of a file, got {shown}, which looks like the contents of one; "
+            "hand these over as bytes (of base64: base64.b64decode(x))"
+        )
+
+
+def _unknown(value: Any) -> str:
+    return (
+        "an image must be a path, the bytes of a file, a binary file object, a Pillow image or an "
+        f"array; got {type(value).__name__} {value!r:.60}"
+    )
 
 
 def check_colour(name: str, colour: Sequence[int]) -> tuple[int, ...]:

@@ -4,12 +4,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from typing import Protocol
-
-import grain
-from absl import flags
+from typing import TYPE_CHECKING, Protocol
 
 from data_pipelines.assemble import Batch
+
+if TYPE_CHECKING:
+    import grain
 
 
 class Batches(Protocol):
@@ -33,6 +33,10 @@ def prefetch(
       num_threads: batches that are loaded at the same time; 0 loads when asked.
       num_workers: processes that load instead, each with one thread.
     """
+    # Imported here: it takes longer to import than all else that reads pictures.
+    import grain
+    from absl import flags
+
     threads = 1 if num_workers else num_threads
     stream = grain.MapDataset.source(batches).to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)

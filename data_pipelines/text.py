@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 import sentencepiece
 
 from data_pipelines.faults import Reject
+from data_pipelines.limits import LIMITS
 from data_pipelines.tokens import SentencePieceTokenizer, Tokenizer
 
 __all__ = [
     "BEGIN_ID",
     "EOS_ID",
-    "MAX_CAPTION_BYTES",
     "PAD_ID",
     "UNK_ID",
     "SentencePieceTokenizer",
@@ -29,13 +29,12 @@ __all__ = [
 # The ids of special tokens in models that `train_sentencepiece` makes.
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 BEGIN_ID = 3  # only where it is asked for
-MAX_CAPTION_BYTES = 64 * 1024
 _BOM = "\ufeff"
 # 256 byte pieces, pad, eos and unk come first; a model needs room for some characters as well.
 _SMALLEST_VOCABULARY = 300
 
 
-def clean_caption(caption: str | bytes, *, max_bytes: int = MAX_CAPTION_BYTES) -> str:
+def clean_caption(caption: str | bytes, *, max_bytes: int = LIMITS.caption_bytes) -> str:
     """The caption as text with single spaces.
 
     Args:

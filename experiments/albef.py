@@ -22,7 +22,7 @@ with, a folder of timm or transformers, which is DeiT-B/16 for the authors; at r
 
 from ml_collections import ConfigDict
 
-from experiments.common import CLIP_PIXELS, PLAIN, base_config, parse_arg
+from experiments.common import CLIP_PIXELS, base_config, parse_arg
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -39,7 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
         size=256,
         **CLIP_PIXELS,
     )
-    config.augment = ConfigDict(PLAIN | dict(crop=(0.2, 1.0), flip_p=0.5, randaugment=(2, 7)))
+    config.augment = ConfigDict(dict(crop=(0.2, 1.0), flip_p=0.5, randaugment=(2, 7)))
     config.tokenizer.update(path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0)
     config.model = ConfigDict(dict(preset="albef/ViT-B/16"))
     config.init.update(

@@ -24,7 +24,7 @@ without; `model` ("blip/ViT-B/16" or "blip/ViT-L/16"); `epochs`; `batch` (global
 
 from ml_collections import ConfigDict
 
-from experiments.common import CLIP_PIXELS, PLAIN, base_config, parse_arg
+from experiments.common import CLIP_PIXELS, base_config, parse_arg
 
 # Global batch size and learning rate.
 SIZES = {"blip/ViT-B/16": (2880, 3e-4), "blip/ViT-L/16": (2400, 2e-4)}
@@ -47,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
         size=224,
         **CLIP_PIXELS,
     )
-    config.augment = ConfigDict(PLAIN | dict(crop=(0.2, 1.0), flip_p=0.5, randaugment=(2, 5)))
+    config.augment = ConfigDict(dict(crop=(0.2, 1.0), flip_p=0.5, randaugment=(2, 5)))
     config.tokenizer.update(
         path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0, extra=2
     )

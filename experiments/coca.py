@@ -30,7 +30,7 @@ a set or a file with one a line); `tokenizer` (a .model file of `vlp data tokeni
 
 from ml_collections import ConfigDict
 
-from experiments.common import PLAIN, base_config, parse_arg
+from experiments.common import base_config, parse_arg
 
 SIZES = {"b": "coca/base", "l": "coca/large", "2b": "coca/2b"}
 
@@ -63,7 +63,6 @@ def get_config(arg: str = "") -> ConfigDict:
             label_share=0.5,
         )
     config.preprocess.size = args.res
-    config.augment = ConfigDict(PLAIN)
     config.tokenizer.update(path=args.tokenizer, vocab_size=64000, length=64, begin=True)
     tower = dict(dtype="bfloat16", remat="full")
     config.model = ConfigDict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any
 
@@ -14,17 +15,8 @@ CLIP_PIXELS = dict(
     mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
 )
 
-# Every effect of data_pipelines.augment off.
-PLAIN = dict.fromkeys(
-    (
-        "shift", "aspect", "shear", "rotate", "warp", "brightness", "contrast", "saturation", "hue",
-        "curve", "palette", "shade", "gloss_p", "flat_p", "posterise_p", "edges_p", "outline_p",
-        "erode_p", "shadow_p", "background_p", "blur_p", "noise_p", "cutout_p", "flip_p",
-    ),
-    0.0,
-) | dict(scale=(1.0, 1.0))  # fmt: skip
 # For photographs: crop and colour, but none of what changes a drawing's style.
-PHOTO = PLAIN | dict(
+PHOTO = dict(
     crop=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1,
     cutout_p=0.1,
 )  # fmt: skip
@@ -33,20 +25,32 @@ PHOTO = PLAIN | dict(
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
     """The `key=value,...` behind the colon of `--config=FILE.py:...`, typed by `defaults`.
 
-    A comma separates only where a known key follows it, so values may contain commas.
+    A comma separates only where a key and `=` follow it, so values may contain commas; those of a
+    list are separated by them.
 
     Raises:
-      ValueError: for an unknown key (naming the nearest) or a value of the wrong type.
+      ValueError: for an unknown key (naming the nearest), one given twice, or a value of the wrong
+        type.
     """
-    args = ConfigDict(defaults)
-    for item in filter(None, re.split(r",(?=\w+=)", arg or "")):
+    args, given = ConfigDict(defaults), set()
+    for item in split_arg(arg):
         key, equals, value = item.partition("=")
         if key not in defaults or not equals:
             nearest = difflib.get_close_matches(key, defaults, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(defaults)}"
             raise ValueError(f"config argument {item!r} must be key=value with a known key; {hint}")
+        if key in given:
+            raise ValueError(
+                f"config argument {key} is given twice, {args[key]} and {value}; leave one out"
+            )
+        given.add(key)
         args[key] = _typed(key, value, like=defaults[key])
     return args
+
+
+def split_arg(arg: str) -> list[str]:
+    """The `key=value` items of an argument."""
+    return [item for item in re.split(r",(?=\w+=)", arg or "") if item]
 
 
 def _typed(key: str, value: str, *, like: Any) -> Any:
@@ -54,11 +58,33 @@ def _typed(key: str, value: str, *, like: Any) -> Any:
         if value.lower() not in ("true", "false"):
             raise ValueError(f"config argument {key} must be true or false, got {value!r}")
         return value.lower() == "true"
+    if isinstance(like, tuple):
+        return tuple(_typed(key, v, like=(*like, "")[0]) for v in filter(None, value.split(",")))
     try:
-        return type(like)(value)
+        typed = type(like)(value)
     except ValueError:
         kind = type(like).__name__
         raise ValueError(f"config argument {key} must be of type {kind}, got {value!r}") from None
+    if isinstance(typed, (int, float)) and not 0 <= typed < math.inf:
+        raise ValueError(f"config argument {key} must be a number of at least 0, got {value!r}")
+    return typed
+
+
+def begin_with(config: ConfigDict, weights: str) -> None:
+    """Lets a config begin with weights and be as they are, but for what is set afterwards.
+
+    Empties the sections that are read from the weights when the config is loaded: architecture,
+    pixels, tokenizer and objective. What is set in them from here on differs from the weights
+    knowingly.
+
+    Args:
+      config: of a run.
+      weights: a run, or weights of another stack such as "hf:FOLDER".
+    """
+    sections = ("model", "preprocess", "tokenizer", "objective")
+    for section in sections:
+        config[section] = ConfigDict()
+    config.init.update(path=weights, adopt=sections)
 
 
 def base_config() -> ConfigDict:
@@ -73,19 +99,26 @@ def base_config() -> ConfigDict:
             attribution=(),  # lines for the card, the report and exported folders
             data=dict(  # data_pipelines.loader.make_loader
                 train="",
-                # vlp.cli.data.training_data: a classification data set (as train), whose captions
+                # vlp.cli.inputs.training_data: a classification data set (as train), whose captions
                 # are its labels in templates drawn at random; which field of the samples' JSON
                 # ("": their captions are the names); a set of templates or a file with one a line;
                 # which share of each batch comes from it (None: as many as there are).
                 labelled="",
                 label_field="label",
                 label_templates="clip7",
+                label_classes="",  # a file that names the classes, where labels are numbers
                 label_share=placeholder(float),
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,
                 max_reject_share=0.05,
                 shuffled_captions=0.0,  # share of the images that get the captions of others
+                limits=dict(  # data_pipelines.limits.Limits: a sample with more is left out
+                    pixels=2**26,
+                    image_bytes=2**26,
+                    caption_bytes=2**16,
+                    metadata_bytes=2**20,
+                ),
             ),
             preprocess=dict(  # data_pipelines.images.ImagePreprocess
                 size=224,
@@ -96,8 +129,9 @@ def base_config() -> ConfigDict:
                 std=(0.5, 0.5, 0.5),
             ),
             augment=dict(),  # data_pipelines.augment.Augment
-            # An empty path trains a SentencePiece tokenizer on the captions; else "clip", a .model
-            # file, or a folder with tokenizer.json or vocab.txt (BERT).
+            # An empty path trains a SentencePiece tokenizer on the captions, or takes that of the
+            # weights in `init`; else "clip", a .model file, a folder with tokenizer.json or
+            # vocab.txt (BERT), or a model, such as "hf:FOLDER".
             # With `begin` captions start with a token of their own, from which CoCa writes them.
             # The model's vocabulary has `extra` ids behind the tokenizer's, such as a mask.
             tokenizer=dict(
@@ -106,14 +140,10 @@ def base_config() -> ConfigDict:
             model=dict(),  # vlp.models.dual_encoder.DualEncoder
             # What to begin with, a run or weights of another stack ("hf:FOLDER"): which of its
             # weights, and of which names. A section in it with the same settings is another source.
-            init=dict(path="", which="params", only=(".*",)),
-            objective=dict(  # vlp.objectives, implementation: vlp.parallel.contrastive
-                name="clip",
-                implementation="auto",
-                micro_batch_size=placeholder(int),
-                patch_drop=0.0,
-                max_scale=100.0,
-            ),
+            # What `adopt` names of "model", "preprocess", "tokenizer" and "objective" is as in the
+            # weights, but for what the section itself says; see `begin_with`.
+            init=dict(path="", which="params", only=(".*",), adopt=()),
+            objective=dict(name="clip"),  # vlp.objectives
             optim=dict(
                 optimizer=dict(),  # vlp.training.optimizers.make_optimizer
                 schedule=dict(),  # vlp.training.schedules.make_schedule
@@ -125,8 +155,13 @@ def base_config() -> ConfigDict:
                 unmasked_tuning="0 steps",  # last part of the run, without patch dropping
                 ema_decay=0.0,  # 0: no average of the weights
                 ema_warmup=True,  # let the average begin short
+                # Which weights are judged and loaded: "params", "average", or "auto", the average
+                # unless it is the teacher of the objective (ALBEF, BLIP).
+                evaluate="auto",
                 max_skipped_in_a_row=10,
-                watchdog_s=0.0,  # print all stacks and exit when no step ends for so long; 0: off
+                # Print all stacks and exit when no step ends for so long, or for four times as long
+                # while something compiles, is evaluated or saved; 0: off.
+                watchdog_s=900.0,
                 profile_steps=(0, 0),  # first and last step of a profiler trace
                 tensorboard=True,
                 wandb_project="",

@@ -29,7 +29,7 @@ Expected: nobody has run this yet.
 
 from ml_collections import ConfigDict
 
-from experiments.common import PLAIN, base_config, parse_arg
+from experiments.common import base_config, parse_arg
 
 SHARED = "multiway/norm/|multiway/(lower|upper)/blocks/"
 # What a stage does not train. The second trains the norm behind all blocks, as the authors' does.
@@ -69,7 +69,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = args.res
-    config.augment = ConfigDict(PLAIN | dict(crop=(0.5, 1.0), flip_p=0.5, randaugment=(2, 7)))
+    config.augment = ConfigDict(dict(crop=(0.5, 1.0), flip_p=0.5, randaugment=(2, 7)))
     config.tokenizer.update(path=args.tokenizer, vocab_size=30522, length=40, eos_id=102, pad_id=0)
     dtype = "bfloat16"
     config.model = ConfigDict(

@@ -1,6 +1,8 @@
 """Images that preprocessing is likely to disagree on, as files, and by the documented rules."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -9,6 +11,8 @@ from data_pipelines.decode import decode
 from data_pipelines.pixels import flatten
 
 WHITE = (255, 255, 255)
+EXIF_INTEGERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
+EXIF_OTHERS = {1: "B", 2: "B", 7: "B"}
 
 
 def picture(height: int, width: int, channels: int = 3, *, seed: int = 0) -> np.ndarray:
@@ -29,6 +33,27 @@ def saved(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
     return file.getvalue()
 
 
+def exif(value: int, *, kind: int = 3, order: str = "<", before: int = 0) -> bytes:
+    """An EXIF block by hand; `before` tags come before the orientation."""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    number = struct.pack(order + (EXIF_INTEGERS | EXIF_OTHERS)[kind], value).ljust(4, b"\0")
+    tags = [struct.pack(order + "HHII", 1 + i, 4, 1, i) for i in range(before)]
+    tags.append(struct.pack(order + "HHI", 0x112, kind, 1) + number)
+    body = struct.pack(order + "H", len(tags)) + b"".join(tags) + bytes(4)
+    return b"Exif\0\0" + head + body
+
+
+def xmp(value: int) -> bytes:
+    return b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % value
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes, *, wrong: int = 0) -> bytes:
+    """The PNG with one more chunk before its pixels; `wrong` is added to the checksum."""
+    checksum = (zlib.crc32(kind + body) + wrong) % 2**32
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+    return data[:33] + chunk + data[33:]
+
+
 def odd_images() -> dict[str, bytes]:
     """Name -> file."""
     rgb = {
@@ -46,7 +71,7 @@ def odd_images() -> dict[str, bytes]:
     files = {name: saved(Image.fromarray(picture(*shape))) for name, shape in rgb.items()}
     photo = Image.fromarray(picture(90, 140))
     files["jpeg"] = saved(photo, "JPEG", quality=85)
-    files["turned jpeg"] = saved(photo, "JPEG", exif=_turned())
+    files["turned jpeg"] = saved(photo, "JPEG", exif=exif(6))
     files["cmyk"] = saved(photo.convert("CMYK"), "JPEG")
     files["grey"] = saved(photo.convert("L"))
     files["bits"] = saved(photo.convert("1"))
@@ -68,9 +93,3 @@ def by_the_rules(data: bytes) -> Image.Image:
 def as_it_is(data: bytes) -> Image.Image:
     """What a peer opens."""
     return Image.open(io.BytesIO(data))
-
-
-def _turned() -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif.tobytes()

@@ -1,6 +1,7 @@
-"""Makes the compact form from two WebDataset tars, one a vendor.
+"""Makes the compact form from two WebDataset tars, one a vendor, and CLDR's annotations.
 
-python -m data_pipelines.emoji.build --noto noto.tar --twemoji twemoji.tar
+python -m data_pipelines.emoji.build --noto noto.tar --twemoji twemoji.tar \\
+    --annotations annotations/en/annotations.json annotationsDerived/en/annotations.json
 """
 
 import argparse
@@ -12,15 +13,24 @@ import numpy as np
 
 from data_pipelines.decode import decode
 from data_pipelines.emoji import compact
+from data_pipelines.emoji.annotations import Annotations, annotated, read_annotations
 from data_pipelines.emoji.captions import caption
 from data_pipelines.sources.tar import TarSource
 
 
-def build(tars: dict[str, Path], *, folder: Path = compact.FOLDER) -> None:
+def build(
+    tars: dict[str, Path], annotations: Annotations, *, folder: Path = compact.FOLDER
+) -> None:
     """Writes the compact form of the vendors' tars.
 
+    Args:
+      tars: by vendor.
+      annotations: see `annotations.read_annotations`.
+      folder: where to.
+
     Raises:
-      ValueError: the vendors disagree about keys or metadata, or a caption is not the rule's.
+      ValueError: the vendors disagree about keys or metadata, a caption is not the rule's, or an
+        emoji has no annotation.
     """
     entries: list[dict[str, Any]] = []
     pixels = {}
@@ -28,7 +38,8 @@ def build(tars: dict[str, Path], *, folder: Path = compact.FOLDER) -> None:
         source = TarSource(tar)
         samples = [source[index] for index in range(len(source))]
         pixels[vendor] = np.stack([decode(sample.image) for sample in samples])
-        found = [{field: sample.meta[field] for field in compact.FIELDS} for sample in samples]
+        metas = [annotated(sample.meta, annotations) for sample in samples]
+        found = [{field: meta[field] for field in compact.FIELDS} for meta in metas]
         for sample, entry in zip(samples, found, strict=True):
             if sample.key != entry["unified"].lower() or entry["caption"] != caption(entry):
                 raise ValueError(
@@ -49,7 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     for vendor in compact.LEVELS:
         parser.add_argument(f"--{vendor}", required=True, type=Path, metavar="TAR")
-    build(vars(parser.parse_args(arguments)))
+    parser.add_argument(
+        "--annotations", required=True, type=Path, nargs="+", metavar="JSON", help="of CLDR"
+    )
+    given = vars(parser.parse_args(arguments))
+    build(given, read_annotations(given.pop("annotations")))
     for path in compact.paths():
         print(f"{path}: {path.stat().st_size:,} bytes")
 

@@ -1,14 +1,20 @@
-"""Captions of an emoji from its names, groups and skin tones.
+"""Captions of an emoji from its names, keywords, groups and skin tones.
 
-The first line is THE caption. Training sees further ones, chosen from templates by a hash of the
-emoji's key: always the same for the same emoji, different from one emoji to the next.
+The first line is THE caption. Training sees further ones, as people ask: other names, with and
+without an article, keywords, groups. Which of them an emoji has is drawn by a hash of its key:
+always the same for the same emoji, different from one emoji to the next.
 """
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-_FEWEST, _MOST = 3, 5
+_EMOJI = ("an emoji of {}", "{} emoji", "a picture of {}", "a drawing of {}", "an icon of {}")
+# By the sound of it: "a unicorn", "an hourglass".
+_SPOKEN_WITH_A = ("euro", "one", "u.s.", "uga", "uk", "uni", "uru", "us ")
+_SPOKEN_WITH_AN = ("fm ", "heir", "honest", "hour", "mx ", "ng ", "sos", "x ray", "x-ray")
+_NAMES = 4
+_KEYWORDS = (2, 3, 2)  # how many stand in each line of keywords
 
 
 def caption(entry: Mapping[str, Any]) -> str:
@@ -18,42 +24,80 @@ def caption(entry: Mapping[str, Any]) -> str:
 
 
 def training_captions(key: str, entry: Mapping[str, Any]) -> list[str]:
-    """THE caption and 3 to 5 further ones, all different, in lower case.
+    """THE caption and further ones, all different, in lower case.
 
     Args:
-      key: decides which templates are used.
-      entry: `name`, `short_names`, `category`, `subcategory` and `skin_tones`.
+      key: decides which names, templates and keywords are used.
+      entry: `name`, `common_name`, `short_names`, `keywords`, `category`, `subcategory` and
+        `skin_tones`.
     """
-    first = caption(entry)
-    group = f"an emoji of {entry['category'].lower()}"
-    others = [text for text in _candidates(entry) if text not in (first, group)]
-    others = sorted(dict.fromkeys(others), key=lambda text: _draw(f"{key}\n{text}"))
-    count = _FEWEST + _draw(key) % (_MOST - _FEWEST + 1)
+    names = names_of(entry)
     # The group alone is among them for all, so that prompts by group are no new kind of text.
-    return [first, *others[: count - 1], group]
-
-
-def _candidates(entry: Mapping[str, Any]) -> list[str]:
-    name, tones = entry["name"].lower(), entry["skin_tones"]
-    category, subcategory = entry["category"].lower(), _words(entry["subcategory"])
-    short = [_words(text) for text in entry["short_names"] if any(c.isalpha() for c in text)]
-    tone = " and ".join(tones)
-    subjects = [name, *(text for text in short if text != _words(name))]
-    # Alternately "dark skin tone baby" and "baby with dark skin tone".
-    if tones:
-        subjects = [form for text in subjects for form in (f"{tone} {text}", f"{text} with {tone}")]
-    return [
-        f"an emoji of {caption(entry)}",
-        *subjects,
-        *(f"{text} emoji" for text in subjects),
-        *(f"{text}, {subcategory}" for text in subjects),
-        *(f"{category}: {text}" for text in subjects),
+    group = f"an emoji of {entry['category'].lower()}"
+    lines = [
+        caption(entry),
+        with_article(caption(entry)),
+        *names,
+        *(with_article(name) for name in names),
+        f"the {_drawn(key, 'the', names)}",
+        *(
+            template.format(with_article(name))
+            for template, name in zip(_shuffled(key, _EMOJI), names, strict=False)
+        ),
+        f"{_drawn(key, 'kind', names)}, {_words(entry['subcategory'])}",
+        *_keyword_lines(key, entry, names),
+        group,
     ]
+    return list(dict.fromkeys(lines))
+
+
+def names_of(entry: Mapping[str, Any]) -> list[str]:
+    """What the emoji is called, at most four names: official, common, short ones, with its tones.
+
+    Args:
+      entry: see `training_captions`.
+    """
+    short = [_words(text) for text in entry["short_names"] if any(c.isalpha() for c in text)]
+    names = list(dict.fromkeys((_words(entry["name"]), _words(entry["common_name"]), *short)))
+    tone = " and ".join(entry["skin_tones"])
+    if tone:
+        # Alternately "dark skin tone baby" and "baby with dark skin tone".
+        names = [form for name in names for form in (f"{name} with {tone}", f"{tone} {name}")]
+    return names[:_NAMES]
+
+
+def with_article(name: str) -> str:
+    """The name with "a" or "an" in front, as it is spoken."""
+    vowel = name.startswith(tuple("aeiou")) and not name.startswith(_SPOKEN_WITH_A)
+    return f"{'an' if vowel or name.startswith(_SPOKEN_WITH_AN) else 'a'} {name}"
+
+
+def _keyword_lines(key: str, entry: Mapping[str, Any], names: list[str]) -> list[str]:
+    """Some keywords side by side, and some behind a name."""
+    words = [word for word in map(_words, entry["keywords"]) if word]
+    if len(words) < 2:
+        return []
+    tone = " and ".join(entry["skin_tones"])
+    lines = []
+    for line, count in enumerate(_KEYWORDS):
+        chosen = _shuffled(f"{key}{line}", words)[:count]
+        lines.append(", ".join([*chosen, tone] if tone else chosen))
+    return [*lines, f"{_drawn(key, 'name', names)}, {_drawn(key, 'word', words)}"]
 
 
 def _words(text: str) -> str:
-    return " ".join(text.lower().replace("-", " ").replace("_", " ").split())
+    for mark in "-_:,“”’!()":
+        text = text.replace(mark, " " if mark in "-_" else "")
+    return " ".join(text.lower().split())
 
 
-def _draw(text: str) -> int:
+def _shuffled(key: str, items: Any) -> list[str]:
+    return sorted(items, key=lambda item: _number(f"{key}\n{item}"))
+
+
+def _drawn(key: str, purpose: str, items: list[str]) -> str:
+    return items[_number(f"{key}\n{purpose}") % len(items)]
+
+
+def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

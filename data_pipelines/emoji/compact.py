@@ -31,6 +31,8 @@ FIELDS = (
     "subcategory",
     "skin_tones",
     "added_in",
+    "common_name",
+    "keywords",
 )
 _METADATA = "emoji.json.xz"
 # Four bytes a pixel: literals and matches know their place in the pixel.

@@ -20,7 +20,7 @@ from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
 from data_pipelines.sources.tar_sidecar import build_index, index_path
 
 # Counts up when the tars change though the compact form does not: captions, splits, encoding.
-VERSION = 2
+VERSION = 4
 # Which emoji of which vendor a tar holds: all, or those of one split.
 TARS = {
     "noto": ("noto", None),
@@ -96,13 +96,12 @@ def _write(folder: Path) -> None:
 def _sample(entry: Mapping[str, Any], image: np.ndarray) -> bytes:
     """The members of one sample as they stand in a tar."""
     key = entry["unified"].lower()
-    trains = entry["vendor"] in _TRAINING_VENDORS
-    lines = training_captions(key, entry) if trains else [caption(entry)]
-    members = {
-        "png": png(image),
-        "txt": "\n".join(lines).encode(),
-        "json": json.dumps(entry, ensure_ascii=False).encode(),
-    }
+    if entry["vendor"] in _TRAINING_VENDORS:
+        captions = {"captions": "\n".join(training_captions(key, entry)).encode()}
+    else:
+        captions = {"txt": caption(entry).encode()}
+    described = {"json": json.dumps(entry, ensure_ascii=False).encode()}
+    members = {"png": png(image), **captions, **described}
     return b"".join(_member(f"{key}.{kind}", data) for kind, data in members.items())
 
 

@@ -29,18 +29,18 @@ def write_tar(path: Path, samples: Iterable[bytes]) -> None:
 def sample_bytes(
     key: str, image: bytes, captions: Sequence[str], *, meta: Mapping[str, Any]
 ) -> bytes:
-    """The members of one sample: KEY.jpg (or another kind), KEY.txt, KEY.json.
+    """The members of one sample: KEY.jpg (or another kind), KEY.captions, KEY.json.
 
     Args:
       key: its name, ASCII and without a dot.
       image: an encoded image file.
-      captions: one a line of the .txt; white space within them becomes blanks.
+      captions: one a line; white space within them becomes blanks.
       meta: JSON values.
     """
     lines = "\n".join(" ".join(caption.split()) for caption in captions)
     members = {
         _kind(image): image,
-        "txt": lines.encode(),
+        "captions": lines.encode(),
         "json": json.dumps(meta, ensure_ascii=False).encode(),
     }
     return b"".join(_member(f"{key}.{kind}", data) for kind, data in members.items())

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from data_pipelines.faults import Reject
-
-MAX_IMAGE_BYTES = 64 * 1024 * 1024
-MAX_METADATA_BYTES = 1024 * 1024
+from data_pipelines.limits import Limits
+from data_pipelines.sources.survey import Survey
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,13 +18,20 @@ class Sample:
       key: name within its source.
       image: encoded image file.
       captions: at least one; the first is THE caption. Bytes are not decoded yet.
-      meta: what the source knows beside the pair; empty if nothing.
+      source: where it comes from, for what is read only when it is asked for.
+      index: its index there.
     """
 
     key: str
     image: bytes
     captions: tuple[str | bytes, ...]
-    meta: Mapping[str, Any]
+    source: "Source" = dataclasses.field(compare=False, repr=False)
+    index: int = dataclasses.field(compare=False)
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the source knows beside the pair, read now. Raises Reject."""
+        return self.source.meta(self.index)
 
 
 @runtime_checkable
@@ -34,10 +40,12 @@ class Source(Protocol):
 
     Attributes:
       name: what reports call the source.
+      limits: how large the parts of its samples may be; whoever decodes them keeps to it.
       fingerprint: changes when the data change; equal for equal data.
     """
 
     name: str
+    limits: Limits
 
     @property
     def fingerprint(self) -> str: ...
@@ -52,6 +60,10 @@ class Source(Protocol):
         """The sample's name, also of an unusable one."""
         ...
 
+    def file(self, index: int) -> str:
+        """The path of the file that its image lies in: a tar, or the image itself."""
+        ...
+
     def image(self, index: int) -> bytes:
         """The image file without the captions. Raises Reject if there is none."""
         ...
@@ -64,6 +76,10 @@ class Source(Protocol):
         """What the source knows beside the pair, without reading either. Raises Reject."""
         ...
 
+    def survey(self) -> tuple[Survey, ...]:
+        """What it holds, place by place."""
+        ...
+
 
 def whole_sample(source: Source, index: int) -> Sample:
     """The sample from its parts, for sources that read each on its own. Raises Reject."""
@@ -71,30 +87,40 @@ def whole_sample(source: Source, index: int) -> Sample:
         key=source.key(index),
         image=source.image(index),
         captions=source.captions(index),
-        meta=source.meta(index),
+        source=source,
+        index=index,
     )
 
 
-def split_captions(text: bytes) -> tuple[bytes, ...]:
-    """One caption a line; blank lines do not count.
+def joined_captions(text: bytes | None, lines: bytes | None, *, by_line: bool) -> tuple[bytes, ...]:
+    """The captions of a sample: its text, then those that stand one a line; blanks do not count.
+
+    Args:
+      text: one caption, whatever its lines; None if there is none.
+      lines: several, one a line; None if there are none.
+      by_line: whether the text, too, holds one a line.
 
     Raises:
-      Reject: every line is blank.
+      Reject: there is neither, or nothing but blanks.
     """
-    lines = tuple(line for line in text.splitlines() if line.strip())
-    if not lines:
+    if text is None and lines is None:
+        raise Reject("caption missing")
+    text, lines = text or b"", lines or b""
+    found = (*(text.splitlines() if by_line else [text]), *lines.splitlines())
+    captions = tuple(caption for caption in found if caption.strip())
+    if not captions:
         raise Reject("caption empty")
-    return lines
+    return captions
 
 
-def parse_metadata(text: bytes) -> dict[str, Any]:
-    """A JSON object.
+def parse_metadata(text: str | bytes) -> dict[str, Any]:
+    """A JSON object; NaN and infinity, which are not JSON but often written, become None.
 
     Raises:
-      Reject: not JSON, not an object, nested too deeply, or holding NaN or infinity.
+      Reject: not JSON, not an object, or nested too deeply.
     """
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise Reject("metadata invalid", str(error)) from error
     if not isinstance(value, dict):
@@ -111,7 +137,3 @@ def check_index(index: int, length: int) -> int:
     if not 0 <= index < length:
         raise IndexError(f"index must be in [0, {length}), got {index}")
     return index
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from data_pipelines.sources.base import Sample, Source, check_index
+from data_pipelines.sources.survey import Survey
 
 
 class ConcatSource:
@@ -16,7 +17,7 @@ class ConcatSource:
       sources: at least one.
 
     Raises:
-      ValueError: no sources.
+      ValueError: no sources, or sources with different limits.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -24,6 +25,9 @@ class ConcatSource:
             raise ValueError("a ConcatSource needs at least one source, got none")
         self.sources = tuple(sources)
         self.name = "+".join(source.name for source in self.sources)
+        self.limits = self.sources[0].limits
+        if any(source.limits != self.limits for source in self.sources):
+            raise ValueError("joined sources need the same limits; open them with one")
         self._ends = list(accumulate(len(source) for source in self.sources))
 
     @property
@@ -44,6 +48,11 @@ class ConcatSource:
         source, row = self._locate(index)
         return source.key(row)
 
+    def file(self, index: int) -> str:
+        """The path of the file that the sample's image lies in."""
+        source, row = self._locate(index)
+        return source.file(row)
+
     def image(self, index: int) -> bytes:
         """The sample's image file, without its captions."""
         source, row = self._locate(index)
@@ -58,6 +67,10 @@ class ConcatSource:
         """What the sample's own source knows beside the pair."""
         source, row = self._locate(index)
         return source.meta(row)
+
+    def survey(self) -> tuple[Survey, ...]:
+        """What each source holds, one after the other."""
+        return tuple(part for source in self.sources for part in source.survey())
 
     def _locate(self, index: int) -> tuple[Source, int]:
         check_index(index, len(self))

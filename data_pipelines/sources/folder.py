@@ -1,68 +1,83 @@
-"""Image-text pairs in a folder: image files and a captions.csv or captions.jsonl.
+"""Image-text pairs in a folder with a table that names pictures and gives captions.
 
-Each row names an image by a path below the folder and gives one caption; several rows for one image
-are several captions, the first is THE caption. Links inside the folder are followed: they are its
-owner's own. A row whose image does not exist stays a sample and is rejected when it is read.
+The table is one of `table.NAMES`. Each row names an image by a path below the folder; several rows
+for one image are several captions, the first is THE caption; the other columns of its first row are
+its metadata. Links inside the folder are followed: they are its owner's own. A row whose image does
+not exist stays a sample and is rejected when it is read.
 """
 
-import csv
 import hashlib
-import json
 import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from data_pipelines.faults import Reject
-from data_pipelines.sources.base import (
-    MAX_IMAGE_BYTES,
-    Sample,
-    check_index,
-    parse_metadata,
-    whole_sample,
-)
+from data_pipelines.faults import Reject, shown
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources.base import Sample, check_index, whole_sample
+from data_pipelines.sources.files import hash_file, read_file, walk
+from data_pipelines.sources.members import IMAGE, role_of
+from data_pipelines.sources.survey import Strays, Survey
+from data_pipelines.sources.table import NAMES, Row, read_table
 
-_IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "filepath", "path")
-_CAPTION_COLUMNS = ("caption", "text", "title")
+_NONE: Mapping[str, Any] = {}  # one for all rows
 
 
 class FolderSource:
-    """A folder of images with captions.csv (with a header) or captions.jsonl.
+    """A folder of images with a table of captions.
 
     Args:
       folder: where they lie. Columns: the image is called one of image, file, filename, file_name,
-        filepath, path; the caption one of caption, text, title.
+        filepath, path; the caption one of caption, captions, text, title.
+      table: its file, where it has another name; else one of `table.NAMES` in the folder.
       name: what reports call the source; the folder's name unless given.
+      limits: how large the parts of a sample may be.
 
     Raises:
-      ValueError: no caption file or two, no known column, an unreadable row, a path that leaves the
-        folder, or no rows.
+      ValueError: no table or several, no known column, an unreadable row, a path that leaves the
+        folder, no rows, or none whose image exists.
     """
 
-    def __init__(self, folder: str | Path, *, name: str = "") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        table: str | Path | None = None,
+        name: str = "",
+        limits: Limits = LIMITS,
+    ) -> None:
         self.folder = Path(folder)
         self.name = name or self.folder.resolve().name
-        self._table = _table(self.folder)
-        captions: dict[str, list[str]] = {}
-        rows = _csv_rows if self._table.suffix == ".csv" else _jsonl_rows
-        for line, image, caption in rows(self._table):
-            captions.setdefault(_inside(image, line, self._table), []).append(caption)
+        self.limits = limits
+        self._table = _only_table(self.folder) if table is None else Path(table)
+        captions: dict[str, list[str] | None] = {}
+        self._fields: list[Mapping[str, Any]] = []
+        for row in read_table(self._table):
+            image = self._inside(row)
+            if image not in captions:
+                captions[image] = None
+                self._fields.append(row.fields or _NONE)
+            if row.captions is not None:
+                captions[image] = [*(captions[image] or ()), *row.captions]
         if not captions:
             raise ValueError(f"{self._table} must have at least one row, it has none")
-        self._images = list(captions)
-        self._captions = [tuple(texts) for texts in captions.values()]
+        self._images, self._captions = list(captions), list(captions.values())
+        if not any(map(self._exists, self._images)):
+            example = self._guess(self._images[0], walk(self.folder, Strays()))
+            raise ValueError(
+                f"{self._table} must name pictures by their paths below {self.folder}, but none of "
+                f"{len(captions)} is there, such as {example}"
+            )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hash of the caption file and of every image's name and size."""
-        digest = hashlib.sha256(self._table.read_bytes())
+        """Hash of the table and of every image's name, size and last bytes, taken once."""
+        with self._table.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
         for image in self._images:
-            try:
-                size = os.stat(self.folder / image).st_size
-            except OSError:
-                size = -1
-            digest.update(b"%s\0%d\0" % (image.encode("utf-8", "surrogateescape"), size))
-        return digest.hexdigest()
+            hash_file(digest, self.folder / image, image, whole=False)
+        return digest.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._images)
@@ -71,117 +86,94 @@ class FolderSource:
         """The image's path below the folder."""
         return self._images[check_index(index, len(self))]
 
+    def file(self, index: int) -> str:
+        """The image's path."""
+        return str(self.folder / self.key(index))
+
     def image(self, index: int) -> bytes:
         """The image file."""
-        return _read_image(self.folder / self.key(index))
+        return read_file(self.folder / self.key(index), IMAGE, limit=self.limits.image_bytes)
 
     def captions(self, index: int) -> tuple[str, ...]:
         """The captions of the rows that name this image."""
         rows = self._captions[check_index(index, len(self))]
+        if rows is None:
+            raise Reject("caption missing")
         texts = tuple(text for text in rows if text.strip())
         if not texts:
             raise Reject("caption empty")
         return texts
 
-    def meta(self, index: int) -> dict[str, str]:
-        """Nothing: such a folder tells images and captions only."""
-        check_index(index, len(self))
-        return {}
+    def meta(self, index: int) -> Mapping[str, Any]:
+        """The other columns of the first row that names this image."""
+        return self._fields[check_index(index, len(self))]
+
+    def survey(self) -> tuple[Survey, ...]:
+        """Rows without a picture or a caption, and pictures that no row names."""
+        there = walk(self.folder, Strays())
+        known = set(there)
+        missing = [image for image in self._images if image not in known]
+        missing = [image for image in missing if not self._exists(image)]
+        silent = [
+            image
+            for image, texts in zip(self._images, self._captions, strict=True)
+            if not any(text.strip() for text in texts or ())
+        ]
+        strays = Strays()
+        for name in known.difference(self._images):
+            if role_of(name.rpartition(".")[2]) == IMAGE:
+                strays.add(f"no row of {self._table.name} names it", name)
+        found = Survey(
+            self.name,
+            len(self),
+            without_image=len(missing),
+            without_caption=len(silent),
+            strays=strays.by_count(),
+            image_example=self._guess(missing[0], there) if missing else "",
+            caption_example=shown(silent[0]) if silent else "",
+        )
+        return (found,)
 
     def __getitem__(self, index: int) -> Sample:
         return whole_sample(self, index)
 
+    def _exists(self, image: str) -> bool:
+        return (self.folder / image).is_file()
 
-def _table(folder: Path) -> Path:
-    tables = (folder / "captions.csv", folder / "captions.jsonl")
-    found = [table for table in tables if table.exists()]
+    def _inside(self, row: Row) -> str:
+        """The path of a row's image below the folder."""
+        # Tables from Windows have its separators.
+        path = PurePosixPath(row.image.strip().replace("\\", "/"))
+        for root in (self.folder.absolute(), self.folder.resolve()) if path.is_absolute() else ():
+            if path.is_relative_to(root):
+                path = path.relative_to(root)
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in row.image:
+            raise ValueError(
+                f"{self._table}, line {row.line}: an image must be a path below the folder, got "
+                f"{row.image!r}"
+            )
+        return str(path)
+
+    def _guess(self, image: str, there: list[str]) -> str:
+        """The name of a missing image, and of the file that may be meant."""
+        wanted = PurePosixPath(image.lower())
+        names = {name: PurePosixPath(name.lower()) for name in there}
+        pictures = [name for name, path in names.items() if role_of(path.suffix[1:]) == IMAGE]
+        same = [name for name in pictures if names[name].name == wanted.name]
+        near = same or [name for name in pictures if names[name].stem == wanted.stem]
+        return shown(image) + (f" (the folder has {shown(near[0])})" if near else "")
+
+
+def _only_table(folder: Path) -> Path:
+    found = tables(folder)
     if len(found) != 1:
         raise ValueError(
-            f"a folder of images needs one captions.csv or captions.jsonl, {folder} has "
-            + ("both; remove one" if found else "neither")
+            f"a folder of images needs one of {', '.join(NAMES)}; {folder} has "
+            + (f"{' and '.join(found)}; name one: {folder}/{found[0]}" if found else "none")
         )
-    return found[0]
+    return folder / found[0]
 
 
-def _csv_rows(table: Path) -> Iterator[tuple[int, str, str]]:
-    # surrogateescape keeps bytes that are not UTF-8 as they are, so only their sample is rejected.
-    with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file)
-        try:
-            header = [column.strip().lower() for column in next(rows, [])]
-            image = _column(header, _IMAGE_COLUMNS, table)
-            caption = _column(header, _CAPTION_COLUMNS, table)
-            for row in rows:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise ValueError(
-                        f"{table}, line {rows.line_num}: {len(header)} columns are needed, got "
-                        f"{len(row)}; put captions with commas in double quotes"
-                    )
-                yield rows.line_num, row[image], row[caption]
-        except csv.Error as error:
-            raise ValueError(
-                f"{table}, line {rows.line_num}: {error}; correct or shorten that row"
-            ) from error
-
-
-def _jsonl_rows(table: Path) -> Iterator[tuple[int, str, str]]:
-    with table.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            if not raw.strip():
-                continue
-            try:
-                row = parse_metadata(raw)
-            except Reject as error:
-                raise ValueError(
-                    f"{table}, line {line}: one JSON object a line is needed ({error.detail})"
-                ) from error
-            image = row[_one_of(row, _IMAGE_COLUMNS, f"{table}, line {line}")]
-            caption = row[_one_of(row, _CAPTION_COLUMNS, f"{table}, line {line}")]
-            for text in caption if isinstance(caption, list) else [caption]:
-                if not isinstance(image, str) or not isinstance(text, str):
-                    raise ValueError(
-                        f"{table}, line {line}: image and caption must be strings, got "
-                        f"{json.dumps(row)[:80]}"
-                    )
-                yield line, image, text
-
-
-def _column(header: list[str], names: tuple[str, ...], table: Path) -> int:
-    return header.index(_one_of(header, names, f"{table}, header"))
-
-
-def _one_of(columns: list[str] | dict, names: tuple[str, ...], where: str) -> str:
-    found = next((name for name in names if name in columns), None)
-    if found is None:
-        raise ValueError(
-            f"{where}: one column must be called {', '.join(names)}; got {', '.join(columns)}"
-        )
-    return found
-
-
-def _inside(image: str, line: int, table: Path) -> str:
-    path = PurePosixPath(image.strip())
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in image:
-        raise ValueError(
-            f"{table}, line {line}: an image must be a path below the folder, got {image!r}"
-        )
-    return str(path)
-
-
-def _read_image(path: Path) -> bytes:
-    # O_NONBLOCK: opening a pipe must not wait for a writer.
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise Reject("image missing", f"{path}: {error.strerror}") from error
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise Reject("image missing", f"{path} is not a file")
-        if status.st_size > MAX_IMAGE_BYTES:
-            raise Reject("image too large", f"{status.st_size} > {MAX_IMAGE_BYTES} bytes")
-        return os.pread(file, status.st_size, 0)
-    finally:
-        os.close(file)
+def tables(folder: Path) -> list[str]:
+    """The names of a folder's tables."""
+    return sorted(name for name in os.listdir(folder) if name.lower() in NAMES)

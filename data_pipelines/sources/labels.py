@@ -1,17 +1,68 @@
 """Image-text pairs from a classification data set: captions made of its labels."""
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import Reject, shown
 from data_pipelines.sources.base import Sample, Source, whole_sample
+from data_pipelines.sources.survey import Survey
 from data_pipelines.text import clean_caption
 
 # So many samples are looked at for a label before a source is refused.
 _LOOKED_AT = 16
+_LONGEST_NUMBER = 19
+
+
+def label_name(value: Any) -> str:
+    """The name of one label as it stands in data, blanks at its ends left out; "" for none.
+
+    Every value that is there is a label: 0 is "0", False is "False", 2.0 is "2".
+
+    Args:
+      value: a string, a whole number, true or false; None for no label.
+
+    Raises:
+      ValueError: a fraction, or something made of several values.
+
+    Examples:
+      >>> label_name(0), label_name(False), label_name(" cat "), label_name(None)
+      ('0', 'False', 'cat', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str | int):
+        return str(value).strip()
+    raise ValueError(f"a label is a name, a whole number, true or false, got {value!r}")
+
+
+def label_names(value: Any) -> list[str]:
+    """The names of a label or of a list of them, without what is no label.
+
+    Raises:
+      ValueError: see `label_name`.
+    """
+    names = [label_name(one) for one in (value if isinstance(value, list) else [value])]
+    return [name for name in names if name]
+
+
+def parse_class(text: bytes) -> int | str:
+    """What a .cls file says: a whole number, or the text without the blanks around it.
+
+    Raises:
+      Reject: not UTF-8.
+    """
+    try:
+        word = text.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise Reject("metadata invalid", str(error)) from error
+    return int(word) if _is_number(word) and len(word) < _LONGEST_NUMBER else word
 
 
 class LabelCaptions(tuple[str, ...]):
@@ -44,19 +95,28 @@ class LabelSource:
 
     Args:
       source: the labelled images.
-      field: of the samples' metadata, a name or a list of names; "" if the names are the captions
-        of the source.
+      field: of the samples' metadata, a label or a list of labels; "" if the captions of the source
+        are the labels.
       templates: each with one `{}` where the names go.
+      classes: the name of each label, which the data may have in its place; labels that are numbers
+        need it, for a number is no caption.
 
     Raises:
-      ValueError: there is no template, one has not exactly one `{}`, or no sample has the field.
+      ValueError: there is no template, one has not exactly one `{}`, or no sample has a name.
 
     References:
       Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917, section 4.1: the names of an image's
       labels, shuffled and joined, with a prompt of CLIP's ("a photo of the cat, animal").
     """
 
-    def __init__(self, source: Source, *, field: str, templates: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        field: str,
+        templates: Sequence[str],
+        classes: Mapping[str, str] | None = None,
+    ) -> None:
         for template in templates or ("",):
             if template.count("{}") != 1:
                 raise ValueError(
@@ -64,14 +124,15 @@ class LabelSource:
                     f"{template!r}; write for example: a photo of the {{}}"
                 )
         self.source, self.field, self.templates = source, field, tuple(templates)
-        self.name = f"{source.name} by its labels"
-        if field:
-            self._check_field()
+        self.classes = classes
+        self.name, self.limits = f"{source.name} by its labels", source.limits
+        self._check_names()
 
     @property
     def fingerprint(self) -> str:
         """That of the source, with what was made of it."""
-        made = hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:16]
+        said = [json.dumps(dict(self.classes))] if self.classes is not None else []
+        made = hashlib.sha256("\n".join([*self.templates, *said]).encode()).hexdigest()[:16]
         return f"{self.source.fingerprint}[labels: {self.field!r}, templates {made}]"
 
     def __len__(self) -> int:
@@ -83,6 +144,10 @@ class LabelSource:
     def key(self, index: int) -> str:
         """The image's name."""
         return self.source.key(index)
+
+    def file(self, index: int) -> str:
+        """The path of the file that the image lies in."""
+        return self.source.file(index)
 
     def image(self, index: int) -> bytes:
         """The image file."""
@@ -96,36 +161,82 @@ class LabelSource:
         """The captions by all templates."""
         return LabelCaptions(self._names(index), self.templates)
 
-    def _names(self, index: int) -> list[str]:
-        if not self.field:
-            return [clean_caption(line) for line in self.source.captions(index)]
-        value = self.source.meta(index).get(self.field)
-        names = [value] if isinstance(value, str) else value
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            names = [name for name in names if name.strip()]
-            if names:
-                return names
-        raise Reject("label missing", f"{self.field} must be a name or names, got {value!r}")
+    def survey(self) -> tuple[Survey, ...]:
+        """What the source holds; its captions are nobody's business here."""
+        parts = self.source.survey()
+        return tuple(
+            dataclasses.replace(part, without_caption=None, caption_example="") for part in parts
+        )
 
-    def _check_field(self) -> None:
-        """Raises ValueError where none of the first samples has a label in the field."""
+    def _names(self, index: int) -> list[str]:
+        """The names of a sample's labels. Raises Reject if it has none."""
+        value = self._value(index)
+        try:
+            labels = label_names(value)
+        except ValueError as error:
+            raise Reject("label missing", str(error)) from error
+        names = [name for name in map(self._named, labels) if name]
+        if not names or len(names) < len(labels):
+            raise Reject("label missing", f"{self._where} must hold names, got {value!r}")
+        return names
+
+    def _named(self, label: str) -> str:
+        """What a label is called in captions; "" where nobody knows."""
+        if self.classes is None:
+            return label if _is_word(label) else ""
+        return self.classes.get(label, label if label in self.classes.values() else "")
+
+    @property
+    def _where(self) -> str:
+        return f"the field {self.field!r}" if self.field else "the captions"
+
+    def _value(self, index: int) -> Any:
+        if self.field:
+            return self.source.meta(index).get(self.field)
+        limit = self.limits.caption_bytes
+        return [clean_caption(text, max_bytes=limit) for text in self.source.captions(index)]
+
+    def _check_names(self) -> None:
+        """Raises ValueError where none of some samples from all over the source has a name."""
         values: list[Any] = []
         fields: set[str] = set()
-        for index in range(min(_LOOKED_AT, len(self))):
+        places = np.linspace(0, len(self) - 1, min(_LOOKED_AT, len(self))).astype(int).tolist()
+        for index in places:
             try:
-                meta = self.source.meta(index)
-                values.append(meta.get(self.field))
-                fields |= set(meta)
+                fields |= set(self.source.meta(index) if self.field else ())
+                values.append(self._value(index))
                 self._names(index)
             except Reject:
                 continue
             return
-        others = ", ".join(sorted(fields)) or "none"
-        raise ValueError(
-            f"labels must be names in the field {self.field!r} of the samples' JSON, the first "
-            f"samples of {self.source.name} have {values[:1]} there and the fields {others}; name "
-            'the field, write names in place of numbers, or say "" if the captions are the names'
+        raise ValueError(self._refusal(values, fields))
+
+    def _refusal(self, values: list[Any], fields: set[str]) -> str:
+        where = f"{self._where} of {self.source.name}"
+        found = ", ".join(shown(str(value)) for value in values[:5] if value not in (None, "", []))
+        if found and self.classes is not None:
+            known = ", ".join([*self.classes][:5])
+            return f"the classes must name the labels: {where} holds {found}, named are {known}..."
+        if found:
+            return (
+                f"labels become captions by their names: {where} holds {found}; give names for "
+                "them (config.data.label_classes), or write names in their place"
+            )
+        others = ", ".join(map(shown, sorted(fields))) or "none"
+        return (
+            f"labels must be somewhere in the samples: {where} holds none, and the fields are "
+            f'{others}; name the field (config.data.label_field), or say "" if the captions are '
+            "the names"
         )
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.removeprefix("-").isdigit()
+
+
+def _is_word(name: str) -> bool:
+    """Whether it says something to a reader who does not know the classes."""
+    return not _is_number(name) and name not in ("True", "False")
 
 
 def _filled(template: str, names: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 """A source with wrong captions, to measure what noise in the data does to a method."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.sources.base import Sample, Source, check_index
+from data_pipelines.sources.base import Sample, Source, check_index, whole_sample
+from data_pipelines.sources.survey import Survey
 
 
 class ShuffledCaptions:
@@ -38,6 +38,7 @@ class ShuffledCaptions:
         self._whose = np.arange(len(source))
         self._whose[circle] = np.roll(circle, 1)
         self.name = f"{source.name} with {share:.0%} shuffled captions"
+        self.limits = source.limits
 
     @property
     def fingerprint(self) -> str:
@@ -48,12 +49,15 @@ class ShuffledCaptions:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.source[check_index(index, len(self))]
-        return dataclasses.replace(sample, captions=self.captions(index))
+        return whole_sample(self, index)
 
     def key(self, index: int) -> str:
         """The image's name."""
         return self.source.key(index)
+
+    def file(self, index: int) -> str:
+        """The path of the file that the image lies in."""
+        return self.source.file(index)
 
     def image(self, index: int) -> bytes:
         """The image file."""
@@ -66,3 +70,7 @@ class ShuffledCaptions:
     def meta(self, index: int) -> Mapping[str, Any]:
         """What the source knows of this image."""
         return self.source.meta(index)
+
+    def survey(self) -> tuple[Survey, ...]:
+        """What the source holds: no caption is lost."""
+        return self.source.survey()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.sources.base import Sample, Source, check_index
+from data_pipelines.sources.survey import Survey
 
 
 class PartSource:
@@ -25,7 +26,7 @@ class PartSource:
                 f"{first} to {stop}"
             )
         self.source, self.first, self.stop = source, first, stop
-        self.name = f"{source.name}[{first}:{stop}]"
+        self.name, self.limits = f"{source.name}[{first}:{stop}]", source.limits
 
     @property
     def fingerprint(self) -> str:
@@ -42,6 +43,10 @@ class PartSource:
         """The sample's name in the whole."""
         return self.source.key(self._place(index))
 
+    def file(self, index: int) -> str:
+        """The path of the file that the sample's image lies in."""
+        return self.source.file(self._place(index))
+
     def image(self, index: int) -> bytes:
         """The sample's image file, without its captions."""
         return self.source.image(self._place(index))
@@ -53,6 +58,10 @@ class PartSource:
     def meta(self, index: int) -> Mapping[str, Any]:
         """What the whole knows beside the pair."""
         return self.source.meta(self._place(index))
+
+    def survey(self) -> tuple[Survey, ...]:
+        """How many samples; what else is known is known of the whole."""
+        return (Survey(self.name, len(self)),)
 
     def _place(self, index: int) -> int:
         check_index(index, len(self))

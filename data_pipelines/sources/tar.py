@@ -1,51 +1,60 @@
-"""Image-text pairs in WebDataset tars, read by offset: KEY.png, KEY.txt, KEY.json."""
+"""Image-text pairs in WebDataset tars, read by offset.
+
+KEY.jpg (or another picture), KEY.txt (one caption, whatever its lines), KEY.captions (several, one
+a line), KEY.json (an object) and KEY.cls (a label); see `members.ROLES`. JSON is read only where it
+is asked for.
+"""
 
 import bisect
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.faults import Reject
-from data_pipelines.sources.base import (
-    MAX_IMAGE_BYTES,
-    MAX_METADATA_BYTES,
-    Sample,
-    check_index,
-    parse_metadata,
-    split_captions,
-)
-from data_pipelines.sources.tar_index import IMAGE, META, TEXT
+from data_pipelines.faults import shown
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources.base import check_index
+from data_pipelines.sources.by_member import ByMember
+from data_pipelines.sources.members import IMAGE, LINES, TEXT
+from data_pipelines.sources.survey import Strays, Survey
+from data_pipelines.sources.tar_index import TarIndex
 from data_pipelines.sources.tar_sidecar import load_index
-from data_pipelines.text import MAX_CAPTION_BYTES
 
-# A .txt may hold many captions, each within its own limit.
-_MAX_TEXT_BYTES = 16 * MAX_CAPTION_BYTES
 # Above this many tars a file is opened for each read: descriptors are limited to about 1,000.
 _MAX_OPEN = 256
 
 
-class TarSource:
+class TarSource(ByMember):
     """The samples of one or several tars, one after the other.
 
     Args:
       paths: the tars, uncompressed. An index beside a tar (`build_index`) saves reading all its
         headers at opening.
       name: what reports call the source; the tars' names unless given.
+      by_line: whether KEY.txt, too, holds a caption a line.
+      limits: how large the parts of a sample may be.
 
     Raises:
       ValueError: a tar is damaged, or its index belongs to another tar.
     """
 
-    def __init__(self, paths: str | Path | Sequence[str | Path], *, name: str = "") -> None:
+    def __init__(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        name: str = "",
+        by_line: bool = False,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
         if not self.paths:
             raise ValueError("a TarSource needs at least one tar, got an empty list")
         self.name = name or _joined(self.paths)
+        super().__init__(by_line=by_line, limits=limits)
         self._shards = [load_index(path) for path in self.paths]
         self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
         self._files: dict[int, int] = {}
@@ -53,62 +62,68 @@ class TarSource:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every tar's fingerprint, in order."""
-        joined = "".join(shard.fingerprint for shard in self._shards)
-        return hashlib.sha256(joined.encode()).hexdigest()
-
-    @property
-    def ignored(self) -> int:
-        """Files in the tars that belong to no sample."""
-        return sum(shard.ignored for shard in self._shards)
+        """Hash of every tar's fingerprint, in order, and of how captions are told apart."""
+        joined = "lines:" * self.by_line + "".join(shard.fingerprint for shard in self._shards)
+        return hashlib.sha256(joined.encode()).hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def survey(self) -> tuple[Survey, ...]:
+        """What the tars hold beside pairs, all tars together."""
+        strays = Strays()
+        for where, shard in self._places():
+            for stray in shard.strays:
+                strays.add(stray.reason, where + stray.example, count=stray.count)
+        images, no_image = self._lacking(IMAGE)
+        captions, no_caption = self._lacking(TEXT, LINES)
+        found = Survey(
+            self.name,
+            len(self),
+            without_image=images,
+            without_caption=captions,
+            strays=strays.by_count(),
+            image_example=no_image,
+            caption_example=no_caption,
+        )
+        return (found,)
+
+    def _places(self) -> Iterator[tuple[str, TarIndex]]:
+        """Each tar's index, with what its members are called by where there are several tars."""
+        for path, shard in zip(self.paths, self._shards, strict=True):
+            yield f"{path.name}: " if len(self.paths) > 1 else "", shard
+
+    def _lacking(self, *roles: str) -> tuple[int, str]:
+        """How many samples have no member of these roles, and the name of the first."""
+        count, example = 0, ""
+        for where, shard in self._places():
+            rows = shard.lacking(*roles)
+            if len(rows) and not count:
+                example = shown(where + shard.key(int(rows[0])))
+            count += len(rows)
+        return count, example
 
     def key(self, index: int) -> str:
         """The sample's key."""
         shard, row = self._locate(index)
         return self._shards[shard].key(row)
 
-    def image(self, index: int) -> bytes:
-        """The image file, without the captions."""
-        shard, row = self._locate(index)
-        return self._member(shard, row, IMAGE, MAX_IMAGE_BYTES)
-
-    def captions(self, index: int) -> tuple[bytes, ...]:
-        """The lines of KEY.txt, without reading the image."""
-        shard, row = self._locate(index)
-        text = self._member(shard, row, TEXT, _MAX_TEXT_BYTES)
-        return split_captions(text)
-
-    def meta(self, index: int) -> dict[str, Any]:
-        """What KEY.json says; empty where there is none."""
-        shard, row = self._locate(index)
-        return parse_metadata(self._member(shard, row, META, MAX_METADATA_BYTES))
-
-    def __getitem__(self, index: int) -> Sample:
-        shard, row = self._locate(index)
-        return Sample(
-            key=self._shards[shard].key(row),
-            image=self._member(shard, row, IMAGE, MAX_IMAGE_BYTES),
-            captions=split_captions(self._member(shard, row, TEXT, _MAX_TEXT_BYTES)),
-            meta=parse_metadata(self._member(shard, row, META, MAX_METADATA_BYTES)),
-        )
+    def file(self, index: int) -> str:
+        """The path of the sample's tar."""
+        return str(self.paths[self._locate(index)[0]])
 
     def _locate(self, index: int) -> tuple[int, int]:
         check_index(index, len(self))
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard - 1] if shard else 0)
 
-    def _member(self, shard: int, row: int, role: int, limit: int) -> bytes:
-        start, size = self._shards[shard].spans[row, role].tolist()
-        if start < 0:
-            if role == META:
-                return b"{}"
-            raise Reject("image missing" if role == IMAGE else "caption missing")
-        if size > limit:
-            reason = {IMAGE: "image too large", TEXT: "caption too long", META: "metadata invalid"}
-            raise Reject(reason[role], f"{size} > {limit} bytes")
+    def _member(self, index: int, role: str) -> bytes | None:
+        shard, row = self._locate(index)
+        span = self._shards[shard].span(row, role)
+        if span is None:
+            return None
+        start, size = span
+        self._check_size(role, size)
         data = self._read(shard, start, size)
         if len(data) != size:
             raise ValueError(

@@ -1,8 +1,8 @@
 """Where the samples of an uncompressed tar lie, found by walking its headers once.
 
 Nothing is ever extracted: names only group members into samples, so a name cannot reach outside.
-Members that are not plain files (links, devices, folders), whose name is absolute or climbs with
-`..`, or that have no extension are not part of any sample; `TarIndex.ignored` counts the files.
+Members that are not plain files (links, devices), whose name is absolute or climbs with `..`, or
+whose extension has no role (`members.ROLES`) are not part of any sample: `TarIndex.strays`.
 
 A tar without its end marker (two blocks of zeros that every writer adds) is refused even when it
 stops exactly between two members: nothing else would tell a complete file from one that was cut.
@@ -16,17 +16,15 @@ import dataclasses
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-IMAGE, TEXT, META = 0, 1, 2
-ROLES = {
-    **dict.fromkeys(("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"), IMAGE),
-    "txt": TEXT,
-    "json": META,
-}
+from data_pipelines.sources.members import ROLES, role_of, stray_reason
+from data_pipelines.sources.survey import Stray, Strays, explained
+
+_ROLES = tuple(dict.fromkeys(ROLES.values()))
 BLOCK = 512
 _MAX_NAME_BYTES = 64 * 1024
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -38,6 +36,9 @@ _WITHOUT_DATA = (
     tarfile.DIRTYPE,
     tarfile.FIFOTYPE,
 )
+_LINK = "a link or device, not a file; write the tar with `tar -h --hard-dereference`"
+_OUTWARD = "its name leaves the tar (absolute, or with ..)"
+_MISSING = (-1, 0)
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -48,19 +49,19 @@ class TarIndex:
     Attributes:
       names: the keys, UTF-8, one after the other.
       ends: int64 `[n]`, where each key ends in `names`.
-      spans: int64 `[n, 3, 2]`, start and size in bytes of image, text and metadata; start -1 is a
-        missing member.
+      spans: by the role of a member, int64 `[n, 2]`, its start and size in bytes; start -1 where a
+        sample lacks it. A role that no sample has is not there.
       tar_bytes: size of the tar.
       fingerprint: hash of every member's name, size and last bytes, free of times and owners.
-      ignored: plain files that belong to no sample.
+      strays: members that belong to no sample.
     """
 
     names: bytes
     ends: np.ndarray
-    spans: np.ndarray
+    spans: Mapping[str, np.ndarray]
     tar_bytes: int
     fingerprint: str
-    ignored: int
+    strays: tuple[Stray, ...]
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -70,6 +71,20 @@ class TarIndex:
         begin = self.ends[row - 1] if row else 0
         return self.names[begin : self.ends[row]].decode("utf-8", "surrogateescape")
 
+    def span(self, row: int, role: str) -> tuple[int, int] | None:
+        """Start and size of a member of a sample; None where it has none."""
+        if role not in self.spans:
+            return None
+        start, size = self.spans[role][row].tolist()
+        return None if start < 0 else (start, size)
+
+    def lacking(self, *roles: str) -> np.ndarray:
+        """The rows that have no member of any of these roles."""
+        missing = np.ones(len(self), bool)
+        for role in self.spans.keys() & set(roles):
+            missing &= self.spans[role][:, 0] < 0
+        return np.flatnonzero(missing)
+
 
 def scan(path: str | Path) -> TarIndex:
     """Reads the headers of a tar.
@@ -78,53 +93,71 @@ def scan(path: str | Path) -> TarIndex:
       ValueError: compressed, not a tar, cut, two members for one place, or no sample in it.
     """
     path = Path(path)
-    rows: dict[str, list[list[int]]] = {}
-    seen: dict[tuple[str, int], str] = {}
+    rows: dict[str, dict[str, tuple[int, int]]] = {}
+    seen: dict[tuple[str, str], str] = {}
+    strays = Strays()
     digest = hashlib.sha256()
-    ignored = 0
     with _opened(path) as file:
         size = os.fstat(file).st_size
-        for name, start, length in _members(file, size, path, rows):
+        for name, start, length, is_link in _members(file, size, path, rows):
             key, role = _place(name)
-            if role is None:
-                ignored += 1
+            if role is None or is_link:
+                strays.add(_LINK if is_link else _why(name), name)
                 continue
             if (key, role) in seen:
                 raise ValueError(
-                    f"a sample has one image, one .txt and one .json, but {path} holds both "
-                    f"{seen[key, role]!r} and {name!r}; remove one and write the tar again"
+                    f"a sample has one member of each kind (a picture, a caption, a .json), but "
+                    f"{path} holds both {seen[key, role]!r} and {name!r}; remove one and write the "
+                    "tar again"
                 )
             seen[key, role] = name
-            rows.setdefault(key, [[-1, 0], [-1, 0], [-1, 0]])[role] = [start, length]
+            rows.setdefault(key, {})[role] = (start, length)
             tail = os.pread(file, min(length, 64), start + max(0, length - 64))
             digest.update(b"%s\0%d\0%s\0" % (name.encode("utf-8", "surrogateescape"), length, tail))
     if not rows:
         raise ValueError(
-            f"a tar needs at least one sample (KEY.png or another image, KEY.txt), {path} has none"
+            "a tar needs at least one sample (KEY.jpg or another picture, KEY.txt), "
+            + (f"{path} has {explained(strays.by_count())}" if len(strays) else f"{path} has none")
         )
     encoded = [key.encode("utf-8", "surrogateescape") for key in rows]
+    used = {role for members in rows.values() for role in members}
     return TarIndex(
         names=b"".join(encoded),
         ends=np.cumsum([len(key) for key in encoded], dtype=np.int64),
-        spans=np.asarray(list(rows.values()), np.int64),
+        spans={
+            role: np.asarray([members.get(role, _MISSING) for members in rows.values()], np.int64)
+            for role in _ROLES
+            if role in used
+        },
         tar_bytes=size,
         fingerprint=digest.hexdigest(),
-        ignored=ignored,
+        strays=strays.by_count(),
     )
 
 
-def _place(name: str) -> tuple[str, int | None]:
+def _place(name: str) -> tuple[str, str | None]:
     """The key and the role that a member's name gives it; the role is None if it has none."""
     name = name.removeprefix("./")
     folder, _, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
-    if not stem or name.startswith("/") or ".." in folder.split("/"):
+    if not stem or _leaves(name):
         return "", None
-    return f"{folder}/{stem}" if folder else stem, ROLES.get(extension.lower())
+    return f"{folder}/{stem}" if folder else stem, role_of(extension)
 
 
-def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[str, int, int]]:
-    """Name, start and size of each plain file; `whole` only serves the error messages."""
+def _leaves(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/")[:-1]
+
+
+def _why(name: str) -> str:
+    return _OUTWARD if _leaves(name) else stray_reason(name.rpartition("/")[2])
+
+
+def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[str, int, int, bool]]:
+    """Name, start and size of each member that is no folder, and whether it holds no data.
+
+    `whole` only serves the error messages.
+    """
     position = 0
     long_name: str | None = None  # from the header before, for the member after
     extended: dict[str, str] = {}
@@ -149,8 +182,8 @@ def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[st
             extended = _records(_text(file, start, length, path), path)
         elif info.type in _PLAIN or info.type in _WITHOUT_DATA:
             name = extended.get("path") or long_name or info.name
-            if info.type in _PLAIN and not name.endswith("/"):
-                yield name, start, length
+            if info.type != tarfile.DIRTYPE and not name.endswith("/"):
+                yield name, start, length, info.type in _WITHOUT_DATA
             long_name, extended = None, {}
         elif info.type not in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
             raise ValueError(

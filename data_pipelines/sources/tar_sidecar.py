@@ -1,9 +1,13 @@
 """The index of a tar as a file beside it: `X.tar.index`, opened in a millisecond.
 
 An uncompressed `.npz` without pickled objects. It is checked against its tar at opening (size,
-and the headers of a few members), and refused when they do not fit.
+and the headers of a few members), and refused when they do not fit. One that an older vlp wrote is
+left aside, and the tar's headers are read instead.
 """
 
+import dataclasses
+import json
+import logging
 import os
 import tarfile
 import tempfile
@@ -12,9 +16,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from data_pipelines.sources.survey import Stray
 from data_pipelines.sources.tar_index import BLOCK, TarIndex, scan
 
-_VERSION = 1
+_LOG = logging.getLogger(__name__)
+_VERSION = 2  # 1 had neither all members' roles nor what belongs to no sample
+_SPANS = "spans/"
 _CHECKED_MEMBERS = 8
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, BadZipFile)
 
@@ -34,16 +41,7 @@ def build_index(path: str | Path) -> Path:
     target = index_path(path)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".index-", delete=False) as file:
         try:
-            np.savez(
-                file,
-                version=np.int64(_VERSION),
-                names=np.frombuffer(index.names, np.uint8),
-                ends=index.ends,
-                spans=index.spans,
-                tar_bytes=np.int64(index.tar_bytes),
-                fingerprint=np.frombuffer(bytes.fromhex(index.fingerprint), np.uint8),
-                ignored=np.int64(index.ignored),
-            )
+            np.savez(file, allow_pickle=False, **_arrays(index))
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, 0o644)
@@ -55,7 +53,7 @@ def build_index(path: str | Path) -> Path:
 
 
 def load_index(path: str | Path) -> TarIndex:
-    """The index of a tar: read from beside it when there is one, else scanned.
+    """The index of a tar: read from beside it when there is one of this version, else scanned.
 
     Raises:
       ValueError: the index is unreadable or belongs to another tar, or the tar cannot be used.
@@ -68,23 +66,48 @@ def load_index(path: str | Path) -> TarIndex:
         index = _read(sidecar)
     except _UNREADABLE as error:
         raise _refused(path, f"cannot be read ({error})") from error
+    if index is None:
+        _LOG.warning("%s is of an older vlp and not used; run `vlp data index %s`", sidecar, path)
+        return scan(path)
     _verify(index, path)
     return index
 
 
-def _read(sidecar: Path) -> TarIndex:
+def _read(sidecar: Path) -> TarIndex | None:
+    """What a file says; None if it is of an older version."""
     # Opened here: numpy leaves a file that is no archive open.
     with sidecar.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        if int(data["version"]) != _VERSION:
-            raise ValueError(f"version {int(data['version'])}, this vlp reads {_VERSION}")
+        version = int(data["version"])
+        if version < _VERSION:
+            return None
+        if version > _VERSION:
+            raise ValueError(f"version {version}, this vlp reads {_VERSION}")
         return TarIndex(
             names=data["names"].tobytes(),
             ends=data["ends"].astype(np.int64, casting="safe"),
-            spans=data["spans"].astype(np.int64, casting="safe"),
+            spans={
+                name.removeprefix(_SPANS): data[name].astype(np.int64, casting="safe")
+                for name in data.files
+                if name.startswith(_SPANS)
+            },
             tar_bytes=int(data["tar_bytes"]),
             fingerprint=data["fingerprint"].tobytes().hex(),
-            ignored=int(data["ignored"]),
+            strays=tuple(Stray(**stray) for stray in json.loads(data["strays"].tobytes())),
         )
+
+
+def _arrays(index: TarIndex) -> dict[str, np.ndarray]:
+    """What the file holds."""
+    strays = json.dumps([dataclasses.asdict(stray) for stray in index.strays])
+    return {
+        "version": np.asarray(_VERSION, np.int64),
+        "names": np.frombuffer(index.names, np.uint8),
+        "ends": index.ends,
+        **{_SPANS + role: spans for role, spans in index.spans.items()},
+        "tar_bytes": np.asarray(index.tar_bytes, np.int64),
+        "fingerprint": np.frombuffer(bytes.fromhex(index.fingerprint), np.uint8),
+        "strays": np.frombuffer(strays.encode(), np.uint8),
+    }
 
 
 def _verify(index: TarIndex, path: Path) -> None:
@@ -92,16 +115,21 @@ def _verify(index: TarIndex, path: Path) -> None:
     if index.tar_bytes != size:
         raise _refused(path, f"is of a tar of {index.tar_bytes} bytes, this one has {size}")
     n = len(index)
-    if n == 0 or index.spans.shape != (n, 3, 2) or len(index.names) != index.ends[-1]:
-        raise _refused(path, f"holds {n} keys and positions of shape {index.spans.shape}")
-    start, length = index.spans[..., 0], index.spans[..., 1]
-    if (np.diff(index.ends) < 0).any() or (length < 0).any() or (start + length > size).any():
-        raise _refused(path, "points outside the tar")
+    shapes = {role: spans.shape for role, spans in index.spans.items()}
+    if n == 0 or set(shapes.values()) != {(n, 2)} or len(index.names) != index.ends[-1]:
+        raise _refused(path, f"holds {n} keys and positions of shape {shapes}")
+    if (np.diff(index.ends) < 0).any():
+        raise _refused(path, "holds keys that end before they begin")
+    checked = np.unique(np.linspace(0, n - 1, _CHECKED_MEMBERS).astype(int)).tolist()
     with path.open("rb", buffering=0) as file:
-        for row in np.unique(np.linspace(0, n - 1, _CHECKED_MEMBERS).astype(int)):
-            for begin, count in index.spans[row]:
-                if begin >= 0:
-                    _check_member(file.fileno(), int(begin), int(count), index.key(row), path)
+        for spans in index.spans.values():
+            start, length = spans[:, 0], spans[:, 1]
+            if (length < 0).any() or (start + length > size).any():
+                raise _refused(path, "points outside the tar")
+            for row in checked:
+                if start[row] >= 0:
+                    place = int(start[row]), int(length[row])
+                    _check_member(file.fileno(), *place, index.key(row), path)
 
 
 def _check_member(file: int, start: int, length: int, key: str, path: Path) -> None:

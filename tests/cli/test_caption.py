@@ -18,9 +18,10 @@ from data_pipelines.faults import REASONS
 from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.sources import open_source
 from data_pipelines.text import train_sentencepiece
-from tests.cli.conftest import command, write_pairs
+from tests.cli.conftest import command, picture, write_pairs
 from tests.interop import tiny
 from vlp.cli.caption_file import CaptionFile
+from vlp.cli.lock import Lock
 from vlp.cli.main import main
 from vlp.generation import beam, nucleus, prompt_tokens
 from vlp.interop.card import build_card
@@ -105,7 +106,7 @@ def lines(out) -> list[dict]:
 
 def leftovers(out) -> list[str]:
     names = {path.name for path in out.parent.glob(f"*{out.name}*")}
-    return sorted(names - {out.name, f"{out.name}.manifest.json"})
+    return sorted(names - {out.name, f"{out.name}.manifest.json", f"{out.name}.data.json"})
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def test_a_picture_that_cannot_be_read_has_a_line_and_no_caption(whole, data):
     assert [line["key"] for line in found] == [source.key(i) for i in range(36)]
     bad = {line["key"]: line for line in found if "error" in line}
     assert {f"{key}.png" for key in bad} == set(BAD)
-    assert all(line.keys() == {"key", "index", "error"} for line in bad.values())
+    assert all(line.keys() == {"key", "index", "file", "error"} for line in bad.values())
     assert {line["error"] for line in bad.values()} <= set(REASONS)
     assert leftovers(whole) == []
 
@@ -172,7 +173,7 @@ def test_it_says_what_it_did_and_draws_it(model, data, tmp_path, capsys):
     out, sheet = tmp_path / "new" / "c.jsonl", tmp_path / "sheet.png"
     assert caption(model, data, out, f"--sheet={sheet}") == 0
     said = capsys.readouterr().out
-    assert "33 captions in " in said and "3 images unreadable" in said
+    assert "33 captions in " in said and "image not recognised 2, image empty 1" in said
     assert sum(line["key"] in said for line in lines(out)) == 5
     with Image.open(sheet) as drawn:
         assert drawn.width > 900
@@ -301,3 +302,37 @@ def test_a_model_that_knows_no_first_token_is_refused(data, tmp_path, capsys):
     save_run(Run(run.model, run.preprocess, tokenizer, card, 0, "params", Path("tiny")), saved)
     assert caption(saved, data, tmp_path / "c.jsonl") == 1
     assert "trained with a tokenizer that has none" in capsys.readouterr().err
+
+
+def test_pictures_of_a_folder_and_a_single_one_are_captioned(model, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for colour in ("red", "blue"):
+        (folder / f"{colour}.png").write_bytes(picture(colour, "bar"))
+    assert caption(model, folder, tmp_path / "two.jsonl") == 0
+    assert caption(model, folder / "red.png", tmp_path / "one.jsonl") == 0
+    (one,), two = lines(tmp_path / "one.jsonl"), lines(tmp_path / "two.jsonl")
+    assert [line["key"] for line in two] == ["blue.png", "red.png"]
+    assert one["caption"] == two[1]["caption"]
+
+
+def test_data_without_a_readable_picture_are_refused_and_nothing_is_written(
+    model, tmp_path, capsys
+):
+    (tmp_path / "a.png").write_bytes(b"<html>")
+    assert caption(model, tmp_path / "a.png", tmp_path / "c.jsonl") == 1
+    assert "image not recognised 1" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_file_that_another_job_writes_is_refused_and_left_alone(model, data, whole, capsys):
+    before = {path: path.read_bytes() for path in whole.parent.glob("whole.jsonl*")}
+    with Lock.beside(whole):
+        assert caption(model, data, whole) == 1
+    assert "another process writes there" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in whole.parent.glob("whole.jsonl*")} == before
+
+
+def test_what_the_data_hold_lies_beside_the_captions(whole):
+    (part,) = json.loads(whole.with_name("whole.jsonl.data.json").read_text())["captioning"]
+    assert part["samples"] == 36 and part["strays"] == []

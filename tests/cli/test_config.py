@@ -10,12 +10,13 @@ from ml_collections import ConfigDict
 
 from data_pipelines.augment import Augment
 from experiments import albef, emoji, own_data
-from experiments.common import PHOTO, PLAIN, parse_arg
+from experiments.common import PHOTO, parse_arg
 from tests.cli.conftest import COLOURS, SHAPES, losses, picture
 from vlp.cli.build import lower, model_kwargs, plan
 from vlp.cli.config import load_config
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
+from vlp.training.schedules import make_schedule, parse_duration
 
 SMALL = dict(width=64, depth=1, num_heads=2, mlp_dim=64)
 RESNET = dict(layers=(1, 1, 1, 1), width=8, output_dim=16)
@@ -45,11 +46,37 @@ def test_a_mistake_in_a_config_file_is_shown_with_its_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("arg", "said"),
-    [("dat=x", "did you mean data?"), ("epochs=many", "type float"), ("flag=1", "true or false")],
-)
+    [
+        ("dat=x", "did you mean data?"), ("epochs=many", "type float"), ("flag=1", "true or false"),
+        ("epochs=nan", "at least 0"), ("epochs=-1", "at least 0"), ("epochs=inf", "at least 0"),
+        ("data=a,data=b", "given twice, a and b"), ("shards/*.tar", "known: data, epochs"),
+        ("sizes=1,x", "type int"),
+    ],
+)  # fmt: skip
 def test_a_wrong_argument_names_the_right_one(arg, said):
     with pytest.raises(ValueError, match=said):
-        parse_arg(arg, data="", epochs=1.0, flag=False)
+        parse_arg(arg, data="", epochs=1.0, flag=False, sizes=(1,))
+
+
+def test_a_list_is_separated_by_commas():
+    args = parse_arg("sizes=3,4,names=a.tar,b", sizes=(1,), names=())
+    assert args.sizes == (3, 4) and args.names == ("a.tar", "b")
+
+
+@pytest.mark.parametrize("epochs", [0.25, 0.5, 1, 2, 4, 8, 30, 300])
+@pytest.mark.parametrize("module", [emoji, own_data])
+def test_no_run_of_any_length_is_eaten_by_its_warm_up(module, epochs):
+    config = module.get_config(f"epochs={epochs}" + (",data=x" if module is own_data else ""))
+    batch = config.train.global_batch_size
+    steps, warmup = (
+        parse_duration(value, global_batch_size=batch, samples_per_epoch=64 * batch)
+        for value in (config.train.total, config.optim.schedule.warmup)
+    )
+    assert warmup <= steps / 4 and warmup <= 128
+    peak = config.optim.schedule.peak
+    schedule = make_schedule("cosine", peak=peak, warmup=warmup, steps=steps)
+    rates = np.asarray(schedule(np.arange(steps)))
+    assert rates.max() == pytest.approx(peak) and rates[-1] < peak / 2
 
 
 @pytest.mark.parametrize(
@@ -140,18 +167,8 @@ def test_own_data_in_a_folder_train_with_one_line(tmp_path, capsys):
     assert jax.device_count() == 8
 
 
-def test_plain_switches_every_effect_off_and_photographs_keep_crop_and_colour_alone():
-    effects = {field.name for field in dataclasses.fields(Augment)} - {
-        "size",
-        "crop",
-        "background",
-        "randaugment",
-    }
-    assert set(PLAIN) == effects
-    on = {name for name, value in PHOTO.items() if value != PLAIN.get(name)}
+def test_photographs_get_crop_and_colour_alone():
+    settings = dataclasses.asdict(Augment(16, **PHOTO))
+    plain = dataclasses.asdict(Augment(16))
+    on = {name for name, value in settings.items() if value != plain[name]}
     assert on == {"crop", "brightness", "contrast", "saturation", "hue", "blur_p", "cutout_p"}
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 4), np.uint8)
-    picture[..., 3] = 255
-    augment = Augment(16, **PLAIN)
-    same = augment(picture, np.random.default_rng(1))
-    np.testing.assert_allclose(same, picture[..., :3], atol=1)

@@ -17,9 +17,12 @@ from jax.experimental import multihost_utils
 
 from data_pipelines.images import decode
 from data_pipelines.sources import open_source
+from data_pipelines.threads import THREADS
 from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
+from vlp.cli import embedding
 from vlp.cli.jobs import own_share
+from vlp.cli.lock import Lock
 from vlp.cli.main import main
 from vlp.interop.save import save_run
 
@@ -66,7 +69,7 @@ def model(clip, folder):
 @pytest.fixture(scope="module")
 def data(folder):
     """36 pairs, some of them with several captions, some of them unusable."""
-    return write_pairs(folder / "pairs.tar", replace=CAPTIONS | BAD)
+    return f"lines:{write_pairs(folder / 'pairs.tar', replace=CAPTIONS | BAD)}"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def arguments(model, data, out, *flags) -> list[str]:
 
 def rows(out, kind: str) -> dict[str, list]:
     """The columns of all shards, one after the other; the npy must agree with the parquet."""
-    found: dict[str, list] = {"id": [], "key": [], "caption": [], "embedding": []}
+    found: dict[str, list] = {"id": [], "key": [], "file": [], "caption": [], "embedding": []}
     for path in sorted((out / kind).glob("*.parquet")):
         columns = pq.read_table(path).to_pydict()
         vectors = np.load(path.with_suffix(".npy"), mmap_mode="r")
@@ -138,6 +141,7 @@ def test_shards_hold_what_the_model_says_of_each_image_and_caption(clip, data, e
     first = dict(reversed(expected_captions(source, first=False)))
     assert images["caption"] == [first.get(i, "") for i in good]
     assert images["caption"].count("") == 1
+    assert set(images["file"]) == {str(data).removeprefix("lines:")}
 
     captions = rows(embedded, "captions")
     said = expected_captions(source, first=False)
@@ -154,6 +158,7 @@ def test_a_shard_without_a_readable_image_is_there_and_empty(embedded):
         "images": 0,
         "captions": 7,
         "rejected": 7,
+        "left_out": 0,
     }
     assert np.load(embedded / "images" / "00005.npy").shape == (1, 20)  # 36 = 5 * 7 + 1
 
@@ -282,6 +287,10 @@ def test_the_index_holds_every_readable_image_once(embedded):
 def test_a_search_in_the_embeddings_finds_what_a_search_in_the_data_finds(
     model, data, embedded, tmp_path, capsys
 ):
+    assert (
+        main(["search", f"--model={model}", f"--data={data}", "before it says what it kept"]) == 0
+    )
+    capsys.readouterr()
     for query in ("a red bar", "blue ✨", "日本"):
         found = []
         for where in ([f"--embeddings={embedded}"], [f"--model={model}", f"--data={data}"]):
@@ -342,3 +351,37 @@ def test_a_folder_without_an_index_names_the_remedy(model, data, tmp_path, capsy
     assert embed(model, data, tmp_path / "e") == 1
     assert "pip install 'vlp[index]'" in capsys.readouterr().err
     assert not (tmp_path / "e").exists()
+
+
+def test_a_folder_that_another_job_writes_to_is_refused_and_left_alone(
+    model, data, embedded, capsys
+):
+    before = payload(embedded)
+    with Lock(embedded):
+        assert embed(model, data, embedded, "--captions=all") == 1
+    assert "another process writes there" in capsys.readouterr().err
+    assert payload(embedded) == before
+
+
+def test_threads_are_those_that_were_asked_for(model, data, tmp_path, monkeypatch):
+    asked = []
+    original = embedding.eval_images
+
+    def counted(*args, num_threads, **settings):
+        asked.append(num_threads)
+        return original(*args, num_threads=num_threads, **settings)
+
+    monkeypatch.setattr(embedding, "eval_images", counted)
+    assert embed(model, data, tmp_path / "three", "--threads=3") == 0
+    assert embed(model, data, tmp_path / "default") == 0
+    assert set(asked[:6]) == {3} and set(asked[6:]) == {THREADS}
+
+
+def test_what_cannot_be_embedded_or_indexed_is_refused_before_the_model_is_read(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "a.png").write_bytes(b"<html>")
+    flags = ["embed", "--model=nowhere", f"--data={tmp_path / 'a.png'}", f"--out={tmp_path / 'e'}"]
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    assert main([*flags, "--index"]) == 1
+    assert "pip install 'vlp[index]'" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.sources import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
-from tests.cli.conftest import TINY, command, losses, write_pairs
+from tests.cli.conftest import COLOURS, SHAPES, TINY, command, losses, write_pairs
 from vlp.cli import filtering
 from vlp.cli.main import main
 from vlp.interop.card import build_card
@@ -155,7 +155,7 @@ def test_the_tars_hold_what_is_kept_and_nothing_else(whole, data):
         sample = after[place]
         assert sample.image == before.image(index)
         assert [text.decode() for text in sample.captions] == [line["caption"] for line in lines]
-        told = sample.meta["filter"]
+        told = sample.meta["vlp_filter"]
         assert told["key"] == before.key(index)
         assert told["sources"] == [line["source"] for line in lines]
         assert "kind" in sample.meta or lines[0]["source"] == "synthetic"
@@ -210,6 +210,9 @@ def test_the_web_alone_can_be_filtered(whole, model, data, folder, capsys):
     assert main(arguments(model, data, folder / "web")) == 0
     wanted = [line for line in manifest(whole) if line.get("source") != "synthetic"]
     found, scores = manifest(folder / "web"), []
+    (without,) = (line for line in found if line.get("error") == "caption missing")
+    assert without["key"] == "blue-dot-2"  # which has a synthetic one
+    found.remove(without)
     for lines in (found, wanted):
         scores.append([line.pop("score") for line in lines if "score" in line])
     assert found == wanted
@@ -219,6 +222,31 @@ def test_the_web_alone_can_be_filtered(whole, model, data, folder, capsys):
     told = next(line for line in said.splitlines() if line.split()[:1] == ["web"]).split()[1:]
     shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
     np.testing.assert_allclose([float(v) for v in told], np.quantile(scores[0], shares), atol=6e-4)
+
+
+def test_fields_of_the_data_stay_and_a_second_filter_keeps_what_the_first_said(
+    model, folder, tmp_path
+):
+    own = {"red-bar-0.json": b'{"filter": "mine"}'}
+    data = write_pairs(tmp_path / "pairs.tar", copies=1, replace=own)
+    assert main(arguments(model, data, tmp_path / "once", "--threshold=0")) == 0
+    once = f"{tmp_path / 'once'}/*.tar"
+    assert main(arguments(model, once, tmp_path / "twice", "--threshold=0")) == 0
+    before, after = open_source(data), open_source(f"{tmp_path / 'twice'}/*.tar")
+    keys = {before.key(i): i for i in range(12)}
+    metas = [after.meta(i) for i in range(12)]
+    assert {meta["vlp_filter"]["before"]["key"] for meta in metas} == set(keys)
+    for meta in metas:
+        told = meta.pop("vlp_filter")
+        assert meta == before.meta(keys[told["before"]["key"]])
+
+
+def test_data_without_a_caption_end_with_an_error(model, tmp_path, capsys):
+    bare = {f"{c}-{s}-0.txt": b" " for c in COLOURS for s in SHAPES}
+    data = write_pairs(tmp_path / "pairs.tar", copies=1, replace=bare)
+    assert main(arguments(model, data, tmp_path / "out")) == 1
+    said = capsys.readouterr()
+    assert "caption missing 12" in said.out and "has no caption of a picture" in said.err
 
 
 def test_where_nothing_is_left_it_says_what_threshold_would_keep_half(model, data, folder, capsys):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cli.conftest import losses, picture, write_pairs
-from vlp.cli.main import main
+from vlp.cli.main import _command_parsers, main
 
 
 def refusal(capsys, *arguments, code=1) -> str:
@@ -17,7 +17,7 @@ def refusal(capsys, *arguments, code=1) -> str:
 def test_nothing_and_help_explain_themselves(capsys):
     assert main([]) == 0
     assert "vlp train" in capsys.readouterr().out
-    for command in ("train", "eval", "embed", "search", "caption", "import", "export", "data"):
+    for command in _command_parsers()[1]:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
         assert "--" in capsys.readouterr().out

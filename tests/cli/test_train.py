@@ -14,6 +14,7 @@ import vlp
 from data_pipelines.text import BEGIN_ID, SentencePieceTokenizer
 from tests.cli.conftest import TINY, command, losses
 from vlp.cli.main import main
+from vlp.interop.load import load_run
 from vlp.training import contents
 from vlp.training.checkpoint import find_checkpoint, load_params, read_json
 
@@ -82,6 +83,7 @@ def test_albef_trains_and_judges_with_the_same_command_and_can_be_loaded(train):
     image = model.encode_image(preprocess([np.zeros((30, 20, 3), np.uint8)]))
     text = tokenize(["a red square"])
     assert model.match(image, model.encode_text(text), text).shape == (1, 2)
+    assert load_run(workdir).weights == "params"  # the student, as it was judged
     assert model.predict_tokens(image, text).shape == (1, 8, 301)
 
 

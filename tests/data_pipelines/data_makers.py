@@ -36,7 +36,7 @@ def pair(key: str, seed: int) -> list[tuple[str, bytes]]:
     captions = f"caption {seed}\nother words {seed}\nthird line {seed}"
     return [
         (f"{key}.png", encoded(pixels(seed))),
-        (f"{key}.txt", captions.encode()),
+        (f"{key}.captions", captions.encode()),
         (f"{key}.json", b'{"seed": %d}' % seed),
     ]
 

@@ -1,5 +1,6 @@
 """Augmentation: seeded, in range, and every option does what it says."""
 
+import dataclasses
 import pickle
 import time
 
@@ -9,34 +10,13 @@ import pytest
 from data_pipelines.augment import Augment
 from data_pipelines.filters import bilinear, blur, colour_matrix, dilate, edges, median, mix
 
-# Everything off: what remains is a resize by bilinear sampling over white.
-OFF = dict(
-    scale=(1.0, 1.0),
-    shift=0,
-    aspect=0,
-    shear=0,
-    rotate=0,
-    warp=0,
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    hue=0,
-    curve=0,
-    palette=0,
-    shade=0,
-    gloss_p=0,
-    flat_p=0,
-    posterise_p=0,
-    edges_p=0,
-    outline_p=0,
-    erode_p=0,
-    shadow_p=0,
-    background_p=0,
-    blur_p=0,
-    noise_p=0,
-    cutout_p=0,
-    flip_p=0,
-)
+# Every effect that a drawing style is free to choose.
+STYLES = dict(
+    scale=(0.75, 1.08), shift=0.06, aspect=0.15, shear=0.1, rotate=10.0, warp=0.04, brightness=0.2,
+    contrast=0.2, saturation=0.3, hue=0.02, curve=0.3, palette=0.04, shade=0.15, gloss_p=0.1,
+    flat_p=0.25, posterise_p=0.2, edges_p=0.15, outline_p=0.3, erode_p=0.1, shadow_p=0.1,
+    background_p=0.3, blur_p=0.2, noise_p=0.15, cutout_p=0.1,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +34,11 @@ def picture():
 
 
 def augmented(picture, seed=0, size=48, **options):
-    return Augment(size, **(OFF | options))(picture, np.random.default_rng(seed))
+    return Augment(size, **options)(picture, np.random.default_rng(seed))
 
 
 def test_result_is_a_function_of_the_generator_alone(picture):
-    augment = Augment(48)
+    augment = Augment(48, **STYLES)
     first = [augment(picture, np.random.default_rng(seed)) for seed in range(20)]
     again = [augment(picture, np.random.default_rng(seed)) for seed in reversed(range(20))]
     assert all((a == b).all() for a, b in zip(first, reversed(again), strict=True))
@@ -66,9 +46,20 @@ def test_result_is_a_function_of_the_generator_alone(picture):
 
 
 def test_another_process_gets_the_same_picture(picture):
-    augment = pickle.loads(pickle.dumps(Augment(48)))
-    expected = Augment(48)(picture, np.random.default_rng(3))
+    augment = pickle.loads(pickle.dumps(Augment(48, **STYLES)))
+    expected = Augment(48, **STYLES)(picture, np.random.default_rng(3))
     np.testing.assert_array_equal(augment(picture, np.random.default_rng(3)), expected)
+
+
+def test_nothing_happens_that_was_not_asked_for():
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 4), np.uint8)
+    noise[..., 3] = 255
+    for seed in range(5):
+        same = Augment(48)(noise, np.random.default_rng(seed))
+        np.testing.assert_allclose(same, noise[..., :3], atol=1)  # a rounding, of two conversions
+    on = {name for name, value in dataclasses.asdict(Augment(48)).items() if value}
+    assert on == {"size", "scale", "background"}
+    assert (Augment(48).scale, Augment(48).background) == ((1.0, 1.0), (255, 255, 255))
 
 
 @pytest.mark.parametrize("size", [8, 31, 48, 64])
@@ -83,7 +74,7 @@ def test_input_stays_as_it_was(picture):
     frozen = picture.copy()
     frozen.flags.writeable = False
     for seed in range(20):
-        Augment(48)(frozen, np.random.default_rng(seed))
+        Augment(48, **STYLES)(frozen, np.random.default_rng(seed))
     np.testing.assert_array_equal(frozen, before)
 
 
@@ -170,8 +161,8 @@ def test_hidden_colours_under_transparency_do_not_show(picture):
     hidden = picture.copy()
     hidden[picture[..., 3] == 0, :3] = (255, 0, 255)
     for seed in range(10):
-        a = Augment(48, cutout_p=0)(picture, np.random.default_rng(seed))
-        b = Augment(48, cutout_p=0)(hidden, np.random.default_rng(seed))
+        a = Augment(48, **(STYLES | dict(cutout_p=0)))(picture, np.random.default_rng(seed))
+        b = Augment(48, **(STYLES | dict(cutout_p=0)))(hidden, np.random.default_rng(seed))
         np.testing.assert_array_equal(a, b)
 
 
@@ -188,7 +179,9 @@ def test_left_and_right_are_never_exchanged_unasked(picture):
     marked[24:40, 40:56, :3] = (0, 0, 255)
     marked[..., 3] = 255
     for seed in range(50):
-        image = Augment(48, cutout_p=0)(marked, np.random.default_rng(seed)).astype(int)
+        image = Augment(48, **(STYLES | dict(cutout_p=0)))(
+            marked, np.random.default_rng(seed)
+        ).astype(int)
         redness = image[..., 0] - image[..., 2]
         assert redness[:, :24].mean() > redness[:, 24:].mean()
 
@@ -201,14 +194,14 @@ def test_skin_tones_stay_in_their_order():
         swatches[:, round(i * 12.8) : round((i + 1) * 12.8), :3] = tone
     kept = 0
     for seed in range(100):
-        image = Augment(40, **(OFF | COLOURS))(swatches, np.random.default_rng(seed))
+        image = Augment(40, **COLOURS)(swatches, np.random.default_rng(seed))
         luma = image.reshape(40, 5, 8, 3)[:, :, 2:6].mean((0, 2, 3))
         kept += (np.diff(luma) < 0).all()
     assert kept >= 95
 
 
 COLOURS = {
-    name: getattr(Augment(40), name)
+    name: STYLES[name]
     for name in ("brightness", "contrast", "saturation", "hue", "curve", "palette")
 }
 
@@ -241,7 +234,7 @@ def test_images_without_four_channels_are_refused(shape):
 
 def test_an_image_costs_little_time(picture):
     # A loose bound that holds on a busy machine too; an idle core takes about 0.25 ms.
-    augment = Augment(48)
+    augment = Augment(48, **STYLES)
     start = time.process_time()
     for seed in range(200):
         augment(picture, np.random.default_rng(seed))

@@ -11,8 +11,9 @@ from data_makers import write_tar
 
 from data_pipelines.decode import decode
 from data_pipelines.emoji import compact, materialize, tars
+from data_pipelines.emoji.annotations import annotated, read_annotations
 from data_pipelines.emoji.build import build
-from data_pipelines.emoji.captions import training_captions
+from data_pipelines.emoji.captions import names_of, training_captions, with_article
 from data_pipelines.emoji.splits import splits
 from data_pipelines.sources import Sample, TarSource, load_index, open_source
 
@@ -121,7 +122,7 @@ def test_first_caption_is_the_name_with_skin_tones_after_a_colon(samples):
 
 def test_only_training_drawings_have_further_captions(samples):
     assert {len(s.captions) for s in samples["twemoji"]} == {1}
-    assert {len(s.captions) for s in samples["noto"]} == {4, 5, 6}
+    assert all(6 <= len(s.captions) <= 21 for s in samples["noto"])
 
 
 def test_captions_are_lower_case_and_distinct_and_name_the_group(samples):
@@ -140,10 +141,31 @@ def test_captions_keep_the_skin_tones(samples):
                 assert all(tone in line.decode() for tone in sample.meta["skin_tones"])
 
 
+def test_every_name_is_there_as_it_is_and_with_an_article(samples):
+    for sample in samples["noto"]:
+        lines = {line.decode() for line in sample.captions}
+        assert with_article(sample.meta["caption"]) in lines
+        for name in names_of(sample.meta):
+            assert {name, with_article(name)} <= lines
+
+
+def test_the_article_is_the_one_that_people_write():
+    assert with_article("orange book") == "an orange book"
+    assert with_article("red heart") == "a red heart"
+    assert with_article("unicorn") == "a unicorn" and with_article("hourglass") == "an hourglass"
+
+
+def test_common_names_stand_beside_official_ones(samples):
+    heart = next(s for s in samples["noto"] if s.key == "2764-fe0f")
+    assert {b"heavy black heart", b"a red heart", b"red heart"} <= set(heart.captions)
+
+
 def test_captions_follow_from_the_key():
     entry = {
         "name": "WAVING HAND SIGN",
+        "common_name": "waving hand",
         "short_names": ["wave", "+1"],
+        "keywords": ["bye", "hello", "wave"],
         "category": "People & Body",
         "subcategory": "hand-fingers-open",
         "skin_tones": ["dark skin tone"],
@@ -154,9 +176,10 @@ def test_captions_follow_from_the_key():
     several = [training_captions(f"key {i}", entry) for i in range(40)]
     assert len({tuple(lines[1:]) for lines in several}) > 20
     used = {line for lines in several for line in lines}
-    assert {"dark skin tone wave", "wave with dark skin tone emoji"} <= used
-    assert "people & body: waving hand sign with dark skin tone" in used
-    assert "dark skin tone wave, hand fingers open" in used
+    assert {"dark skin tone waving hand", "a waving hand with dark skin tone"} <= used
+    assert "an emoji of a waving hand sign with dark skin tone" in used
+    assert "dark skin tone waving hand, hand fingers open" in used
+    assert "bye, hello, dark skin tone" in used
     assert not any("+1" in line for line in used)
 
 
@@ -184,7 +207,7 @@ def test_all_tars_open_by_name_with_an_index(folder, samples):
         source = open_source(f"emoji:{name}")
         assert len(source) == len(samples[name]) and source.name == f"emoji:{name}"
         assert (folder / f"{name}.tar.index").exists()
-        assert load_index(folder / f"{name}.tar").ignored == 0
+        assert load_index(folder / f"{name}.tar").strays == ()
     with pytest.raises(ValueError, match="noto-train"):
         open_source("emoji:other")
 
@@ -240,6 +263,17 @@ def test_other_data_or_another_version_lie_elsewhere(few, tmp_path, monkeypatch)
     assert len(found) == 3
 
 
+def known(samples: dict[str, list[Sample]]) -> dict[str, dict]:
+    """Annotations as the samples have them."""
+    return {
+        "".join(chr(int(code, 16)) for code in s.meta["unified"].split("-")): {
+            "tts": [s.meta["common_name"]],
+            "default": s.meta["keywords"],
+        }
+        for s in samples["noto"]
+    }
+
+
 def sources(folder: Path, samples: dict[str, list[Sample]], count: int) -> dict[str, Path]:
     """Tars to build from: the first emoji of each vendor."""
     return {
@@ -264,7 +298,7 @@ def test_building_keeps_pixels_and_metadata_and_repeats_itself(samples, tmp_path
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
-        build(made, folder=folder)
+        build(made, known(samples), folder=folder)
     assert compact.fingerprint(folders[0]) == compact.fingerprint(folders[1])
     entries, vendors = compact.read(folder=folders[0])
     assert [entry["unified"].lower() for entry in entries] == keys(samples["noto"][:8])
@@ -286,7 +320,21 @@ def test_rounding_moves_colours_by_at_most_half_a_step_and_never_alpha():
 def test_vendors_that_disagree_are_refused(samples, tmp_path):
     made = sources(tmp_path, {**samples, "noto": samples["noto"][1:]}, 2)
     with pytest.raises(ValueError, match="same emoji in the same order"):
-        build(made, folder=tmp_path)
+        build(made, known(samples), folder=tmp_path)
+
+
+def test_an_emoji_without_annotation_is_refused(samples, tmp_path):
+    with pytest.raises(ValueError, match=r"1F600 .* has none; take CLDR"):
+        build(sources(tmp_path, samples, 2), {}, folder=tmp_path)
+
+
+def test_annotations_give_names_and_keywords_without_skin_tones(tmp_path):
+    file = tmp_path / "annotations.json"
+    words = {"default": ["Hand", "dark skin tone", "wave"], "tts": ["Waving Hand: dark skin tone"]}
+    file.write_text(json.dumps({"annotations": {"identity": {}, "annotations": {"👋🏿": words}}}))
+    entry = {"unified": "1F44B-1F3FF", "name": "WAVING HAND", "skin_tones": ["dark skin tone"]}
+    made = annotated(entry, read_annotations([file]))
+    assert made["common_name"] == "waving hand" and made["keywords"] == ["hand", "wave"]
 
 
 def test_a_damaged_or_missing_file_is_named(tmp_path):
@@ -311,3 +359,4 @@ def test_licences_and_authors_are_named():
     assert "https://creativecommons.org/licenses/by/4.0/" in texts["NOTICE-twemoji.txt"]
     assert "Cal Henderson" in texts["MIT-emoji-datasource.txt"]
     assert "WITHOUT WARRANTY OF ANY KIND" in texts["MIT-emoji-datasource.txt"]
+    assert "UNICODE LICENSE V3" in texts["Unicode-3.0.txt"]

@@ -1,7 +1,5 @@
 """Each image once and in order, captions as one list, bad ones counted and not in the way."""
 
-import logging
-
 import numpy as np
 import pytest
 from data_makers import encoded, pairs, pixels, write_tar
@@ -18,9 +16,9 @@ from data_pipelines.sources.part import PartSource
 def source(tmp_path):
     members = pairs(7)
     members[6] = ("0002.png", b"<html>")
-    members[10] = ("0003.txt", b"fine\ncaf\xe9\nalso fine")
-    members[13] = ("0004.txt", b"\xff")
-    del members[16]  # 0005.txt
+    members[10] = ("0003.captions", b"fine\ncaf\xe9\nalso fine")
+    members[13] = ("0004.captions", b"\xff")
+    del members[16]  # 0005.captions
     return TarSource(write_tar(tmp_path / "a.tar", members))
 
 
@@ -45,17 +43,16 @@ def test_images_come_once_in_order_and_the_last_batch_is_filled(source, threads)
             np.testing.assert_array_equal(image, expected)
 
 
-def test_first_captions_name_their_image_and_bad_ones_are_left_out_and_told(source, caplog):
-    with caplog.at_level(logging.WARNING):
-        texts, ids = eval_captions(source)
+def test_first_captions_name_their_image_and_bad_ones_are_left_out_and_counted(source):
+    texts, ids, rejects = eval_captions(source)
     assert texts == ["caption 0", "caption 1", "caption 2", "fine", "caption 6"]
     np.testing.assert_array_equal(ids, [0, 1, 2, 3, 6])
     assert ids.dtype == np.int64
-    assert "caption missing 1" in caplog.text and "caption not utf-8 1" in caplog.text
+    assert rejects == {"caption missing": 1, "caption not utf-8": 1}
 
 
 def test_all_captions_name_their_image(source):
-    texts, ids = eval_captions(source, captions="all")
+    texts, ids, _ = eval_captions(source, captions="all")
     np.testing.assert_array_equal(ids, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 6, 6, 6])
     assert texts[9:12] == ["fine", "also fine", "caption 6"]
 
@@ -87,7 +84,7 @@ def test_a_part_counts_its_samples_from_zero(source):
     assert len(part) == 3 and part.key(0) == source.key(2)
     assert part.image(1) == source.image(3) and part.captions(0) == source.captions(2)
     assert part[0] == source[2]
-    texts, ids = eval_captions(part)
+    texts, ids, _ = eval_captions(part)
     assert texts == ["caption 2", "fine"] and ids.tolist() == [0, 1]
     (batch,) = eval_images(part, ImagePreprocess(8), batch_size=4)
     assert batch["id"].tolist() == [0, 1, 2, -1] and batch["weight"].tolist() == [0, 1, 1, 0]
@@ -102,3 +99,19 @@ def test_a_part_lies_within_its_source(source):
     for index in (-1, 3):
         with pytest.raises(IndexError):
             part.image(index)
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (3, 40), (4, 4), (30, 1), (1, 1)])
+def test_pictures_of_few_rows_are_pictures_like_others(shape, tmp_path):
+    picture = encoded(pixels(0, height=shape[0], width=shape[1]))
+    source = TarSource(write_tar(tmp_path / "a.tar", [("a.png", picture), ("a.txt", b"thin")]))
+    for preprocess in (ImagePreprocess(8), NaflexPreprocess(patch_size=2, max_num_patches=4)):
+        (batch,) = eval_images(source, preprocess, batch_size=1)
+        assert batch["weight"].tolist() == [1]
+        found, expected = batch["image"], preprocess(picture)
+        for one, same in zip(*map(_fields, (found, expected)), strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
+def _fields(images):
+    return images if isinstance(images, tuple) else (images,)

@@ -60,7 +60,7 @@ def test_bad_rows_are_samples_that_are_rejected(tmp_path):
 
 
 def test_a_pipe_in_place_of_an_image_does_not_wait(tmp_path):
-    source = FolderSource(folder(tmp_path, "file,caption\npipe.png,words\n"))
+    source = FolderSource(folder(tmp_path, "file,caption\npipe.png,words\n0.png,more\n"))
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(Reject, match="is not a file"):
         source[0]
@@ -77,9 +77,9 @@ def test_paths_stay_inside_the_folder(tmp_path, image):
     ("table", "message"),
     [
         ("", "header: one column must be called image.*got $"),
-        ("file,words\n0.png,a\n", "must be called caption, text, title; got file, words"),
+        ("file,words\n0.png,a\n", "must be called caption, captions, text, title; got file, words"),
         ("file,caption\n", "must have at least one row"),
-        ("file,caption\n0.png,a, b\n", "line 2: 2 columns are needed, got 3"),
+        ("file,caption\n0.png,a, b\n", "line 2: 2 columns are needed, separated by commas, got 3"),
         ("file,caption\n0.png," + "x" * 200_000, "line 2: field larger than field limit"),
     ],
 )
@@ -96,19 +96,25 @@ def test_an_unreadable_json_line_is_refused_by_number(tmp_path, row):
 
 
 def test_a_folder_needs_exactly_one_table(tmp_path):
-    with pytest.raises(ValueError, match="needs one captions.csv or captions.jsonl, .* neither"):
+    with pytest.raises(ValueError, match="needs one of captions.csv, .* has none"):
         FolderSource(tmp_path)
     folder(tmp_path, "file,caption\n0.png,a\n")
     folder(tmp_path, '{"image": "0.png", "caption": "a"}', "captions.jsonl")
-    with pytest.raises(ValueError, match="both; remove one"):
+    with pytest.raises(ValueError, match="captions.csv and captions.jsonl; name one"):
         FolderSource(tmp_path)
 
 
 def test_the_fingerprint_of_a_folder_follows_its_files(tmp_path):
-    source = FolderSource(folder(tmp_path, "file,caption\n0.png,a\n1.png,b\n"))
-    before = source.fingerprint
-    (tmp_path / "1.png").write_bytes(b"shorter")
-    assert source.fingerprint != before
+    def fingerprint():
+        return FolderSource(tmp_path).fingerprint
+
+    folder(tmp_path, "file,caption\n0.png,a\n1.png,b\n")
+    before = fingerprint()
+    image = (tmp_path / "1.png").read_bytes()
+    (tmp_path / "1.png").write_bytes(image[:-1] + b"x")
+    assert fingerprint() != before
+    (tmp_path / "1.png").write_bytes(image)
+    assert fingerprint() == before
 
 
 def test_joined_sources_count_through_and_keep_their_order(tmp_path):

@@ -18,6 +18,8 @@ from data_pipelines.sources import (
     ShuffledCaptions,
     Source,
     TarSource,
+    label_name,
+    label_names,
     open_source,
 )
 from data_pipelines.sources.part import PartSource
@@ -201,8 +203,16 @@ def test_without_a_field_the_captions_are_the_names(tmp_path):
     folder = FolderSource(tmp_path)
     source = LabelSource(folder, field="", templates=("a photo of the {}",))
     assert source[0].captions == ("a photo of the Cat, animal",)
-    with pytest.raises(ValueError, match="the fields none; .*or say .. if the captions are"):
+    with pytest.raises(ValueError, match="the fields are none; .*or say .. if the captions are"):
         LabelSource(folder, field="label", templates=TEMPLATES)
+
+
+def test_captions_that_are_names_need_no_json(tmp_path):
+    members = [("a.png", encoded(pixels(0))), ("a.txt", b"tabby cat"), ("a.json", b"[1]")]
+    source = LabelSource(
+        TarSource(write_tar(tmp_path / "a.tar", members)), field="", templates=("a {}",)
+    )
+    assert source[0].captions == ("a tabby cat",)
 
 
 def test_emoji_by_their_category_make_pairs(tmp_path, monkeypatch):
@@ -219,18 +229,56 @@ def test_emoji_by_their_category_make_pairs(tmp_path, monkeypatch):
 def test_a_sample_without_a_label_is_marked_and_the_others_stay(tmp_path):
     names = ["cat", None, 7, ["dog", 3], " ", [], "dog"]
     source = LabelSource(labelled(tmp_path / "a.tar", names), field="label", templates=("{}",))
-    (batch,) = loader(source, global_batch_size=7, shuffle=False, epochs=1)
+    (batch,) = loader(source, global_batch_size=7, shuffle=False, epochs=1, max_reject_share=1)
     assert said(batch) == ["cat", "", "", "", "", "", "dog"]
     code = 1 + REASONS.index("label missing")
     assert batch["reject"].tolist() == [0, code, code, code, code, code, 0]
 
 
 def test_what_cannot_give_captions_is_refused(images, tmp_path):
-    with pytest.raises(ValueError, match="field 'class' .* have .None. there and the fields label"):
+    with pytest.raises(
+        ValueError, match="'class' of jft holds none, and the fields are label, other"
+    ):
         LabelSource(images, field="class", templates=TEMPLATES)
     numbers = labelled(tmp_path / "a.tar", [3, 4])
-    with pytest.raises(ValueError, match=r"have \[3\] there .* write names in place of numbers"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds 3, 4; give names for them \(config.data.label_classes\), or write names",
+    ):
         LabelSource(numbers, field="label", templates=TEMPLATES)
     for templates in ((), ("a photo",), ("{} and {}",)):
         with pytest.raises(ValueError, match="each with one {} where the names go, got"):
             LabelSource(images, field="label", templates=templates)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (0, ["0"]), (False, ["False"]), (True, ["True"]), (2.0, ["2"]), (-1, ["-1"]),
+        (" cat ", ["cat"]), (["cat", 0, "", None, False], ["cat", "0", "False"]), ("0", ["0"]),
+        (None, []), ("", []), ("  ", []), ([], []), ([None], []),
+    ],
+)  # fmt: skip
+def test_every_value_that_is_there_is_a_label(value, names):
+    assert label_names(value) == names
+    if not isinstance(value, list):
+        assert label_name(value) == "".join(names)
+
+
+@pytest.mark.parametrize("value", [0.5, {"name": "cat"}, [["cat"]], float("inf")])
+def test_what_is_no_label_is_refused_with_the_value(value):
+    with pytest.raises(ValueError, match="a label is a name, a whole number, true or false, got"):
+        label_names(value)
+
+
+def test_numbers_become_captions_by_the_names_of_their_classes(tmp_path):
+    images = labelled(tmp_path / "a.tar", [0, 1, [0, "dog"], False, 2])
+    classes = {"0": "cat", "1": "dog", "False": "nothing"}
+    source = LabelSource(images, field="label", templates=("{}",), classes=classes)
+    assert [source.captions(i)[0] for i in range(4)] == ["cat", "dog", "cat, dog", "nothing"]
+    with pytest.raises(Reject, match="label missing"):
+        source.captions(4)
+    others = LabelSource(images, field="label", templates=("{}",), classes=classes | {"2": "ox"})
+    assert source.fingerprint != others.fingerprint
+    with pytest.raises(ValueError, match="must name the labels: .* holds 0, 1, .*named are"):
+        LabelSource(images, field="label", templates=("{}",), classes={"7": "cat"})

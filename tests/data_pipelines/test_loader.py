@@ -287,23 +287,60 @@ def test_each_reason_is_reported_once_with_the_sample(tmp_path, caplog):
     ]
 
 
-def test_too_many_bad_samples_stop_the_run_after_a_fair_number(tmp_path):
+@pytest.mark.parametrize(("after", "seen"), [(8, 8), (9, 12), (1000, 12)])
+def test_too_many_bad_samples_stop_the_run_after_a_fair_number_or_an_epoch(tmp_path, after, seen):
     source = tar_with(tmp_path, b"", b"words")
-    stopping = loader(source, max_reject_share=0.05, min_samples_before_stop=20)
-    take(stopping, 4)
-    with pytest.raises(ValueError) as caught:
+    stopping = loader(source, shuffle=False, max_reject_share=0.05, min_samples_before_stop=after)
+    take(stopping, seen // 4 - 1)
+    with pytest.raises(ValueError, match="at most 5.0% of the samples may be bad") as caught:
         next(stopping)
-    assert str(caught.value).startswith(
-        "at most 5.0% of the samples may be bad, got 10.0% (2 of 20) in bad: image empty 2; repair"
-    )
+    assert f"(1 of {seen}) in bad: image empty 1; repair" in str(caught.value)
 
 
-def test_a_batch_without_one_good_sample_is_a_batch(tmp_path):
-    source = TarSource(write_tar(tmp_path / "a.tar", [("a.png", b""), ("b.txt", b"")]))
-    batch = next(loader(source))
+def test_a_batch_without_one_good_sample_is_a_batch_and_an_epoch_without_one_an_error(tmp_path):
+    bad = [(f"{i}.png", b"") for i in range(6)]
+    source = TarSource(write_tar(tmp_path / "a.tar", bad))
+    lenient = loader(source, max_reject_share=1.0)
+    batch = next(lenient)
     assert (batch["weight"] == 0).all() and (batch["text"] == 0).all()
-    with pytest.raises(ValueError, match=r"got 100.0% \(1000 of 1000\)"):
-        take(loader(source), 250)
+    with pytest.raises(ValueError, match="a must hold samples that can be used, of 8 seen none"):
+        next(lenient)
+
+
+def test_what_was_seen_is_judged_however_little_it_is(tmp_path):
+    source = tar_with(tmp_path, b"", b"words")
+    little = loader(source, shuffle=False, max_reject_share=0.2)
+    little.judge()
+    take(little, 1)
+    with pytest.raises(ValueError, match=r"got 25.0% \(1 of 4\) in bad: image empty 1"):
+        little.judge()
+
+
+def test_processes_are_judged_as_one(tmp_path):
+    source = tar_with(tmp_path, b"", b"words")
+    fair = loader(source, max_reject_share=0.2)
+    fair.judge([(4, {"image empty": 1}), (4, {}), (4, {"caption empty": 1})])
+    with pytest.raises(ValueError, match=r"\(3 of 12\) in bad: image empty 2, caption empty 1"):
+        fair.judge([(4, {"image empty": 1}), (4, {"image empty": 1}), (4, {"caption empty": 1})])
+
+
+def test_data_without_one_good_sample_are_refused_before_they_are_loaded(tmp_path):
+    members = [member for i in range(600) for member in pair(f"{i:04d}", i)]
+    bad = [(name, b"<html>" if name.endswith("png") else text) for name, text in members]
+    source = TarSource(write_tar(tmp_path / "a.tar", bad))
+    with pytest.raises(ValueError, match=r"of 256 .* image not recognised 256 \(0599"):
+        loader(source).check()
+    bad[3 * 599] = members[3 * 599]
+    loader(TarSource(write_tar(tmp_path / "b.tar", bad))).check()
+
+
+def test_a_name_that_moves_the_cursor_is_escaped(tmp_path, caplog):
+    source = TarSource(
+        write_tar(tmp_path / "a.tar", [("\x1b[2Jé.png", b""), ("\x1b[2Jé.txt", b"x")])
+    )
+    with pytest.raises(ValueError, match="none can"):
+        next(loader(source))
+    assert "\\x1b[2Jé" in caplog.text and "\x1b" not in caplog.text
 
 
 def test_a_tar_that_shrinks_during_the_run_stops_it(tmp_path):

@@ -53,7 +53,7 @@ def test_no_share_changes_nothing(clean):
 
 
 def test_a_missing_caption_moves_as_well(tmp_path):
-    members = [m for m in pairs(6) if m[0] != "0003.txt"]
+    members = [m for m in pairs(6) if m[0] != "0003.captions"]
     noisy = ShuffledCaptions(TarSource([write_tar(tmp_path / "a.tar", members)]), share=1.0)
     lacking = []
     for i in range(6):

@@ -78,13 +78,14 @@ def test_long_pictures_are_the_centre_of_the_whole_resized(shape, interpolation)
     kind = Image.Resampling[interpolation.upper()]
     whole = Image.fromarray(array).resize((wide, high), kind)
     expected = np.asarray(whole.crop((left, top, left + 16, top + 16)), np.int32)
-    assert np.abs(preprocess(array)[0] - expected).max() <= 1
+    assert np.abs(preprocess(Image.fromarray(array))[0] - expected).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(50, 81), (16, 16), (5, 200), (7, 3), (1, 1)])
 def test_tensorflows_resize_is_the_bilinear_one_without_antialiasing(shape):
     array = pixels(5, height=shape[0], width=shape[1])
-    out = ImagePreprocess(16, interpolation="bilinear_tensorflow")(array)[0].astype(np.int32)
+    out = ImagePreprocess(16, interpolation="bilinear_tensorflow")(Image.fromarray(array))
+    out = out[0].astype(np.int32)
     exact = jax.image.resize(array.astype(np.float32), (16, 16, 3), "linear", antialias=False)
     # Fractions are dropped, and a rounding error may cross a whole number.
     low, high = np.floor(np.asarray(exact) - 1e-3), np.floor(np.asarray(exact) + 1e-3)
@@ -108,7 +109,7 @@ def test_an_image_of_the_right_size_passes_unchanged():
 @pytest.mark.parametrize("resize", ["squash", "shortest", "longest"])
 def test_extreme_shapes_stay_small(shape, resize):
     array = np.full((*shape, 3), 7, np.uint8)
-    out = ImagePreprocess(8, resize=resize, background=(7, 7, 7))(array)
+    out = ImagePreprocess(8, resize=resize, background=(7, 7, 7))(Image.fromarray(array))
     np.testing.assert_array_equal(out, np.full((1, 8, 8, 3), 7))
 
 
@@ -137,11 +138,20 @@ def test_grey_arrays_and_images_become_rgb():
 
 
 def test_transparent_pixels_show_the_background_and_hide_their_colour():
-    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba = np.zeros((6, 6, 4), np.uint8)
     rgba[..., :3] = [200, 0, 0]
-    rgba[:, 2:, 3] = 255
-    out = ImagePreprocess(4, background=(0, 255, 0))(rgba)[0]
-    assert (out[:, :2] == [0, 255, 0]).all() and (out[:, 2:] == [200, 0, 0]).all()
+    rgba[:, 3:, 3] = 255
+    out = ImagePreprocess(6, background=(0, 255, 0))(rgba)[0]
+    assert (out[:, :3] == [0, 255, 0]).all() and (out[:, 3:] == [200, 0, 0]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7)])
+def test_an_image_handed_over_is_not_changed(shape):
+    rgba = pixels(3, height=shape[0], width=shape[1], channels=4) & 127
+    before = rgba.copy()
+    flatten(rgba, (10, 100, 250))
+    ImagePreprocess(4)(Image.fromarray(rgba))
+    np.testing.assert_array_equal(rgba, before)
 
 
 def test_flattening_is_the_rounded_blend():
@@ -221,14 +231,3 @@ def test_a_bad_file_says_why(tmp_path):
 def test_values_out_of_range_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         ImagePreprocess(**({"size": 8} | values))
-
-
-@pytest.mark.parametrize("array", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 2), np.uint8)])
-def test_arrays_of_another_kind_are_refused(array):
-    with pytest.raises(ValueError, match="must be uint8"):
-        ImagePreprocess(8)(array)
-
-
-def test_an_image_needs_a_pixel():
-    with pytest.raises(ValueError, match="at least one pixel"):
-        ImagePreprocess(8)(np.zeros((0, 4, 3), np.uint8))

@@ -241,3 +241,21 @@ def test_accuracy_of_matching_is_drawn_in_one_chart_a_kind_of_pair():
         for step in (1, 2)
     ]  # fmt: skip
     assert [name for name, _ in panels(rows)] == ["m · all pairs", "m · true pairs"]
+
+
+def test_groups_say_what_they_are_groups_of(tmp_path):
+    by = make_result(
+        "retrieval", SCORES, data="x", rejected=0, settings={"group": f"split{HOSTILE}"}, **FACTS
+    )
+    _, reader = written(tmp_path, results=[by])
+    assert any(text.startswith("split<script>") and text.endswith(": rare") for text in reader.text)
+
+
+def test_what_was_left_out_and_what_failed_is_said(tmp_path):
+    notes = ["3 samples have no 'label'", HOSTILE]
+    result = make_result("classification", CLASSES, data="x", rejected=0, notes=notes, **FACTS)
+    _, reader = written(tmp_path, results=[result], failed=[f"kinds at step 4: {HOSTILE}"])
+    words = " ".join(reader.text)
+    assert "3 samples have no 'label'." in words and "left out: kinds at step 4: <script>" in words
+    _, reader = written(tmp_path, results=[], failed=["kinds at step 4: no picture"])
+    assert "left out: kinds at step 4: no picture" in reader.text

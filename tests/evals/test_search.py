@@ -8,23 +8,7 @@ from PIL import Image
 from rich.console import Console
 
 from vlp.evals import draw
-from vlp.evals.embed import Encoder
-from vlp.evals.search import search
-
-
-class Fixed(Encoder):
-    """An encoder that says of every text the same."""
-
-    def __init__(self):
-        pass
-
-    def embed_texts(self, texts, tokenize):
-        assert tokenize(texts).shape == (1, 3)
-        return np.array([[1.0, 0.0]], np.float32)
-
-
-def tokenize(texts):
-    return np.zeros((len(texts), 3), np.int32)
+from vlp.evals.search import check_query, nearest
 
 
 def pictures():
@@ -44,16 +28,16 @@ ZIMG = np.array([[0.1, 0.9], [0.9, 0.1], [0.5, 0.5]], np.float32)
 
 @pytest.mark.parametrize(("top", "expected"), [(2, [1, 2]), (10, [1, 2, 0])])
 def test_the_nearest_images_come_first(top, expected):
-    rows, scores = search("heart", encoder=Fixed(), tokenize=tokenize, zimg=ZIMG, top=top)
+    rows, scores = nearest(ZIMG, np.array([1.0, 0.0], np.float32), top=top)
     assert rows.tolist() == expected
     assert scores.tolist() == ZIMG[expected, 0].tolist()
 
 
 def test_a_search_without_words_or_results_is_refused():
     with pytest.raises(ValueError, match="needs words"):
-        search("  ", encoder=Fixed(), tokenize=tokenize, zimg=ZIMG)
+        check_query("  ", top=10)
     with pytest.raises(ValueError, match="top must be at least 1, got 0"):
-        search("heart", encoder=Fixed(), tokenize=tokenize, zimg=ZIMG, top=0)
+        check_query("heart", top=0)
 
 
 @pytest.mark.parametrize(("n", "columns", "rows"), [(1, 3, 1), (4, 4, 1), (5, 5, 1), (6, 5, 2)])

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from tests.filled import filled
-from vlp.models import Albef, DualEncoder
+from vlp.models import Albef, Blip, DualEncoder
 
 LENGTH, PAD = 6, 0
 TOWER = dict(width=16, num_heads=2)
@@ -88,3 +88,21 @@ def test_a_text_tower_other_than_bert_is_refused():
     text = dict(vocab_size=20, length=LENGTH, depth=1, **TOWER)
     with pytest.raises(ValueError, match='text tower of kind "bert", got TextTransformer'):
         Albef(**KWARGS | dict(text=text), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        dict(kind="resnet", image_size=32, layers=(1, 1, 1, 1), output_dim=8, width=8, num_heads=2),
+        dict(kind="naflex", num_patches=4, patch_size=4, depth=1, **TOWER),
+        dict(kind="patches", image_size=8, patch_size=4, width=16),
+    ],
+)
+def test_an_image_tower_whose_tokens_do_not_fit_is_refused(image):
+    settings = dict(image=image, image_projection="none", embed_dim=image.get("output_dim", 16))
+    wanted = 'tokens of an image tower of kind "vit", got .*; set image.kind to "vit"'
+    with pytest.raises(ValueError, match=wanted):
+        nnx.eval_shape(lambda: Albef(**KWARGS | settings, rngs=nnx.Rngs(0)))
+    blip = dict(text={k: v for k, v in TEXT.items()}, modes=["encode", "decode"], end_id=1)
+    with pytest.raises(ValueError, match=f"the texts of BLIP read the {wanted}"):
+        nnx.eval_shape(lambda: Blip(**blip | settings, rngs=nnx.Rngs(0)))

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from open_clip.transform import image_transform
 from PIL import Image
@@ -13,7 +14,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from data_pipelines.images import ImagePreprocess
+from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.naflex import NaflexPreprocess
 from tests.odd_images import as_it_is, by_the_rules, odd_images, picture
 from tests.peers.tokenizing import write_json
@@ -101,8 +102,9 @@ def test_long_pictures_are_those_of_transformers(rows):
     for short, long in ((1, 777), (3, 2000), (40, 5000), (7, 1111), (50, 801)):
         array = picture(short, long, seed=long)
         array = array if rows else np.ascontiguousarray(array.swapaxes(0, 1))
-        theirs = peer(Image.fromarray(array), return_tensors="np", **PLAIN)["pixel_values"][0]
-        check(ours(array)[0].transpose(2, 0, 1), theirs, (short, long))
+        image = Image.fromarray(array)
+        theirs = peer(image, return_tensors="np", **PLAIN)["pixel_values"][0]
+        check(ours(image)[0].transpose(2, 0, 1), theirs, (short, long))
 
 
 OPEN_CLIP = {
@@ -210,3 +212,33 @@ def test_what_we_write_opens_in_transformers(preprocess, model_type, expected, t
     ours = preprocess(image)
     ours = ours.patches if isinstance(preprocess, NaflexPreprocess) else ours.transpose(0, 3, 1, 2)
     check(ours, theirs, expected)
+
+
+@pytest.mark.parametrize("name", ["large", "rgba", "grey", "turned jpeg"])
+def test_tensors_of_torch_are_the_picture_in_every_layout(name):
+    data = odd_images()[name]
+    decoded = decode(data)
+    if (decoded[..., 3] == 255).all():
+        decoded = np.ascontiguousarray(decoded[..., :3])
+    last = torch.tensor(decoded)
+    first = last.permute(2, 0, 1)
+    preprocess = ImagePreprocess(24, resize="shortest")
+    expected = preprocess(data)
+    for way in (last, first, first.contiguous(), torch.stack([first]), torch.stack([last])):
+        np.testing.assert_array_equal(preprocess(way), expected)
+    np.testing.assert_array_equal(preprocess([first, data, last]), np.repeat(expected, 3, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.zeros(3, 9, 9), r"must be uint8, 0..255; got float32 \[3, 9, 9\]; hand over"),
+        (torch.zeros(3, 9, 9, requires_grad=True), r"hand over x.detach\(\).cpu\(\)"),
+        (torch.zeros(3, 9, 9, dtype=torch.bfloat16), "must be readable by NumPy, got torch.Tensor"),
+        (torch.zeros(3, 9, 9, dtype=torch.uint8, device="meta"), "must be readable by NumPy"),
+        (torch.zeros(3, 9, 3, dtype=torch.uint8), "may be read as channels first or last"),
+    ],
+)
+def test_tensors_of_torch_that_are_no_pictures_are_refused(tensor, message):
+    with pytest.raises(ValueError, match=message):
+        ImagePreprocess(8)(tensor)

@@ -1,5 +1,6 @@
 """The loop logs every step once, saves, resumes to the bit, stops when told or when lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,10 +11,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from toy import Loader
+from toy import PAIRS, Loader
 
 from vlp.training.checkpoint import Checkpoints, saved_steps
-from vlp.training.loop import Outcome, train
+from vlp.training.loop import Outcome, _for_device, train
+from vlp.training.position import Position
 from vlp.training.rows import Diverged
 from vlp.training.trackers import JsonLines
 
@@ -44,6 +46,7 @@ def run(workdir, training, *, loader=None, steps=STEPS, **settings) -> Outcome:
             loader,
             **{"training_at": lambda step: training} | settings,
             steps=steps,
+            position=Position(PAIRS),
             samples_per_epoch=64,
             checkpoints=checkpoints,
             trackers=[JsonLines(workdir / "metrics.jsonl", resume_step=start)],
@@ -249,3 +252,32 @@ with _watchdog(0.5) as still_alive:
     hung = python(code)
     assert hung.returncode == 1
     assert "Timeout" in hung.stderr and 'File "<string>", line 6' in hung.stderr
+
+
+def test_ids_above_32_bits_stay_apart_and_are_never_those_of_padding():
+    ids = np.asarray([0, 2**31 - 1, 2**31, 2**32 - 1, 2**40 + 7, -1], np.int64)
+    batch = _for_device({"id": ids, "weight": np.ones(6)}, ("id",))
+    assert batch["id"].dtype == np.int32
+    assert batch["id"].tolist() == [0, 2**31 - 1, 0, 2**31 - 1, 7, -1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [(dict(max_skipped_in_a_row=0), "at least 1 step"), (dict(watchdog_s=-1.0), "above 0")],
+)
+def test_limits_that_cannot_be_kept_are_refused_before_anything_runs(training, limits, said):
+    settings = dict(training_at=lambda step: training, steps=1)
+    with pytest.raises(ValueError, match=said):
+        train(None, Loader(), **settings, **limits)
+
+
+def test_pauses_are_announced(training, tmp_path):
+    said = []
+
+    @contextlib.contextmanager
+    def pause(what):
+        said.append(what)
+        yield
+
+    run(tmp_path, training, steps=4, checkpoint_every=2, pause=pause)
+    assert said == ["compiling the step", "saving step 2", "saving step 4"]

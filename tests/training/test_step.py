@@ -116,7 +116,7 @@ def test_a_frozen_tower_stays_to_the_bit_without_optimiser_state_and_the_teacher
     [
         (["imge/.*"], 'begin with image, log_scale, text; did you mean "image/'),
         (["image"], "at least one whole name, got 'image'"),
-        (["image/("], "regular expressions, got 'image/\\('"),
+        (["image/("], "patterns of parameters must be regular expressions, got 'image/\\('"),
         ([".*"], "leave something to train"),
     ],
 )

@@ -3,11 +3,12 @@
 import json
 import logging
 import sys
+import types
 
 import numpy as np
 import pytest
 
-from vlp.training.trackers import JsonLines, Progress, TensorBoard, Trackers, WeightsAndBiases
+from vlp.training.trackers import JsonLines, TensorBoard, Trackers, WeightsAndBiases, begin
 
 
 def rows(path):
@@ -74,19 +75,49 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch):
         WeightsAndBiases(project="p", run_id="r")
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then(capsys):
-    progress = Progress(3, seconds=1000.0)
-    for step in (1, 2, 3):
-        progress.log(step, {"train/loss": 2.0, "perf/pairs_per_s": 1234.5})
-    progress.close()
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[-1] == "step 3/3  loss 2.0000  1,234 pairs/s  0:00:00 left"
+def test_a_run_on_wandb_has_its_identity_and_a_name_to_read(monkeypatch):
+    given = {}
+    wandb = types.SimpleNamespace(init=lambda **settings: given.update(settings))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    WeightsAndBiases(project="p", run_id="b16-0123", name="jan/b16")
+    assert (given["id"], given["name"], given["resume"]) == ("b16-0123", "jan/b16", "allow")
 
 
-def test_on_a_terminal_progress_is_a_bar(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    progress = Progress(3)
-    progress.log(3, {"train/loss": 2.0})
-    progress.close()
-    assert "3/3" in capsys.readouterr().out
+def test_a_tracker_that_cannot_be_made_is_reported_and_left_out(tmp_path, caplog):
+    def broken():
+        raise RuntimeError("no network")
+
+    made = begin(broken, lambda: JsonLines(tmp_path / "m.jsonl"))
+    assert [type(tracker) for tracker in made] == [JsonLines]
+    made[0].close()
+    assert "training goes on without a tracker" in caplog.text and "no network" in caplog.text
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"step": 2, "trai'])
+def test_lines_that_a_full_disk_refused_are_written_later_in_their_place(tmp_path, caplog, torn):
+    lines = JsonLines(tmp_path / "m.jsonl")
+    lines.log(1, {})
+    disk, lines._file = lines._file, FullDisk(lines._file, torn)
+    lines.log(2, {})
+    lines.log(3, {})
+    assert caplog.text.count("cannot be written") == 1
+    lines._file = disk
+    lines.log(4, {"train/loss": 0.5})
+    lines.close()
+    assert rows(tmp_path / "m.jsonl") == [
+        {"step": 1}, {"step": 2}, {"step": 3}, {"step": 4, "train/loss": 0.5},
+    ]  # fmt: skip
+
+
+class FullDisk:
+    """A file of which only so much can be written."""
+
+    def __init__(self, file, torn):
+        self._file, self._torn = file, torn
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, data):
+        self._file.write(self._torn)
+        raise OSError(28, "No space left on device")

@@ -30,6 +30,7 @@ def columns(ids, seed: int) -> dict:
         "embedding": vectors(seed, len(ids)),
         "id": np.asarray(ids, np.int64),
         "key": [f"k{i}" for i in ids],
+        "file": [f"{i // 4}.tar" for i in ids],
         "caption": [f"a caption of {i} 日本" for i in ids],
     }
 
@@ -39,7 +40,12 @@ def written(shards: Shards, shard: int) -> dict:
     first, stop = shards.samples(shard)
     images = [i for i in range(first, stop) if i % SIZE != 3]
     captions = [i for i in range(first, stop) for _ in range(2)]
-    return dict(images=columns(images, shard), captions=columns(captions, 100 + shard), rejected=1)
+    return dict(
+        images=columns(images, shard),
+        captions=columns(captions, 100 + shard),
+        rejected=1,
+        left_out=2,
+    )
 
 
 def fill(folder, **changes) -> Shards:

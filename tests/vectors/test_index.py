@@ -54,7 +54,7 @@ def test_of_equal_images_the_first_comes_first(tmp_path):
     shards.claim()
     images = columns(range(10), 0)
     images["embedding"][:] = images["embedding"][0]
-    shards.write(0, images=images, captions=columns([], 0), rejected=0)
+    shards.write(0, images=images, captions=columns([], 0), rejected=0, left_out=0)
     build_index(tmp_path / "e")
     found, _ = search_index(tmp_path / "e", vectors(3, 1)[0], top=4)
     assert [row.id for row in found] == [0, 1, 2, 3]
@@ -63,7 +63,7 @@ def test_of_equal_images_the_first_comes_first(tmp_path):
 def test_without_any_image_nothing_is_found(tmp_path):
     shards = Shards(tmp_path / "e", MANIFEST)
     shards.claim()
-    shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10)
+    shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10, left_out=0)
     build_index(tmp_path / "e")
     found, scores = search_index(tmp_path / "e", vectors(3, 1)[0], top=4)
     assert found == [] and scores.shape == (0,)

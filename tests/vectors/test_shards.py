@@ -9,7 +9,7 @@ import pytest
 
 from tests.vectors.making import DIM, MANIFEST, SAMPLES, columns, files, fill, vectors, written
 from vlp.vectors import shards as shards_module
-from vlp.vectors.shards import Shards, read_manifest, read_rows, read_vectors
+from vlp.vectors.shards import Shards, read_manifest, read_rows, read_vectors, write_whole
 
 
 def test_numpy_maps_the_vectors_and_parquet_has_them_beside_their_names(tmp_path):
@@ -18,7 +18,7 @@ def test_numpy_maps_the_vectors_and_parquet_has_them_beside_their_names(tmp_path
         mapped = np.load(tmp_path / "e" / "images" / f"{shard:05d}.npy", mmap_mode="r")
         np.testing.assert_array_equal(mapped, vectors(shard, images))
         table = pq.read_table(tmp_path / "e" / "images" / f"{shard:05d}.parquet")
-        assert table.schema.names == ["id", "key", "caption", "embedding"]
+        assert table.schema.names == ["id", "key", "file", "caption", "embedding"]
         assert table.schema.field("embedding").type == pa.list_(pa.float32(), DIM)
         assert table["id"].type == pa.int64()
         rows = np.stack(table["embedding"].to_numpy())
@@ -40,7 +40,7 @@ def test_half_precision_is_that_of_numpy_in_both_files(tmp_path):
 def test_all_that_was_written_is_counted_and_read_back_in_order(tmp_path):
     shards = fill(tmp_path / "e")
     assert len(shards) == 3 and shards.samples(2) == (20, SAMPLES)
-    assert shards.counts() == {"images": 21, "captions": 48, "rejected": 3}
+    assert shards.counts() == {"images": 21, "captions": 48, "rejected": 3, "left_out": 6}
     ids = np.concatenate([ids for ids, _ in read_vectors(tmp_path / "e", "images")])
     assert ids.tolist() == [i for i in range(SAMPLES) if i % 10 != 3]
     captions = np.concatenate([ids for ids, _ in read_vectors(tmp_path / "e", "captions")])
@@ -60,7 +60,7 @@ def test_rows_are_found_by_their_id(tmp_path):
 def test_a_shard_may_be_empty(tmp_path):
     shards = Shards(tmp_path / "e", MANIFEST)
     shards.claim()
-    shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10)
+    shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10, left_out=0)
     (found,) = read_vectors(tmp_path / "e", "images")
     assert found[0].shape == (0,) and found[1].shape == (0, DIM)
     table = pq.read_table(tmp_path / "e" / "captions" / "00000.parquet")
@@ -71,7 +71,7 @@ def test_a_key_that_is_not_utf8_is_written_with_marks(tmp_path):
     shards = Shards(tmp_path / "e", MANIFEST)
     shards.claim()
     images = columns([0], 0) | {"key": ["caf\udce9"]}
-    shards.write(0, images=images, captions=columns([], 0), rejected=0)
+    shards.write(0, images=images, captions=columns([], 0), rejected=0, left_out=0)
     assert read_rows(tmp_path / "e", "images", [0])[0].key == "caf\ufffd"
 
 
@@ -97,7 +97,11 @@ def test_a_job_cut_off_at_any_file_goes_on_and_ends_with_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         cut.write(1, **written(cut, 1))
     monkeypatch.undo()
-    for name in ("images/.00001.npy.dead", "captions/.00001.parquet.dead", "done/.00001.json.dead"):
+    for name in (
+        "images/.00001.npy.dead.partial",
+        "captions/.00001.parquet.dead.partial",
+        "done/.00001.json.dead.partial",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"what a killed process leaves")
 
@@ -112,7 +116,7 @@ def test_a_job_cut_off_at_any_file_goes_on_and_ends_with_the_same_bytes(
 
 def test_a_manifest_cut_off_does_no_harm(tmp_path):
     (tmp_path / "e").mkdir()
-    (tmp_path / "e" / ".manifest.json.0123").write_text('{"form')
+    (tmp_path / "e" / ".manifest.json.0123.partial").write_text('{"form')
     fill(tmp_path / "e")
     assert sorted(path.name for path in (tmp_path / "e").iterdir()) == [
         "captions",
@@ -164,3 +168,14 @@ def test_what_is_no_folder_of_embeddings_is_said_so(tmp_path):
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(ValueError, match="manifest.json"):
             read_manifest(tmp_path)
+
+
+def test_two_writers_of_one_file_leave_each_other_alone(tmp_path):
+    path = tmp_path / "a.bin"
+
+    def outer(partial):
+        write_whole(path, lambda inner: inner.write_bytes(b"inner"))
+        partial.write_bytes(b"outer")
+
+    write_whole(path, outer)
+    assert path.read_bytes() == b"outer" and list(tmp_path.iterdir()) == [path]

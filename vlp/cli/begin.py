@@ -12,6 +12,7 @@ from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from vlp.cli.build import model_kwargs
+from vlp.cli.resolve import sources
 from vlp.interop.adapt import complete
 from vlp.interop.load import load_run
 from vlp.interop.loaded import param_shapes
@@ -50,7 +51,7 @@ def given_params(config: ConfigDict) -> Any:
     """
     flat: Flat = {}
     wrong = []
-    for source in _sources(config):
+    for source in sources(config):
         try:
             taken = _taken(config, **source)
             _check_once(taken, flat, path=source["path"])
@@ -66,14 +67,6 @@ def given_params(config: ConfigDict) -> Any:
     missing = known.keys() - {path_name(path) for path in flat}
     _log.info("beginning at random: %s", _summary(missing, among=known))
     return traverse_util.unflatten_dict(flat)
-
-
-def _sources(config: ConfigDict) -> list[dict[str, Any]]:
-    """The settings of each source: of `config.init` itself, and of each section in it."""
-    init = config.init.to_dict()
-    own = {name: value for name, value in init.items() if not isinstance(value, Mapping)}
-    sections = [dict(value) for value in init.values() if isinstance(value, Mapping)]
-    return [source for source in (own, *sections) if source["path"]]
 
 
 def _taken(

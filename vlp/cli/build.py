@@ -9,8 +9,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vlp.cli.lengths import Lengths
+from vlp.cli.resolve import merge, of_preset
+from vlp.cli.sections import DURATIONS
 from vlp.models.build import model_class
-from vlp.models.presets import dual_encoder_preset
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
@@ -22,7 +24,8 @@ from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.training.optimizers import make_optimizer
-from vlp.training.schedules import make_schedule, parse_duration
+from vlp.training.position import Position
+from vlp.training.schedules import make_schedule
 from vlp.training.training import Training, abstract_batch, make_training
 
 # The class, and the contrastive loss that it is given, which is spread over the mesh.
@@ -36,7 +39,6 @@ OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
     "siglip": (SigLip, "sigmoid"),
     "vlmo": (Vlmo, "softmax"),
 }
-DURATIONS = ("warmup", "cooldown", "interval", "ramp")  # settings of schedules and objectives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +47,21 @@ class Plan:
 
     Attributes:
         training: the set-up step and state.
-        steps: length of the run.
+        position: the samples seen so far.
+        steps: the step at which the run ends.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
+        evaluated: which weights are judged, "params" or "teacher".
         model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
     """
 
     training: Training
+    position: Position
     steps: int
     tuning_from: int
     tuning: Training | None
+    evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
 
@@ -65,17 +71,13 @@ class Plan:
 
 
 def model_kwargs(config: ConfigDict) -> dict[str, Any]:
-    """Keyword arguments of the model: a preset's, the config's over them, and what other
-    sections decide (pixels, normalisation, vocabulary, text length).
-
-    A tower of another kind than the preset's takes nothing from it.
+    """Keyword arguments of the model: the config's over a preset's, and what other sections decide
+    (pixels, normalisation, vocabulary, text length).
     """
+    _check_resolved(config)
     own = config.model.to_dict()
-    kwargs = dual_encoder_preset(own.pop("preset")) if "preset" in own else {}
-    for tower, usual in (("image", "vit"), ("text", "transformer")):
-        kind = kwargs.get(tower, {}).get("kind", usual)
-        if own.get(tower, {}).get("kind", kind) != kind:
-            kwargs[tower] = {}
+    kwargs = merge(of_preset(own), own) if own.get("preset") else own
+    kwargs.pop("preset", None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),
@@ -88,12 +90,38 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
-    kwargs = merge(merge(kwargs, own), decided)
+    kwargs = merge(kwargs, decided)
     if "modes" in kwargs:
         kwargs["end_id"] = tokenizer.eos_id
     if kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
     return kwargs
+
+
+def _check_towers(model: ConfigDict) -> None:
+    """Raises ValueError where a model has no tower of a pair, or one that batches are not for."""
+    for tower in ("image", "text"):
+        if model.get(tower, {}) is None:
+            raise ValueError(
+                f"config.model.{tower} must be a tower's settings, for pairs are what is trained "
+                "on, got None; leave it out to take the preset's"
+            )
+    if model.get("image", {}).get("kind") == "naflex":
+        raise ValueError(
+            'config.model.image.kind must be of a tower for pictures of one size, got "naflex", '
+            'which is loaded, evaluated and exported but not trained; take "vit"'
+        )
+
+
+def _check_resolved(config: ConfigDict) -> None:
+    """Raises ValueError where what weights or a tokenizer say is not filled in yet."""
+    needs = [("preprocess", "size"), ("tokenizer", "vocab_size"), ("tokenizer", "length")]
+    missing = [f"config.{section}.{name}" for section, name in needs if name not in config[section]]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} must be known by now, as config.init or config.tokenizer.path "
+            "say it; read the config by vlp.cli.config.load_config"
+        )
 
 
 def _check_patches(image: Mapping[str, Any]) -> None:
@@ -108,74 +136,77 @@ def _check_patches(image: Mapping[str, Any]) -> None:
     )
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, nested dicts merged."""
-    merged = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if nested else value
-    return merged
-
-
 def plan(
-    config: ConfigDict, *, samples_per_epoch: int | None, mesh: Any = None, devices: Any = None
+    config: ConfigDict,
+    *,
+    samples_per_epoch: int | None,
+    step: int = 0,
+    samples: int = 0,
+    mesh: Any = None,
+    devices: Any = None,
 ) -> Plan:
     """The training of a config, set up but not begun: nothing is allocated and no data is read.
 
     Args:
         config: of the whole run.
         samples_per_epoch: pairs in the training data; None where nothing is said in epochs.
+        step, samples: where the run goes on: the steps it took, and the samples it saw in them.
         mesh: where to train; made from `config.mesh` and `devices` if not given.
         devices: of the mesh; all if not given.
 
     Raises:
-        ValueError: when a setting is unknown or sizes do not divide.
+        ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
     """
-    mesh = mesh if mesh is not None else make_mesh(**config.mesh.to_dict(), devices=devices)
+    axes = config.mesh.to_dict()
+    division = {name: axes.pop(name) for name in ("fsdp_min_elements",) if name in axes}
+    mesh = mesh if mesh is not None else make_mesh(**axes, devices=devices)
     batch = config.train.global_batch_size
     check_global_batch_size(batch, mesh=mesh)
-
-    def duration(value: Any) -> int:
-        return parse_duration(value, global_batch_size=batch, samples_per_epoch=samples_per_epoch)
-
-    steps = duration(config.train.total)
-    if steps < 1:
-        raise ValueError(f"train.total must be at least one step, got {config.train.total!r}")
+    lengths = Lengths(config, samples_per_epoch, Position(batch, step, samples))
+    duration, position = lengths.steps, lengths.position
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
+    _check_towers(config.model)
     kwargs = model_kwargs(config)
     _check_patches(kwargs["image"])
     make_model = model_class(kwargs)
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     loss = make_objective(**objective, mesh=mesh)
+    make_carry = _make_carry(loss, batch)
+    if make_carry is not None:
+        lengths.check_unchanged()
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
         loss,
         mesh=mesh,
         optimizer=make_optimizer(
-            schedule=make_schedule(**schedule, steps=steps), **config.optim.optimizer.to_dict()
+            schedule=position.schedule(make_schedule(**schedule, steps=lengths.whole)),
+            **config.optim.optimizer.to_dict(),
         ),
         seed=config.seed,
         freeze=config.optim.freeze,
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
-        make_carry=_make_carry(loss, batch),
+        make_carry=make_carry,
+        **division,
     )
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
     unmasked = make_objective(**(objective | {"patch_drop": 0.0}), mesh=mesh) if drops else None
     return Plan(
         training=training,
-        steps=steps,
-        tuning_from=steps - tuning if drops else steps,
+        position=position,
+        steps=lengths.last,
+        tuning_from=lengths.last - tuning if drops else lengths.last,
         tuning=training.with_loss(unmasked) if unmasked else None,
+        evaluated=_evaluated(config, momentum=make_carry is not None),
         model_kwargs=kwargs,
         duration=duration,
     )
 
 
-def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **settings: Any) -> Any:
+def make_objective(name: str, *, mesh: Any, **settings: Any) -> Any:
     """The objective of that name, its loss spread over the mesh.
 
     Raises:
@@ -187,7 +218,29 @@ def make_objective(name: str, *, mesh: Any, implementation: str = "auto", **sett
     make, kind = OBJECTIVES[name]
     if kind is None:
         return make(**settings)
-    return make(contrastive_loss(kind, mesh=mesh, implementation=implementation), **settings)
+    spread = {key: settings.pop(key) for key in ("implementation", "tile") if key in settings}
+    return make(contrastive_loss(kind, mesh=mesh, **spread), **settings)
+
+
+def _evaluated(config: ConfigDict, *, momentum: bool) -> str:
+    """Which weights of the train state are judged, reported and loaded.
+
+    The teacher of an objective that keeps its features is a part of the method, and the papers
+    judge the student; otherwise the average is kept to be judged.
+
+    Raises:
+        ValueError: when there is no average, or no such choice.
+    """
+    choice, kept = config.train.evaluate, bool(config.train.ema_decay)
+    if choice not in ("auto", "params", "average"):
+        raise ValueError(f"config.train.evaluate is auto, params or average, got {choice!r}")
+    if choice == "average" and not kept:
+        raise ValueError(
+            "config.train.evaluate=average needs an average of the weights, and "
+            "config.train.ema_decay is 0; set it, for example to 0.999"
+        )
+    average = choice == "average" or (choice == "auto" and kept and not momentum)
+    return "teacher" if average else "params"
 
 
 def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:

@@ -4,7 +4,7 @@
   vlp caption --model=open_clip:models/coca --data=pictures/ --out=captions.jsonl --sheet=sheet.png
 
 The model must write captions, as CoCa and BLIP do. A line a picture, in the data's order:
-  {"key": "000017", "index": 17, "caption": "a red heart", "score": -0.41}
+  {"key": "000017", "index": 17, "file": "shards/00.tar", "caption": "a red heart", "score": -0.41}
 and for a picture that cannot be read {"key": ..., "index": ..., "error": "image truncated"}. The
 score is the log-probability of a token, in nats (for --method=beam to the power --length-penalty).
 
@@ -20,10 +20,21 @@ Cloud TPU are recognised, elsewhere give --coordinator, --num-processes, --proce
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.jobs import (
+    add_decoding_arguments,
+    add_process_arguments,
+    alone,
+    check_sizes,
+    claim,
+    open_data,
+    provenance,
+    start_processes,
+)
+from vlp.cli.paths import local_path
 
 SUMMARY = "write a caption for every picture of a data set"
 METHODS = ("greedy", "beam", "nucleus")
@@ -41,8 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp caption`."""
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    parser.add_argument("--out", required=True, metavar="FILE.jsonl", help="made, or gone on with")
-    parser.add_argument("--sheet", metavar="FILE.png", help="draw some pictures with captions")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="FILE.jsonl", help="made, or gone on with"
+    )
+    parser.add_argument(
+        "--sheet", type=local_path, metavar="FILE.png", help="draw some pictures with captions"
+    )
     parser.add_argument(
         "--prompt", default="", metavar="TEXT", help="what captions begin with; left out of them"
     )
@@ -82,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images that go to one process together (default %(default)s)",
     )
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -89,19 +105,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Captions what is not captioned yet and shows some of it."""
-    check_sizes(args, "batch_size", "part_size", "beams")
+    check_sizes(args, "batch_size", "part_size", "beams", "threads")
     given = _given(args)
     start_processes(args)
-    import jax
-
-    from data_pipelines.sources import open_source
     from vlp.cli.caption_file import CaptionFile
     from vlp.cli.captioning import Job, fitting_method
+    from vlp.cli.data_checks import check_images
+    from vlp.cli.lock import Lock
     from vlp.interop.load import load_run
+    from vlp.parallel.together import everywhere, on_first
 
+    source = open_data(args)
+    check_images(source, "captioning")
     loaded = load_run(args.model, **loading(args))
     method = fitting_method(loaded, args.method, prompt=args.prompt, **given)
-    source = open_source(args.data)
     manifest = {
         **provenance(args, loaded, source),
         "part_size": args.part_size,
@@ -109,11 +126,13 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         "settings": dict(method.settings),
         "seed": method.seed,
     }
-    file = CaptionFile(args.out, manifest)
     rows = min(args.batch_size, args.part_size, len(source))
-    Job(run=loaded, source=source, method=method, rows=rows).write(file)
-    if jax.process_index() == 0:
-        _show(args, file, source)
+    job = Job(run=loaded, source=source, method=method, rows=rows, threads=args.threads)
+    with alone(Lock.beside(args.out)):
+        file = everywhere(lambda: CaptionFile(args.out, manifest))
+        claim(file, source, role="captioning")
+        job.write(file)
+        on_first(lambda: _show(args, file, source))
     return 0
 
 
@@ -133,22 +152,26 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 def _show(args: argparse.Namespace, file: Any, source: Any) -> None:
     """Says how many there are, and shows some that are spread over the whole."""
+    from data_pipelines.faults import summary
     from vlp.evals.writing import plain
 
     lines = list(file.rows())
     good = [line for line in lines if "caption" in line]
-    print(f"{len(good):,} captions in {file.path}, {len(lines) - len(good):,} images unreadable")
+    faults = summary(Counter(line["error"] for line in lines if "error" in line))
+    print(f"{len(good):,} captions in {file.path}, images that could not be read: {faults}")
+    if not good:
+        raise ValueError(f"nothing could be captioned: all of {args.data} is unusable")
     for line in _spread(good, EXAMPLES):
         print(f"  {line['score']:7.3f}  {plain(line['key'])}  {plain(line['caption'])}")
-    if args.sheet and good:
+    if args.sheet:
         _draw(_spread(good, ON_SHEET), source, args)
 
 
 def _draw(lines: list[dict[str, Any]], source: Any, args: argparse.Namespace) -> None:
-    from data_pipelines.images import decode
+    from data_pipelines.evaluation import sample_pixels
     from vlp.evals.draw import draw_results
 
-    images = [decode(source.image(line["index"])) for line in lines]
+    images = [sample_pixels(source, line["index"]) for line in lines]
     captions = [line["caption"] for line in lines]
     scores = [line["score"] for line in lines]
     draw_results(images, captions, scores, f"{args.data} captioned by {args.model}", args.sheet)

@@ -2,6 +2,7 @@
 
   captions.jsonl                  at the end: a line a picture, in the data's order
   captions.jsonl.manifest.json    the model, the data and the settings
+  captions.jsonl.data.json        what the data hold, and what in them is no sample
   captions.jsonl.parts/00000.jsonl ...   until then: stretches of the data, each growing by lines
 
 A part belongs to one process at a time; the first process joins them when all are whole.
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.evals.results import write_json
-from vlp.vectors.shards import write_whole
+from vlp.vectors.shards import remove_partials, write_whole
 
 FORMAT = 1
 # What must be the same for a job to go on.
@@ -42,6 +43,7 @@ class CaptionFile:
         self.path = Path(path)
         self.manifest = json.loads(json.dumps({"format": FORMAT, **manifest}))
         self.manifest_path = self.path.with_name(f"{self.path.name}.manifest.json")
+        self.data_table = self.path.with_name(f"{self.path.name}.data.json")
         self.parts = self.path.with_name(f"{self.path.name}.parts")
         if self.path.is_dir():
             raise ValueError(f"--out must be a file, {self.path} is a folder; give another")
@@ -59,6 +61,7 @@ class CaptionFile:
             shutil.rmtree(self.parts, ignore_errors=True)
             return
         self.parts.mkdir(parents=True, exist_ok=True)
+        remove_partials(self.path.parent, of=f"{self.path.name}.")
         if not self.manifest_path.is_file():
             write_json(self.manifest_path, self.manifest)
 

@@ -19,13 +19,13 @@ from data_pipelines.faults import REASONS
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.cli.caption_file import CaptionFile
-from vlp.cli.jobs import own_share, progress_bar
+from vlp.cli.jobs import own_share, place_of, progress_bar
 from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.load import Run
 from vlp.models.naflex import device_images
+from vlp.parallel.ids import device_ids
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, replicated
-from vlp.vectors.shards import utf8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,24 +37,26 @@ class Job:
         source: the data; its captions are not read.
         method: how captions are written.
         rows: images captioned at once by this process.
+        threads: batches of images that are loaded at the same time.
     """
 
     run: Run
     source: Source
     method: Method
     rows: int
+    threads: int
 
     def write(self, file: CaptionFile) -> None:
         """Writes what is not there yet; with several processes each writes its share.
 
         Every process must call this at the same time, and see the same folder.
 
+        Args:
+            file: claimed by this job.
+
         Raises:
             ValueError: the folder is not shared.
         """
-        multihost_utils.sync_global_devices("the file is checked")  # before anyone writes to it
-        if jax.process_index() == 0:
-            file.claim()
         parts = own_share([not file.is_done(part) for part in range(len(file))])
         writer = Writer(self.run.model, self.method)
         with progress_bar() as bar:
@@ -78,7 +80,7 @@ class Job:
         if not len(rest):
             return
         size = writer.divisible(self.rows)
-        batches = eval_images(rest, self.run.preprocess, batch_size=size)
+        batches = eval_images(rest, self.run.preprocess, batch_size=size, num_threads=self.threads)
         for batch, ids, scores in writer.write(batches, first=rest.first):
             texts = self._decode(ids)
             yield [
@@ -90,7 +92,7 @@ class Job:
         self, part: PartSource, batch: Batch, row: int, *, text: str, score: Any
     ) -> dict[str, Any]:
         index = int(batch["id"][row])
-        line: dict[str, Any] = {"key": utf8(part.key(index)), "index": part.first + index}
+        line = place_of(part, index)
         if reject := int(batch["reject"][row]):
             return line | {"error": REASONS[reject - 1]}
         return line | {"caption": text, "score": round(float(score), 6)}
@@ -134,7 +136,7 @@ class Writer:
 
     def _dispatch(self, batch: Batch, first: int) -> Captions:
         sharding = batch_sharding(self.mesh)
-        ids = np.maximum(batch["id"] + first, 0).astype(np.int32)
+        ids = device_ids(np.maximum(batch["id"] + first, 0))
         images, ids = jax.device_put((device_images(batch["image"]), ids), sharding)
         return _write(self.graphdef, self.params, images, ids, method=self.method)
 

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from vlp.cli.paths import local_path
+
 SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
 
 
@@ -17,13 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the byte-offset index beside each tar, so that it opens at once",
         allow_abbrev=False,
     )
-    index.add_argument("tars", nargs="+", metavar="TAR", help="uncompressed WebDataset tars")
+    index.add_argument(
+        "data", nargs="+", metavar="DATA", help="uncompressed tars, patterns, ranges, or folders"
+    )
     index.set_defaults(run=_index)
     tokenizer = commands.add_parser(
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
     )
     tokenizer.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    tokenizer.add_argument("--out", required=True, metavar="FILE.model")
+    tokenizer.add_argument("--out", type=local_path, required=True, metavar="FILE.model")
     tokenizer.add_argument("--vocab-size", type=int, default=8192, help="default %(default)s")
     tokenizer.add_argument(
         "--begin", action="store_true", help="captions begin with a token of their own (CoCa)"
@@ -38,11 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _index(args: argparse.Namespace, _: list[str]) -> int:
     from rich.progress import track
 
-    from data_pipelines.sources import build_index, load_index
+    from data_pipelines.sources import TarSource, build_index, tars_of
+    from vlp.cli.data_table import print_surveys
 
-    for tar in track(args.tars, description="indexing", disable=len(args.tars) < 2):
-        path = build_index(Path(tar))
-        print(f"{path}: {len(load_index(Path(tar))):,} samples")
+    tars = list(dict.fromkeys(tar for spec in args.data for tar in tars_of(spec)))
+    bad: list[str] = []
+    good: list[Path] = []
+    for tar in track(tars, description="indexing", disable=len(tars) < 2):
+        try:
+            build_index(tar)
+        except (OSError, ValueError) as error:
+            bad.append(str(error))
+        else:
+            good.append(tar)
+    if good:
+        print_surveys({"indexed": TarSource(good).survey()})
+    if bad:
+        raise ValueError(f"{len(bad)} of {len(tars)} tars have no index:\n  " + "\n  ".join(bad))
     return 0
 
 

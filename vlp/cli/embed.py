@@ -4,8 +4,8 @@
   vlp search --embeddings=embeddings "a red heart"
 
 Each shard of samples becomes images/NNNNN.npy and .parquet and captions/NNNNN.npy and .parquet: the
-.npy is the matrix of unit-norm vectors, the parquet has them beside id, key and caption, for a
-vector database. Stop it at any time and start the same command again: finished shards stay.
+.npy is the matrix of unit-norm vectors, the parquet has them beside id, key, file and caption, for
+a vector database. Stop it at any time and start the same command again: finished shards stay.
 
 Started on several hosts with one --out that all of them see, each takes its share of the shards;
 Slurm, Open MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-processes,
@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.jobs import (
+    add_decoding_arguments,
+    add_process_arguments,
+    alone,
+    check_sizes,
+    claim,
+    open_data,
+    provenance,
+    start_processes,
+)
+from vlp.cli.paths import local_path
 
 SUMMARY = "embed a data set into npy and parquet shards"
 DTYPES = ("float16", "float32")
@@ -29,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp embed`."""
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
-    parser.add_argument("--out", required=True, metavar="DIR", help="made, or gone on with")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+    )
     parser.add_argument("--index", action="store_true", help="build a usearch index of the images")
     parser.add_argument(
         "--captions",
@@ -54,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images or captions encoded at once by each process (default %(default)s)",
     )
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -61,34 +74,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
-    check_sizes(args, "shard_size", "batch_size")
+    check_sizes(args, "shard_size", "batch_size", "threads")
     start_processes(args)
-    import jax
-
-    from data_pipelines.sources import open_source
+    from vlp.cli.data_checks import check_images
     from vlp.cli.embedding import Job
+    from vlp.cli.lock import Lock
     from vlp.interop.load import load_run
+    from vlp.parallel.together import everywhere, on_first
+    from vlp.vectors.index import check_usearch
     from vlp.vectors.shards import Shards
 
-    loaded = load_run(args.model, **loading(args))
     if args.index:
-        _check_index(loaded)
-    source = open_source(args.data)
-    shards = Shards(args.out, _manifest(args, loaded, source))
-    rows = min(args.batch_size, args.shard_size, len(source))
-    job = Job(run=loaded, source=source, captions=args.captions, rows=rows)
-    job.embed(shards)
-    if jax.process_index() == 0:
-        _finish(args, shards, reads_captions=job.reads_captions)
-    return 0
-
-
-def _check_index(loaded: Any) -> None:
-    from vlp.vectors.index import check_usearch
-
-    check_usearch()
-    if loaded.model.image is None:
+        check_usearch()
+    source = open_data(args)
+    loaded = load_run(args.model, **loading(args))
+    if loaded.model.image is not None:
+        check_images(source, "embedding")
+    elif args.index:
         raise ValueError("--index is of images, and this model has no image tower; leave it out")
+    rows = min(args.batch_size, args.shard_size, len(source))
+    job = Job(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
+    with alone(Lock(args.out)):
+        shards = everywhere(lambda: Shards(args.out, _manifest(args, loaded, source)))
+        claim(shards, source, role="embedding")
+        job.embed(shards)
+        on_first(lambda: _finish(args, shards, reads_captions=job.reads_captions))
+    return 0
 
 
 def _manifest(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, Any]:
@@ -108,9 +119,12 @@ def _finish(args: argparse.Namespace, shards: Any, *, reads_captions: bool) -> N
     counts = shards.counts()
     print(
         f"{counts['images']:,} images and {counts['captions']:,} captions embedded in {args.out}, "
-        f"{counts['rejected']:,} images could not be read"
+        f"{counts['rejected']:,} images could not be read, {counts['left_out']:,} captions are "
+        "missing or could not be used"
     )
     if not reads_captions:
         print("captions are not embedded: the model has no text tower, or no tokenizer with it")
+    if not counts["images"] + counts["captions"]:
+        raise ValueError(f"nothing could be embedded: all of {args.data} is unusable")
     if args.index:
         print(f"index {build_index(Path(args.out))}")

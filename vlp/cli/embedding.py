@@ -31,24 +31,26 @@ class Job:
         source: the data.
         captions: "first" of each sample, or "all".
         rows: encoded at once by this process.
+        threads: batches of images that are loaded at the same time.
     """
 
     run: Run
     source: Source
     captions: str
     rows: int
+    threads: int
 
     def embed(self, shards: Shards) -> None:
         """Embeds what is not there yet; with several processes each embeds its share.
 
         Every process must call this at the same time, and see the same folder.
 
+        Args:
+            shards: claimed by this job.
+
         Raises:
             ValueError: the folder is not shared, or no longer as it was.
         """
-        multihost_utils.sync_global_devices("the folder is checked")  # before anyone writes to it
-        if jax.process_index() == 0:
-            shards.claim()
         self._write(shards, own_share([not shards.is_done(i) for i in range(len(shards))]))
         multihost_utils.sync_global_devices("all shards are written")
         lacking = [shard for shard in range(len(shards)) if not shards.is_done(shard)]
@@ -69,12 +71,14 @@ class Job:
             progress: called with the number of images done so far.
         """
         part = PartSource(self.source, first, stop)
-        texts, sample_of_text = eval_captions(part, captions=self.captions)
+        texts, sample_of_text, left_out = eval_captions(part, captions=self.captions)
         first_caption = dict(zip(sample_of_text[::-1].tolist(), texts[::-1], strict=True))
         images = captions = self._table(part, np.zeros(0, np.int64), [], self._nothing)
         rejected = 0
         if self.run.model.image is not None:
-            batches = eval_images(part, self.run.preprocess, batch_size=self.rows)
+            batches = eval_images(
+                part, self.run.preprocess, batch_size=self.rows, num_threads=self.threads
+            )
             found = encoder.embed_images(batches, progress=progress, at_least_one=False)
             names = [first_caption.get(sample, "") for sample in found.ids.tolist()]
             images = self._table(part, found.ids, names, found.vectors)
@@ -82,7 +86,8 @@ class Job:
         if self.reads_captions and texts:
             vectors = encoder.embed_texts(texts, self.run.tokenize, batch_size=self.rows)
             captions = self._table(part, sample_of_text, texts, vectors)
-        return dict(images=images, captions=captions, rejected=rejected)
+        missing = left_out.total() if self.reads_captions else 0
+        return dict(images=images, captions=captions, rejected=rejected, left_out=missing)
 
     @property
     def reads_captions(self) -> bool:
@@ -101,6 +106,7 @@ class Job:
             "embedding": vectors,
             "id": samples + part.first,
             "key": [part.key(sample) for sample in samples.tolist()],
+            "file": [part.file(sample) for sample in samples.tolist()],
             "caption": captions,
         }
 

@@ -1,9 +1,16 @@
 """Judge a model on a data set: retrieval, classification, matching, masked words, captions.
 
   vlp eval --model=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
-  vlp eval --model=hf:models/clip-b32 --data=other.tar --task=classification --label=category
+  vlp eval --model=hf:models/clip-b32 --data=imagenet-val/ --task=classification
+      --classes=classnames.txt --templates=clip80
   vlp eval --model=runs/fusion --data=pairs.tar --task=retrieval --rerank=16
   vlp eval --model=runs/fusion --data=pairs.tar --task=masked_words --mask-id=1024
+
+Classification needs pictures and labels, no captions: the label is a field of the samples' JSON
+(--label), or `cls`, which is KEY.cls in a tar and the folder's name where pictures lie in a folder
+a class. --classes names all classes there are: a file with one name a line, whose number from 0 is
+the label (classnames.txt), or JSON, a list of names or an object from labels to names. Without it
+the classes are the labels that occur.
 
 With --rerank the dual encoder's best candidates are ordered anew by a model that reads image and
 text together; "matching" asks such a model to tell true pairs from the hardest wrong ones,
@@ -12,8 +19,9 @@ written captions with the data's own by CIDEr and BLEU-4; METEOR and SPICE are J
 offered.
 
 The model is a run of vlp (its workdir, or one of its checkpoints) or weights of another stack, as
-`vlp import --help` lists them. Data are tars in WebDataset's layout (`KEY.png`, `KEY.txt` with one
-caption a line, `KEY.json`), a folder with captions.csv or captions.jsonl, or `emoji:NAME`.
+`vlp import --help` lists them. Data are tars in WebDataset's layout (`KEY.png`, `KEY.txt` with its
+caption, `KEY.json`), a folder of pictures, or `emoji:NAME`. Samples that cannot be used are counted
+and said under the scores.
 """
 
 from __future__ import annotations
@@ -23,13 +31,15 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
+from vlp.cli.jobs import add_decoding_arguments, check_sizes, counting, open_data
+from vlp.cli.paths import local_path
 
 SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
 
 # Which flags belong to which task, as the names of its settings.
 FLAGS = {
     "retrieval": ("captions", "group", "rerank", "rerank_by"),
-    "classification": ("label", "templates"),
+    "classification": ("label", "classes", "templates"),
     "matching": ("captions",),
     "masked_words": ("captions", "mask_id"),
     "captioning": ("num_beams", "length_penalty", "min_length", "prompt"),
@@ -41,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--task", required=True, choices=tuple(FLAGS))
-    parser.add_argument("--out", metavar="FILE.json", help="write the result there")
+    parser.add_argument(
+        "--out", type=local_path, metavar="FILE.json", help="write the result there"
+    )
     parser.add_argument(
         "--captions",
         choices=("first", "all"),
@@ -60,12 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="retrieval with --rerank: by what; default match",
     )
     parser.add_argument(
-        "--label", metavar="FIELD", help="classification: the JSON field that is the class"
+        "--label", metavar="FIELD", help="classification: the field that is the class; default cls"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="classification: the names of all classes; default the labels that occur",
     )
     parser.add_argument(
         "--templates",
         metavar="NAME|FILE",
-        help="classification: prompts by name (simple, emoji, photo, clip7) or a file of them",
+        help="classification: prompts by name (simple, emoji, photo, clip7, clip80), or a file of "
+        "them, one a line or a JSON list",
     )
     parser.add_argument(
         "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"
@@ -82,19 +100,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt", metavar="TEXT", help="captioning: what captions begin with; left out of them"
     )
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Judges, prints a table and writes the JSON."""
+    check_sizes(args, "threads")
     settings = _settings(args)
+    from vlp.cli.caches import use_compilation_cache
+    from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge
+    from vlp.cli.tasks import check_data, check_settings
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
 
-    judge = Judge.of_run(load_run(args.model, **loading(args)))
-    result = judge.judge(args.task, data=args.data, **settings)
+    check_settings(args.task, settings)
+    source = open_data(args)
+    say_data({args.task: source})
+    check_data(args.task, source=source, settings=settings)  # before gigabytes are read
+    loaded = load_run(args.model, **loading(args))
+    use_compilation_cache()
+    with counting("images", len(source)) as progress:
+        judge = Judge.of_run(loaded, threads=args.threads, progress=progress)
+        judge.sources[args.data] = source
+        result = judge.judge(args.task, data=args.data, **settings)
     print_results([result])
     if args.out:
         write_json(Path(args.out), result)
@@ -110,8 +141,6 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     if foreign:
         flag = foreign[0].removeprefix("num_").replace("_", "-")
         raise ValueError(f"--{flag} does not belong to --task={args.task}; leave it out")
-    if args.task == "classification" and "label" not in given:
-        raise ValueError("--task=classification needs --label=FIELD, e.g. --label=category")
     if args.task == "masked_words" and "mask_id" not in given:
         raise ValueError(
             "--task=masked_words needs --mask-id=ID, the token that hides others: "

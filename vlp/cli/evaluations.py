@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from data_pipelines.sources import Source, open_source
 from vlp.cli.build import Plan
+from vlp.cli.gallery import Gallery
 from vlp.cli.inputs import Inputs
 from vlp.cli.judge import Judge
-from vlp.cli.tasks import check_task
+from vlp.cli.tasks import check_data, check_task
 from vlp.cli.workdir import Workdir
 from vlp.evals.embed import Encoder
 from vlp.evals.results import write_json
+from vlp.parallel.together import failed_alike
+from vlp.training.loop import Pause
+
+T = TypeVar("T")
+REPORT = "report"
+_log = logging.getLogger("vlp")
 
 
 class Evaluations:
     """Runs `config.evals` on the state of a training; data sets are embedded once a step.
+
+    What cannot be judged is refused here, before training. An evaluation that fails later all the
+    same is left out, said and counted, and training goes on.
 
     Args:
         config: of the run; each of `evals` has `task`, `data`, `every` and the task's settings.
@@ -28,8 +41,13 @@ class Evaluations:
         inputs: preprocessing and tokenizer.
         workdir: `results/NAME.json` is written there.
 
+    Attributes:
+        sources: the opened data, by evaluation, and that of the report.
+        results: of the evaluations so far, by name.
+        failed: why evaluations were left out, a line each.
+
     Raises:
-        ValueError: when the model cannot be judged so.
+        ValueError: when the model or the data cannot be judged so.
     """
 
     def __init__(self, config: ConfigDict, plan: Plan, inputs: Inputs, workdir: Workdir):
@@ -38,58 +56,115 @@ class Evaluations:
         }
         self._plan, self._inputs, self._workdir = plan, inputs, workdir
         self._judge: Judge | None = None
+        self._tried: dict[str, int] = {}
+        self._opened: dict[str, Source] = {}
+        self._report = config.report.data
+        self.sources: dict[str, Source] = {}
         self.results: dict[str, dict[str, Any]] = {}
-        training = plan.training
-        model = nnx.merge(training.graphdef, training.abstract.params)
+        self.failed: list[str] = []
+        model = nnx.merge(plan.training.graphdef, plan.training.abstract.params)
         for name, settings in self._settings.items():
-            try:
-                check_task(settings["task"], model=model, settings=_own(settings))
-            except ValueError as error:
-                raise ValueError(f"config.evals.{name}: {error}") from error
+            with _named(f"config.evals.{name}"):
+                task, own = settings["task"], _own(settings)
+                check_task(task, model=model, settings=own)
+                self._plan.duration(settings["every"])
+                check_data(task, source=self._open(name, settings["data"]), settings=own)
+        if self._report:
+            with _named("config.report.data"):
+                check_data("retrieval", source=self._open(REPORT, self._report), settings={})
 
-    def hooks(self) -> list[tuple[int, Callable[[int, Any], dict[str, float]]]]:
+    def hooks(self, *, pause: Pause) -> list[tuple[int, Callable[[int, Any], dict[str, float]]]]:
         """One hook an evaluation: (every how many steps, function of step and state)."""
         hooks: list[tuple[int, Callable[[int, Any], dict[str, float]]]] = []
         for name, settings in self._settings.items():
             every = self._plan.duration(settings["every"])
-            hooks.append((every or self._plan.steps, functools.partial(self._run, name)))
+            hook = functools.partial(self._run, name, pause=pause)
+            hooks.append((every or self._plan.steps, hook))
         return hooks
 
     def judge(self, step: int, state: Any) -> Judge:
-        """The judge of this state: of the averaged weights where the run keeps them."""
+        """The judge of this state, by the weights that the run is judged by."""
         if self._judge is None or self._judge.step != step:
             training = self._plan.training
-            params = state.params if state.teacher is None else state.teacher
+            encoder = Encoder(
+                training.graphdef,
+                getattr(state, self._plan.evaluated),
+                text=self._plan.model_kwargs["text"],
+                mesh=training.mesh,
+            )
             self._judge = Judge(
-                Encoder(
-                    training.graphdef,
-                    params,
-                    text=self._plan.model_kwargs["text"],
-                    mesh=training.mesh,
-                ),
+                encoder,
                 self._inputs.preprocess,
                 self._inputs.tokenize,
                 self._inputs.tokenizer.decode,
                 step,
                 self._plan.model_kwargs["image"].get("dtype", "float32"),
+                sources=self._opened,
             )
         return self._judge
 
-    def all(self, step: int, state: Any) -> list[dict[str, Any]]:
+    def all(self, step: int, state: Any, *, pause: Pause) -> list[dict[str, Any]]:
         """The results of all evaluations for this state, retrieval first."""
         for name in self._settings:
-            if self.results.get(name, {}).get("step") != step:
-                self._run(name, step, state)
-        return sorted(self.results.values(), key=lambda result: result["task"] != "retrieval")
+            if self._tried.get(name) != step:
+                self._run(name, step, state, pause=pause)
+        now = [result for result in self.results.values() if result["step"] == step]
+        return sorted(now, key=lambda result: result["task"] != "retrieval")
 
-    def _run(self, name: str, step: int, state: Any) -> dict[str, float]:
+    def gallery(self, step: int, state: Any, *, pause: Pause) -> Gallery | None:
+        """The embedded data whose pictures the report shows; None without them."""
+        if not self._report:
+            return None
+        judge = self.judge(step, state)
+        with pause("embedding the pictures of the report"):
+            return self._tried_at(step, REPORT, lambda: judge.gallery(self._report))
+
+    def _open(self, name: str, data: str) -> Source:
+        if data not in self._opened:
+            self._opened[data] = open_source(data)
+        self.sources[name] = self._opened[data]
+        return self._opened[data]
+
+    def _run(self, name: str, step: int, state: Any, *, pause: Pause) -> dict[str, float]:
         task, data = self._settings[name]["task"], self._settings[name]["data"]
         settings = _own(self._settings[name])
-        result = self.judge(step, state).judge(task, data=data, **settings)
+        judge = self.judge(step, state)
+        with pause(f"evaluating {name}"):
+            result = self._tried_at(step, name, lambda: judge.judge(task, data=data, **settings))
+        self._tried[name] = step
+        if result is None:
+            return {f"eval/{name}/failed": 1.0}
         self.results[name] = result
         if jax.process_index() == 0:
             write_json(self._workdir.results / f"{name}.json", result)
         return {f"eval/{name}/{key}": value for key, value in result["metrics"].items()}
+
+    def _tried_at(self, step: int, name: str, function: Callable[[], T]) -> T | None:
+        """What the function returns; None, said and counted, where it fails on all processes."""
+        try:
+            return function()
+        except Exception as error:
+            if not failed_alike(f"{name} failed at step {step}"):
+                raise
+            said = f"{name} at step {step}: {str(error) or type(error).__name__}"
+            if jax.process_index() == 0:
+                _log.error("left out, training goes on: %s", said, exc_info=not _is_said(error))
+            self.failed.append(said)
+            return None
+
+
+@contextlib.contextmanager
+def _named(setting: str) -> Any:
+    """Puts the setting in front of what is wrong with it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{setting}: {error}") from error
+
+
+def _is_said(error: Exception) -> bool:
+    """Whether the message of an error is for people; any other needs the place it came from."""
+    return isinstance(error, ValueError | OSError)
 
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:

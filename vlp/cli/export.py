@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
+from vlp.cli.paths import local_path
 
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
@@ -35,8 +36,10 @@ SETTINGS = ("opset", "precision", "batch_size", "mode")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp export`."""
     add_model_argument(parser)
-    parser.add_argument("--to", required=True, choices=TARGETS, help="the target's format")
-    parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
+    parser.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help="see above")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     parser.add_argument(
         "--towers", choices=("both", "image", "text"), default="both", help="default: %(default)s"

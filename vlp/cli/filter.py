@@ -12,12 +12,14 @@ https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to 
 experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
-  00000.tar ...     the kept samples; the .txt has a line a caption, the data's own first, the
-                    .json the sample's metadata and under "filter" its old key, sources and scores
+  00000.tar ...     the kept samples; .captions has a line a caption, the data's own first,
+                    .json the sample's metadata and under "vlp_filter" its old key and file,
+                    sources and scores
   manifest.jsonl    a line a caption, kept or not:
-                    {"key": "017", "index": 17, "source": "web", "caption": "a red heart",
-                     "score": 0.93, "kept": true}
+                    {"key": "017", "index": 17, "file": "web/0.tar", "source": "web",
+                     "caption": "a red heart", "score": 0.93, "kept": true}
                     and {"key": ..., "index": ..., "error": ...} for a picture that cannot be read
+                    or has no caption
   filter.json       the model, the data and the settings
 
 In the end it says what share of each source was kept, and below which probability 5 %, 25 %, 50 %,
@@ -33,7 +35,17 @@ import argparse
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_process_arguments, check_sizes, provenance, start_processes
+from vlp.cli.jobs import (
+    add_decoding_arguments,
+    add_process_arguments,
+    alone,
+    check_sizes,
+    claim,
+    open_data,
+    provenance,
+    start_processes,
+)
+from vlp.cli.paths import local_path
 
 # Shares of the captions, below whose probabilities they lie.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -45,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
     parser.add_argument("--captions", metavar="FILE.jsonl", help="more captions, by vlp caption")
-    parser.add_argument("--out", required=True, metavar="DIR", help="made, or gone on with")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+    )
     parser.add_argument(
         "--threshold",
         type=float,
@@ -67,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures of the data that go to one tar and process (default %(default)s)",
     )
+    add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
     parser.set_defaults(run=run)
@@ -74,31 +89,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Filters what is not filtered yet and says how much was kept."""
-    check_sizes(args, "batch_size", "part_size")
+    check_sizes(args, "batch_size", "part_size", "threads")
     if not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
     start_processes(args)
-    import jax
-
-    from data_pipelines.sources import open_source
+    from vlp.cli.data_checks import check_images
     from vlp.cli.filter_folder import FilterFolder
     from vlp.cli.filtering import Job, check_matches, read_synthetic
+    from vlp.cli.lock import Lock
     from vlp.interop.load import load_run
+    from vlp.parallel.together import everywhere, on_first
 
+    source = open_data(args)
+    check_images(source, "filtering")
+    synthetic, captions = read_synthetic(args.captions, source)
     loaded = load_run(args.model, **loading(args))
     check_matches(loaded)
-    source = open_source(args.data)
-    synthetic, captions = read_synthetic(args.captions, source)
     manifest = provenance(args, loaded, source) | {
         "captions": captions,
         "threshold": args.threshold,
         "part_size": args.part_size,
     }
-    folder = FilterFolder(args.out, manifest)
     rows = min(args.batch_size, args.part_size, len(source))
-    Job(run=loaded, source=source, synthetic=synthetic, rows=rows).write(folder)
-    if jax.process_index() == 0:
-        _report(folder)
+    job = Job(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
+    with alone(Lock(args.out)):
+        folder = everywhere(lambda: FilterFolder(args.out, manifest))
+        claim(folder, source, role="filtering")
+        job.write(folder)
+        on_first(lambda: _report(folder))
     return 0
 
 
@@ -106,12 +124,17 @@ def _report(folder: Any) -> None:
     """Says how many captions were kept, how likely matches are, and what to do with it all."""
     import numpy as np
 
-    found = {name: both for name, both in folder.scores().items() if len(both[1])}
+    from data_pipelines.faults import summary
+
+    scored, faults = folder.scores()
+    found = {name: both for name, both in scored.items() if len(both[1])}
+    print(f"samples left out: {summary(faults)}")
     for name, (kept, scores) in found.items():
         print(f"{kept:,} of {len(scores):,} {name} captions kept ({kept / len(scores):.1%})")
     if not found:
-        print(f"{folder.path} has no tar: --data has no caption of a picture that can be read")
-        return
+        raise ValueError(
+            f"{folder.path} has no tar: --data has no caption of a picture that can be read"
+        )
     print("probability of a match" + "".join(f"{share:>8.0%}" for share in QUANTILES))
     for name, (_, scores) in found.items():
         values = "".join(f"{value:8.3f}" for value in np.quantile(scores, QUANTILES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from data_pipelines.jobs.tar_write import write_tar
 from vlp.evals.results import write_json
-from vlp.vectors.shards import write_whole
+from vlp.vectors.shards import remove_partials, write_whole
 
 SOURCES = ("web", "synthetic")
 # What must be the same for a job to go on.
@@ -37,9 +38,10 @@ class FilterFolder:
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         self.path, self.manifest = Path(path), dict(manifest)
         self.settings, self.lines = self.path / "filter.json", self.path / "manifest.jsonl"
+        self.data_table = self.path / "data.json"
         if self.settings.is_file():
             self._check_same(json.loads(self.settings.read_text(encoding="utf-8")))
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
             raise ValueError(
                 f"--out must be new, empty or of an earlier vlp filter, {self.path} holds other "
                 "things; give another"
@@ -52,6 +54,8 @@ class FilterFolder:
     def claim(self) -> None:
         """Makes the folder this job's; the other processes of a job leave that to the first."""
         (self.path / "parts").mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self.path / "parts"):
+            remove_partials(folder)
         if not self.settings.is_file():
             write_json(self.settings, self.manifest)
 
@@ -88,15 +92,18 @@ class FilterFolder:
             write_whole(self.lines, self._join)
         shutil.rmtree(self.path / "parts")
 
-    def scores(self) -> dict[str, tuple[int, np.ndarray]]:
-        """How many captions were kept, and the scores of all that have one, by source."""
-        kept, found = dict.fromkeys(SOURCES, 0), {name: array("d") for name in SOURCES}
+    def scores(self) -> tuple[dict[str, tuple[int, np.ndarray]], Counter[str]]:
+        """Captions kept and all scores, by source; and the samples without any, by reason."""
+        kept, found = Counter[str](), {name: array("d") for name in SOURCES}
+        faults = Counter[str]()
         with self.lines.open(encoding="utf-8", newline="\n") as file:
             for line in map(json.loads, file):
-                if "error" not in line:
-                    kept[line["source"]] += line["kept"]
-                    found[line["source"]].append(line["score"])
-        return {name: (kept[name], np.asarray(found[name])) for name in SOURCES}
+                if "error" in line:
+                    faults[line["error"]] += 1
+                    continue
+                kept[line["source"]] += line["kept"]
+                found[line["source"]].append(line["score"])
+        return {name: (kept[name], np.asarray(found[name])) for name in SOURCES}, faults
 
     def _join(self, target: Path) -> None:
         with target.open("wb") as file:

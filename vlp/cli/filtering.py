@@ -21,7 +21,8 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from data_pipelines.text import clean_caption
 from vlp.cli.filter_folder import SOURCES, FilterFolder
-from vlp.cli.jobs import own_share, progress_bar
+from vlp.cli.jobs import own_share, place_of, progress_bar
+from vlp.cli.labels import metadata
 from vlp.evals.embed import Encoder
 from vlp.evals.matching import log_odds
 from vlp.evals.pairs import read_pairs
@@ -29,6 +30,7 @@ from vlp.interop.load import Run
 from vlp.parallel.mesh import make_mesh
 from vlp.vectors.shards import utf8
 
+FIELD = "vlp_filter"  # of the metadata; the data may have a field "filter" of their own
 Synthetic = Mapping[int, list[str]]
 
 
@@ -41,24 +43,26 @@ class Job:
         source: the data.
         synthetic: further captions, by the index of their sample.
         rows: images encoded at once by this process.
+        threads: batches of images that are loaded at the same time.
     """
 
     run: Run
     source: Source
     synthetic: Synthetic
     rows: int
+    threads: int
 
     def write(self, folder: FilterFolder) -> None:
         """Writes what is not there yet; with several processes each writes its share.
 
         Every process must call this at the same time, and see the same folder.
 
+        Args:
+            folder: claimed by this job.
+
         Raises:
             ValueError: the folder is not shared.
         """
-        multihost_utils.sync_global_devices("the folder is checked")  # before anyone writes to it
-        if jax.process_index() == 0:
-            folder.claim()
         parts = own_share([not folder.is_done(part) for part in range(len(folder))])
         # This process's devices only: its parts are nobody else's business.
         mesh = make_mesh(devices=jax.local_devices())
@@ -81,14 +85,17 @@ class Job:
         """The manifest's lines of the samples `first` to `stop` (not included), in order."""
         part = PartSource(self.source, first, stop)
         size = encoder.divisible(self.rows)
-        batches = list(eval_images(part, self.run.preprocess, batch_size=size))
+        batches = list(
+            eval_images(part, self.run.preprocess, batch_size=size, num_threads=self.threads)
+        )
         ids, weight, reject = (
             np.concatenate([batch[name] for batch in batches])
             for name in ("id", "weight", "reject")
         )
         readable = ids[weight > 0]
         lines = self._candidates(part)
-        asked = [line for line in lines if line["index"] - first in set(readable.tolist())]
+        found = set(readable.tolist())
+        asked = [line for line in lines if line["index"] - first in found]
         if asked:
             own = np.asarray([line["index"] - first for line in asked])
             odds = read_pairs(
@@ -100,16 +107,19 @@ class Job:
             )
             for line, score in zip(asked, expit(odds.astype(np.float64)).tolist(), strict=True):
                 line |= {"score": round(score, 6), "kept": score >= threshold}
-        faults = [
-            {"key": utf8(part.key(i)), "index": first + i, "error": REASONS[code - 1]}
+        faults = {
+            i: REASONS[code - 1]
             for i, code in zip(ids.tolist(), reject.tolist(), strict=True)
             if code
-        ]
-        return sorted([*asked, *faults], key=lambda line: line["index"])
+        }
+        captioned = {line["index"] - first for line in lines}
+        faults |= {i: "caption missing" for i in found - captioned}
+        unusable = [place_of(part, i) | {"error": fault} for i, fault in faults.items()]
+        return sorted([*asked, *unusable], key=lambda line: line["index"])
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
         """Every caption of a part once, without its score, the data's own first."""
-        texts, places = eval_captions(part, captions="all")
+        texts, places, _ = eval_captions(part, captions="all")
         web = list(zip(places.tolist(), texts, strict=True))
         indices = range(part.first, part.stop)
         made = [(i - part.first, text) for i in indices for text in self.synthetic.get(i, [])]
@@ -119,8 +129,7 @@ class Job:
                 if (place, text) in seen:
                     continue
                 seen.add((place, text))
-                head = {"key": utf8(part.key(place)), "index": part.first + place}
-                lines.append(head | {"source": name, "caption": text})
+                lines.append(place_of(part, place) | {"source": name, "caption": text})
         return lines
 
     def _kept(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:
@@ -130,20 +139,20 @@ class Job:
             if line.get("kept"):
                 by_index.setdefault(line["index"], []).append(line)
         for index, kept in by_index.items():
-            try:
-                meta = dict(self.source.meta(index))
-            except Reject:  # metadata that cannot be read are left out
-                meta = {}
+            meta = dict(metadata(self.source, index))  # what cannot be read is left out
             told = {
                 "key": kept[0]["key"],
+                "file": kept[0]["file"],
                 "sources": [line["source"] for line in kept],
                 "scores": [line["score"] for line in kept],
             }
+            if FIELD in meta:  # filtered before
+                told["before"] = meta[FIELD]
             yield sample_bytes(
                 f"{index:09d}",
                 self.source.image(index),
                 [line["caption"] for line in kept],
-                meta=meta | {"filter": told},
+                meta=meta | {FIELD: told},
             )
 
 

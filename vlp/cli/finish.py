@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+import shlex
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from vlp.cli.evaluations import Evaluations
-from vlp.cli.inputs import Inputs
+from data_pipelines.evaluation import eval_captions
+from data_pipelines.faults import REASONS, shown
+from data_pipelines.loader import Loader
+from data_pipelines.sources import Source
+from data_pipelines.sources.part import PartSource
+from vlp.cli.gallery import Gallery
+from vlp.cli.parser import called
 from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
 from vlp.interop.export import check_model, export
 from vlp.interop.parity import summary
-from vlp.training.loop import Outcome
+from vlp.training.loop import Outcome, Pause
+
+if TYPE_CHECKING:
+    from vlp.cli.prepare import Prepared
 
 
 def finish(
-    config: ConfigDict,
-    outcome: Outcome,
-    evaluations: Evaluations,
-    inputs: Inputs,
-    workdir: Workdir,
+    config: ConfigDict, outcome: Outcome, prepared: Prepared, workdir: Workdir, *, pause: Pause
 ) -> None:
     """Evaluates if that is still to be done, draws the report, exports, and says where all is."""
-    results = evaluations.all(outcome.step, outcome.state)
-    judge = evaluations.judge(outcome.step, outcome.state)
-    gallery = judge.gallery(config.report.data) if config.report.data else None
+    evaluations, at = prepared.evaluations, (outcome.step, outcome.state)
+    results = evaluations.all(*at, pause=pause)
+    gallery = evaluations.gallery(*at, pause=pause)
     if jax.process_index() != 0:
         return
-    draw_report(config, workdir, results=results, judge=judge, gallery=gallery)
+    judge = evaluations.judge(*at)
+    draw_report(
+        config,
+        workdir,
+        results=results,
+        judge=judge,
+        gallery=gallery,
+        failed=evaluations.failed,
+    )
     if results:
         print_results(results, console=Console())
-    _say_rejects(inputs)
+    _say_rejects(prepared.inputs.loader)
     exported = _export(config, workdir, results)
     _say_places(workdir, exported)
+    _say_try(workdir, gallery, prepared.inputs.source)
+    for said in evaluations.failed:
+        print(f"{'left out':12} {said}")
+
+
+def judge_rejects(loader: Loader) -> None:
+    """Raises ValueError, on all processes, when too much of what they saw was bad."""
+    own = [loader.seen, *(loader.rejects.get(reason, 0) for reason in REASONS)]
+    counts = np.atleast_2d(multihost_utils.process_allgather(np.asarray(own, np.int32))).tolist()
+    loader.judge([(seen, dict(zip(REASONS, bad, strict=True))) for seen, *bad in counts])
 
 
 def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
@@ -72,17 +98,37 @@ def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:
     places = {
         "report": workdir.report,
         "metrics": workdir.metrics,
-        "TensorBoard": workdir.tensorboard,
+        "data": workdir.data,
         "checkpoints": workdir.checkpoints,
         "results": workdir.results,
     }
     for name, path in (places | exported).items():
-        print(f"{name:12} {path}")
-    print(f'{"try":12} vlp search --workdir={workdir.path} "a red heart"')
+        if path.exists():
+            print(f"{name:12} {path}")
+    if workdir.tensorboard.exists():
+        missing = find_spec("tensorboard") is None
+        first = "pip install tensorboard; " if missing else ""
+        print(f"{'TensorBoard':12} {first}tensorboard --logdir={_quoted(workdir.tensorboard)}")
 
 
-def _say_rejects(inputs: Inputs) -> None:
-    rejected = sum(inputs.loader.rejects.values())
+def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
+    """A search that finds something: by a caption of the data that is searched."""
+    texts = gallery.texts if gallery is not None else _some_captions(source)
+    if texts:
+        query = shlex.quote(shown(texts[0]))
+        print(f"{'try':12} {called()} search --workdir={_quoted(workdir.path)} {query}")
+
+
+def _some_captions(source: Source) -> list[str]:
+    return eval_captions(PartSource(source, 0, min(16, len(source)))).texts
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _say_rejects(loader: Loader) -> None:
+    rejected = sum(loader.rejects.values())
     if rejected:
-        reasons = ", ".join(f"{name} {count:,}" for name, count in inputs.loader.rejects.items())
-        print(f"{rejected:,} of {inputs.loader.seen:,} samples could not be used: {reasons}")
+        reasons = ", ".join(f"{name} {count:,}" for name, count in loader.rejects.items())
+        print(f"{rejected:,} of {loader.seen:,} samples could not be used: {reasons}")

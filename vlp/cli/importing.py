@@ -20,6 +20,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from vlp.cli.paths import local_path
+
 SUMMARY = "make weights of another stack a run"
 
 
@@ -29,10 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         required=True,
-        metavar="[FORMAT:]PATH",
-        help="folder or file, or FORMAT:owner/name on the Hub",
+        metavar="WEIGHTS",
+        help="[FORMAT:]PATH of a folder or file, or FORMAT:owner/name on the Hub",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
+    )
     add_loading_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -44,8 +48,9 @@ def add_model_argument(parser: Any, *, required: bool = True) -> None:
         "--workdir",
         dest="model",
         required=required,
-        metavar="[FORMAT:]PATH",
-        help="a run, one of its checkpoints, weights of another stack, or hf:owner/name",
+        metavar="MODEL",
+        help="a run, one of its checkpoints, weights of another stack as [FORMAT:]PATH, or "
+        "hf:owner/name",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines.augment import Augment
 from data_pipelines.images import ImagePreprocess
+from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
 from data_pipelines.sources import (
     ConcatSource,
@@ -20,13 +20,16 @@ from data_pipelines.sources import (
     Source,
     open_source,
 )
-from data_pipelines.text import SentencePieceTokenizer, Tokenizer, train_sentencepiece
-from data_pipelines.tokens import clip_tokenizer
+from data_pipelines.text import Tokenizer, train_sentencepiece
+from vlp.cli.build import Plan
 from vlp.cli.data import all_captions
+from vlp.cli.data_checks import check_captions
+from vlp.cli.tokenizers import published_tokenizer
+from vlp.cli.weights import check_tokenizer
 from vlp.cli.workdir import Workdir
+from vlp.evals.classes import read_classes
 from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
-from vlp.interop.hf.tokenizers import read_tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +54,16 @@ class Inputs:
         """Token ids int32 `[n, l]`."""
         return self.tokenizer.encode(texts, self.length)
 
-    def card(self, model_kwargs: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+    def card(self, planned: Plan, config: ConfigDict) -> dict[str, Any]:
         """The card of the model that trains on these inputs."""
         return build_card(
-            model=model_kwargs,
+            model=planned.model_kwargs,
             preprocess=self.preprocess.to_dict(),
             tokenizer=self.tokenizer,
             text_length=self.length,
             objective=config.objective.name,
             attribution="\n".join(config.attribution),
+            weights="ema" if planned.evaluated == "teacher" else "params",
         )
 
 
@@ -70,8 +74,12 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         ValueError: when data, tokenizer and config do not fit together.
     """
     data = config.data
-    labels = ("labelled", "label_field", "label_templates", "label_share")
-    source, mixture = training_data(data.train, **{name: data[name] for name in labels})
+    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
+    source, mixture = training_data(
+        data.train,
+        **{name: data[name] for name in labels},
+        limits=Limits(**data.limits.to_dict()),
+    )
     tokenizer = _tokenizer(config, source, workdir)
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
@@ -101,7 +109,9 @@ def training_data(
     labelled: str = "",
     label_field: str = "label",
     label_templates: str = "clip7",
+    label_classes: str = "",
     label_share: float | None = None,
+    limits: Limits = LIMITS,
 ) -> tuple[Source, Mixture | None]:
     """The pairs of a run, those with captions made of labels last, and how they are mixed.
 
@@ -110,7 +120,10 @@ def training_data(
         labelled: images with labels, of the same forms; "" for none.
         label_field, label_templates: see `LabelSource`; the templates are a set of
             `vlp.evals.prompts` or a file with one a line.
+        label_classes: a file that names the classes, see `vlp.evals.classes.read_classes`; labels
+            that are numbers need it.
         label_share: of each batch, from the labelled images; None uses every sample equally often.
+        limits: how large the parts of a sample may be.
 
     Raises:
         ValueError: when there are neither, or something is wrong with what is there.
@@ -123,15 +136,24 @@ def training_data(
             f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
         )
     if not labelled:
-        return open_source(train), None
+        return _pairs(train, limits), None
     by_labels = LabelSource(
-        open_source(labelled), field=label_field, templates=templates(label_templates)
+        open_source(labelled, limits=limits),
+        field=label_field,
+        templates=templates(label_templates),
+        classes=read_classes(label_classes) if label_classes else None,
     )
     if not train:
         return by_labels, None
-    pairs = open_source(train)
+    pairs = _pairs(train, limits)
     mixture = None if label_share is None else Mixture(len(pairs), label_share)
     return ConcatSource([pairs, by_labels]), mixture
+
+
+def _pairs(train: str, limits: Limits) -> Source:
+    source = open_source(train, limits=limits)
+    check_captions(source, "training on image-text pairs")
+    return source
 
 
 def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenizer:
@@ -141,15 +163,9 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenize
     """
     settings = config.tokenizer
     tokenizer = workdir.read_tokenizer()
-    if tokenizer is None and settings.path:
-        tokenizer = _published_tokenizer(settings.path, begin=settings.begin)
     if tokenizer is None:
-        tokenizer = train_sentencepiece(
-            all_captions(source),
-            vocab_size=settings.vocab_size,
-            name=source.name,
-            begin=settings.begin,
-        )
+        tokenizer = _new_tokenizer(settings, source)
+        check_tokenizer(config, tokenizer)
     expected = (settings.eos_id, settings.pad_id)
     if tokenizer.vocab_size > settings.vocab_size or (
         (tokenizer.eos_id, tokenizer.pad_id) != expected
@@ -163,21 +179,12 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenize
     return tokenizer
 
 
-def _published_tokenizer(path: str, *, begin: bool) -> Tokenizer:
-    """CLIP's, a model of SentencePiece, or what a folder such as BERT's holds (vocab.txt).
-
-    Raises:
-        ValueError: nothing known is there.
-    """
-    if path == "clip":
-        return clip_tokenizer()
-    if Path(path).suffix == ".model":
-        return SentencePieceTokenizer.load(Path(path), name=Path(path).stem, begin=begin)
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    tokenizer = read_tokenizer(folder)
-    if tokenizer is None:
-        raise ValueError(
-            'config.tokenizer.path must be "clip", a .model file of SentencePiece, or a folder '
-            f"with tokenizer.json or vocab.txt, got {path!r}; leave it empty to train one"
-        )
-    return tokenizer
+def _new_tokenizer(settings: ConfigDict, source: Source) -> Tokenizer:
+    if settings.path:
+        return published_tokenizer(settings.path, begin=settings.begin)
+    return train_sentencepiece(
+        all_captions(source),
+        vocab_size=settings.vocab_size,
+        name=source.name,
+        begin=settings.begin,
+    )

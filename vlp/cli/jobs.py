@@ -3,7 +3,46 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.threads import THREADS
+
+if TYPE_CHECKING:
+    from data_pipelines.sources import Source
+    from data_pipelines.sources.part import PartSource
+    from vlp.cli.lock import Lock
+
+
+def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of everything that decodes pictures."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=THREADS,
+        metavar="N",
+        help="batches of pictures that are decoded at the same time (default %(default)s)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help=f"leave out larger pictures, height times width (default {LIMITS.pixels})",
+    )
+
+
+def limits(args: argparse.Namespace) -> Limits:
+    """How large samples may be, by the flags."""
+    return LIMITS if args.max_pixels is None else Limits(pixels=args.max_pixels)
+
+
+def open_data(args: argparse.Namespace) -> Source:
+    """The data of a command."""
+    from data_pipelines.sources import open_source  # a mistyped flag need not wait for it
+
+    return open_source(args.data, limits=limits(args))
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +94,52 @@ def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, 
         "tokenizer": loaded.card["tokenizer"],
         "data": source.fingerprint,
         "data_source": args.data,
+        "max_pixels": source.limits.pixels,
         "samples": len(source),
+    }
+
+
+@contextlib.contextmanager
+def alone(lock: Lock) -> Iterator[None]:
+    """While entered, no other job writes where the lock is, and an error on one process ends all.
+
+    Every process must enter this at the same time.
+    """
+    from vlp.cli.lock import only_writer
+    from vlp.parallel.lifeline import Lifeline
+
+    with Lifeline(at_end=lock.release), only_writer(lock):
+        yield
+
+
+def claim(store: Any, source: Any, *, role: str) -> None:
+    """Makes a store this job's and says what its data hold, in the terminal and beside the store.
+
+    Every process must call this at the same time.
+
+    Args:
+        store: has `claim()`, and `data_table`, the file for what the data hold.
+        source: the data.
+        role: what they are for.
+    """
+    from vlp.cli.caches import use_compilation_cache
+    from vlp.cli.data_table import say_data
+    from vlp.parallel.together import on_first
+
+    use_compilation_cache()
+    on_first(store.claim)
+    file = None if store.data_table.exists() else store.data_table
+    on_first(lambda: say_data({role: source}, file=file))
+
+
+def place_of(part: PartSource, index: int) -> dict[str, Any]:
+    """Where a sample of a part is: its key, its index in the whole, and the file it lies in."""
+    from vlp.vectors.shards import utf8
+
+    return {
+        "key": utf8(part.key(index)),
+        "index": part.first + index,
+        "file": utf8(part.file(index)),
     }
 
 
@@ -73,11 +157,20 @@ def own_share(missing: list[bool]) -> list[int]:
 
 
 def progress_bar() -> Any:
-    """A bar that counts; the first process of a job shows it."""
+    """A bar that counts, on standard error; the first process of a job shows it."""
     import jax
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
     columns = (
         "{task.description}", SpinnerColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    return Progress(*columns, disable=jax.process_index() != 0)
+    return Progress(*columns, console=Console(stderr=True), disable=jax.process_index() != 0)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar; what is given takes the number that is done."""
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=min(done, total))

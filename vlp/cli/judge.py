@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.sources import open_source
-from vlp.cli.gallery import BATCH, Gallery, embed_gallery, embed_images
+from data_pipelines.sources import Source, open_source
+from data_pipelines.threads import THREADS
+from vlp.cli.gallery import BATCH, Gallery, Images, embed_captions, embed_images
 from vlp.cli.tasks import TASKS, check_task
-from vlp.evals.embed import Embeddings, Encoder
+from vlp.evals.embed import Encoder, Progress
 from vlp.evals.results import make_result
 from vlp.interop.load import Run
 from vlp.version import versions
@@ -28,6 +29,9 @@ class Judge:
         decode: such ids to strings, what stands for no word left out.
         step: training step of the encoder's weights.
         dtype: what the towers compute in.
+        threads: batches that are loaded at the same time.
+        progress: called with the number of images that are embedded so far.
+        sources: data sets that are open already, by what they are called in `judge`.
     """
 
     encoder: Encoder
@@ -36,31 +40,46 @@ class Judge:
     decode: Callable[[np.ndarray], list[str]]
     step: int
     dtype: str
-    _images: dict[str, Embeddings] = dataclasses.field(default_factory=dict)
+    threads: int = THREADS
+    progress: Progress | None = None
+    sources: dict[str, Source] = dataclasses.field(default_factory=dict)
+    _images: dict[str, Images] = dataclasses.field(default_factory=dict)
     _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of_run(cls, run: Run) -> Judge:
+    def of_run(cls, run: Run, *, threads: int = THREADS, progress: Progress | None = None) -> Judge:
         """The judge of a model that was loaded."""
         encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
         decode: Any = run.tokenizer and run.tokenizer.decode
-        return cls(encoder, run.preprocess, run.tokenize, decode, run.step, dtype)
+        return cls(
+            encoder, run.preprocess, run.tokenize, decode, run.step, dtype, threads, progress
+        )
+
+    def source(self, data: str) -> Source:
+        """The data set, opened once."""
+        if data not in self.sources:
+            self.sources[data] = open_source(data)
+        return self.sources[data]
+
+    def images(self, data: str) -> Images:
+        """The embedded images of a data set."""
+        if data not in self._images:
+            self._images[data] = embed_images(
+                self.encoder,
+                self.source(data),
+                preprocess=self.preprocess,
+                threads=self.threads,
+                progress=self.progress,
+            )
+        return self._images[data]
 
     def gallery(self, data: str, *, captions: str = "first") -> Gallery:
         """The embedded images and captions of a data set."""
         key = (data, captions)
         if key not in self._galleries:
-            source = open_source(data)
-            if data not in self._images:
-                self._images[data] = embed_images(self.encoder, source, preprocess=self.preprocess)
-            self._galleries[key] = embed_gallery(
-                self.encoder,
-                self._images[data],
-                source=source,
-                preprocess=self.preprocess,
-                tokenize=self.tokenize,
-                captions=captions,
+            self._galleries[key] = embed_captions(
+                self.encoder, self.images(data), tokenize=self.tokenize, captions=captions
             )
         return self._galleries[key]
 
@@ -77,7 +96,8 @@ class Judge:
                 whose values are reported on their own; `rerank`, how many of the dual encoder's
                 best candidates are ordered anew by the model's match, 0 for none, `rerank_by`
                 "match" or "match_and_cosine"); "classification" (`label`, the metadata field that
-                is the class, and `templates`, a name or a file); "matching" (`captions`);
+                is the class, `cls` unless given, `templates`, a name or a file, and `classes`, a
+                file that names them all); "matching" (`captions`);
                 "masked_words" (`mask_id`, `captions`); "captioning" (`num_beams`,
                 `length_penalty`, `min_length`, `prompt`).
             data: tars, a folder, or `emoji:NAME`.
@@ -86,16 +106,17 @@ class Judge:
             ValueError: when there is no such task or setting, or the model cannot do it.
         """
         check_task(task, model=self.encoder.model(), settings=settings)
-        scores, gallery = TASKS[task].run(self, data, **settings)
+        scores, images = TASKS[task].run(self, data, **settings)
         return make_result(
             task,
-            scores,
-            data=gallery.source.name,
-            fingerprint=gallery.source.fingerprint,
-            samples=len(gallery.ids),
-            rejected=gallery.rejected,
+            {**scores, "counts": scores["counts"] | images.counts()},
+            data=images.source.name,
+            fingerprint=images.source.fingerprint,
+            samples=len(images.ids),
+            rejected=images.counts()["rejected"],
             step=self.step,
             dtype=self.dtype,
             versions=versions(),
             settings=settings,
+            notes=[*scores.get("notes", ()), *images.notes()],
         )

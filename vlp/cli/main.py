@@ -2,70 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from vlp.cli.logs import set_up_logging
+from vlp.cli.overrides import split_overrides
+from vlp.cli.parser import Parser, UsageError, called, check_once
 from vlp.version import __version__
 
 DESCRIPTION = """\
-Vision-language pretraining in JAX: train dual encoders, judge them zero-shot, export them.
+Vision-language pretraining in JAX: train image-text models, judge them zero-shot, export them.
 
-  vlp train  --config=experiments/emoji.py --workdir=runs/emoji    train, evaluate, write a report
-  vlp eval   --workdir=runs/emoji --data=TAR --task=retrieval      judge a run on other data
-  vlp search --workdir=runs/emoji "a red heart"                    find pictures by a sentence
-  vlp caption --model=runs/coca --data=TAR --out=captions.jsonl    write captions for pictures
-  vlp filter --model=runs/blip --data=TAR --out=clean              keep captions that match
-  vlp embed  --model=runs/emoji --data=TAR --out=embeddings        vectors of a whole data set
-  vlp import --from=models/b32 --out=runs/b32                      begin from other weights
-  vlp export --model=runs/emoji --to=hf --out=exported             hand the encoders on
-  vlp data   index|tokenizer|emoji                                 prepare data
+  vlp train --config=experiments/emoji.py --workdir=runs/emoji
+  vlp search --workdir=runs/emoji "a red heart"
+  vlp eval --workdir=runs/emoji --data='shards/*.tar' --task=retrieval
+  vlp export --model=runs/emoji --to=hf --out=exported
 
 `vlp COMMAND --help` explains each. Set VLP_DEBUG=1 to see tracebacks."""
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that names the nearest flag or command when one is mistyped."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\n{self.format_usage().strip()}")
-
-    def options(self) -> list[str]:
-        """Every flag, those of sub-commands included."""
-        found: list[str] = []
-        for action in self._actions:
-            found += action.option_strings
-            if isinstance(action, argparse._SubParsersAction):
-                found += [flag for parser in action.choices.values() for flag in parser.options()]
-        return found
-
-    def reject_unknown(self, unknown: Sequence[str]) -> None:
-        """Raises UsageError for the first argument that no flag takes."""
-        if not unknown:
-            return
-        name = unknown[0].split("=", 1)[0]
-        known = self.options()
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]}?" if nearest else f"; known flags: {', '.join(known)}"
-        raise UsageError(f"unknown argument {name}{hint}")
-
-
-class UsageError(ValueError):
-    """The command line itself is wrong; the process exits with code 2."""
-
-
 def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
-    from vlp.cli import caption, data, embed, eval, export, filter, importing, search, train
-
-    parser = Parser(
-        prog="vlp",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    from vlp.cli import (
+        caption,
+        data,
+        embed,
+        eval,
+        export,
+        filter,
+        importing,
+        search,
+        show,
+        train,
     )
+
+    parser = Parser(prog=called(), description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"vlp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     parsers = {}
@@ -79,15 +51,10 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         "import": importing,
         "export": export,
         "data": data,
+        "config": show,
     }
     for name, module in modules.items():
-        parsers[name] = commands.add_parser(
-            name,
-            help=module.SUMMARY,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        parsers[name] = commands.add_parser(name, help=module.SUMMARY, description=module.__doc__)
         module.add_arguments(parsers[name])
     return parser, parsers
 
@@ -102,19 +69,35 @@ def _dispatch(arguments: Sequence[str]) -> int:
         nearest = difflib.get_close_matches(command, parsers, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(parsers)}"
         raise UsageError(f"unknown command {command}; {hint}")
+    arguments, overrides = _without_overrides(arguments)
     try:
         args, unknown = parser.parse_known_args(arguments)
     except UsageError:
         # A mistyped flag that is required: say which one was meant, not that it is missing.
         if command in parsers:
-            known = (*parsers[command].options(), "--config.")
-            flags = [item for item in arguments if item.startswith("--")]
-            parsers[command].reject_unknown([x for x in flags if not x.startswith(known)])
+            known = parsers[command].options()
+            flags = [item.split("=", 1)[0] for item in arguments if item.startswith("--")]
+            parsers[command].reject_unknown([x for x in flags if x not in known])
         raise
-    takes_config = getattr(args, "takes_config", False)
-    overrides = [item for item in unknown if takes_config and item.startswith("--config.")]
-    parsers[args.command].reject_unknown([item for item in unknown if item not in overrides])
+    if overrides and not getattr(args, "takes_config", False):
+        unknown = [*overrides, *unknown]
+    parsers[args.command].reject_unknown(unknown)
+    set_up_logging()
     return args.run(args, overrides) or 0
+
+
+def _without_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    try:
+        others, overrides = split_overrides(arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    given: dict[str, list[tuple[str, str]]] = {}
+    for item in overrides:
+        key, _, value = item.partition("=")
+        given.setdefault(key, []).append((key, value))
+    for values in given.values():
+        check_once(values)
+    return others, overrides
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.images import decode
+from data_pipelines.evaluation import sample_pixels
 from vlp import metrics
 from vlp.cli.config import flatten
 from vlp.cli.gallery import Gallery
 from vlp.cli.judge import Judge
+from vlp.cli.labels import metadata
 from vlp.cli.workdir import Workdir
 from vlp.evals.examples import choose, image_queries, text_queries
 from vlp.evals.report import write_report
@@ -28,6 +30,7 @@ def draw_report(
     results: list[dict[str, Any]],
     judge: Judge,
     gallery: Gallery | None,
+    failed: Sequence[str] = (),
 ) -> None:
     """Writes `report.html` into the workdir.
 
@@ -37,6 +40,7 @@ def draw_report(
         results: of its evaluations, the first for the headline.
         judge: the run's encoder.
         gallery: the embedded data whose pictures are shown, or None for no pictures.
+        failed: a sentence on each evaluation that was left out.
     """
     rows = workdir.metrics_rows()
     texts, images = _queries(gallery) if gallery is not None else ([], [])
@@ -52,6 +56,7 @@ def draw_report(
         facts=_facts(config, workdir, rows),
         attribution=list(config.attribution),
         written=written,
+        failed=failed,
     )
 
 
@@ -62,7 +67,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
         ztxt=gallery.ztxt,
         image_of_text=gallery.image_of_text,
         captions=gallery.texts,
-        image_at=lambda row: decode(gallery.source.image(int(gallery.ids[row]))),
+        image_at=lambda row: sample_pixels(gallery.source, int(gallery.ids[row])),
     )
     owners = gallery.image_of_text
     rows = np.arange(len(gallery.ids))
@@ -73,7 +78,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
     image_ranks = metrics.ranks(
         gallery.zimg[asked], gallery.ztxt, query_labels=asked, candidate_labels=owners
     )
-    kinds = gallery.field("category")
+    kinds = [str(metadata(gallery.source, int(i)).get("category")) for i in gallery.ids]
     texts = choose(np.asarray(text_ranks), count=12, kinds=[kinds[row] for row in owners])
     images = choose(
         np.asarray(image_ranks),
@@ -89,7 +94,7 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
 def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, Any]]:
     """The examples of captions that were written for pictures of this gallery."""
     return [
-        {**example, "image": decode(gallery.source.image(example["sample"]))}
+        {**example, "image": sample_pixels(gallery.source, example["sample"])}
         for result in results
         if result["fingerprint"] == gallery.source.fingerprint
         for example in result.get("examples", ())

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vlp.cli.gallery import BATCH, Gallery
+from vlp.cli.data_checks import check_data
+from vlp.cli.gallery import BATCH, Gallery, Images
+from vlp.cli.labels import read_labels
 from vlp.evals import captioning as captions_of
 from vlp.evals import masked_words as words_of
 from vlp.evals import matching as matches_of
 from vlp.evals import prompts
+from vlp.evals.classes import find_classes
 from vlp.evals.classification import class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, prompt_tokens
+from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
     from vlp.cli.judge import Judge
 
+__all__ = ["TASKS", "Task", "check_data", "check_settings", "check_task"]
 Scores = Mapping[str, Any]
 
 
@@ -29,22 +34,22 @@ class Task(NamedTuple):
     """A way of judging.
 
     Attributes:
-        run: from the judge and the data's name to scores and gallery; its keyword arguments are
+        run: from the judge and the data's name to scores and images; its keyword arguments are
             the settings of the task.
         method: what the model must offer beyond both encoders; "" = nothing.
         does: what that is, in words.
     """
 
-    run: Callable[..., tuple[Scores, Gallery]]
+    run: Callable[..., tuple[Scores, Images]]
     method: str = ""
     does: str = ""
 
 
-def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
-    """Refuses what cannot be judged.
+def check_settings(task: str, settings: Mapping[str, Any]) -> None:
+    """Refuses a task that nobody knows, settings it does not have, and scores not installed.
 
     Raises:
-        ValueError: when there is no such task, it has no such setting, or the model cannot do it.
+        ValueError: says which there are.
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -61,6 +66,15 @@ def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
         )
     if task == "captioning":
         captions_of.check_scores()
+
+
+def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
+    """Refuses what cannot be judged.
+
+    Raises:
+        ValueError: see `check_settings`, or the model cannot do it.
+    """
+    check_settings(task, settings)
     if task == "retrieval" and settings.get("rerank"):
         _check_offers(model, "match", "tells whether image and text belong together", "rerank")
     elif TASKS[task].method:
@@ -84,12 +98,13 @@ def _retrieval(
     rerank: int = 0,
     rerank_by: str = "match",
 ) -> tuple[Scores, Gallery]:
+    labels = read_labels(judge.source(data), group) if group else []  # before hours of embedding
     gallery = judge.gallery(data, captions=captions)
     image_of_text = gallery.image_of_text
-    groups = gallery.field(group) if group else None
+    groups = [labels[i] or "" for i in gallery.ids] if group else None
     common: Any = dict(image_of_text=image_of_text, images=len(gallery.ids), groups=groups)
     before = both_ranks(gallery.zimg, gallery.ztxt, image_of_text)
-    scores = recalls(before, **common)
+    scores: dict[str, Any] = {**recalls(before, **common), "notes": _without(group, labels)}
     if not rerank:
         return scores, gallery
     after = reranked(
@@ -102,11 +117,9 @@ def _retrieval(
         log_odds=lambda images, texts: _log_odds(judge, gallery, images, texts),
     )
     anew = recalls(after, **common)
-    both = {
-        part: {**scores[part], **{f"reranked/{key}": anew[part][key] for key in anew[part]}}
-        for part in ("metrics", "chance", "counts")
-    }
-    return both, gallery
+    for part in ("metrics", "chance", "counts"):
+        scores[part] |= {f"reranked/{key}": value for key, value in anew[part].items()}
+    return scores, gallery
 
 
 def _log_odds(judge: Judge, gallery: Gallery, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -122,24 +135,33 @@ def _log_odds(judge: Judge, gallery: Gallery, images: np.ndarray, texts: np.ndar
 
 
 def _classification(
-    judge: Judge, data: str, *, label: str, templates: str = "simple"
-) -> tuple[Scores, Gallery]:
-    gallery = judge.gallery(data)
-    labels = gallery.field(label)
-    names = sorted(set(labels) - {""})
-    if len(names) < 2:
+    judge: Judge, data: str, *, label: str = "cls", templates: str = "simple", classes: str = ""
+) -> tuple[Scores, Images]:
+    labels = read_labels(judge.source(data), label)
+    candidates = find_classes(labels, classes)
+    if len(candidates.names) < 2:
         raise ValueError(
-            f"classification needs at least two classes in the field {label!r} of the samples' "
-            f"JSON, found {names}; fields there: {', '.join(gallery.fields()) or 'none'}"
+            f"classification needs at least two classes, {data} has only {candidates.names[0]!r} "
+            f"in {label!r}; name them all by classes (--classes=FILE)"
         )
 
     def embed(texts: list[str]) -> np.ndarray:
         return judge.encoder.embed_texts(texts, judge.tokenize, batch_size=BATCH)
 
-    rows = [row for row, value in enumerate(labels) if value]
-    zclass = class_embeddings(names, prompts.templates(templates), embed)
-    index = np.asarray([names.index(labels[row]) for row in rows])
-    return classification(gallery.zimg[rows], zclass, index), gallery
+    zclass = class_embeddings(candidates.names, prompts.templates(templates), embed)
+    images = judge.images(data)
+    own = [(row, candidates.place.get(labels[i] or "")) for row, i in enumerate(images.ids)]
+    labelled = [(row, place) for row, place in own if place is not None]
+    rows, places = np.asarray(labelled, int).reshape(-1, 2).T
+    scores = classification(images.zimg[rows], zclass, places)
+    scores["counts"]["unlabelled"] = sum(name is None for name in labels)
+    return {**scores, "notes": [*candidates.notes, *_without(label, labels)]}, images
+
+
+def _without(field: str, labels: list[str | None]) -> list[str]:
+    """What to say of samples without a label."""
+    missing = sum(name is None for name in labels)
+    return [f"{missing:,} samples have no {field!r}"] if missing else []
 
 
 def _matching(judge: Judge, data: str, *, captions: str = "first") -> tuple[Scores, Gallery]:
@@ -207,7 +229,7 @@ def _captioning(
         gallery.batches(),
         function=method,
         images=rows,
-        texts=(gallery.ids[rows].astype(np.int32),),
+        texts=(device_ids(gallery.ids[rows]),),
         at_once=IMAGES,
     )
     written = judge.decode(method.written(found.ids))

@@ -13,6 +13,7 @@ from vlp.cli.config import check_same_config
 from vlp.evals.results import write_json
 from vlp.interop.card import FILE, read_card, write_card
 from vlp.interop.runs import read_tokenizer_of
+from vlp.training.checkpoint import saved_steps
 from vlp.version import versions
 
 
@@ -21,7 +22,7 @@ class Workdir:
 
     Attributes:
         path: the folder.
-        config, versions, metrics, ids, report: files in it.
+        config, versions, data, metrics, ids, report: files in it.
         checkpoints, results, tensorboard, profile: folders in it.
     """
 
@@ -29,6 +30,7 @@ class Workdir:
         self.path = Path(path)
         self.config = self.path / "config.json"
         self.versions = self.path / "versions.json"
+        self.data = self.path / "data.json"
         self.metrics = self.path / "metrics.jsonl"
         self.ids = self.path / "ids.jsonl"
         self.report = self.path / "report.html"
@@ -36,6 +38,12 @@ class Workdir:
         self.results = self.path / "results"
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step was taken here; until then nothing in it binds the next start."""
+        metrics = self.metrics.is_file() and self.metrics.stat().st_size > 0
+        return metrics or bool(saved_steps(self.checkpoints))
 
     def check(self, config: Mapping[str, Any], *, accept_changes: bool, must_exist: bool) -> None:
         """Refuses a folder that is not this config's; writes nothing.
@@ -48,9 +56,10 @@ class Workdir:
         existing = self.config.is_file()
         if must_exist and not existing:
             raise ValueError(f"--resume needs a run in --workdir, {self.path} holds none")
-        if existing and not accept_changes:
+        if existing and self.begun and not accept_changes:
             check_same_config(self.read_config(), config, self.path)
-        if not existing and self.path.is_dir() and any(self.path.iterdir()):
+        # What begins with a dot is the lock, or of the file system.
+        if not existing and self.path.is_dir() and any(self.path.glob("[!.]*")):
             raise ValueError(
                 f"--workdir must be new, empty or a run of vlp, {self.path} holds other files; "
                 "choose another folder"
@@ -58,12 +67,13 @@ class Workdir:
 
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
-        write_json(self.config, config)
         file = self.path / card["tokenizer"]["file"]
-        if not file.is_file():
+        if not (self.begun and file.is_file()):
+            self.path.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".partial")
             tokenizer.save(partial)
             partial.replace(file)
+        write_json(self.config, config)
         write_card(card, self.path)
         device = jax.devices()[0]
         facts = dict(
@@ -77,8 +87,8 @@ class Workdir:
         write_json(self.versions, facts)
 
     def read_tokenizer(self) -> Any:
-        """The tokenizer of the run that is here; None in a new folder."""
-        if not (self.path / FILE).is_file():
+        """The tokenizer of the run that is here; None where none has begun."""
+        if not ((self.path / FILE).is_file() and self.begun):
             return None
         return read_tokenizer_of(self.path, read_card(self.path))
 

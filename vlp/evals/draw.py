@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -59,8 +58,8 @@ def draw_results(
     height = 2 * MARGIN + HEAD + rows * (cell + GAP) - GAP
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    heading = _wrap(f"“{query}”", _font(28, "Serif-Italic"), width - 2 * MARGIN, lines=1)[0]
-    draw.text((MARGIN, MARGIN - 10), heading, INK, _font(28, "Serif-Italic"))
+    heading = _wrap(f"“{query}”", _font(28), width - 2 * MARGIN, lines=1)[0]
+    draw.text((MARGIN, MARGIN - 10), heading, INK, _font(28))
     for i, (image, caption, score) in enumerate(zip(images, captions, scores, strict=True)):
         left = MARGIN + i % columns * (TILE + GAP)
         top = MARGIN + HEAD + i // columns * (cell + GAP)
@@ -180,7 +179,5 @@ def _cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 @cache
-def _font(size: int, style: str = "Sans") -> ImageFont.FreeTypeFont:
-    # Matplotlib brings DejaVu along, so that a sheet looks the same on every machine.
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return ImageFont.truetype(folder / f"DejaVu{style}.ttf", size)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(__file__).with_name("fonts") / "DejaVuSans.ttf", size)

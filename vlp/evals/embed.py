@@ -1,6 +1,6 @@
 """Embeds a whole data set with fixed shapes: batches of images, or strings, to numpy matrices."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,15 +32,20 @@ class Embeddings:
     Attributes:
       vectors: Unit-norm rows.
       ids: Which sample of the source each row is.
-      rejected: How many samples could not be read; they have no row.
+      rejects: How many samples could not be read, by the code of the reason; they have no row.
     """
 
     vectors: Float[np.ndarray, "n d"]
     ids: Int[np.ndarray, " n"]
-    rejected: int = 0
+    rejects: Mapping[int, int]
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
+
+    @property
+    def rejected(self) -> int:
+        """How many samples could not be read."""
+        return sum(self.rejects.values())
 
 
 class Encoder:
@@ -98,7 +103,7 @@ class Encoder:
           batches: Mappings with `image` uint8 `[n,h,w,3]` (or the arrays of `NaflexImages`, for a
             model that takes these) and, where there is something to say, `weight` (0 = rejected or
             padding: the row is dropped), `id` (index in the source; counted up from 0 otherwise)
-            and `reject` (not 0 = rejected, counted).
+            and `reject` (not 0 = rejected, by the code of its reason; counted).
           progress: Called with the number of rows done.
           at_least_one: Refuse batches without a single good image; otherwise they have no rows.
 
@@ -107,15 +112,17 @@ class Encoder:
         """
         ids: list[np.ndarray] = []
         keeps: list[np.ndarray] = []
-        seen = rejected = 0
+        seen = 0
+        rejects: Counter[int] = Counter()
 
         def images() -> Iterator[Any]:
-            nonlocal seen, rejected
+            nonlocal seen
             for batch in batches:
                 n = len(jax.tree.leaves(batch["image"])[0])
                 ids.append(np.asarray(batch.get("id", np.arange(seen, seen + n)), np.int64))
                 keeps.append(np.asarray(batch.get("weight", np.ones(n))) > 0)
-                rejected += int(np.count_nonzero(batch.get("reject", 0)))
+                codes = np.asarray(batch.get("reject", ()))
+                rejects.update(codes[codes > 0].tolist())
                 seen += n
                 yield from self._pieces(device_images(batch["image"]), n)
 
@@ -124,9 +131,9 @@ class Encoder:
         if at_least_one and not keep.any():
             raise ValueError(
                 f"embed_images needs at least one readable image, got {seen} rows of which "
-                f"{rejected} were rejected; are these the right files?"
+                f"{rejects.total()} were rejected; are these the right files?"
             )
-        return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejected)
+        return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejects)
 
     def embed_texts(
         self,

@@ -49,6 +49,7 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tbody tr { border-top: 1px solid var(--rule); }
 tbody th { color: var(--ink); font-size: 15px; font-weight: 400; }
 tr.group th { padding-top: 20px; font: italic 17px var(--serif); }
+.failed { color: var(--miss); max-width: 68ch; margin-top: 8px; overflow-wrap: anywhere; }
 .narrow { display: none; } td .of { display: block; color: var(--soft); font-size: 12.5px; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 12px;
   padding: 16px 18px; min-width: 0; }
@@ -107,7 +108,8 @@ footer p { border-top: 1px solid var(--rule); padding-top: 14px; margin-top: 14p
   header { padding-top: 32px; } h1 { font-size: 29px; } h2 { margin-top: 48px; }
   .hero { grid-template-columns: 1fr; gap: 22px; } .hero .big { font-size: 44px; }
   .strip { grid-template-columns: repeat(4, 1fr); } table { font-size: 14px; }
-  th, td { padding-left: 10px; } tbody th { font-size: 14px; white-space: normal; }
+  th, td { padding-left: 10px; } th { white-space: normal; }
+  tbody th { font-size: 14px; }
   .of .by { display: none; } .narrow { display: block; } }
 @media print { body { background: none; } .card, .chart { break-inside: avoid; } }
 """

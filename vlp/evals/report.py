@@ -22,6 +22,7 @@ def write_report(
     attribution: Sequence[str],
     lead: str = "",
     written: Sequence[Mapping[str, Any]] = (),
+    failed: Sequence[str] = (),
 ) -> None:
     """Writes a self-contained page: it loads nothing, runs nothing, and follows dark mode.
 
@@ -38,9 +39,10 @@ def write_report(
       attribution: Lines on whose pictures are shown and under which licence.
       lead: A sentence under the title.
       written: Captions by the model: `image`, `written` and `truth`.
+      failed: A sentence on each evaluation that has no result.
     """
     sections = [
-        _scores(results),
+        _scores(results, failed),
         _text_section(text_queries),
         _image_section(image_queries),
         _written_section(written),
@@ -90,19 +92,22 @@ def _chance(cell: Cell) -> str:
     return f'<span class="by">by chance </span>{cell.written(cell.chance)}'
 
 
-def _scores(results: Sequence[Mapping[str, Any]]) -> str:
+def _scores(results: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> str:
     tables = "".join(_table(result) for result in results)
-    return f"<section><h2>Scores</h2>{tables}</section>" if tables else ""
+    left_out = "".join(f'<p class="failed">left out: {escape(said)}</p>' for said in failed)
+    return f"<section><h2>Scores</h2>{left_out}{tables}</section>" if tables + left_out else ""
 
 
 def _table(result: Mapping[str, Any]) -> str:
-    rows = table_rows(result)
+    field = result["settings"].get("group")
+    rows = table_rows(result, by=f"{field}: " if field else "")
     columns = [cell.column for cell in rows[0].cells] if rows else []
     heads = "".join(f'<th scope="col">{escape(LABELS.get(name, name))}</th>' for name in columns)
     about = [f"step {count(result['step'])}", result["dtype"]]
     if result["rejected"]:
         about.append(f"{count(result['rejected'])} samples could not be read")
-    note = " ".join(filter(None, [result.get("note", ""), f"({', '.join(about)})"]))
+    said = (f"{text}." for text in result.get("notes", ()))
+    note = " ".join(filter(None, [result.get("note", ""), f"({', '.join(about)})", *said]))
     lines = []
     group = ""
     for row in rows:

@@ -76,6 +76,7 @@ def make_result(
     dtype: str,
     versions: Mapping[str, str],
     settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The JSON-able result of one task on one data set.
 
@@ -91,6 +92,7 @@ def make_result(
       dtype: What the model computed in, e.g. "bfloat16".
       versions: Package versions.
       settings: What else decided the score: prompts, captions used, image size.
+      notes: Sentences that a reader of the scores should know: what was left out, which classes.
     """
     return {
         "format": FORMAT,
@@ -102,6 +104,7 @@ def make_result(
         "step": step,
         "dtype": dtype,
         "settings": dict(settings or {}),
+        "notes": list(notes),
         "versions": dict(versions),
         **{key: dict(scores.get(key, {})) for key in ("metrics", "chance", "counts")},
         **({"examples": list(scores["examples"])} if "examples" in scores else {}),
@@ -138,8 +141,13 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def table_rows(result: Mapping[str, Any]) -> list[Row]:
-    """The scores of a result as rows of a table, all queries first, then group by group."""
+def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:
+    """The scores of a result as rows of a table, all queries first, then group by group.
+
+    Args:
+      result: See `make_result`.
+      by: What stands in front of the groups' names, such as "split: ".
+    """
     if result["task"] == "classification":
         return _classification_rows(result)
     rows: dict[tuple[str, str], list[Cell]] = {}
@@ -148,7 +156,12 @@ def table_rows(result: Mapping[str, Any]) -> list[Row]:
         cell = Cell(column, value, result["chance"].get(key))
         rows.setdefault(("/".join(group), way), []).append(cell)
     return [
-        Row(_group(result, group), LABELS.get(way, way), _queries(result, group, way), tuple(cells))
+        Row(
+            _group(result, group, by),
+            LABELS.get(way, way),
+            _queries(result, group, way),
+            tuple(cells),
+        )
         for (group, way), cells in rows.items()
     ]
 
@@ -162,19 +175,27 @@ def task_name(result: Mapping[str, Any]) -> str:
 def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | None = None) -> None:
     """Prints each result as a table: every score in percent beside its chance level."""
     console = console or Console()
-    for result in results:
+    for place, result in enumerate(results):
+        if place:
+            console.print()
+        for note in result.get("notes", ()):
+            console.print(Text(plain(note), style="dim"))
         console.print(result_table(result))
-        console.print()
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
     """One result as a table for the terminal."""
     rows = table_rows(result)
     table = Table(
-        box=box.SIMPLE_HEAD, title=Text(_title(result)), title_justify="left", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        title=Text(_title(result)),
+        title_justify="left",
+        show_edge=False,
+        collapse_padding=True,
     )
     table.title_style = "bold"
-    table.add_column("")
+    # Names of groups may be long; "one of 1,000 classes" is not, and its table is wide.
+    table.add_column("", no_wrap=result["task"] == "classification")
     table.add_column("queries", justify="right", style="dim")
     for cell in rows[0].cells if rows else ():
         table.add_column(LABELS.get(cell.column, cell.column), justify="right")
@@ -202,13 +223,13 @@ def _classification_rows(result: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def _group(result: Mapping[str, Any], group: str) -> str:
+def _group(result: Mapping[str, Any], group: str, by: str) -> str:
     """What people read above the lines of a group."""
     first, _, rest = group.partition("/")
     if first != "reranked":
-        return group
+        return group and f"{by}{group}"
     title = f"best {count(result['settings']['rerank'])} reranked"
-    return f"{rest}, {title}" if rest else title
+    return f"{by}{rest}, {title}" if rest else title
 
 
 def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
@@ -216,7 +237,9 @@ def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    parts = [f"{task_name(result)} on {plain(result['data'])}", f"step {count(result['step'])}"]
+    field = result["settings"].get("group")
+    by = f", by {plain(field)}" if field else ""
+    parts = [f"{task_name(result)} on {plain(result['data'])}{by}", f"step {count(result['step'])}"]
     if result["rejected"]:
         parts.append(f"{count(result['rejected'])} samples unreadable")
     return " · ".join(parts)

@@ -1,35 +1,19 @@
 """Search: the images nearest to a sentence."""
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float, Int
 
-from vlp.evals.embed import Encoder
 
-
-def search(
-    query: str,
-    *,
-    encoder: Encoder,
-    tokenize: Callable[[list[str]], np.ndarray],
-    zimg: Float[np.ndarray, "n d"],
-    top: int = 10,
+def nearest(
+    zimg: Float[np.ndarray, "n d"], ztxt: Float[np.ndarray, " d"], *, top: int = 10
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Rows of `zimg` nearest to the query, best first, and their cosine similarities.
+    """Rows of `zimg` nearest to a sentence, best first, and their cosine similarities.
 
     Args:
-      query: What to look for, in words.
-      encoder: Embeds the query.
-      tokenize: Strings to int32 `[n,l]`.
       zimg: Unit-norm image embeddings.
+      ztxt: The unit-norm embedding of the sentence.
       top: How many to return; all there are where there are fewer.
-
-    Raises:
-      ValueError: If the query is empty or top is not positive.
     """
-    check_query(query, top=top)
-    ztxt = encoder.embed_texts([query], tokenize)[0]
     scores = zimg @ ztxt
     best = np.argsort(-scores, kind="stable")[:top]
     return best, scores[best]

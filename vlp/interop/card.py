@@ -51,6 +51,7 @@ def build_card(
     objective: str,
     licence: str = "unknown",
     attribution: str = "",
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """The card of a model, checked.
 
@@ -62,6 +63,7 @@ def build_card(
         objective: what the model was trained by, such as "clip".
         licence: Licence of the weights, or of the data they were trained on.
         attribution: Lines that name whose work the weights were made from.
+        weights: which of a run's weights were judged, and are loaded: "params" or "ema".
 
     Raises:
         ValueError: A field is missing, of the wrong type, or not JSON.
@@ -76,6 +78,7 @@ def build_card(
             "objective": objective,
             "licence": licence,
             "attribution": attribution,
+            **({"weights": weights} if weights else {}),
         }
     )
 

@@ -13,13 +13,13 @@ from jaxtyping import Int
 
 from data_pipelines.images import open_preprocess
 from data_pipelines.text import Tokenizer
-from vlp.interop import hub, runs
-from vlp.interop.card import build_card
+from vlp.interop import runs
+from vlp.interop.describe import card_of
 from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, RUN, detect
 from vlp.interop.layout import read_params
 from vlp.interop.loaded import LoadedEncoder, model_of, param_shapes
-from vlp.interop.tokenizer_files import NONE, find_tokenizer
+from vlp.interop.tokenizer_files import NONE
 from vlp.interop.weights import open_tensors
 from vlp.models.resize import resize_positions
 
@@ -160,34 +160,11 @@ def _open_run(path: Path, weights: str, tokenizer: str | os.PathLike | None) -> 
 
 
 def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None) -> _Parts:
-    kwargs = foreign.kwargs
-    found = find_tokenizer(foreign, tokenizer, source=path) if kwargs["text"] else None
-    if found is not None and kwargs["text"].get("pool") not in ("eot", "argmax"):
-        # Such towers do not look for these ids themselves: the tokenizer knows them.
-        plain = kwargs["text"].get("kind", "transformer") == "transformer"
-        ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
-        kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
-    preprocess = foreign.preprocess
-    card = build_card(
-        model=kwargs,
-        preprocess=None if preprocess is None else preprocess.to_dict(),
-        tokenizer=found,
-        text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
-        objective=foreign.objective,
-        licence=_licence(foreign, path),
-        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {hub.named(path)}.",
-    )
+    card, found = card_of(foreign, path, tokenizer)
     tensors = foreign.tensors
-    params = read_params(foreign.rules, tensors, param_shapes(kwargs))
-    listed = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
+    params = read_params(foreign.rules, tensors, param_shapes(card["model"]))
+    listed: dict[str, Any] = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
     return _Parts(card, params, found, 0, tensors.weights, path, foreign.stack, **listed)
-
-
-def _licence(foreign: Foreign, path: Path) -> str:
-    """Of the weights: what their files tell, else the model card beside them."""
-    if foreign.licence != "unknown":
-        return foreign.licence
-    return hub.licence(path.parent if path.is_file() else path)
 
 
 def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) -> _Parts:

@@ -23,9 +23,14 @@ def find_run(path: Path) -> tuple[Path, Path]:
     Raises:
         ValueError: no checkpoint is there, or none that is not damaged.
     """
-    folder = _folder_of(path) or path
+    folder = folder_of(path)
     named = path if path.name.isdecimal() and folder != path else folder / "checkpoints"
     return folder, Path(find_checkpoint(named))
+
+
+def folder_of(path: Path) -> Path:
+    """The run's folder where `path` is that, its checkpoints/ or one of them."""
+    return _folder_of(path) or path
 
 
 def read_card_of(checkpoint: Path) -> dict[str, Any]:
@@ -96,6 +101,8 @@ def _folder_of(path: Path) -> Path | None:
 
 
 def _params(checkpoint: Path, weights: str) -> tuple[Any, str]:
+    if weights == "auto":  # what the run itself was judged by
+        weights = read_json(checkpoint, "card").get("weights", weights)
     if weights == "params":
         return load_params(checkpoint), "params"
     try:

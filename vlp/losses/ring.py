@@ -34,7 +34,7 @@ def around_the_ring(
     """
     n = jax.tree.leaves(rows)[0].shape[0]
     count = -(-n // tile)
-    states = varying((row_state, column_state), axis_name)
+    states = jax.lax.pcast((row_state, column_state), axis_name, to="varying")
     rows, columns, row_state, column_state = (
         jax.tree.map(lambda x: _tiles(x, count), tree) for tree in (rows, columns, *states)
     )
@@ -79,9 +79,3 @@ def _to_neighbour(tree, axis_name):
     size = jax.lax.axis_size(axis_name)
     ring = [(device, (device + 1) % size) for device in range(size)]
     return jax.lax.ppermute(tree, axis_name, ring)
-
-
-def varying(tree: Any, axis_name: AxisName) -> Any:
-    """Marks values that are equal on all devices as ones that may differ from now on."""
-    zero = 0 * jax.lax.axis_index(axis_name)  # differs by device as far as the type system knows
-    return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)

@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from vlp.losses.ring import AxisName, around_the_ring, varying
+from vlp.losses.ring import AxisName, around_the_ring
 from vlp.losses.softmax import MASKED, cosines, own_cross_entropy
 
 DEFAULT_TILE = 2048
@@ -96,7 +96,7 @@ def ring_softmax_loss(
         tile: rows and columns of the piece of the logits that is held at a time.
     """
     present = _present(zimg, weight)
-    scale = varying(jnp.asarray(scale, jnp.float32), axis_name)
+    scale = jax.lax.pcast(jnp.asarray(scale, jnp.float32), axis_name, to="varying")
     over_texts, over_images = _logsumexps(zimg, ztxt, scale, present, axis_name, tile)
     loss = own_cross_entropy(scale * _own_cosines(zimg, ztxt), over_texts, over_images)
     return jnp.where(present, loss, 0.0)
@@ -118,8 +118,8 @@ def ring_sigmoid_loss(
         tile: rows and columns of the piece of the logits that is held at a time.
     """
     present = _present(zimg, weight)
-    scale = varying(jnp.asarray(scale, jnp.float32), axis_name)
-    bias = varying(jnp.asarray(bias, jnp.float32), axis_name)
+    scale = jax.lax.pcast(jnp.asarray(scale, jnp.float32), axis_name, to="varying")
+    bias = jax.lax.pcast(jnp.asarray(bias, jnp.float32), axis_name, to="varying")
     sums = _softplus_sums(zimg, ztxt, scale, bias, present, axis_name, tile)
     # softplus(-x) = softplus(x) - x turns the own text's term into that of a positive.
     own = scale * _own_cosines(zimg, ztxt) + bias

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from vlp.models.bert import Bert
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.heads import TokenHead
+from vlp.models.vit import check_read
 from vlp.nn.fusion import FusionStack
 from vlp.nn.linear import Linear
 
@@ -32,7 +33,8 @@ class Albef(DualEncoder):
         **settings: further keyword arguments of `DualEncoder`.
 
     Raises:
-        ValueError: when a setting is unknown or the text tower is no BERT.
+        ValueError: when a setting is unknown, the image tower is no vision transformer or the text
+            tower no BERT.
 
     References:
         Li et al., 2021, https://arxiv.org/abs/2107.07651; https://github.com/salesforce/ALBEF.
@@ -50,6 +52,7 @@ class Albef(DualEncoder):
         **settings: Any,
     ):
         super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
+        check_read(self.image, reader="ALBEF")
         if not isinstance(self.text, Bert):
             raise ValueError(
                 'a fusion encoder needs a text tower of kind "bert", '

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from vlp.models.bert import Bert
 from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.heads import TokenHead
+from vlp.models.vit import check_read
 from vlp.nn.decoder import DecoderCache
 from vlp.nn.grounding import Grounding
 from vlp.nn.linear import Linear
@@ -46,7 +47,7 @@ class Blip(DualEncoder):
         **settings: further keyword arguments of `DualEncoder`.
 
     Raises:
-        ValueError: when a setting is unknown, or the text tower is another.
+        ValueError: when a setting is unknown, or a tower is another.
 
     References:
         Li et al., 2022, https://arxiv.org/abs/2201.12086, section 3.1;
@@ -73,6 +74,7 @@ class Blip(DualEncoder):
         # A decoder alone shares no space with the images: it has no projections and no scale.
         compared = text if encodes else None
         super().__init__(image=image, text=compared, embed_dim=embed_dim, rngs=rngs, **settings)
+        check_read(self.image, reader="BLIP")
         _check_text(text, causal=not encodes)
         if not encodes:
             self.text = nnx.data(Bert(**{k: v for k, v in text.items() if k != "kind"}, rngs=rngs))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import make_interp_spline
 
 _OF_CLASS = 3  # the last rows of a table, see `vlp.nn.relative`
 
@@ -73,6 +72,9 @@ def _resize_line(
 
 def _spline_weights(old: int, new: int) -> Float[np.ndarray, "resized rows"]:
     """What the numbers at distances -old to old count for those at -new to new."""
+    # Imported here: few models have such tables, and every command would wait for it.
+    from scipy.interpolate import make_interp_spline
+
     side = np.concatenate([[0.0], np.cumsum(_ratio(old, new) ** np.arange(old))])
     places = np.concatenate([-side[:0:-1], side])
     # Beyond the farthest distance its number holds.

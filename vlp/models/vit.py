@@ -49,7 +49,8 @@ class VisionTransformer(nnx.Module):
         pooler: a linear layer and tanh behind the pooled vector, as in BERT.
         layer_scale: see `vlp.nn.block`.
         patch_bias: whether the patch embedding has a bias (CLIP: no, SigLIP: yes).
-        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`.
+        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`; of the blocks alone,
+            for a pool's attention has too few queries to gain by another implementation.
         dtype: of the matrix products and the residual stream; parameters stay float32.
 
     Raises:
@@ -217,6 +218,23 @@ class VisionTransformer(nnx.Module):
             return tokens[:, 0]
         patches = tokens if self.class_token is None else tokens[:, 1:]
         return self.head(patches) if self.pool == "map" else mean_pool(patches)
+
+
+def check_read(tower: Any, *, reader: str) -> None:
+    """Refuses an image tower whose tokens a text cannot read: wider than it says, or padded.
+
+    Args:
+        tower: of a dual encoder.
+        reader: the model that reads them.
+
+    Raises:
+        ValueError: it is no `VisionTransformer`.
+    """
+    if not isinstance(tower, VisionTransformer):
+        raise ValueError(
+            f'the texts of {reader} read the tokens of an image tower of kind "vit", '
+            f'got {type(tower).__name__}; set image.kind to "vit"'
+        )
 
 
 def _check(image_size: int, patch_size: int, pool: str, position: str, class_token: bool) -> None:

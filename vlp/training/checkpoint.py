@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from vlp.parallel.together import on_first
 from vlp.training import contents, folders, manifest
 from vlp.training.folders import saved_steps
 
@@ -16,14 +17,20 @@ _log = logging.getLogger("vlp")
 
 
 @dataclasses.dataclass(frozen=True)
-class Restored:
-    """What a checkpoint holds: the step, the train state on the mesh, and three JSON values."""
+class Found:
+    """A checkpoint that is whole: its step, and the JSON values in it."""
 
     step: int
-    state: Any
     loader: Any
     config: Any
     card: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored(Found):
+    """What a checkpoint holds, with the train state on the mesh."""
+
+    state: Any
 
 
 class Checkpoints:
@@ -32,6 +39,8 @@ class Checkpoints:
     A checkpoint is a folder `<step>/`. It is written under another name, then gets a manifest with
     the size and SHA-256 of each of its files, and is renamed last: at any moment it is whole or not
     there. Reading compares the files with the manifest.
+
+    Nothing is written before the first `save`, and nothing removed before `newest`.
 
     Args:
         directory: made if missing; a local path or `gs://...`.
@@ -64,9 +73,6 @@ class Checkpoints:
             ocp.CompositeCheckpointHandler(),
             async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
         )
-        if jax.process_index() == 0:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            folders.remove_leftovers(self.directory)
 
     def save(self, step: int, state: Any, *, loader: Any = None) -> None:
         """Starts saving and returns once the arrays are copied off the device.
@@ -83,6 +89,8 @@ class Checkpoints:
         if step in saved_steps(self.directory):
             return
         self._step = step
+        if jax.process_index() == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
         items = {"loader": loader, **self._json}
         self._writer.save(
             self.directory / str(step),
@@ -119,25 +127,43 @@ class Checkpoints:
             self._thread.shutdown()
             self._writer.close()
 
-    def restore(self, abstract: Any) -> Restored | None:
-        """The newest undamaged checkpoint, or None where none was ever committed.
+    def newest(self) -> Found | None:
+        """The newest undamaged checkpoint without its arrays; None where none was ever committed.
 
-        A damaged one is reported, set aside as `<step>.damaged`, and the one before it taken.
-
-        Args:
-            abstract: shapes and shardings of the state, on any number of devices.
+        A damaged one is reported, set aside as `<step>.damaged`, and the one before it taken; what
+        a run that was cut off left half written is removed.
 
         Raises:
-            ValueError: when all checkpoints are damaged, or the state has another structure.
+            ValueError: when all checkpoints are damaged.
         """
-        first = jax.process_index() == 0
-        newest = folders.newest_intact(self.directory, set_aside=True) if first else None
-        step = folders.agreed(newest)
+        intact: list[int | None] = []
+        on_first(lambda: intact.append(folders.tidied(self.directory)))
+        step = folders.agreed(intact[0] if intact else None)
         if step is None:
             return None
         folder = self.directory / str(step)
-        values = {name: contents.read_json(folder, name) for name in contents.JSON_ITEMS}
-        return Restored(step, contents.restore_arrays(folder, abstract, prefix=()), **values)
+        return Found(
+            step, **{name: contents.read_json(folder, name) for name in contents.JSON_ITEMS}
+        )
+
+    def read(self, found: Found, abstract: Any) -> Any:
+        """The train state of a checkpoint.
+
+        Args:
+            found: see `newest`.
+            abstract: shapes and shardings of the state, on any number of devices.
+
+        Raises:
+            ValueError: when the state has another structure.
+        """
+        return contents.restore_arrays(self.directory / str(found.step), abstract, prefix=())
+
+    def restore(self, abstract: Any) -> Restored | None:
+        """`newest` and `read` in one."""
+        found = self.newest()
+        if found is None:
+            return None
+        return Restored(**vars(found), state=self.read(found, abstract))
 
     def _seal(self) -> None:
         """Writes the manifest; orbax calls this when all files are there, before the commit."""

@@ -79,8 +79,17 @@ def remove(folder: epath.Path) -> None:
     doomed.rmtree()
 
 
-def remove_leftovers(directory: epath.Path) -> None:
-    """Removes what earlier runs left half written or half deleted."""
+def tidied(directory: epath.Path) -> int | None:
+    """The newest undamaged step once what earlier runs left half done is out of the way, or None.
+
+    For the one process that writes there: another one's half-written checkpoint would go as well.
+    """
+    if directory.exists():
+        _remove_leftovers(directory)
+    return newest_intact(directory, set_aside=True)
+
+
+def _remove_leftovers(directory: epath.Path) -> None:
     for path in directory.iterdir():
         if path.name.endswith(_DELETING) or TEMPORARY in path.name:
             _log.warning("removing %s, left behind by a run that was cut off", path)

@@ -10,18 +10,25 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from vlp.parallel.ids import device_ids
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint import Checkpoints
 from vlp.training.interruption import Interruption
+from vlp.training.position import Position
 from vlp.training.rows import Rows
 from vlp.training.trackers import Tracker
 from vlp.training.training import Training
 
 # What the device gets only where the loss asks for it.
 HOST_ONLY = ("id", "reject")
+# How much longer than a step may take what compiles, evaluates or saves.
+PATIENCE = 4.0
+BY_STEPS = Position()
 
 # hook(step, state) -> metrics to add to the step's row, or None; the state is gone afterwards
 Hook = Callable[[int, Any], Mapping[str, float] | None]
+# pause(what is done instead of steps), entered while it is done
+Pause = Callable[[str], contextlib.AbstractContextManager[None]]
 
 
 @runtime_checkable
@@ -48,17 +55,23 @@ class Outcome:
     seconds: dict[str, float]
 
 
+def _no_pause(_: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 def train(
     state: Any,
     batches: Loader,
     *,
     training_at: Callable[[int], Training],
     steps: int,
+    position: Position = BY_STEPS,
     samples_per_epoch: int | None = None,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int | None = None,
     trackers: Sequence[Tracker] = (),
     hooks: Sequence[tuple[int, Hook]] = (),
+    pause: Pause = _no_pause,
     ids: Tracker | None = None,
     profile: tuple[int, int] | None = None,
     profile_directory: Any = None,
@@ -76,6 +89,7 @@ def train(
         training_at: which training takes the step after so many steps; the stages of a run share
             one state (`Training.with_loss`).
         steps: the step at which to end.
+        position: how many samples that state has seen; by default its steps are counted instead.
         samples_per_epoch: for the metric `epoch`.
         checkpoints: where to save every `checkpoint_every` steps, after the last step and when told
             to stop.
@@ -83,21 +97,24 @@ def train(
         trackers: take a row of metrics a step, on process 0; closed at the end.
         hooks: pairs of how many steps and what to call that often, and after the last step; not
             called at the step at which a signal stops the run.
+        pause: entered while the step compiles, and while a checkpoint is begun.
         ids: takes this process's sample ids of every step; closed at the end.
         profile: first and last step to trace with JAX's profiler.
         profile_directory: where that trace goes.
         max_skipped_in_a_row: give up after so many steps without finite loss and gradient.
-        watchdog_s: when a step (the first one compiles), hook or save takes longer, print all
-            threads' stacks and exit.
+        watchdog_s: when a step takes longer, print all stacks and exit; steps that compile,
+            hooks and saves may take `PATIENCE` times as long.
 
     Raises:
         Diverged: after too many skipped steps; names the largest gradients.
         ValueError: when the data ends before the last step.
     """
-    step, stop, dispatched = int(state.step), False, None
+    check_limits(max_skipped_in_a_row=max_skipped_in_a_row, watchdog_s=watchdog_s)
+    step, stop, dispatched, training = int(state.step), False, None, None
     rows = Rows(
         trackers,
         ids=ids,
+        position=position,
         samples_per_epoch=samples_per_epoch,
         max_skipped=max_skipped_in_a_row,
     )
@@ -108,15 +125,16 @@ def train(
         _watchdog(watchdog_s) as still_alive,
     ):
         while step < steps and not stop:
-            still_alive()
+            compiles, training = training is not training_at(step), training_at(step)
+            still_alive(patience=PATIENCE if compiles else 1.0)
             with rows.timed("data"):
                 batch = _next_batch(batches, step=step, steps=steps)
             step += 1
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
-            training = training_at(step - 1)
             batch = _for_device(batch, training.inputs)
-            state, metrics = training.step(state, put_batch(batch, training.mesh))
+            with pause("compiling the step") if compiles else contextlib.nullcontext():
+                state, metrics = training.step(state, put_batch(batch, training.mesh))
             vote = interruption.vote()
             if checkpoints is not None:
                 checkpoints.check()
@@ -126,26 +144,40 @@ def train(
                 rows.log(rows.read(dispatched))
             dispatched = rows.dispatched(step, batch, metrics, training=training, vote=vote)
 
-            due = [hook for every, hook in hooks if step % every == 0 or step == steps]
-            saves = checkpoints is not None and _due(checkpoint_every, step=step, steps=steps)
-            if not (due or saves or stop or step == steps):
+            last = step == steps
+            due = [hook for every, hook in hooks if last or position.is_due(every, step)]
+            saves = checkpoints is not None and (
+                last or (checkpoint_every is not None and position.is_due(checkpoint_every, step))
+            )
+            if not (due or saves or stop or last):
                 continue
             stop = stop or interruption.decided(dispatched.vote)
             row, dispatched = rows.read(dispatched), None
             with rows.timed("hooks"):
-                for hook in due if not stop or step == steps else ():
-                    still_alive()
+                for hook in due if not stop or last else ():
+                    still_alive(patience=PATIENCE)
                     row |= hook(step, state) or {}
             rows.log(row)
-            still_alive()
+            still_alive(patience=PATIENCE)
             if checkpoints is not None and (saves or stop):
-                with rows.timed("checkpoints"):
+                with rows.timed("checkpoints"), pause(f"saving step {step}"):
                     checkpoints.save(step, state, loader=batches.get_state())
             rows.restart_clock()
         if checkpoints is not None:
+            still_alive(patience=PATIENCE)
             with rows.timed("checkpoints"):
                 checkpoints.wait()
     return Outcome(state, step, preempted=stop and step < steps, seconds=dict(rows.seconds))
+
+
+def check_limits(*, max_skipped_in_a_row: int, watchdog_s: float | None) -> None:
+    """Raises ValueError for limits that `train` could not keep."""
+    if max_skipped_in_a_row < 1:
+        raise ValueError(
+            f"max_skipped_in_a_row must be at least 1 step, got {max_skipped_in_a_row}; try 10"
+        )
+    if watchdog_s is not None and watchdog_s <= 0:
+        raise ValueError(f"watchdog_s must be above 0 seconds, got {watchdog_s}; None turns it off")
 
 
 def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarray]:
@@ -159,17 +191,13 @@ def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarr
 
 
 def _for_device(batch: Mapping[str, np.ndarray], inputs: Sequence[str]) -> dict[str, np.ndarray]:
-    """What the loss gets of a batch; ids as 32-bit integers, which JAX's default numbers are."""
+    """What the loss gets of a batch."""
     kept = {k: v for k, v in batch.items() if k not in HOST_ONLY or k in inputs}
-    return {k: v.astype(np.int32) if k in HOST_ONLY else v for k, v in kept.items()}
-
-
-def _due(every: int | None, *, step: int, steps: int) -> bool:
-    return step == steps or (every is not None and step % every == 0)
+    return {k: device_ids(v) if k in HOST_ONLY else v for k, v in kept.items()}
 
 
 @contextlib.contextmanager
-def _watchdog(seconds: float | None) -> Iterator[Callable[[], None]]:
+def _watchdog(seconds: float | None) -> Iterator[Callable[..., None]]:
     """Yields what to call while all is well; without it the process prints its stacks and exits.
 
     The timer lives in a C thread, so that it works while Python hangs in a collective.
@@ -177,9 +205,9 @@ def _watchdog(seconds: float | None) -> Iterator[Callable[[], None]]:
 
     stderr = sys.__stderr__ or sys.stderr
 
-    def still_alive() -> None:
+    def still_alive(*, patience: float = 1.0) -> None:
         if seconds is not None:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
+            faulthandler.dump_traceback_later(seconds * patience, exit=True, file=stderr)
 
     try:
         yield still_alive

@@ -14,7 +14,7 @@ from vlp.training.schedules import Schedule
 
 # Arrays called so are matrices; all others are biases, norms, positions, class tokens or the
 # temperature. The rank does not tell: stacked layers put a layer axis before every array.
-MATRICES = ("kernel", "embedding", "tokens")
+MATRICES = ("kernel", "tokens")
 # Muon orthogonalises hidden matrices only; embeddings and heads take AdamW (Jordan, 2024).
 HIDDEN = ("blocks",)
 

@@ -39,7 +39,8 @@ def select(params: Any, patterns: Sequence[str]) -> frozenset[Path]:
             compiled = re.compile(pattern)
         except re.error as error:
             raise ValueError(
-                f"freeze must be regular expressions, got {pattern!r}: {error}"
+                f"patterns of parameters must be regular expressions, got {pattern!r}: {error}; "
+                "such as image/.*"
             ) from None
         matched = {path for path, name in named.items() if compiled.fullmatch(name)}
         if not matched:

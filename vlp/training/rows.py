@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from vlp.training import perf
+from vlp.training.position import Position
 from vlp.training.step import BY_ARRAY
 from vlp.training.trackers import Tracker, Trackers
 from vlp.training.training import Training
@@ -42,6 +43,7 @@ class Rows:
     Args:
         trackers: used on process 0 only.
         ids: takes the sample ids of each step, on every process; may be None.
+        position: how many samples were seen after so many steps.
         samples_per_epoch: for the metric `epoch`; None leaves it out.
         max_skipped: steps skipped in a row that end the run.
     """
@@ -51,17 +53,14 @@ class Rows:
         trackers: Sequence[Tracker],
         *,
         ids: Tracker | None,
+        position: Position,
         samples_per_epoch: int | None,
         max_skipped: int,
     ):
-        if max_skipped < 1:
-            raise ValueError(
-                f"max_skipped_in_a_row must be at least 1 step, got {max_skipped}; try 10"
-            )
         self.seconds: dict[str, float] = collections.defaultdict(float)
         self._trackers = Trackers(trackers if jax.process_index() == 0 else ())
         self._ids = Trackers(() if ids is None else (ids,))
-        self._samples_per_epoch = samples_per_epoch
+        self._position, self._samples_per_epoch = position, samples_per_epoch
         self._max_skipped, self._skipped = max_skipped, 0
         self._flops: dict[int, float | None] = {}
         self._since = time.monotonic()
@@ -121,7 +120,8 @@ class Rows:
         by_array = np.asarray(metrics.pop(BY_ARRAY))
         row: dict[str, Any] = {"step": dispatched.step}
         if self._samples_per_epoch:
-            row["epoch"] = dispatched.step * dispatched.pairs / self._samples_per_epoch
+            seen = self._position.samples_at(dispatched.step)
+            row["epoch"] = seen / self._samples_per_epoch
         row |= {name: float(value) for name, value in sorted(metrics.items())}
         row |= self._speed(dispatched, seconds=taken)
         self._count_skipped(row, by_array, names=dispatched.training.gradient_names)

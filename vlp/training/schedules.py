@@ -37,6 +37,20 @@ def parse_duration(
     Raises:
         ValueError: when the duration cannot be read, or is negative.
     """
+    amount, unit = _read(duration)
+    if unit == "epochs" and samples_per_epoch is None:
+        raise ValueError(f"this data has no epochs, got {duration!r}; say it in steps or samples")
+    samples = {"steps": global_batch_size, "epochs": samples_per_epoch or 0, "samples": 1}[unit]
+    return round(amount * samples / global_batch_size)
+
+
+def unit_of(duration: int | float | str) -> str:
+    """What a duration is said in: `steps`, `epochs` or `samples`; "" for one of 0."""
+    amount, unit = _read(duration)
+    return unit if amount else ""
+
+
+def _read(duration: int | float | str) -> tuple[float, str]:
     text = f"{duration}".strip()
     match = re.fullmatch(r"([-+]?[0-9_.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]*)", text)
     if match is None:
@@ -54,11 +68,7 @@ def parse_duration(
         )
     if amount < 0 or not math.isfinite(amount):
         raise ValueError(f"a duration must be at least 0, got {text!r}; try 0")
-    unit = _UNITS[name]
-    if unit == "epochs" and samples_per_epoch is None:
-        raise ValueError(f"this data has no epochs, got {text!r}; say it in steps or samples")
-    samples = {"steps": global_batch_size, "epochs": samples_per_epoch or 0, "samples": 1}[unit]
-    return round(amount * samples / global_batch_size)
+    return amount, _UNITS[name]
 
 
 def _unreadable(text: str) -> str:

@@ -1,11 +1,10 @@
-"""Where metrics go: a JSON line a step, TensorBoard, Weights & Biases, and a progress bar."""
+"""Where metrics go: a JSON line a step, TensorBoard, Weights & Biases; see also `progress`."""
 
 import json
 import logging
 import math
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +20,17 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Writes what is still to be written."""
+
+
+def begin(*makers: Callable[[], Tracker]) -> list[Tracker]:
+    """The trackers that could be made; one that could not is reported and left out."""
+    made = []
+    for make in makers:
+        try:
+            made.append(make())
+        except Exception as error:
+            _log.error("training goes on without a tracker that failed: %s", error)
+    return made
 
 
 class Trackers:
@@ -53,7 +63,8 @@ class Trackers:
 class JsonLines:
     """One JSON object a line and step, in a file that a resumed run continues without a seam.
 
-    Floats are written so that they read back to the bit; non-finite ones as null.
+    Floats are written so that they read back to the bit; non-finite ones as null. Lines that cannot
+    be written, as on a full disk, are said, kept and written with the next.
 
     Args:
         path: the file.
@@ -63,19 +74,38 @@ class JsonLines:
     def __init__(self, path: Any, *, resume_step: int = 0):
         self._path = Path(path)
         _truncate(self._path, step=resume_step)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("ab", buffering=0)
+        self._end = self._path.stat().st_size
+        self._waiting = b""
 
     def log(self, step: int, row: Mapping[str, Any]) -> None:
         """Appends one line; it is with the operating system when this returns."""
         values = {"step": step} | {name: _plain(value) for name, value in row.items()}
-        self._file.write(json.dumps(values, allow_nan=False) + "\n")
-        self._file.flush()
+        first = not self._waiting
+        self._waiting += json.dumps(values, allow_nan=False).encode() + b"\n"
+        try:
+            self._write()
+        except OSError as error:
+            if first:
+                _log.error(
+                    "%s cannot be written: %s; trying again with each step", self._path, error
+                )
 
     def close(self) -> None:
         """Closes the file, its content on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._file:
+            self._write()
+            os.fsync(self._file.fileno())
+
+    def _write(self) -> None:
+        """Writes what waits behind what is whole, in place of what an earlier try left there."""
+        if self._file.tell() != self._end:
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+        written = self._file.write(self._waiting)
+        if written != len(self._waiting):
+            raise OSError(f"{written} of {len(self._waiting)} bytes written")
+        self._end, self._waiting = self._end + written, b""
 
 
 class TensorBoard:
@@ -108,7 +138,8 @@ class WeightsAndBiases:
 
     Args:
         project: name of the project.
-        run_id: stable over restarts, such as the name of the run's folder.
+        run_id: stable over restarts; of letters, digits, - and _.
+        name: what the run is called on the page.
         config: what the run was started with.
         directory: of local files.
 
@@ -116,7 +147,15 @@ class WeightsAndBiases:
         ValueError: when the package is not installed.
     """
 
-    def __init__(self, *, project: str, run_id: str, config: Any = None, directory: Any = None):
+    def __init__(
+        self,
+        *,
+        project: str,
+        run_id: str,
+        name: str | None = None,
+        config: Any = None,
+        directory: Any = None,
+    ):
         try:
             import wandb
         except ImportError as error:
@@ -124,7 +163,7 @@ class WeightsAndBiases:
                 'tracking with wandb needs its package, which is missing; pip install "vlp[wandb]"'
             ) from error
         self._run = wandb.init(
-            project=project, id=run_id, resume="allow", config=config, dir=directory
+            project=project, id=run_id, name=name, resume="allow", config=config, dir=directory
         )
 
     def log(self, step: int, row: Mapping[str, Any]) -> None:
@@ -134,67 +173,6 @@ class WeightsAndBiases:
     def close(self) -> None:
         """Sends what is left and ends the run."""
         self._run.finish()
-
-
-class Progress:
-    """The loss, the speed and the time left: a bar on a terminal, else a line now and then.
-
-    Args:
-        steps: length of the run.
-        start: steps done before.
-        seconds: between two lines where there is no terminal.
-    """
-
-    def __init__(self, steps: int, *, start: int = 0, seconds: float = 10.0):
-        from rich.console import Console
-
-        self._steps, self._seconds = steps, seconds
-        self._began, self._last, self._start = time.monotonic(), -math.inf, start
-        self._bar = self._task = None
-        console = Console()
-        if console.is_terminal:
-            self._bar = _bar(console)
-            self._task = self._bar.add_task("", total=steps, completed=start, note="")
-            self._bar.start()
-
-    def log(self, step: int, row: Mapping[str, Any]) -> None:
-        """Shows one step."""
-        note = _note(row)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, note=note)
-            return
-        now = time.monotonic()
-        if now - self._last >= self._seconds or step == self._steps:
-            self._last = now
-            left = (now - self._began) / max(step - self._start, 1) * (self._steps - step)
-            print(f"step {step}/{self._steps}  {note}  {_clock(left)} left", flush=True)
-
-    def close(self) -> None:
-        """Leaves the bar as it is."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _bar(console: Any) -> Any:
-    from rich import progress
-
-    return progress.Progress(
-        progress.BarColumn(bar_width=None),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[note]}"),
-        progress.TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def _note(row: Mapping[str, Any]) -> str:
-    loss, speed = row.get("train/loss", math.nan), row.get("perf/pairs_per_s")
-    return f"loss {loss:.4f}" + (f"  {speed:,.0f} pairs/s" if speed else "")
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """A folder of embeddings, written shard by shard so that a stopped job goes on where it was.
 
   manifest.json                     the model and the data, by their fingerprints
-  images/00000.npy, .parquet        a row an image: `[n, d]`; and id, key, caption, embedding
+  images/00000.npy, .parquet        a row an image: `[n, d]`; and id, key, file, caption, embedding
   captions/00000.npy, .parquet      a row a caption, likewise
   done/00000.json                   written last: this shard is whole
 
@@ -13,6 +13,7 @@ vector database wants to know of them.
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from jaxtyping import Float, Int
 FORMAT = 1
 MANIFEST = "manifest.json"
 KINDS = ("images", "captions")
+PARTIAL = ".partial"
 # What must be the same for a job to go on in a folder.
 _FIXED = (
     "format",
@@ -63,6 +65,7 @@ class Shards:
 
     def __init__(self, folder: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self.data_table = self.folder / "data.json"
         self.manifest = {"format": FORMAT, **manifest}
         _check_folder(self.folder)
         if (self.folder / MANIFEST).is_file():
@@ -71,6 +74,8 @@ class Shards:
     def claim(self) -> None:
         """Makes the folder this job's; the other processes of a job leave that to the first."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in (".", "done", *KINDS):
+            remove_partials(self.folder / folder)
         path = self.folder / MANIFEST
         if not path.is_file():
             _write_json(path, self.manifest)
@@ -94,14 +99,16 @@ class Shards:
         images: Mapping[str, Any],
         captions: Mapping[str, Any],
         rejected: int,
+        left_out: int,
     ) -> None:
         """Writes a shard; it counts as done only once all of it is there.
 
         Args:
             shard: its number.
             images, captions: columns of equal length: "embedding" float `[n, d]`, "id" ascending,
-                "key" and "caption".
+                "key", "file" and "caption".
             rejected: images that could not be read.
+            left_out: captions that are missing or could not be used.
         """
         for kind, columns in (("images", images), ("captions", captions)):
             folder = self.folder / kind
@@ -112,15 +119,14 @@ class Shards:
         counts = {"images": len(images["id"]), "captions": len(captions["id"])}
         done = self._done(shard)
         done.parent.mkdir(exist_ok=True)
-        _write_json(done, counts | {"rejected": rejected})
+        _write_json(done, counts | {"rejected": rejected, "left_out": left_out})
 
     def counts(self) -> dict[str, int]:
-        """Images, captions and rejected images in the shards that are done."""
-        total = {"images": 0, "captions": 0, "rejected": 0}
+        """Images, captions, and what was left out of both, in the shards that are done."""
+        total = Counter(images=0, captions=0, rejected=0, left_out=0)
         for path in _done_files(self.folder):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            total = {key: total[key] + found[key] for key in total}
-        return total
+            total.update(json.loads(path.read_text(encoding="utf-8")))
+        return dict(total)
 
     def _done(self, shard: int) -> Path:
         return self.folder / "done" / f"{shard:05d}.json"
@@ -174,20 +180,27 @@ def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` write a file under another name; a reader sees it whole or not at all.
-
-    What a process that was killed while it wrote the same file left behind is removed.
-    """
+    """Lets `write` write a file under another name; a reader sees it whole or not at all."""
     # The name is drawn: processes in containers may have the same number.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         write(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path, *, of: str = "") -> None:
+    """Removes what writers that were killed left in a folder, where nobody writes now.
+
+    Args:
+        folder: whose files are looked at.
+        of: the name of the file that was to be written; any if not given.
+    """
+    for leftover in folder.glob(f".{of}*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _check_folder(folder: Path) -> None:
@@ -195,7 +208,7 @@ def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out must be a folder, {folder} is a file; give another")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = [name for name in names if not name.startswith(f".{MANIFEST}")]
+    others = [name for name in names if not name.startswith(".")]  # as locks and leftovers do
     if others and MANIFEST not in others:
         raise ValueError(
             f"--out must be new, empty or the folder of an earlier vlp embed, {folder} holds other "
@@ -235,6 +248,7 @@ def _write_parquet(path: Path, columns: Mapping[str, Any], vectors: np.ndarray) 
         {
             "id": pa.array(np.asarray(columns["id"], np.int64)),
             "key": pa.array([utf8(key) for key in columns["key"]], pa.string()),
+            "file": pa.array([utf8(file) for file in columns["file"]], pa.string()),
             "caption": pa.array(list(columns["caption"]), pa.string()),
             "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }

@@ -56,8 +56,8 @@ def onnx_files(run: Run, *, towers: str, model_type: str, joint: bool) -> Iterat
     plain = plain and bool(image) and image.get("pool", "cls") == "cls"
     changes = {"norm_after_pool": True} if plain else {}
     model = portable_model(run, target="ONNX", towers=towers, **changes)
-    more = ("last_hidden_state", "pooler_output")
-    more = more if model_type.startswith("siglip") else more[:1]
+    pooled = ("pooler_output",) if model_type.startswith("siglip") else ()
+    more = ("last_hidden_state", *pooled)
     if towers != "text" and model.image is not None:
         (batch,) = jax.export.symbolic_shape("batch")
         inputs = {"pixel_values": _pixels(model, batch)}

@@ -1,0 +1,107 @@
+"""What sources have in common whose samples are made of members: a picture, captions, JSON."""
+
+import abc
+from typing import Any
+
+from data_pipelines.faults import Reject
+from data_pipelines.limits import Limits
+from data_pipelines.sources.base import Sample, joined_captions, parse_metadata, whole_sample
+from data_pipelines.sources.labels import parse_class
+from data_pipelines.sources.members import (
+    CLASS,
+    IMAGE,
+    LINES,
+    META,
+    MISSING,
+    TEXT,
+    TOO_LARGE,
+    UNUSABLE,
+)
+from data_pipelines.sources.survey import Survey
+
+# Several captions, each within its own limit.
+_MOST_CAPTIONS = 16
+
+
+class ByMember(abc.ABC):
+    """Reads each member of a sample only where it is asked for.
+
+    Args:
+      by_line: whether the text of a sample, too, holds a caption a line.
+      limits: how large the members may be.
+    """
+
+    def __init__(self, *, by_line: bool, limits: Limits) -> None:
+        self.by_line, self.limits = by_line, limits
+        one = limits.caption_bytes
+        self._largest = {
+            IMAGE: limits.image_bytes,
+            TEXT: _MOST_CAPTIONS * one if by_line else one,
+            LINES: _MOST_CAPTIONS * one,
+            META: limits.metadata_bytes,
+            CLASS: limits.metadata_bytes,
+        }
+
+    name: str
+
+    @property
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when the data change."""
+
+    @abc.abstractmethod
+    def survey(self) -> tuple[Survey, ...]:
+        """What the source holds, place by place."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def key(self, index: int) -> str:
+        """The sample's name."""
+
+    @abc.abstractmethod
+    def file(self, index: int) -> str:
+        """The path of the file that the sample's image lies in."""
+
+    @abc.abstractmethod
+    def _member(self, index: int, role: str) -> bytes | None:
+        """A member; None where the sample has none. Raises Reject, see `_check_size`."""
+
+    def image(self, index: int) -> bytes:
+        """The image file, without the captions."""
+        data = self._member(index, IMAGE)
+        if data is None:
+            raise Reject(MISSING[IMAGE])
+        return data
+
+    def captions(self, index: int) -> tuple[bytes, ...]:
+        """The sample's text, then its captions one a line, without reading the image."""
+        text, lines = self._member(index, TEXT), self._member(index, LINES)
+        return joined_captions(text, lines, by_line=self.by_line)
+
+    def meta(self, index: int) -> dict[str, Any]:
+        """What the sample's JSON says, and its class as "cls"; empty where it has neither.
+
+        JSON that cannot be used costs nothing of a class that stands elsewhere.
+        """
+        found = self._class(index)
+        try:
+            text = self._member(index, META)
+            return found if text is None else found | parse_metadata(text)
+        except Reject:
+            if not found:
+                raise
+            return found
+
+    def _class(self, index: int) -> dict[str, Any]:
+        label = self._member(index, CLASS)
+        return {} if label is None else {CLASS: parse_class(label)}
+
+    def _check_size(self, role: str, size: int) -> None:
+        """Raises Reject where a member is too large to be read."""
+        if size > self._largest[role]:
+            raise Reject(TOO_LARGE.get(role, UNUSABLE), f"{size} > {self._largest[role]} bytes")
+
+    def __getitem__(self, index: int) -> Sample:
+        return whole_sample(self, index)

@@ -1,0 +1,94 @@
+"""Files of a folder: which there are, and what is read of one."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_pipelines.faults import Reject
+from data_pipelines.sources.members import MISSING, TOO_LARGE, UNUSABLE
+from data_pipelines.sources.survey import Strays
+
+_TAIL, _WHOLE = 64, 2**20
+
+
+def walk(folder: Path, strays: Strays) -> list[str]:
+    """The files below a folder by their paths in it, sorted; links are followed.
+
+    Args:
+      folder: where they lie.
+      strays: counts what is passed over: hidden files and folders, and what is no file.
+
+    Raises:
+      OSError: the folder, or one in it, cannot be read.
+    """
+    return sorted(_below(str(folder), "", strays, ()))
+
+
+def _below(
+    folder: str, prefix: str, strays: Strays, above: tuple[tuple[int, int], ...]
+) -> Iterator[str]:
+    status = os.stat(folder)
+    place = (status.st_dev, status.st_ino)
+    if place in above:
+        strays.add("a link to a folder that it lies in", prefix)
+        return
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = prefix + entry.name
+            if entry.name.startswith("."):
+                strays.add("hidden", name)
+            elif entry.is_dir():
+                yield from _below(entry.path, f"{name}/", strays, (*above, place))
+            elif entry.is_file():
+                yield name
+            else:
+                strays.add("no file, or a link to nothing", name)
+
+
+def read_file(path: Path, role: str, *, limit: int) -> bytes:
+    """A file's bytes.
+
+    Args:
+      path: the file.
+      role: what it is to its sample.
+      limit: its largest size; a larger one is not read.
+
+    Raises:
+      Reject: it is not a file that can be read, or it is too large.
+    """
+    try:
+        with _opened(path) as (file, size):
+            if size > limit:
+                raise Reject(TOO_LARGE.get(role, UNUSABLE), f"{size} > {limit} bytes")
+            return os.pread(file, size, 0)
+    except OSError as error:
+        raise Reject(MISSING.get(role, UNUSABLE), f"{path}: {error.strerror}") from error
+
+
+def hash_file(digest: "hashlib._Hash", path: Path, name: str, *, whole: bool) -> None:
+    """Adds a file's name, size and last bytes to a hash; all of them of a small one, if whole."""
+    try:
+        with _opened(path) as (file, size):
+            count = min(size, _WHOLE if whole else _TAIL)
+            tail = os.pread(file, count, size - count)
+    except OSError:
+        size, tail = -1, b""
+    digest.update(b"%s\0%d\0%s\0" % (name.encode("utf-8", "surrogateescape"), size, tail))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """A file's descriptor and size. Raises OSError, also where it is no plain file."""
+    # O_NONBLOCK: opening a pipe must not wait for a writer.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is not a file", str(path))
+        yield file, status.st_size
+    finally:
+        os.close(file)

@@ -1,0 +1,111 @@
+"""What a data spec names: its parts, their patterns and ranges, and what stands there."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_pipelines.faults import shown
+
+EMOJI, STDIN = "emoji:", "-"
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+_BRACES = re.compile(r"\{(-?\d+\.\.-?\d+|[^{}]*,[^{}]*)\}")
+_COMMA = re.compile(r",(?![^{}]*\})")  # not within braces
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:")
+_MOST_NAMES = 1_000_000
+
+
+def paths_of(spec: str) -> Iterator[Path]:
+    """What stands where each part of a spec points, in order; `emoji:NAME` and `-` stay so.
+
+    Args:
+      spec: parts joined by commas; a path that exists is taken as it stands.
+
+    Raises:
+      ValueError: a part is empty, remote, or names nothing.
+    """
+    pieces = [spec] if os.path.exists(spec) else _COMMA.split(spec)
+    while pieces:
+        count, found = _first_part(pieces)
+        del pieces[:count]
+        yield from found
+
+
+def _first_part(pieces: list[str]) -> tuple[int, list[Path]]:
+    """How many pieces make the first part, whose path may hold commas itself, and what it names."""
+    refusal: ValueError | None = None
+    for count in range(1, len(pieces) + 1):
+        try:
+            return count, _expand(",".join(pieces[:count]))
+        except ValueError as error:
+            refusal = refusal or error
+    assert refusal is not None, "there was a piece"
+    raise refusal
+
+
+def _expand(part: str) -> list[Path]:
+    """The paths that one part names."""
+    part = part if os.path.exists(part) else part.strip()
+    if not part:
+        raise ValueError("a data spec must not have empty parts; leave out one comma")
+    _check_local(part)
+    if part == STDIN or part.startswith(EMOJI) or os.path.exists(part):
+        return [Path(part)]
+    braces = _BRACES.search(part)
+    if braces:
+        before, after = part[: braces.start()], part[braces.end() :]
+        if before.count("{") > before.count("}"):
+            raise ValueError(f"braces must not stand within braces, got {part!r}; write them out")
+        return [p for word in _words(braces[1]) for p in _expand(before + word + after)]
+    # Brackets in a folder that exists are no pattern.
+    folder, base = os.path.split(part)
+    pattern = os.path.join(glob.escape(folder), base) if os.path.isdir(folder) else part
+    found = sorted(glob.glob(pattern, recursive=True))
+    if not found:
+        raise ValueError(_nothing(part))
+    return [Path(path) for path in found]
+
+
+def existing(path: str) -> Path:
+    """A path that is no pattern.
+
+    Raises:
+      ValueError: it is remote, or there is nothing.
+    """
+    if not os.path.exists(path):
+        _check_local(path)
+        raise ValueError(_nothing(path))
+    return Path(path)
+
+
+def _check_local(part: str) -> None:
+    if _REMOTE.match(part):
+        raise ValueError(f"data must lie on a disk of this machine, got {part!r}; copy or mount it")
+
+
+def _words(braces: str) -> Iterator[str]:
+    """What a shell makes of `{0..12}`, `{000..012}` and `{a,b}`."""
+    numbers = _RANGE.fullmatch(braces)
+    if numbers is None:
+        yield from braces.split(",")
+        return
+    low, high = numbers.groups()
+    padded = any(len(word.lstrip("-")) > 1 and word.lstrip("-")[0] == "0" for word in (low, high))
+    width = max(len(low), len(high)) if padded else 0
+    step = 1 if int(low) <= int(high) else -1
+    if abs(int(high) - int(low)) >= _MOST_NAMES:
+        raise ValueError(f"a range may name {_MOST_NAMES:,} files, {{{braces}}} names more")
+    for number in range(int(low), int(high) + step, step):
+        yield f"{number:0{width}}"
+
+
+def _nothing(part: str) -> str:
+    folder = Path(part).parent
+    tars = sorted(path.name for path in folder.glob("*.tar")) if folder.is_dir() else []
+    near = [shown(name) for name in tars[:5]]
+    if part[0] == part[-1] and part[0] in "'\"":
+        return f"no data at {part!r}; leave the quotes out of the path"
+    return f"no data at {part!r}; " + (
+        f"{folder} holds {', '.join(near)}" if near else f"{folder} holds no .tar"
+    )

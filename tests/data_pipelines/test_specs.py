@@ -1,0 +1,102 @@
+"""What a data spec names: patterns, ranges, lists, and what is refused at the start."""
+
+import itertools
+
+import pytest
+from data_makers import pair, write_tar
+
+from data_pipelines.sources import LabelSource, TarSource, index_path, open_source, tars_of
+from data_pipelines.sources.part import PartSource
+
+
+@pytest.fixture
+def tars(tmp_path):
+    for name in ("s-8", "s-9", "s-10", "t-00", "t-01", "t-02", "a-x-0", "a-y-0", "a-x-1", "a-y-1"):
+        write_tar(tmp_path / f"{name}.tar", pair(name, 0))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("s-{8..10}.tar", ["s-8", "s-9", "s-10"]),
+        ("s-{10..8}.tar", ["s-10", "s-9", "s-8"]),
+        ("t-{00..02}.tar", ["t-00", "t-01", "t-02"]),
+        ("t-{0..02}.tar", ["t-00", "t-01", "t-02"]),
+        ("a-{x,y}-{0..1}.tar", ["a-x-0", "a-x-1", "a-y-0", "a-y-1"]),
+        ("t-*.tar", ["t-00", "t-01", "t-02"]),
+        ("**/t-0[12].tar", ["t-01", "t-02"]),
+    ],
+)
+def test_ranges_lists_and_patterns_mean_what_a_shell_means(tars, spec, names):
+    source = open_source(f"{tars}/{spec}")
+    assert [source.key(i) for i in range(len(source))] == names
+    assert [path.stem for path in tars_of(f"{tars}/{spec}")] == names
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_paths_with_commas_stand_in_lists_too(tmp_path, count):
+    names = ["a,b.tar", "c.tar", "d, e,f.tar"]
+    for name in names:
+        write_tar(tmp_path / name, pair(name.split(".")[0], 0))
+    for chosen in itertools.permutations(names, count):
+        spec = ",".join(f"{tmp_path}/{name}" for name in chosen)
+        assert [path.name for path in tars_of(spec)] == list(chosen)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["gs://bucket/a.tar", "s3://bucket/{0..3}.tar", "https://host/a.tar", "hf://datasets/a",
+     "pipe:cat a.tar", "HERE/t-00.tar,gs://bucket/b.tar", "lines:gs://bucket/a.tar", "file:///a.tar"],
+)  # fmt: skip
+def test_what_is_elsewhere_is_refused_in_one_line(tars, spec):
+    with pytest.raises(ValueError, match="must lie on a disk of this machine") as caught:
+        open_source(spec.replace("HERE", str(tars)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("t-{00..05}.tar", r"no data at .*t-03.tar"),
+        ("'t-00.tar'", "no data at"),
+        ("t-{0..9999999}.tar", "a range may name 1,000,000 files"),
+        ("t-00.tar,,t-01.tar", "must not have empty parts"),
+        ("{s-{8..9},t-00}.tar", "must not stand within braces"),
+        ("t-00.tar,", "must not have empty parts"),
+    ],
+)
+def test_a_spec_that_names_less_than_it_says_is_refused(tars, spec, said, monkeypatch):
+    monkeypatch.chdir(tars)
+    with pytest.raises(ValueError, match=said):
+        open_source(spec)
+
+
+def test_quotes_that_came_along_are_named(tars):
+    with pytest.raises(ValueError, match="leave the quotes out of the path"):
+        open_source(f"'{tars}/*.tar'")
+
+
+def test_a_folder_of_tars_is_read_in_order_with_indexes_passed_over(tars):
+    index_path(tars / "t-00.tar").write_bytes(b"")
+    index_path(tars / "t-00.tar").unlink()
+    whole = open_source(tars)
+    assert isinstance(whole, TarSource) and len(whole) == 10
+    assert [path.stem for path in tars_of(str(tars))] == sorted(p.stem for p in tars.iterdir())
+    with pytest.raises(ValueError, match="must name tars"):
+        tars_of("emoji:noto")
+
+
+def test_every_source_names_the_file_of_each_sample(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tar", "b.tar"):
+        write_tar(tmp_path / name, pair("0", 0) + pair("1", 1))
+    (tmp_path / "pictures" / "sub").mkdir(parents=True)
+    for ending, (_, data) in zip(("png", "txt"), pair("0", 0), strict=False):
+        (tmp_path / "pictures" / "sub" / f"c.{ending}").write_bytes(data)
+    source = open_source("a.tar,b.tar,pictures")
+    expected = ["a.tar", "a.tar", "b.tar", "b.tar", "pictures/sub/c.png"]
+    assert [source.file(i) for i in range(5)] == expected
+    labelled = LabelSource(source, field="", templates=("{}",))
+    for other, places in ((PartSource(source, 1, 5), range(1, 5)), (labelled, range(5))):
+        assert [other.file(i) for i in range(len(other))] == [expected[i] for i in places]

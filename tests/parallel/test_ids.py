@@ -1,0 +1,37 @@
+"""Sample numbers of any size in the integers of a device."""
+
+import jax
+import numpy as np
+
+from vlp.parallel.ids import device_ids
+from vlp.training.loop import _for_device
+
+LARGEST = 2**31 - 1
+
+
+def test_numbers_below_two_billion_and_no_number_stay_as_they_are():
+    ids = np.array([-1, 0, 1, 12345, LARGEST - 1, LARGEST])
+    folded = device_ids(ids)
+    assert folded.dtype == np.int32
+    np.testing.assert_array_equal(folded, ids)
+
+
+def test_numbers_above_are_never_negative_and_hardly_ever_meet():
+    rng = np.random.default_rng(0)
+    ids = np.unique(rng.integers(0, 2**40, 20_000))
+    folded = device_ids(ids)
+    assert folded.min() >= 0
+    assert len(np.unique(folded)) >= len(ids) - 3
+    in_a_row = device_ids(np.arange(2**31 - 500, 2**31 + 500))
+    assert len(np.unique(in_a_row)) == 1000
+    apart = device_ids(np.array([7, 7 + 2**31, 7 + 2**32, 7 + 2**33]))
+    assert len(np.unique(apart)) == 4
+
+
+def test_what_a_loss_asks_for_of_a_batch_holds_numbers_of_any_size():
+    batch = dict(id=np.array([5, 2**32 + 5, -1]), weight=np.ones(3, np.float32))
+    ids = _for_device(batch, ("id",))["id"]
+    assert ids[0] == 5 and ids[2] == -1 and ids[1] not in (5, -1)
+    assert "id" not in _for_device(batch, ())
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(ids[:2])
+    assert len(np.unique(jax.random.key_data(keys)[:, 0])) == 2

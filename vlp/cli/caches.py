@@ -1,0 +1,24 @@
+"""Where things are kept that can be made again: `$VLP_CACHE`, or else `~/.cache/vlp`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder(name: str) -> Path:
+    """The folder for things of one kind; it may not be there yet."""
+    return Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp") / name
+
+
+def use_compilation_cache(*, from_s: float = 1.0) -> None:
+    """Keeps compiled programs between runs, unless JAX was told of another place.
+
+    Args:
+        from_s: programs that compile faster, in seconds, are compiled anew each time.
+    """
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("xla")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", from_s)

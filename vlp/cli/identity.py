@@ -1,0 +1,40 @@
+"""The name of a run where several runs meet: unique, legal, and the same after a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from vlp.evals.results import write_json
+
+FILE = "run.json"
+
+
+def run_identity(folder: Path) -> str:
+    """The identity of the run in a folder, made and kept there if it has none.
+
+    A folder that was moved keeps it, a copy of one that is still there gets its own.
+    """
+    here, file = str(folder.resolve()), folder / FILE
+    known = _read(file)
+    if known and known["path"] != here and _read(Path(known["path"]) / FILE) == known:
+        known = {}  # this is the copy
+    if not known:
+        name = re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-")[:40] or "run"
+        known = {"id": f"{name}-{hashlib.sha256(here.encode()).hexdigest()[:10]}", "path": here}
+        write_json(file, known)
+    return known["id"]
+
+
+def display_name(folder: Path) -> str:
+    """What a person calls the run: its folder, and the one that is in."""
+    return "/".join(folder.resolve().parts[-2:]).lstrip("/")
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,65 @@
+"""What weights are made for, without reading them: their card and their tokenizer."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.text import Tokenizer
+from vlp.interop import hub, runs
+from vlp.interop.card import build_card, read_card
+from vlp.interop.foreign import Foreign
+from vlp.interop.formats import READERS, RUN, detect
+from vlp.interop.tokenizer_files import NONE, find_tokenizer
+from vlp.interop.weights import open_tensors
+
+
+def describe(
+    source: str | os.PathLike, *, tokenizer: str | os.PathLike | None = None
+) -> tuple[dict[str, Any], Tokenizer | None]:
+    """The card of a model and its tokenizer, as `load_run` finds them; no weight is read.
+
+    Args:
+        source, tokenizer: as in `vlp.interop.load.load_run`.
+
+    Raises:
+        ValueError: nothing known is there, or its text tower has no tokenizer.
+    """
+    kind, path = detect(source)
+    if kind != RUN:
+        return card_of(READERS[kind](path, read=open_tensors), path, tokenizer)
+    folder = runs.folder_of(path)
+    card = read_card(folder)
+    if tokenizer == NONE:
+        card["tokenizer"] = None
+    return card, runs.read_tokenizer_of(folder, card)
+
+
+def card_of(
+    foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None
+) -> tuple[dict[str, Any], Tokenizer | None]:
+    """The card of a model of another stack, and the tokenizer that it is used with."""
+    kwargs = foreign.kwargs
+    found = find_tokenizer(foreign, tokenizer, source=path) if kwargs["text"] else None
+    if found is not None and kwargs["text"].get("pool") not in ("eot", "argmax"):
+        # Such towers do not look for these ids themselves: the tokenizer knows them.
+        plain = kwargs["text"].get("kind", "transformer") == "transformer"
+        ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
+        kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
+    preprocess = foreign.preprocess
+    card = build_card(
+        model=kwargs,
+        preprocess=None if preprocess is None else preprocess.to_dict(),
+        tokenizer=found,
+        text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
+        objective=foreign.objective,
+        licence=_licence(foreign, path),
+        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {hub.named(path)}.",
+    )
+    return card, found
+
+
+def _licence(foreign: Foreign, path: Path) -> str:
+    """Of the weights: what their files tell, else the model card beside them."""
+    if foreign.licence != "unknown":
+        return foreign.licence
+    return hub.licence(path.parent if path.is_file() else path)

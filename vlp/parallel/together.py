@@ -1,0 +1,69 @@
+"""What the processes of one command do together: where one is refused, all are, with its reason."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+T = TypeVar("T")
+_BYTES = 2000  # of a reason, as it goes from process to process
+ALIKE_S = 20  # for all processes to say that they failed
+_REFUSALS = (ValueError, TypeError, OSError, RuntimeError)
+
+
+def everywhere(function: Callable[[], T]) -> T:
+    """What the function returns here, once it has returned on all processes.
+
+    Every process must call this at the same time, and the function must not wait for the others.
+
+    Raises:
+        ValueError: it raised on another process; names it, with its reason.
+    """
+    if jax.process_count() == 1:
+        return function()
+    try:
+        result, error = function(), None
+    except _REFUSALS as raised:
+        error = raised
+    reasons = multihost_utils.process_allgather(_packed(error))
+    if error is not None:
+        raise error
+    for process, reason in enumerate(reasons):
+        if reason[0]:
+            raise ValueError(f"process {process}: {_unpacked(reason)}")
+    return result
+
+
+def on_first(function: Callable[[], object]) -> None:
+    """Runs the function on process 0 alone; all processes must call this at the same time.
+
+    Raises:
+        ValueError: it raised there; on all processes, with its reason.
+    """
+    everywhere(function if jax.process_index() == 0 else lambda: None)
+
+
+def failed_alike(what: str) -> bool:
+    """Whether all processes say so, within seconds; for what each of them does in the same order.
+
+    No collective over devices: a process that did not fail is on its way to another one.
+    """
+    if jax.process_count() == 1:
+        return True
+    try:
+        ocp.multihost.get_barrier_sync_fn()(key=what, timeout_ms=1000 * ALIKE_S)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def _packed(error: BaseException | None) -> np.ndarray:
+    text = b"" if error is None else (str(error) or type(error).__name__).encode()[:_BYTES]
+    return np.frombuffer(text.ljust(_BYTES, b"\0"), np.uint8)
+
+
+def _unpacked(reason: np.ndarray) -> str:
+    return np.asarray(reason, np.uint8).tobytes().rstrip(b"\0").decode(errors="replace")

@@ -10,7 +10,7 @@ folders of transformers, open_clip and timm, npz files of big_vision; so this co
   open_clip   a folder for open_clip's "local-dir:"
   timm        the image tower for timm.create_model
   big_vision  an npz for big_vision, and for open_clip's reader of it
-  onnx        onnx/vision_model.onnx and onnx/text_model.onnx
+  onnx        onnx/vision_model.onnx, onnx/text_model.onnx, and both as onnx/model.onnx
   stablehlo   serialised functions for any JAX, on CPU, GPU and TPU
   savedmodel  a TensorFlow SavedModel
   tflite      one .tflite a tower, for a fixed batch
@@ -23,6 +23,8 @@ figures, or says that nothing here could verify it.
 from __future__ import annotations
 
 import argparse
+import logging
+from functools import partial
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.paths import local_path
@@ -30,7 +32,7 @@ from vlp.cli.paths import local_path
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
 # Flags that belong to some targets only, and what they are called in vlp.interop.export.export.
-SETTINGS = ("opset", "precision", "batch_size", "mode")
+SETTINGS = ("opset", "precision", "joint", "batch_size", "mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--opset", type=int, help="onnx only: version of the operators")
     parser.add_argument("--precision", help="onnx only: fp32 (default), fp16 or int8")
+    parser.add_argument(
+        "--joint",
+        action=argparse.BooleanOptionalAction,
+        help="onnx only: also both towers as one file, as transformers.js opens it; the folder is "
+        "twice as large (default: yes)",
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="tflite only: rows at once")
     parser.add_argument(
         "--mode",
@@ -64,18 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Exports and says how far the two sides agree."""
-    from vlp.interop.export import check_request, export
+    from vlp.interop.export import check_model, check_request, export
     from vlp.interop.load import load_run
     from vlp.interop.parity import summary
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-    request = dict(to=args.to, towers=args.towers, overwrite=args.overwrite, **given)
+    target = dict(to=args.to, towers=args.towers, **given)
+    request = dict(check=args.check, overwrite=args.overwrite, **target)
     check_request(args.out, **request)  # before gigabytes are read
-    report = export(
-        load_run(args.model, **loading(args)),
-        args.out,
-        check=args.check,
-        **request,
-    )
+    logging.getLogger("vlp").info("reading %s", args.model)
+    loaded = load_run(args.model, accept=partial(check_model, **target), **loading(args))
+    report = export(loaded, args.out, **request)
     print(f"exported to {args.out}, {summary(report)}")
     return 0

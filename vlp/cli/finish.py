@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shlex
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +21,20 @@ from data_pipelines.loader import Loader
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.cli.gallery import Gallery
+from vlp.cli.logs import set_up_logging
 from vlp.cli.parser import called
 from vlp.cli.report import draw_report
 from vlp.cli.workdir import Workdir
 from vlp.evals.results import print_results
 from vlp.interop.export import check_model, export
 from vlp.interop.parity import summary
+from vlp.parallel.together import wait_for_all
 from vlp.training.loop import Outcome, Pause
 
 if TYPE_CHECKING:
     from vlp.cli.prepare import Prepared
+
+FINISH_S = 6 * 3600  # for process 0 to report and export, while the others wait
 
 
 def finish(
@@ -39,6 +45,7 @@ def finish(
     results = evaluations.all(*at, pause=pause)
     gallery = evaluations.gallery(*at, pause=pause)
     if jax.process_index() != 0:
+        wait_for_all("finished", timeout_s=FINISH_S)
         return
     judge = evaluations.judge(*at)
     draw_report(
@@ -57,6 +64,7 @@ def finish(
     _say_try(workdir, gallery, prepared.inputs.source)
     for said in evaluations.failed:
         print(f"{'left out':12} {said}")
+    wait_for_all("finished", timeout_s=FINISH_S)
 
 
 def judge_rejects(loader: Loader) -> None:
@@ -78,9 +86,6 @@ def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]])
     """Exports as the config says; returns what to name and where it lies."""
     if not config.export:
         return {}
-    if jax.process_count() > 1:
-        print(f"not exported from several processes: vlp export --workdir={workdir.path} ...")
-        return {}
     settings = config.export.to_dict()
     folder = workdir.path / settings.pop("out")
     scores = {
@@ -89,9 +94,23 @@ def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]])
         for name, value in result["metrics"].items()
         if name.count("/") < 2  # whole data sets, not their groups
     }
-    report = export(workdir.path, folder, metrics=scores, overwrite=True, **settings)
-    print(f"exported, {summary(report)}")
+    settings |= dict(metrics=scores, overwrite=True)
+    make = _export_alone if jax.process_count() > 1 else export
+    print(f"exported, {summary(make(workdir.path, folder, **settings))}")
     return {"exported": folder}
+
+
+def _export_alone(*paths: Path, **settings: Any) -> dict[str, Any]:
+    """As `export`, in a process that is none of the run's: those would read a checkpoint together,
+    and hold the memory of their devices."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_on_cpu) as pool:
+        return pool.submit(export, *paths, **settings).result()
+
+
+def _on_cpu() -> None:
+    set_up_logging()
+    jax.config.update("jax_platforms", "cpu")
 
 
 def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:

@@ -2,9 +2,11 @@
 
 import importlib.util
 import inspect
+import logging
 import os
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +35,7 @@ TARGETS: dict[str, ModuleType] = {
     "tflite": tflite,
 }
 TOWERS = ("both", "image", "text")
+_log = logging.getLogger("vlp")
 
 
 def export(
@@ -70,24 +73,27 @@ def export(
         ValueError: the target cannot express the model, has no such setting, the two sides differ,
             or `out` is taken.
     """
-    check_request(out, to=to, towers=towers, overwrite=overwrite, **settings)
+    check_request(out, to=to, towers=towers, check=check, overwrite=overwrite, **settings)
     target, out = TARGETS[to], Path(out).resolve()
-    run = source if isinstance(source, Run) else load_run(source, weights=weights)
+    accept = partial(check_model, to=to, towers=towers, **settings)
+    run = source if isinstance(source, Run) else load_run(source, weights=weights, accept=accept)
     towers = _present(run, getattr(target, "TOWER", towers) if towers == "both" else towers)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
-    partial.mkdir(parents=True)
+    aside = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # of an export that was killed
+    aside.mkdir(parents=True)
     try:
-        target.write(run, partial, towers=towers, metrics=metrics or {}, **settings)
+        _log.info("writing for %s", to)
+        target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
         if towers != "text":
-            write_example(run, partial)
-        tensors = inventory(run, partial, to=to, towers=towers)
-        report = _compared(target, run, partial, towers=towers, check=check)
+            write_example(run, aside)
+        part = towers != _present(run, "both") or settings.get("mode") is not None
+        tensors = inventory(run, aside, to=to, part=part)
+        report = _compared(target, run, aside, towers=towers, check=check)
         report["tensors"] = tensors
-        parity.write_report(report, partial)
-        _put_in_place(partial, out)
+        parity.write_report(report, aside)
+        _put_in_place(aside, out)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
     return report
 
 
@@ -96,43 +102,52 @@ def check_request(
     *,
     to: str = "hf",
     towers: str = "both",
+    check: str = "auto",
     overwrite: bool = False,
     **settings: Any,
 ) -> None:
     """Raises ValueError where it is known before a model is loaded that `export` would refuse it:
-    something is unknown, `out` is taken, or a package is missing that the target is written with.
+    something is unknown, `out` is taken, or a package is missing.
 
     Args:
-        out, to, towers, overwrite, **settings: as in `export`.
+        out, to, towers, check, overwrite, **settings: as in `export`.
     """
-    target = _choice(TARGETS, to, name="to")
-    _choice(dict.fromkeys(TOWERS), towers, name="towers")
-    _check_settings(target, settings)
+    target = _target(to, towers, settings)
+    _choice(dict.fromkeys(getattr(target, "CHECKS", ("auto",))), check, name="check")
+    _check_installed(getattr(target, "CHECK_NEEDS", {}).get(check, {}), what=f"check={check!r}")
     _check_free(Path(out).resolve(), overwrite)
-    for package, extra in getattr(target, "NEEDS", {}).items():
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(
-                f"an export to {to} needs {package}, which is not installed; pip install "
-                f"'vlp[{extra}]'"
-            )
 
 
 def check_model(
     kwargs: Mapping[str, Any], *, to: str = "hf", towers: str = "both", **settings: Any
 ) -> None:
-    """Raises ValueError where it is known before training that `export` would refuse the model.
+    """Raises ValueError where it is known without its weights that `export` would refuse a model.
 
     Args:
         kwargs: keyword arguments of the model.
         to, towers, **settings: as in `export`.
     """
+    target = _target(to, towers, settings)
+    # As the model itself says them: a class may settle what is not given, such as ids.
+    target.check_model(abstract_model(kwargs).kwargs, towers=towers, **settings)
+
+
+def _target(to: str, towers: str, settings: Mapping[str, Any]) -> ModuleType:
+    """The module of a target, which can be written here and with these settings."""
     target = _choice(TARGETS, to, name="to")
     _choice(dict.fromkeys(TOWERS), towers, name="towers")
     _check_settings(target, settings)
-    check = getattr(target, "check_model", None)
-    if check is not None:
-        # As the model itself says them: a class may settle what is not given, such as ids.
-        check(abstract_model(kwargs).kwargs, towers=towers, **settings)
+    _check_installed(getattr(target, "NEEDS", {}), what=f"an export to {to}")
+    return target
+
+
+def _check_installed(packages: Mapping[str, str], *, what: str) -> None:
+    """Raises ValueError for a package that is not here; names the extra that has it."""
+    for package, extra in packages.items():
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"{what} needs {package}, which is not installed; pip install 'vlp[{extra}]'"
+            )
 
 
 def _choice(known: Mapping[str, Any], given: str, *, name: str) -> Any:
@@ -152,7 +167,7 @@ def _present(run: Run, towers: str) -> str:
 
 
 def _check_settings(target: ModuleType, settings: Mapping[str, Any]) -> None:
-    """Raises ValueError for settings that a target does not have."""
+    """Raises ValueError for settings that a target does not have, or not with such a value."""
     known = inspect.signature(target.write).parameters
     own = sorted(known.keys() - {"run", "folder", "towers", "metrics"})
     unknown = sorted(settings.keys() - set(own))
@@ -161,19 +176,20 @@ def _check_settings(target: ModuleType, settings: Mapping[str, Any]) -> None:
             f"{', '.join(unknown)} is no setting of this target, whose own are "
             f"{', '.join(own) or 'none'}; leave it out"
         )
+    getattr(target, "check_settings", lambda **given: None)(**settings)
 
 
 def _compared(
     target: ModuleType, run: Run, folder: Path, *, towers: str, check: str
 ) -> dict[str, Any]:
     """The parity report; says so where the target's stack is not here to be asked."""
-    _choice(dict.fromkeys(getattr(target, "CHECKS", ("auto",))), check, name="check")
     try:
         reader = target.reader(folder) if check == "auto" else target.reader(folder, check=check)
     except ImportError as error:
         if check != "auto":
             raise ValueError(f"check={check!r} needs what is not here: {error}") from error
         return parity.unverified(run, reason=f"nothing here can read it ({error})")
+    _log.info("comparing with %s", reader.name)
     preprocess = getattr(target, "preprocessing", lambda run: None)(run)
     clean = getattr(target, "cleaning", lambda run: None)(run)
     return parity.check(run, reader, towers=towers, preprocess=preprocess, clean=clean)

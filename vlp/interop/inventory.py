@@ -12,7 +12,7 @@ from vlp.interop.load import Run
 from vlp.interop.weights import open_tensors
 
 
-def inventory(run: Run, folder: Path, *, to: str, towers: str) -> dict[str, Any]:
+def inventory(run: Run, folder: Path, *, to: str, part: bool) -> dict[str, Any]:
     """What of the source's files the model does not hold, and how an export of their own format
     differs from them, as JSON data.
 
@@ -20,7 +20,7 @@ def inventory(run: Run, folder: Path, *, to: str, towers: str) -> dict[str, Any]
         run: what was exported.
         folder: what was written.
         to: its format.
-        towers: "both", "image" or "text": what was written of it.
+        part: whether a part alone was asked for, of the towers or modes that the run has.
 
     Raises:
         ValueError: the export lacks a tensor of its source, or has one that the source has not.
@@ -34,13 +34,12 @@ def inventory(run: Run, folder: Path, *, to: str, towers: str) -> dict[str, Any]
     path = folder / WEIGHTS if to == "big_vision" else folder
     found = READERS[to](path, read=open_tensors).tensors
     written = {*found, *found.left_out}
-    part = towers != "both" and run.model.kwargs["image"] and run.model.kwargs["text"]
     lacking = [] if part else sorted(run.tensors - written)
     added = sorted(written - run.tensors - run.left_out.keys())
     for names, fault in ((lacking, "lacks"), (added, "has, and its source has not,")):
         if names:
             raise ValueError(
-                f"an export must hold the tensors of its source and no others, and this one "
+                "an export must hold the tensors of its source and no others, and this one "
                 f"{fault} {len(names)}, such as {names[0]}; nothing was written. Please report this"
             )
     return report | {"source": len(run.tensors), "written": len(found)}

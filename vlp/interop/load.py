@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,14 @@ def load_run(
     tokenizer: str | os.PathLike | None = None,
     allow_pickle_weights: bool = False,
     arch: str | None = None,
+    accept: Callable[[Mapping[str, Any]], None] = lambda kwargs: None,
 ) -> Run:
-    """As `vlp.load`, with the card and the pieces by name."""
+    """As `vlp.load`, with the card and the pieces by name.
+
+    Args:
+        accept: is given the model's keyword arguments before its weights are read, to raise where
+            such a model will not do.
+    """
     kind, path = detect(source, allow_pickle_weights=allow_pickle_weights)
     if arch is not None and kind != NAMED:
         raise ValueError(
@@ -92,14 +98,14 @@ def load_run(
             f"it out, or put {NAMED}: in front of the path"
         )
     if kind == RUN:
-        parts = _open_run(path, weights, tokenizer)
+        parts = _open_run(path, weights, tokenizer, accept)
     else:
         read = functools.partial(
             open_tensors, weights=weights, allow_pickle_weights=allow_pickle_weights
         )
         named = {"arch": arch} if kind == NAMED else {}
         foreign = READERS[kind](path, read=read, **named)
-        parts = _open_foreign(foreign, path, tokenizer)
+        parts = _open_foreign(foreign, path, tokenizer, accept)
     parts = _resized(parts, image_size=image_size, text_length=text_length)
     _check_pictures(parts.card, path)
     return parts.run()
@@ -143,7 +149,9 @@ class _Parts:
         return {"begin_id": tokenizer.begin_id, **kwargs}
 
 
-def _open_run(path: Path, weights: str, tokenizer: str | os.PathLike | None) -> _Parts:
+def _open_run(
+    path: Path, weights: str, tokenizer: str | os.PathLike | None, accept: Callable
+) -> _Parts:
     folder, checkpoint = runs.find_run(path)
     card = runs.read_card_of(checkpoint)
     if tokenizer == NONE:
@@ -154,13 +162,17 @@ def _open_run(path: Path, weights: str, tokenizer: str | os.PathLike | None) -> 
             "reads by the tokenizer in its folder"
         )
     found = runs.read_tokenizer_of(folder, card)
+    accept(card["model"])
     params, used = runs.read_weights(checkpoint, weights=weights)
     runs.check_weights(params, param_shapes(card["model"]), checkpoint)
     return _Parts(card, params, found, int(checkpoint.name), used, folder)
 
 
-def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None) -> _Parts:
+def _open_foreign(
+    foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None, accept: Callable
+) -> _Parts:
     card, found = card_of(foreign, path, tokenizer)
+    accept(card["model"])
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(card["model"]))
     listed: dict[str, Any] = dict(tensors=frozenset(tensors), left_out=tensors.left_out)

@@ -37,23 +37,33 @@ def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> DualE
         ValueError: the stack cannot run the image tower, or the towers are none by themselves.
     """
     kwargs = run.model.kwargs
-    if "multiway" in kwargs:
-        raise ValueError(
-            f"{target} runs towers by themselves, got one transformer that image and text share "
-            "(VLMo); use it by vlp.load, or export a model of two towers"
-        )
+    check_portable(kwargs, target=target, towers=towers)
     for tower in ("image", "text"):
         if kwargs[tower] is not None:
             kwargs[tower] |= {key: v for key, v in _EXACT.items() if key in kwargs[tower]}
     if kwargs["image"] is not None:
         kwargs["image"] |= image
-        kind = kwargs["image"].get("kind", "vit")
-        if towers != "text" and kind not in IMAGE_KINDS:
-            raise ValueError(
-                f"{target} runs image towers of kind {' or '.join(IMAGE_KINDS)}, got {kind!r}, "
-                'whose images have several shapes; export towers="text", or to="hf"'
-            )
     return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(run.model))
+
+
+def check_portable(kwargs: Mapping[str, Any], *, target: str, towers: str) -> None:
+    """Raises ValueError where a stack cannot run a model of these arguments, as `portable_model`.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        target, towers: as in `portable_model`.
+    """
+    if "multiway" in kwargs:
+        raise ValueError(
+            f"{target} runs towers by themselves, got one transformer that image and text share "
+            "(VLMo); use it by vlp.load, or export a model of two towers"
+        )
+    kind = (kwargs["image"] or {}).get("kind", "vit")
+    if towers != "text" and kind not in IMAGE_KINDS:
+        raise ValueError(
+            f"{target} runs image towers of kind {' or '.join(IMAGE_KINDS)}, got {kind!r}, "
+            'whose images have several shapes; export towers="text", or to="hf"'
+        )
 
 
 def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, np.ndarray]]:

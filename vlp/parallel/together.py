@@ -60,6 +60,18 @@ def failed_alike(what: str) -> bool:
     return True
 
 
+def wait_for_all(what: str, *, timeout_s: int) -> None:
+    """Returns once every process has come here. No collective over devices: those give up after
+    minutes, and what a process does alone may take longer.
+
+    Args:
+        what: which wait this is, the same on all processes.
+        timeout_s: how long the others may take, in seconds.
+    """
+    if jax.process_count() > 1:
+        ocp.multihost.get_barrier_sync_fn()(key=what, timeout_ms=1000 * timeout_s)
+
+
 def _packed(error: BaseException | None) -> np.ndarray:
     text = b"" if error is None else (str(error) or type(error).__name__).encode()[:_BYTES]
     return np.frombuffer(text.ljust(_BYTES, b"\0"), np.uint8)

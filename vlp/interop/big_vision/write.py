@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.big_vision.layout import rules
 from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
-from vlp.interop.loaded import params_of
+from vlp.interop.loaded import params_of, zeros
 from vlp.interop.readme import portable_readme, shown
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
@@ -90,8 +90,7 @@ def write(
     Raises:
         ValueError: big_vision cannot express the model; names the setting.
     """
-    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers=towers)
-    kwargs, params = adapt(kwargs, params, accepted=_accepted(kwargs), stack="big_vision")
+    kwargs, params = _adapted(run.model.kwargs, params_of(run.model), towers=towers)
     check_card(run, kwargs)
     scanned = dict.fromkeys(("image", "text"), scan)
     tensors = write_tensors(rules(kwargs, scanned=scanned), params)
@@ -108,6 +107,23 @@ def write(
         metrics=metrics or {},
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", scan: bool = False) -> None:
+    """Raises ValueError where big_vision cannot hold a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers, scan: as in `write`.
+    """
+    _adapted(kwargs, zeros(kwargs), towers=towers)
+
+
+def _adapted(
+    kwargs: Mapping[str, Any], params: Params, *, towers: str
+) -> tuple[dict[str, Any], Params]:
+    kwargs, params = only_tower(complete(kwargs), params, towers=towers)
+    return adapt(kwargs, params, accepted=_accepted(kwargs), stack="big_vision")
 
 
 def reader(folder: Path) -> Any:

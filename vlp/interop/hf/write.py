@@ -32,6 +32,7 @@ from vlp.interop.loaded import params_of, zeros
 from vlp.interop.parity import Reader
 
 CHECKS = ("auto", "transformers", "numpy")
+CHECK_NEEDS = {"transformers": {"torch": "export", "transformers": "export"}}
 
 
 def write(

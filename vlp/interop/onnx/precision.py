@@ -1,6 +1,9 @@
 """ONNX files at full, half or eight-bit precision."""
 
+import contextlib
+import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -54,7 +57,7 @@ def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     """Matrices and tables of embeddings as integers of eight bits; activations as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_advice():
         whole, small = Path(folder, "whole.onnx"), Path(folder, "small.onnx")
         large = _is_large(model)  # asked before writing, which takes large weights out of the model
         _write(model, whole)
@@ -67,3 +70,18 @@ def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
             use_external_data_format=large,
         )
         return onnx.load(small)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Without the warning that a model should be optimised first: ours are, as they are traced."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return "run pre-processing before quantization" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(other)
+    try:
+        yield
+    finally:
+        root.removeFilter(other)

@@ -21,6 +21,7 @@ The operators are basic ones, in the patterns that runtimes fuse; `opset` 13 and
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from vlp.interop.hf.write import cleaning, preprocessing, write_processors
 from vlp.interop.load import Run
 from vlp.interop.onnx.functions import onnx_files
 from vlp.interop.onnx.readme import readme
+from vlp.interop.portable import check_portable
 
 __all__ = ["cleaning", "preprocessing", "reader", "write"]
 
@@ -61,19 +63,12 @@ def write(
         joint: also write both towers as one file, which makes the folder twice as large.
 
     Raises:
-        ValueError: a setting is unknown, ONNX cannot express the model, or a library is missing.
+        ValueError: a setting is unknown, or ONNX cannot express the model.
     """
-    if precision not in SUFFIXES:
-        raise ValueError(f"precision must be one of {', '.join(SUFFIXES)}, got {precision!r}")
-    if not OPSETS[0] <= opset <= OPSETS[1]:
-        raise ValueError(f"opset must be from {OPSETS[0]} to {OPSETS[1]}, got {opset}")
-    try:
-        from vlp.interop.onnx.convert import convert
-        from vlp.interop.onnx.precision import save
-    except ImportError as error:
-        raise ValueError(
-            f"writing ONNX needs onnx, got {error}; pip install 'vlp[onnx]'"
-        ) from error
+    check_settings(opset=opset, precision=precision)
+    from vlp.interop.onnx.convert import convert
+    from vlp.interop.onnx.precision import save
+
     config = transformers_config(run, towers=towers)
     (folder / "onnx").mkdir()
     kind = config["model_type"]
@@ -87,6 +82,33 @@ def write(
     write_processors(run, folder, config=config, towers=towers)
     text = readme(run, files=files, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def check_settings(*, opset: int = 17, precision: str = "fp32", **others: Any) -> None:
+    """Raises ValueError for settings that nothing can be written with here.
+
+    Args:
+        opset, precision, **others: as in `write`.
+    """
+    if precision not in SUFFIXES:
+        raise ValueError(f"precision must be one of {', '.join(SUFFIXES)}, got {precision!r}")
+    if not OPSETS[0] <= opset <= OPSETS[1]:
+        raise ValueError(f"opset must be from {OPSETS[0]} to {OPSETS[1]}, got {opset}")
+    if precision != "fp32" and find_spec("onnxruntime") is None:
+        raise ValueError(
+            f"precision {precision!r} is made by onnxruntime, which is not installed; pip install "
+            "'vlp[onnx]'"
+        )
+
+
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
+    """Raises ValueError where ONNX cannot run a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers, **settings: as in `write`.
+    """
+    check_portable(kwargs, target="ONNX", towers=towers)
 
 
 def reader(folder: Path) -> Any:

@@ -21,6 +21,7 @@ from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.load import Run
 from vlp.interop.portable import (
+    check_portable,
     ids_of_any_shape,
     images_of_any_number,
     portable_model,
@@ -84,6 +85,16 @@ def write(
     title = "StableHLO encoders"
     text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
+    """Raises ValueError where StableHLO cannot run a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers, **settings: as in `write`.
+    """
+    check_portable(kwargs, target="StableHLO", towers=towers)
 
 
 def reader(folder: Path) -> EncodersReader:

@@ -8,6 +8,7 @@ model's size: the normalisation is inside. Embeddings have unit norm.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.load import Run
-from vlp.interop.portable import portable_model
+from vlp.interop.portable import check_portable, portable_model
 
 __all__ = ["cleaning", "reader", "write"]
 
@@ -48,18 +49,14 @@ def write(
         metrics: figures for the README, by name.
 
     Raises:
-        ValueError: the image tower takes no plain images, or TensorFlow is missing.
+        ValueError: the image tower takes no plain images.
     """
     model = portable_model(run, target="TensorFlow", towers=towers)
     names = ("image", "text") if towers == "both" else (towers,)
-    try:
-        import tensorflow as tf
+    import tensorflow as tf
 
-        from vlp.interop.tensorflow.graph import Towers
-    except ImportError as error:
-        raise ValueError(
-            f"writing a SavedModel needs TensorFlow, got {error}; pip install 'vlp[tf]'"
-        ) from error
+    from vlp.interop.tensorflow.graph import Towers
+
     module = Towers(model, names)
     signatures = {f"encode_{name}": module.functions[name] for name in names}
     signatures["serving_default"] = module.functions[names[0]]
@@ -72,6 +69,16 @@ def write(
     title = "TensorFlow encoders"
     text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
+    """Raises ValueError where TensorFlow cannot run a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers, **settings: as in `write`.
+    """
+    check_portable(kwargs, target="TensorFlow", towers=towers)
 
 
 def reader(folder: Path) -> EncodersReader:

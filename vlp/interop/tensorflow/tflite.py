@@ -10,6 +10,7 @@ as bytes, already at the model's size: the normalisation is inside. Embeddings h
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.load import Run
-from vlp.interop.portable import portable_model
+from vlp.interop.portable import check_portable, portable_model
 
 __all__ = ["cleaning", "reader", "write"]
 
@@ -68,22 +69,13 @@ def write(
         batch_size: how many inputs a call takes, always.
 
     Raises:
-        ValueError: the batch is open, the image tower takes no plain images, or TensorFlow is
-            missing.
+        ValueError: the batch is open, or the image tower takes no plain images.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(
-            f"batch_size must be a number, at least 1, got {batch_size!r}: TFLite files with an "
-            "open batch give wrong numbers; export once for each size that is needed"
-        )
+    check_settings(batch_size=batch_size)
     model = portable_model(run, target="TFLite", towers=towers)
     names = ("image", "text") if towers == "both" else (towers,)
-    try:
-        from vlp.interop.tensorflow.convert import tflite
-    except ImportError as error:
-        raise ValueError(
-            f"writing TFLite needs TensorFlow, got {error}; pip install 'vlp[tf]'"
-        ) from error
+    from vlp.interop.tensorflow.convert import tflite
+
     usage = readme.imports("tensorflow as tf", towers=towers) + USAGE.format(batch=batch_size)
     for name in names:
         content = tflite(model, name, batch=batch_size)
@@ -98,6 +90,25 @@ def write(
     title = "TFLite encoders"
     text = readme.portable_readme(run, title=title, usage=usage, notes=notes, metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def check_settings(*, batch_size: Any = 1) -> None:
+    """Raises ValueError for a batch that is no number of rows."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(
+            f"batch_size must be a number, at least 1, got {batch_size!r}: TFLite files with an "
+            "open batch give wrong numbers; export once for each size that is needed"
+        )
+
+
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
+    """Raises ValueError where TFLite cannot run a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers, **settings: as in `write`.
+    """
+    check_portable(kwargs, target="TFLite", towers=towers)
 
 
 def reader(folder: Path) -> EncodersReader:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlp.interop.adapt import adapt, complete, only_tower
+from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.files import write_json
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
 from vlp.interop.load import Run
-from vlp.interop.loaded import params_of
+from vlp.interop.loaded import params_of, zeros
 from vlp.interop.readme import portable_readme
 from vlp.interop.samples import EXAMPLE
 from vlp.interop.timm.config import model_args, pretrained_cfg
@@ -47,10 +47,7 @@ def write(
     Raises:
         ValueError: timm cannot express the tower; names the setting.
     """
-    if towers == "text":
-        raise ValueError('towers must be "image" for timm, which has no text towers, got "text"')
-    kwargs, params = only_tower(complete(run.model.kwargs), params_of(run.model), towers="image")
-    kwargs, params = adapt(kwargs, params, accepted=_accepted(kwargs), stack="timm")
+    kwargs, params = _adapted(run.model.kwargs, params_of(run.model), towers=towers)
     check_card(run, kwargs)
     image, projected = kwargs["image"], kwargs["image_projection"] == "linear_bias"
     name, args = model_args(image)
@@ -70,6 +67,25 @@ def write(
     title = "an image tower for timm"
     text = portable_readme(run, title=title, usage=_USAGE, notes=[_PICTURES], metrics=metrics or {})
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:
+    """Raises ValueError where timm cannot hold the image tower of a model of these arguments.
+
+    Args:
+        kwargs: keyword arguments of the model.
+        towers: as in `write`.
+    """
+    model_args(_adapted(kwargs, zeros(kwargs), towers=towers)[0]["image"])
+
+
+def _adapted(
+    kwargs: Mapping[str, Any], params: Params, *, towers: str
+) -> tuple[dict[str, Any], Params]:
+    if towers == "text":
+        raise ValueError('towers must be "image" for timm, which has no text towers, got "text"')
+    kwargs, params = only_tower(complete(kwargs), params, towers="image")
+    return adapt(kwargs, params, accepted=_accepted(kwargs), stack="timm")
 
 
 def preprocessing(run: Run) -> Any:

@@ -80,7 +80,7 @@ def test_without_a_share_every_sample_comes_once_an_epoch(pairs, labels):
         (dict(label_share=0.5), "mixes config.data.train and config.data.labelled, got 0.5 with"),
         (dict(labelled="LABELS"), "field 'label' of labels holds none, .* fields are kind"),
         (
-            dict(labelled="LABELS", label_field="kind", label_templates="clip80"),
+            dict(labelled="LABELS", label_field="kind", label_templates="clip81"),
             "templates must be one",
         ),
         (dict(labelled="LABELS", label_field="kind", label_share=1.5), "between 0 and 1, got 1.5"),

@@ -164,6 +164,9 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
         ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
         kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
     preprocess = foreign.preprocess
+    place = hub.named(path)
+    if path.is_dir():
+        place = f"{place}/{Path(foreign.tensors.source).name}"  # which of those that may be there
     card = build_card(
         model=kwargs,
         preprocess=None if preprocess is None else preprocess.to_dict(),
@@ -171,7 +174,7 @@ def _open_foreign(foreign: Foreign, path: Path, tokenizer: str | os.PathLike | N
         text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
         objective=foreign.objective,
         licence=_licence(foreign, path),
-        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {hub.named(path)}.",
+        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {place}.",
     )
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(kwargs))

@@ -93,7 +93,9 @@ def test_a_tensor_with_and_without_a_wrapper_is_no_guess(folder):
 @pytest.mark.parametrize("variant", ["model.fp16.safetensors", "model.non_ema.safetensors"])
 def test_a_variant_is_read_and_named(folder, run, variant):
     (folder / HF).rename(folder / variant)
-    assert_same(load_run(folder), run)
+    loaded = load_run(folder)
+    assert_same(loaded, run)
+    assert loaded.card["attribution"].endswith(f"from hf/{variant}.")
 
 
 def test_of_several_variants_one_must_be_named(folder, run):

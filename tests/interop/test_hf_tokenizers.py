@@ -12,11 +12,13 @@ from data_pipelines.tokens import (
     clip_tokenizer,
     gemma_tokenizer,
     hf_clip_tokenizer,
+    open_tokenizer,
     read_vocabulary,
 )
 from tests.hostile import captions
 from tests.interop.tiny import tokenizer as tiny
 from tests.models_of_text import GEMMA, WORDPIECES, unigram
+from vlp.interop.card import TOKENIZER_FILES
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.hf.tokenizers import read_tokenizer, tokenizer_class
 
@@ -77,6 +79,48 @@ def test_what_is_written_reads_as_what_it_was(made, model_type, named, tmp_path)
     read = read_tokenizer(tmp_path / "hf")
     assert read.settings == tokenizer.settings
     np.testing.assert_array_equal(read.encode(TEXTS, LENGTH), tokenizer.encode(TEXTS, LENGTH))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        hf_clip_tokenizer,
+        clip_tokenizer,
+        lambda: SiglipTokenizer(unigram(), special_tokens={"<x>": [False, True]},
+                                added_tokens={"<x>": 7000}),
+        lambda: gemma_tokenizer(*GEMMA, padding_side="left"),
+        lambda: bert_tokenizer(read_vocabulary(WORDPIECES), end=False),
+        tiny,
+    ],
+)  # fmt: skip
+def test_a_run_keeps_a_tokenizer_of_every_kind_with_its_settings(made, tmp_path):
+    tokenizer, texts = made(), [*TEXTS, "a <x> b", "<x><x>"]
+    tokenizer.save(tmp_path / TOKENIZER_FILES[tokenizer.kind])
+    again = open_tokenizer(
+        tokenizer.kind,
+        tmp_path / TOKENIZER_FILES[tokenizer.kind],
+        name=tokenizer.name,
+        **json.loads(json.dumps(tokenizer.settings)),  # as a card holds them
+    )
+    assert (again.sha256, again.vocab_size) == (tokenizer.sha256, tokenizer.vocab_size)
+    np.testing.assert_array_equal(again.encode(texts, LENGTH), tokenizer.encode(texts, LENGTH))
+    assert again.decode(again.encode(texts, LENGTH)) is not None
+
+
+def test_tokens_of_older_folders_are_found_by_name_and_id(tmp_path):
+    """As CLIP's tokenizer was saved before its added tokens stood in tokenizer_config.json."""
+    written(hf_clip_tokenizer(), tmp_path / "clip", "clip")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "clip" / name).unlink()
+    added = {"<cat-toy>": 49408, "mydog": 49409}
+    (tmp_path / "clip" / "added_tokens.json").write_text(json.dumps(added))
+    read = read_tokenizer(tmp_path / "clip")
+    assert read.vocab_size == 49410
+    ids = read.encode(["a <cat-toy> mydog", "MYDOG"], LENGTH)
+    assert ids[0, 1:5].tolist() == [320, 49408, 49409, 49407] and ids[1, 1] == 49409
+    (tmp_path / "clip" / "added_tokens.json").write_text(json.dumps({"<cat-toy>": 49500}))
+    with pytest.raises(ValueError, match="'<cat-toy>' would be 49408 and not 49500, so the model"):
+        read_tokenizer(tmp_path / "clip")
 
 
 def test_our_own_tokenizer_keeps_special_tokens_plain(tmp_path):

@@ -119,7 +119,8 @@ def test_a_file_of_another_name_is_fetched_by_it(server, folder):
     server.add(NAME, folder)
     with pytest.raises(ValueError, match="as one of model.safetensors, found epoch_9.safetensors"):
         load_run(f"hf:{NAME}")
-    assert load_run(f"hf:{NAME}/epoch_9.safetensors@v1").model.kwargs["embed_dim"] == 20
+    run = load_run(f"hf:{NAME}/epoch_9.safetensors@v1")
+    assert run.card["attribution"].endswith(f"from {NAME}@{COMMIT}/epoch_9.safetensors.")
 
 
 def test_what_has_moved_on_between_two_files_is_one_commit(server, folder, monkeypatch):

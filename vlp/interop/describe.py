@@ -46,6 +46,9 @@ def card_of(
         ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
         kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
     preprocess = foreign.preprocess
+    place = hub.named(path)
+    if path.is_dir():
+        place = f"{place}/{Path(foreign.tensors.source).name}"  # which of those that may be there
     card = build_card(
         model=kwargs,
         preprocess=None if preprocess is None else preprocess.to_dict(),
@@ -53,7 +56,7 @@ def card_of(
         text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
         objective=foreign.objective,
         licence=_licence(foreign, path),
-        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {hub.named(path)}.",
+        attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {place}.",
     )
     return card, found
 

@@ -19,7 +19,7 @@ _NAME = re.compile(
     r"(/(?P<file>[\w.-]+\.(safetensors|bin|pt|pth|json)))?"
     r"(@(?P<revision>[\w./-]+))?"
 )
-_CACHED = re.compile(r"models--(.+)/snapshots/([0-9a-f]+)")
+_CACHED = re.compile(r"models--(.+)/snapshots/([0-9a-f]+)(/.+)?$")
 _UNKNOWN = (401, 404)  # the Hub tells strangers not even that a private model is there
 _LICENCE = re.compile(r"^license(_name)?: *[\"']?([^\"'\n]+?)[\"']? *$", re.MULTILINE)
 
@@ -90,7 +90,7 @@ def named(path: Path) -> str:
     found = _CACHED.search(path.as_posix())
     if found is None:
         return path.name
-    return f"{found[1].replace('--', '/')}@{found[2]}"
+    return f"{found[1].replace('--', '/')}@{found[2]}{found[3] or ''}"
 
 
 def licence(folder: Path) -> str:

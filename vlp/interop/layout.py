@@ -191,10 +191,13 @@ def check_shapes(tensors: Arrays, wanted: Shapes) -> None:
     """
     source = getattr(tensors, "source", "the file")
     missing = [name for name in wanted if name not in tensors]
+    unknown = [name for name in tensors if name not in wanted]
     if missing:
+        instead = f" (it has others, such as {unknown[0]})" if unknown else ""
         raise ValueError(
             f"{source} must hold all {len(wanted)} tensors of its architecture, {len(missing)} are "
-            f"missing, such as {missing[0]}; is this the whole model, and the right configuration?"
+            f"missing, such as {missing[0]}{instead}; is this the whole model, and the right "
+            "configuration?"
         )
     found = {name: _shape(tensors, name) for name in wanted}
     wrong = [name for name in wanted if found[name] != wanted[name]]
@@ -205,7 +208,6 @@ def check_shapes(tensors: Arrays, wanted: Shapes) -> None:
             f"{found[name]}{f' (and {len(wrong) - 1} more differ)' if len(wrong) > 1 else ''}; "
             "put the configuration of these weights beside them"
         )
-    unknown = [name for name in tensors if name not in wanted]
     if unknown:
         raise ValueError(
             f"{source} must hold nothing that its architecture does not have, found {len(unknown)} "

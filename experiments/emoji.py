@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "Names and groups: emoji-datasource, Cal Henderson, MIT.",
     )
     config.data.train = "emoji:noto-train"
-    config.data.caption_first_probability = 0.75
+    config.data.caption_first_probability = 0.6
     config.preprocess.size = args.size
     # Drawing styles differ in proportions and colours more than one style varies within itself.
     config.augment = ConfigDict(
@@ -55,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     )  # fmt: skip
     config.tokenizer.vocab_size = 1024
-    config.tokenizer.length = 16
+    config.tokenizer.length = 20  # of the longest names
     config.model = ConfigDict(
         dict(
             embed_dim=128,

@@ -14,7 +14,7 @@ _EMOJI = ("an emoji of {}", "{} emoji", "a picture of {}", "a drawing of {}", "a
 _SPOKEN_WITH_A = ("euro", "one", "u.s.", "uga", "uk", "uni", "uru", "us ")
 _SPOKEN_WITH_AN = ("fm ", "heir", "honest", "hour", "mx ", "ng ", "sos", "x ray", "x-ray")
 _NAMES = 4
-_KEYWORDS = (2, 3, 2)  # how many stand in each line of keywords
+_KEYWORDS = 3  # in a line of them
 
 
 def caption(entry: Mapping[str, Any]) -> str:
@@ -73,16 +73,15 @@ def with_article(name: str) -> str:
 
 
 def _keyword_lines(key: str, entry: Mapping[str, Any], names: list[str]) -> list[str]:
-    """Some keywords side by side, and some behind a name."""
+    """Some keywords side by side, and one behind a name."""
     words = [word for word in map(_words, entry["keywords"]) if word]
     if len(words) < 2:
         return []
-    tone = " and ".join(entry["skin_tones"])
-    lines = []
-    for line, count in enumerate(_KEYWORDS):
-        chosen = _shuffled(f"{key}{line}", words)[:count]
-        lines.append(", ".join([*chosen, tone] if tone else chosen))
-    return [*lines, f"{_drawn(key, 'name', names)}, {_drawn(key, 'word', words)}"]
+    several = [*_shuffled(key, words)[:_KEYWORDS], " and ".join(entry["skin_tones"])]
+    return [
+        ", ".join(filter(None, several)),
+        f"{_drawn(key, 'name', names)}, {_drawn(key, 'word', words)}",
+    ]
 
 
 def _words(text: str) -> str:

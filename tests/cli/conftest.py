@@ -82,6 +82,11 @@ def train(pairs, tmp_path):
     return run
 
 
+def last_of_each(*flags: str) -> list[str]:
+    """The flags without those that a later one of the same name takes the place of."""
+    return list({flag.partition("=")[0]: flag for flag in flags}.values())
+
+
 def command(*arguments: str, devices: int = 1) -> tuple[list[str], dict[str, str]]:
     """A `vlp` command line and environment for a process of its own."""
     environment = os.environ | {

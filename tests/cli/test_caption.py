@@ -18,7 +18,7 @@ from data_pipelines.faults import REASONS
 from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.sources import open_source
 from data_pipelines.text import train_sentencepiece
-from tests.cli.conftest import command, picture, write_pairs
+from tests.cli.conftest import command, last_of_each, picture, write_pairs
 from tests.interop import tiny
 from vlp.cli.caption_file import CaptionFile
 from vlp.cli.lock import Lock
@@ -97,7 +97,8 @@ def caption(model, data, out, *flags) -> int:
 
 def arguments(model, data, out, *flags) -> list[str]:
     sizes = ["--part-size=7", "--batch-size=4"]
-    return ["caption", f"--model={model}", f"--data={data}", f"--out={out}", *sizes, *flags]
+    places = [f"--model={model}", f"--data={data}", f"--out={out}"]
+    return ["caption", *last_of_each(*places, *sizes, *flags)]
 
 
 def lines(out) -> list[dict]:

@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from data_pipelines.images import decode
 from data_pipelines.sources import open_source
 from data_pipelines.threads import THREADS
-from tests.cli.conftest import command, write_pairs
+from tests.cli.conftest import command, last_of_each, write_pairs
 from tests.interop import tiny
 from vlp.cli import embedding
 from vlp.cli.jobs import own_share
@@ -85,16 +85,9 @@ def embed(model, data, out, *flags) -> int:
 
 
 def arguments(model, data, out, *flags) -> list[str]:
-    return [
-        "embed",
-        f"--model={model}",
-        f"--data={data}",
-        f"--out={out}",
-        "--shard-size=7",
-        "--batch-size=4",
-        "--index",
-        *flags,
-    ]
+    sizes = ["--shard-size=7", "--batch-size=4", "--index"]
+    places = [f"--model={model}", f"--data={data}", f"--out={out}"]
+    return ["embed", *last_of_each(*places, *sizes, *flags)]
 
 
 def rows(out, kind: str) -> dict[str, list]:

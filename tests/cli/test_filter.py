@@ -13,7 +13,7 @@ import pytest
 from data_pipelines.images import ImagePreprocess, decode
 from data_pipelines.sources import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
-from tests.cli.conftest import COLOURS, SHAPES, TINY, command, losses, write_pairs
+from tests.cli.conftest import COLOURS, SHAPES, TINY, command, last_of_each, losses, write_pairs
 from vlp.cli import filtering
 from vlp.cli.main import main
 from vlp.interop.card import build_card
@@ -94,7 +94,8 @@ def synthetic(model, data, folder):
 
 def arguments(model, data, out, *flags) -> list[str]:
     sizes = ["--part-size=7", "--batch-size=4", f"--threshold={THRESHOLD}"]
-    return ["filter", f"--model={model}", f"--data={data}", f"--out={out}", *sizes, *flags]
+    places = [f"--model={model}", f"--data={data}", f"--out={out}"]
+    return ["filter", *last_of_each(*places, *sizes, *flags)]
 
 
 @pytest.fixture(scope="module")

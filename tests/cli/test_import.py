@@ -1,5 +1,6 @@
 """Weights of another stack as a run: every command takes it, and training begins from it."""
 
+import argparse
 import json
 import random
 import signal
@@ -15,10 +16,12 @@ from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
 from vlp.cli.begin import given_params
 from vlp.cli.build import model_kwargs, plan
+from vlp.cli.importing import add_loading_arguments, loading
 from vlp.cli.main import main
 from vlp.interop.export import export
 from vlp.interop.load import load_run
 from vlp.interop.loaded import params_of
+from vlp.interop.open_clip import write as open_clip
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +237,31 @@ def test_a_run_reads_by_its_own_tokenizer(imported):
         load_run(imported, tokenizer="other.model")
     silent = load_run(imported, tokenizer="none")
     assert silent.tokenizer is None and silent.card["tokenizer"] is None
+
+
+def test_bare_weights_are_imported_by_a_model_s_own_sections(tmp_path, clip, capsys):
+    """--arch reads what lies elsewhere, --weights chooses, and both are refused without effect."""
+    run = tiny.make_run("clip", **{"text.activation": "quick_gelu"})
+    open_clip.write(run, tmp_path)
+    (tmp_path / "bare").mkdir()
+    file = (tmp_path / open_clip.WEIGHTS).rename(tmp_path / "bare" / "epoch_9.safetensors")
+    given = ["import", f"--from=open_clip:{file}", f"--out={tmp_path / 'run'}", "--tokenizer=none"]
+    assert main(given) == 1
+    assert "give arch=NAME (--arch=NAME)" in capsys.readouterr().err
+    given.append(f"--arch={tmp_path / 'open_clip_config.json'}")
+    assert main([*given, "--weights=ema"]) == 1
+    assert "holds one set of weights and no average" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main([*given, "--weights=params"]) == 0
+    assert "licence of the weights: unknown" in capsys.readouterr().out
+    same_arrays(load_run(tmp_path / "run").model, run.model)
+
+
+def test_what_training_left_beside_the_weights_may_be_chosen_by_every_command():
+    parser = argparse.ArgumentParser()
+    add_loading_arguments(parser)
+    assert loading(parser.parse_args([])) == {"allow_pickle_weights": False}
+    given = loading(parser.parse_args(["--weights=ema", "--arch=ViT-B-32", "--image-size=32"]))
+    assert given == {
+        "weights": "ema", "arch": "ViT-B-32", "image_size": 32, "allow_pickle_weights": False
+    }  # fmt: skip

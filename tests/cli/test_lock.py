@@ -104,17 +104,26 @@ def test_a_single_file_has_a_lock_beside_it(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_of_processes_that_begin_at_once_in_a_new_folder_one_wins(tmp_path):
-    for attempt in range(3):
-        processes = [holder(tmp_path / f"new-{attempt}") for _ in range(3)]
-        for process in processes:
-            process.stdin.write("g")
-        for process in processes:
-            process.stdin.flush()
-        said = [process.stdout.readline().split()[0] for process in processes]
-        for process in processes:
-            process.communicate()
-        assert sorted(said) == ["held", "refused", "refused"]
+def test_of_several_that_begin_at_once_in_a_new_folder_one_wins(tmp_path):
+    for attempt in range(20):
+        won, start = [], threading.Barrier(4)
+
+        def take(folder=tmp_path / f"new-{attempt}", won=won, start=start):
+            start.wait()
+            try:
+                with Lock(folder):
+                    won.append(1)
+                    start.wait()  # until all have tried
+            except ValueError:
+                won.append(0)
+                start.wait()
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == [0, 0, 0, 1]
         assert list(tmp_path.rglob(NAME)) == []
 
 
@@ -189,3 +198,11 @@ def test_a_lock_whose_content_is_cut_off_is_no_obstacle(tmp_path, content):
     (tmp_path / NAME).write_text(content)
     with Lock(tmp_path) as lock:
         assert lock.is_seen(lock.token) and not lock.is_seen("another")
+
+
+def test_a_folder_that_the_processes_do_not_share_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "SHARED_S", 0.3)
+    with Lock(tmp_path / "first") as lock:
+        locks._check_shared(lock, lock.token)
+        with pytest.raises(ValueError, match="a folder that all processes share"):
+            locks._check_shared(Lock(tmp_path / "second"), lock.token)

@@ -163,6 +163,7 @@ def test_the_end_names_what_is_there_and_a_search_that_works(train, capsys, monk
     code, workdir = train("--config.report.data=", arg="steps=2")
     lines = capsys.readouterr().out.splitlines()
     said = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
+    assert json.loads((workdir / "data.json").read_text())["training"][0]["samples"] == 36
     assert said["checkpoints"] == str(workdir / "checkpoints")
     assert said["TensorBoard"].endswith(f"tensorboard --logdir={workdir / 'tensorboard'}")
     program, *command = said["try"].split(" ", 1)

@@ -122,7 +122,7 @@ def test_first_caption_is_the_name_with_skin_tones_after_a_colon(samples):
 
 def test_only_training_drawings_have_further_captions(samples):
     assert {len(s.captions) for s in samples["twemoji"]} == {1}
-    assert all(6 <= len(s.captions) <= 21 for s in samples["noto"])
+    assert all(5 <= len(s.captions) <= 20 for s in samples["noto"])
 
 
 def test_captions_are_lower_case_and_distinct_and_name_the_group(samples):
@@ -179,7 +179,7 @@ def test_captions_follow_from_the_key():
     assert {"dark skin tone waving hand", "a waving hand with dark skin tone"} <= used
     assert "an emoji of a waving hand sign with dark skin tone" in used
     assert "dark skin tone waving hand, hand fingers open" in used
-    assert "bye, hello, dark skin tone" in used
+    assert any(line.endswith("hello, wave, dark skin tone") for line in used)
     assert not any("+1" in line for line in used)
 
 

@@ -148,9 +148,12 @@ def _warn_of_other_settings(
         ]
     if different:
         _log.warning(
-            "the weights in %s compute something else with this config; they were made with %s",
+            "the weights in %s compute something else with this config; they were made with %s. "
+            "To take all this along write init=%s behind own_data.py, or begin_with in a config "
+            "file",
             path,
             "; ".join(different),
+            path,
         )
 
 

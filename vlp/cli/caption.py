@@ -27,7 +27,6 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
     add_decoding_arguments,
     add_process_arguments,
-    alone,
     check_sizes,
     claim,
     open_data,
@@ -111,7 +110,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.cli.caption_file import CaptionFile
     from vlp.cli.captioning import Job, fitting_method
     from vlp.cli.data_checks import check_images
-    from vlp.cli.lock import Lock
+    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
 
@@ -128,7 +127,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     }
     rows = min(args.batch_size, args.part_size, len(source))
     job = Job(run=loaded, source=source, method=method, rows=rows, threads=args.threads)
-    with alone(Lock.beside(args.out)):
+    with only_writer(Lock.beside(args.out)):
         file = everywhere(lambda: CaptionFile(args.out, manifest))
         claim(file, source, role="captioning")
         job.write(file)

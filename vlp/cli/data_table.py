@@ -51,7 +51,7 @@ def _table(found: Surveys) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("data")
     table.add_column("from", overflow="fold")
-    for name in ("samples", "no picture", "no caption", "stray files"):
+    for name in ("samples", "no picture", "no caption", "strays"):
         table.add_column(name, justify="right")
     for role, parts in found.items():
         for part in parts:

@@ -22,7 +22,6 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
     add_decoding_arguments,
     add_process_arguments,
-    alone,
     check_sizes,
     claim,
     open_data,
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     start_processes(args)
     from vlp.cli.data_checks import check_images
     from vlp.cli.embedding import Job
-    from vlp.cli.lock import Lock
+    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
     from vlp.vectors.index import check_usearch
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         raise ValueError("--index is of images, and this model has no image tower; leave it out")
     rows = min(args.batch_size, args.shard_size, len(source))
     job = Job(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
-    with alone(Lock(args.out)):
+    with only_writer(Lock(args.out)):
         shards = everywhere(lambda: Shards(args.out, _manifest(args, loaded, source)))
         claim(shards, source, role="embedding")
         job.embed(shards)

@@ -38,7 +38,6 @@ from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
     add_decoding_arguments,
     add_process_arguments,
-    alone,
     check_sizes,
     claim,
     open_data,
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.cli.data_checks import check_images
     from vlp.cli.filter_folder import FilterFolder
     from vlp.cli.filtering import Job, check_matches, read_synthetic
-    from vlp.cli.lock import Lock
+    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
     from vlp.parallel.together import everywhere, on_first
 
@@ -112,7 +111,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     }
     rows = min(args.batch_size, args.part_size, len(source))
     job = Job(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
-    with alone(Lock(args.out)):
+    with only_writer(Lock(args.out)):
         folder = everywhere(lambda: FilterFolder(args.out, manifest))
         claim(folder, source, role="filtering")
         job.write(folder)

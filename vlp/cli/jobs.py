@@ -13,7 +13,6 @@ from data_pipelines.threads import THREADS
 if TYPE_CHECKING:
     from data_pipelines.sources import Source
     from data_pipelines.sources.part import PartSource
-    from vlp.cli.lock import Lock
 
 
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,19 +96,6 @@ def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, 
         "max_pixels": source.limits.pixels,
         "samples": len(source),
     }
-
-
-@contextlib.contextmanager
-def alone(lock: Lock) -> Iterator[None]:
-    """While entered, no other job writes where the lock is, and an error on one process ends all.
-
-    Every process must enter this at the same time.
-    """
-    from vlp.cli.lock import only_writer
-    from vlp.parallel.lifeline import Lifeline
-
-    with Lifeline(at_end=lock.release), only_writer(lock):
-        yield
 
 
 def claim(store: Any, source: Any, *, role: str) -> None:

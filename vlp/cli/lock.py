@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from jax.experimental import multihost_utils
 
+from vlp.parallel.lifeline import Lifeline
 from vlp.parallel.together import everywhere, on_first
 
 NAME = ".vlp.lock"
@@ -190,23 +191,26 @@ class Lock:
 
 @contextlib.contextmanager
 def only_writer(lock: Lock) -> Iterator[None]:
-    """While entered, no other command writes where the lock is; process 0 holds it.
+    """While entered, no other command writes where the lock is, and the processes end together.
 
       with only_writer(Lock(args.out)):
           ...
 
-    Every process must enter this at the same time.
+    Process 0 holds the lock. Every process must enter this at the same time; see `Lifeline` for
+    what an error on one of them does.
 
     Raises:
         ValueError: another command writes there, or the folder is not the same for all processes.
     """
-    on_first(lock.__enter__)
-    try:
-        token = multihost_utils.broadcast_one_to_all(np.frombuffer(lock.token.encode(), np.uint8))
-        everywhere(lambda: _check_shared(lock, np.asarray(token, np.uint8).tobytes().decode()))
-        yield
-    finally:
-        lock.release()
+    with Lifeline(at_end=lock.release):
+        on_first(lock.__enter__)
+        try:
+            sent = np.frombuffer(lock.token.encode(), np.uint8)
+            token = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8)
+            everywhere(lambda: _check_shared(lock, token.tobytes().decode()))
+            yield
+        finally:
+            lock.release()
 
 
 def _check_shared(lock: Lock, token: str) -> None:

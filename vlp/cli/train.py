@@ -59,12 +59,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from vlp.cli.lock import Lock, only_writer
     from vlp.cli.prepare import prepare
     from vlp.cli.workdir import Workdir
-    from vlp.parallel.lifeline import Lifeline
 
     use_compilation_cache()
     workdir = Workdir(args.workdir)
-    lock = Lock(workdir.path)
-    with Lifeline(at_end=lock.release), only_writer(lock):
+    with only_writer(Lock(workdir.path)):
         prepared = prepare(
             config, workdir, accept_changes=args.accept_config_changes, must_exist=args.resume
         )

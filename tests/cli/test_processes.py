@@ -1,5 +1,6 @@
 """The same run on one device, on eight, sharded either way, and over two processes."""
 
+import json
 import socket
 import subprocess
 
@@ -40,6 +41,7 @@ def test_two_processes_give_the_losses_of_one(pairs, tmp_path, one_device):
         port = free.getsockname()[1]
     workdir = tmp_path / "two"
     join = [f"--coordinator=127.0.0.1:{port}", "--num-processes=2"]
+    join.append("--config.export.to=stablehlo")
     both = [start(workdir, pairs, *join, f"--process-id={i}", devices=4) for i in (0, 1)]
     codes = [process.wait(timeout=240) for process in both]
     said = "".join(path.read_text() for path in tmp_path.glob("two*.log"))
@@ -47,6 +49,9 @@ def test_two_processes_give_the_losses_of_one(pairs, tmp_path, one_device):
     assert sorted(one_device) == list(range(1, STEPS + 1))
     np.testing.assert_allclose(list(losses(workdir).values()), list(one_device.values()), rtol=1e-5)
     assert (workdir / "results" / "same.json").exists() and (workdir / "report.html").exists()
+    # By a process of its own, while the others wait.
+    exported = json.loads((workdir / "exported" / "parity.json").read_text())
+    assert exported["verified"] and exported["step"] == STEPS
 
 
 @pytest.mark.parametrize("mesh", ["--config.mesh.data=8", "--config.mesh.fsdp=8"])

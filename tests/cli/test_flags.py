@@ -7,7 +7,7 @@ import pytest
 from tests.cli.test_refusals import refusal
 from vlp.cli.main import _command_parsers
 from vlp.cli.overrides import split_overrides
-from vlp.cli.parser import Parser, UsageError
+from vlp.cli.parser import Joined, Parser, UsageError
 
 
 def single_valued():
@@ -22,7 +22,7 @@ def _of(parser, words):
         if action.choices and hasattr(action.choices, "items"):
             for job, inner in action.choices.items():
                 yield from _of(inner, [*words, job])
-        elif action.option_strings and action.nargs is None:
+        elif action.option_strings and action.nargs is None and not isinstance(action, Joined):
             choice = next(iter(action.choices or ()), "0.5" if action.type is float else "3")
             yield [*words, action.option_strings[0], str(choice)]
 
@@ -51,6 +51,14 @@ def test_a_flag_given_twice_is_refused_with_both_values(capsys, words):
     twice = [f"{flag}={value}", flag, other]
     said = refusal(capsys, *command, *twice, *required, *group, *positional, code=2)
     assert f"{flag} takes one value, got {flag}={value} and {flag}={other}" in said
+
+
+@pytest.mark.parametrize("command", ["eval", "search", "embed", "caption", "filter"])
+def test_data_given_several_times_are_all_meant(command):
+    _, parsers = _command_parsers()
+    words = ["--model=m", "--data=a.tar", "--data", "b.tar", "--data=c.tar"]
+    words += {"eval": ["--task=retrieval"], "search": ["words"]}.get(command, ["--out=o"])
+    assert parsers[command].parse_args(words).data == "a.tar,b.tar,c.tar"
 
 
 def _parser_of(command) -> Parser:

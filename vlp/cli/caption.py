@@ -25,6 +25,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
+    add_data_argument,
     add_decoding_arguments,
     add_process_arguments,
     check_sizes,
@@ -50,7 +51,7 @@ EXAMPLES, ON_SHEET = 5, 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp caption`."""
     add_model_argument(parser)
-    parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    add_data_argument(parser)
     parser.add_argument(
         "--out", type=local_path, required=True, metavar="FILE.jsonl", help="made, or gone on with"
     )

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from vlp.cli.jobs import add_data_argument
 from vlp.cli.paths import local_path
 
 SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokenizer = commands.add_parser(
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
     )
-    tokenizer.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    add_data_argument(tokenizer)
     tokenizer.add_argument("--out", type=local_path, required=True, metavar="FILE.model")
     tokenizer.add_argument("--vocab-size", type=int, default=8192, help="default %(default)s")
     tokenizer.add_argument(

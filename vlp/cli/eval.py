@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_decoding_arguments, check_sizes, counting, open_data
+from vlp.cli.jobs import add_data_argument, add_decoding_arguments, check_sizes, counting, open_data
 from vlp.cli.paths import local_path
 
 SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
@@ -49,7 +49,7 @@ FLAGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp eval`."""
     add_model_argument(parser)
-    parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    add_data_argument(parser)
     parser.add_argument("--task", required=True, choices=tuple(FLAGS))
     parser.add_argument(
         "--out", type=local_path, metavar="FILE.json", help="write the result there"

@@ -36,6 +36,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import (
+    add_data_argument,
     add_decoding_arguments,
     add_process_arguments,
     check_sizes,
@@ -54,7 +55,7 @@ SUMMARY = "keep the captions that match their pictures"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp filter`."""
     add_model_argument(parser)
-    parser.add_argument("--data", required=True, help="tars, a folder, or emoji:NAME")
+    add_data_argument(parser)
     parser.add_argument("--captions", metavar="FILE.jsonl", help="more captions, by vlp caption")
     parser.add_argument(
         "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"

@@ -9,10 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.threads import THREADS
+from vlp.cli.parser import Joined
 
 if TYPE_CHECKING:
     from data_pipelines.sources import Source
     from data_pipelines.sources.part import PartSource
+
+
+def add_data_argument(
+    parser: argparse.ArgumentParser, *, required: bool = True, default: str = ""
+) -> None:
+    """Adds the flag that names data; given several times, as by a shell that takes braces apart, it
+    names all of them.
+
+    Args:
+        parser: of a command.
+        required: whether it must be given.
+        default: what is taken where it is not, in words.
+    """
+    several = "tars, a folder, pictures, or emoji:NAME; several by commas, or given again"
+    parser.add_argument(
+        "--data",
+        action=Joined,
+        required=required,
+        help=f"{several}; default: {default}" if default else several,
+    )
 
 
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:

@@ -127,6 +127,14 @@ class Once(argparse._StoreAction):
             namespace.given.setdefault(self.dest, []).append((option_string, str(values)))
 
 
+class Joined(argparse.Action):
+    """Stores one value of all that were given: data of several places, joined by commas."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is None else f"{before},{values}")
+
+
 def check_once(values: Sequence[tuple[str, str]]) -> None:
     """Refuses a flag that has several values.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_decoding_arguments, check_sizes, limits
+from vlp.cli.jobs import add_data_argument, add_decoding_arguments, check_sizes, limits
 from vlp.cli.paths import local_path
 
 SUMMARY = "find pictures by a sentence"
@@ -30,9 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     add_model_argument(where, required=False)
     where.add_argument("--embeddings", metavar="DIR", help="what vlp embed ... --index made")
-    parser.add_argument(
-        "--data",
-        help="tars, a folder or emoji:NAME; default: what the run reports on, or what was embedded",
+    add_data_argument(
+        parser, required=False, default="what the run reports on, or what was embedded"
     )
     parser.add_argument("--top", type=int, default=10, help="how many images (default %(default)s)")
     parser.add_argument(

@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "Names and groups: emoji-datasource, Cal Henderson, MIT.",
     )
     config.data.train = "emoji:noto-train"
-    config.data.caption_first_probability = 0.6
+    config.data.caption_first_probability = 0.65
     config.preprocess.size = args.size
     # Drawing styles differ in proportions and colours more than one style varies within itself.
     config.augment = ConfigDict(
@@ -78,7 +78,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.global_batch_size = 256
     config.train.ema_decay = 0.99
     config.checkpoint.every = f"{args.epochs / 4:g} epochs"
-    every = f"{args.epochs / 4:g} epochs"
+    every = f"{args.epochs / 2:g} epochs"
     config.evals = ConfigDict(
         dict(
             twemoji=dict(task="retrieval", data="emoji:twemoji", every=every, group="split"),

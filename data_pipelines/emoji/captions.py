@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-_EMOJI = ("an emoji of {}", "{} emoji", "a picture of {}", "a drawing of {}", "an icon of {}")
+_EMOJI = ("an emoji of {}", "{} emoji", "a picture of {}")
 # By the sound of it: "a unicorn", "an hourglass".
 _SPOKEN_WITH_A = ("euro", "one", "u.s.", "uga", "uk", "uni", "uru", "us ")
 _SPOKEN_WITH_AN = ("fm ", "heir", "honest", "hour", "mx ", "ng ", "sos", "x ray", "x-ray")
-_NAMES = 4
+_NAMES, _FURTHER = 4, 3
 _KEYWORDS = 3  # in a line of them
 
 
@@ -24,29 +24,29 @@ def caption(entry: Mapping[str, Any]) -> str:
 
 
 def training_captions(key: str, entry: Mapping[str, Any]) -> list[str]:
-    """THE caption and further ones, all different, in lower case.
+    """THE caption, the same with an article, and a few further ones, all different, in lower case.
 
     Args:
       key: decides which names, templates and keywords are used.
       entry: `name`, `common_name`, `short_names`, `keywords`, `category`, `subcategory` and
         `skin_tones`.
     """
-    names = names_of(entry)
-    # The group alone is among them for all, so that prompts by group are no new kind of text.
-    group = f"an emoji of {entry['category'].lower()}"
-    lines = [
-        caption(entry),
-        with_article(caption(entry)),
-        *names,
-        *(with_article(name) for name in names),
-        f"the {_drawn(key, 'the', names)}",
-        *(
-            template.format(with_article(name))
-            for template, name in zip(_shuffled(key, _EMOJI), names, strict=False)
-        ),
+    first, names = caption(entry), names_of(entry)
+    others = [name for name in names if name != first]
+    further = [
+        *others,
+        *(template.format(_drawn(key, template, names)) for template in _EMOJI),
         f"{_drawn(key, 'kind', names)}, {_words(entry['subcategory'])}",
         *_keyword_lines(key, entry, names),
-        group,
+    ]
+    lines = [
+        first,
+        with_article(first),
+        f"the {first}",
+        *(with_article(name) for name in others[:1]),
+        *_shuffled(key, dict.fromkeys(further))[:_FURTHER],
+        # The group alone is among them for all, so that prompts by group are no new kind of text.
+        f"an emoji of {entry['category'].lower()}",
     ]
     return list(dict.fromkeys(lines))
 

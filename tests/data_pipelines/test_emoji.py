@@ -122,7 +122,7 @@ def test_first_caption_is_the_name_with_skin_tones_after_a_colon(samples):
 
 def test_only_training_drawings_have_further_captions(samples):
     assert {len(s.captions) for s in samples["twemoji"]} == {1}
-    assert all(5 <= len(s.captions) <= 20 for s in samples["noto"])
+    assert all(5 <= len(s.captions) <= 8 for s in samples["noto"])
 
 
 def test_captions_are_lower_case_and_distinct_and_name_the_group(samples):
@@ -141,12 +141,12 @@ def test_captions_keep_the_skin_tones(samples):
                 assert all(tone in line.decode() for tone in sample.meta["skin_tones"])
 
 
-def test_every_name_is_there_as_it_is_and_with_an_article(samples):
+def test_the_name_is_there_with_articles_and_so_is_another_one(samples):
     for sample in samples["noto"]:
         lines = {line.decode() for line in sample.captions}
-        assert with_article(sample.meta["caption"]) in lines
-        for name in names_of(sample.meta):
-            assert {name, with_article(name)} <= lines
+        name = sample.meta["caption"]
+        others = [other for other in names_of(sample.meta) if other != name]
+        assert {with_article(name), f"the {name}", *map(with_article, others[:1])} <= lines
 
 
 def test_the_article_is_the_one_that_people_write():
@@ -157,7 +157,7 @@ def test_the_article_is_the_one_that_people_write():
 
 def test_common_names_stand_beside_official_ones(samples):
     heart = next(s for s in samples["noto"] if s.key == "2764-fe0f")
-    assert {b"heavy black heart", b"a red heart", b"red heart"} <= set(heart.captions)
+    assert {b"heavy black heart", b"a red heart"} <= set(heart.captions)
 
 
 def test_captions_follow_from_the_key():
@@ -176,8 +176,8 @@ def test_captions_follow_from_the_key():
     several = [training_captions(f"key {i}", entry) for i in range(40)]
     assert len({tuple(lines[1:]) for lines in several}) > 20
     used = {line for lines in several for line in lines}
-    assert {"dark skin tone waving hand", "a waving hand with dark skin tone"} <= used
-    assert "an emoji of a waving hand sign with dark skin tone" in used
+    assert {"dark skin tone waving hand", "a waving hand sign with dark skin tone"} <= used
+    assert "an emoji of dark skin tone waving hand" in used
     assert "dark skin tone waving hand, hand fingers open" in used
     assert any(line.endswith("hello, wave, dark skin tone") for line in used)
     assert not any("+1" in line for line in used)

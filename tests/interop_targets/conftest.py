@@ -1,6 +1,10 @@
 """Each file needs its own stack and is left out where that is not installed."""
 
 import importlib.util
+import sys
+
+# OpenVINO would report each import to its makers, from a fork of this process; it does without.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 _NEEDS = {
     "test_jax2onnx.py": "onnxruntime",

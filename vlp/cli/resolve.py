@@ -44,26 +44,32 @@ def resolve(
         for section, values in under.items():
             _fill(config[section], values, prefix=f"{section}.", source="weights", found=found)
         towers = TOWERS.keys() & under.get("model", {}).keys()
-    found |= _resolve_tokenizer(config, given=given)
+    found |= _resolve_tokenizer(config, given=given, before=before)
     for section in ADOPTABLE[1:]:  # what is still open
         usual = base_config()[section].to_dict()
         _fill(config[section], usual, prefix=f"{section}.", source="usual", found=found)
     return found | resolve_preset(config, towers=towers)
 
 
-def _resolve_tokenizer(config: ConfigDict, *, given: Collection[str]) -> dict[str, str]:
+def _resolve_tokenizer(
+    config: ConfigDict, *, given: Collection[str], before: Mapping[str, Any] | None
+) -> dict[str, str]:
     """The ids of the tokenizer that a path names, where the config leaves them open or the path was
-    given in the place of another; its vocabulary, where there is no room for it.
+    given in the place of another; its vocabulary, where there is no room for it. A run that goes on
+    has a tokenizer of its own, so that the path's may be gone.
     """
     own, names = config.tokenizer, ("vocab_size", "eos_id", "pad_id")
     if not own.get("path") or all(n in own for n in names) and "tokenizer.path" not in given:
         return {}
-    from vlp.cli.tokenizers import published_tokenizer
+    values = (before or {}).get("tokenizer", {})
+    if values.get("path") != own.path:
+        from vlp.cli.tokenizers import published_tokenizer
 
-    tokenizer = published_tokenizer(own.path, begin=own.get("begin", False))
+        tokenizer = published_tokenizer(own.path, begin=own.get("begin", False))
+        values = {name: getattr(tokenizer, name) for name in names}
     found = {}
     for name in names:
-        value = getattr(tokenizer, name)
+        value = values[name]
         fits = own.get(name) == value or (name == "vocab_size" and own.get(name, 0) >= value)
         if not fits and f"tokenizer.{name}" not in given:
             own[name] = value

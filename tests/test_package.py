@@ -6,8 +6,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 import vlp
 from vlp.interop.load import load_run
 
@@ -19,7 +17,6 @@ SEEN = "import sys; sys.path[:0] = ['']; sys.path.append(sys.argv[1]); import vl
 
 def test_beside_a_clone_the_package_is_the_package(tmp_path):
     """A folder of the name vlp in the working directory looks like a package without content."""
-    pytest.importorskip("setuptools")
     clone = tmp_path / "vlp"
     clone.mkdir()
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):

@@ -128,7 +128,9 @@ def _fetched(text: str, patterns: list[str], *, revision: str | None) -> Path:
 def _listed(text: str, folder: Path) -> list[str]:
     """The files of a model at the commit of `folder`; without the Hub those in the cache."""
     try:
-        return _library().HfApi().list_repo_files(_parts(text)["name"], revision=folder.name)
+        # Asked once: the library tries a listing of files for half a minute where nobody answers.
+        info = _library().HfApi().model_info(_parts(text)["name"], revision=folder.name)
+        return [file.rfilename for file in info.siblings]
     except Exception:  # offline, in one of the ways of three libraries
         return [path.name for path in folder.iterdir()]
 

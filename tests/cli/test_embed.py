@@ -192,6 +192,7 @@ def test_without_a_tokenizer_images_are_embedded_and_captions_named(
     np.testing.assert_array_equal(images["embedding"], others["embedding"])
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_started_again_it_ends_with_the_same_bytes(model, data, folder):
     flags = ("--captions=all", "--shard-size=2")
     whole, out = folder / "whole", folder / "killed"

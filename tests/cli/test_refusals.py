@@ -68,6 +68,7 @@ def test_a_wrong_setting_is_refused_before_anything_is_trained(train, capsys, fl
     assert not (workdir / "metrics.jsonl").exists() and not (workdir / "exported").exists()
 
 
+@pytest.mark.slow
 def test_a_workdir_of_another_config_is_refused_with_the_difference(train, capsys):
     _, workdir = train(arg="steps=2")
     before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}

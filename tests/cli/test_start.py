@@ -91,6 +91,7 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(train, tmp_path, 
     assert files(workdir) == before
 
 
+@pytest.mark.slow
 def test_another_batch_size_gives_the_same_samples_and_epochs(train, capsys):
     units = (
         "--config.optim.schedule.warmup=0",
@@ -171,6 +172,7 @@ def test_the_end_names_what_is_there_and_a_search_that_works(train, capsys, monk
     assert main(shlex.split(command[0])) == 0
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_fails_later_is_left_out_and_counted(train, monkeypatch, capsys):
     before = Judge.judge
 
@@ -213,6 +215,7 @@ def test_an_average_that_is_not_kept_cannot_be_judged():
         plan(config, samples_per_epoch=3000)
 
 
+@pytest.mark.slow
 def test_a_run_that_saw_too_many_bad_samples_ends_with_their_reason(train, tmp_path, capsys):
     data = write_pairs(tmp_path / "some.tar", replace={"red-bar-0.png": b"", "red-dot-1.png": b""})
     code, workdir = train("--config.train.global_batch_size=32", arg="steps=1", data=data)

@@ -88,6 +88,7 @@ UNUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_stage_does_not_use_has_a_gradient_of_exactly_zero_and_all_else_one(

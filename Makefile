@@ -38,7 +38,7 @@ test-slow: .venv/installed-test  ## whole runs, and trainings over devices and p
 	$(PYTEST) -n 2 -m slow $(SUITE)
 
 test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, open_clip and transformers
-	$(PYTEST) tests/peers
+	$(PYTEST) -n 2 --dist loadfile tests/peers
 
 # TensorFlow weighs as much as all the rest, and changes what other libraries do when they find it.
 .venv-interop/installed: pyproject.toml

@@ -23,6 +23,7 @@ from data_pipelines.faults import REASONS, shown, summary
 from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
+from data_pipelines.sources.fingerprints import same_data
 from data_pipelines.text import Tokenizer
 
 __all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_loader"]
@@ -207,7 +208,7 @@ class Loader:
             "source": self._batches.source.fingerprint,
             "mixture": self._mixture,
         }.items():
-            if state.get(name) != mine:
+            if not same_data(state.get(name), mine):
                 raise ValueError(
                     f"a data state only fits the stream it was taken from: its {name} is "
                     f"{state.get(name)!r}, here it is {mine!r}; use the same {name} or start anew"

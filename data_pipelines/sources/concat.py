@@ -1,12 +1,12 @@
 """Several sources as one."""
 
 import bisect
-import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 from data_pipelines.sources.base import Sample, Source, check_index
+from data_pipelines.sources.fingerprints import joined
 from data_pipelines.sources.survey import Survey
 
 
@@ -33,8 +33,7 @@ class ConcatSource:
     @property
     def fingerprint(self) -> str:
         """Hash of every source's fingerprint, in order."""
-        joined = "".join(source.fingerprint for source in self.sources)
-        return hashlib.sha256(joined.encode()).hexdigest()
+        return joined("".join(source.fingerprint for source in self.sources))
 
     def __len__(self) -> int:
         return self._ends[-1]

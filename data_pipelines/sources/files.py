@@ -2,17 +2,15 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines.faults import Reject
+from data_pipelines.sources.fingerprints import TAIL, TEXT_BYTES, Fingerprint
 from data_pipelines.sources.members import MISSING, TOO_LARGE, UNUSABLE
 from data_pipelines.sources.survey import Strays
-
-_TAIL, _WHOLE = 64, 2**20
 
 
 def walk(folder: Path, strays: Strays) -> list[str]:
@@ -69,15 +67,13 @@ def read_file(path: Path, role: str, *, limit: int) -> bytes:
         raise Reject(MISSING.get(role, UNUSABLE), f"{path}: {error.strerror}") from error
 
 
-def hash_file(digest: "hashlib._Hash", path: Path, name: str, *, whole: bool) -> None:
-    """Adds a file's name, size and last bytes to a hash; all of them of a small one, if whole."""
+def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
+    """Adds a file, a picture or a text, to a fingerprint; also one that is not there."""
     try:
         with _opened(path) as (file, size):
-            count = min(size, _WHOLE if whole else _TAIL)
-            tail = os.pread(file, count, size - count)
+            found.add(name, file, 0, size, text=text, tail=TEXT_BYTES if text else TAIL)
     except OSError:
-        size, tail = -1, b""
-    digest.update(b"%s\0%d\0%s\0" % (name.encode("utf-8", "surrogateescape"), size, tail))
+        found.add_missing(name)
 
 
 @contextlib.contextmanager

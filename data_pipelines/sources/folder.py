@@ -17,6 +17,7 @@ from data_pipelines.faults import Reject, shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import Sample, check_index, whole_sample
 from data_pipelines.sources.files import hash_file, read_file, walk
+from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.members import IMAGE, role_of
 from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.table import NAMES, Row, read_table
@@ -72,12 +73,12 @@ class FolderSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the table and of every image's name, size and last bytes, taken once."""
+        """Of the table and of every image, taken once; see `fingerprints`."""
         with self._table.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
+            found = Fingerprint(hashlib.file_digest(file, "sha256"))
         for image in self._images:
-            hash_file(digest, self.folder / image, image, whole=False)
-        return digest.hexdigest() + self.limits.mark
+            hash_file(found, self.folder / image, image, text=False)
+        return found.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._images)

@@ -17,6 +17,7 @@ from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
 from data_pipelines.sources.files import hash_file, read_file
+from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.members import CLASS, IMAGE, LINES, TEXT, role_of, stray_reason
 from data_pipelines.sources.survey import Strays, Survey, explained
 from data_pipelines.sources.table import NAMES, SUFFIXES
@@ -69,13 +70,13 @@ class PictureSource(ByMember):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of every picture's name, size and last bytes and of all beside it, taken once."""
-        digest = hashlib.sha256(b"lines:" * self.by_line)
+        """Of every picture and of all beside it, taken once; see `fingerprints`."""
+        found = Fingerprint(hashlib.sha256(b"lines:" * self.by_line))
         for picture in self._pictures:
-            hash_file(digest, self.root / picture, picture, whole=False)
+            hash_file(found, self.root / picture, picture, text=False)
             for file in self._beside.get(_stem(picture), {}).values():
-                hash_file(digest, self.root / file, file, whole=True)
-        return digest.hexdigest() + self.limits.mark
+                hash_file(found, self.root / file, file, text=True)
+        return found.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
         return len(self._pictures)

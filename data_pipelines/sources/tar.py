@@ -6,9 +6,9 @@ is asked for.
 """
 
 import bisect
-import hashlib
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from data_pipelines.faults import shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
+from data_pipelines.sources.fingerprints import joined
 from data_pipelines.sources.members import IMAGE, LINES, TEXT
 from data_pipelines.sources.survey import Strays, Survey
-from data_pipelines.sources.tar_index import TarIndex
+from data_pipelines.sources.tar_index import BLOCK, TarIndex
 from data_pipelines.sources.tar_sidecar import load_index
 
 # Above this many tars a file is opened for each read: descriptors are limited to about 1,000.
@@ -63,8 +64,8 @@ class TarSource(ByMember):
     @property
     def fingerprint(self) -> str:
         """Hash of every tar's fingerprint, in order, and of how captions are told apart."""
-        joined = "lines:" * self.by_line + "".join(shard.fingerprint for shard in self._shards)
-        return hashlib.sha256(joined.encode()).hexdigest() + self.limits.mark
+        parts = "".join(shard.fingerprint for shard in self._shards)
+        return joined("lines:" * self.by_line + parts) + self.limits.mark
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -122,27 +123,28 @@ class TarSource(ByMember):
         span = self._shards[shard].span(row, role)
         if span is None:
             return None
-        start, size = span
+        start, size, header = span
         self._check_size(role, size)
-        data = self._read(shard, start, size)
-        if len(data) != size:
+        found, data = self._read(shard, start, size)
+        if zlib.crc32(found) != header or len(data) != size:
             raise ValueError(
-                f"{self.paths[shard]} changed while it was read: {size} bytes at byte {start} "
-                f"were expected, got {len(data)}; copy it again and start over"
+                f"{self.paths[shard]} changed while it was read: the member with {size} bytes at "
+                f"byte {start} is not there any more; start over, and let nobody write it meanwhile"
             )
         return data
 
-    def _read(self, shard: int, start: int, size: int) -> bytes:
+    def _read(self, shard: int, start: int, size: int) -> tuple[bytes, bytes]:
+        """A member's header and content."""
         file = self._files.get(shard)
         if file is not None:
-            return os.pread(file, size, start)
+            return _header_and_content(file, start, size)
         file = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
         with self._lock:
             keep = len(self._files) < _MAX_OPEN and shard not in self._files
             if keep:
                 self._files[shard] = file
         try:
-            return os.pread(file, size, start)
+            return _header_and_content(file, start, size)
         finally:
             if not keep:
                 os.close(file)
@@ -159,6 +161,10 @@ class TarSource(ByMember):
     def __del__(self) -> None:
         for file in self.__dict__.get("_files", {}).values():
             os.close(file)
+
+
+def _header_and_content(file: int, start: int, size: int) -> tuple[bytes, bytes]:
+    return os.pread(file, BLOCK, start - BLOCK), os.pread(file, size, start)
 
 
 def _joined(paths: Sequence[Path]) -> str:

@@ -13,15 +13,16 @@ member is its path up to the first dot of its base name, the rest is the extensi
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.sources.members import ROLES, role_of, stray_reason
+from data_pipelines.sources.fingerprints import TAIL, Fingerprint
+from data_pipelines.sources.members import IMAGE, ROLES, role_of, stray_reason
 from data_pipelines.sources.survey import Stray, Strays, explained
 
 _ROLES = tuple(dict.fromkeys(ROLES.values()))
@@ -38,7 +39,7 @@ _WITHOUT_DATA = (
 )
 _LINK = "a link or device, not a file; write the tar with `tar -h --hard-dereference`"
 _OUTWARD = "its name leaves the tar (absolute, or with ..)"
-_MISSING = (-1, 0)
+_MISSING = (-1, 0, 0)
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -49,10 +50,11 @@ class TarIndex:
     Attributes:
       names: the keys, UTF-8, one after the other.
       ends: int64 `[n]`, where each key ends in `names`.
-      spans: by the role of a member, int64 `[n, 2]`, its start and size in bytes; start -1 where a
-        sample lacks it. A role that no sample has is not there.
+      spans: by the role of a member, int64 `[n, 3]`, its start and size in bytes and the CRC-32 of
+        its header; start -1 where a sample lacks it. A role that no sample has is not there.
       tar_bytes: size of the tar.
-      fingerprint: hash of every member's name, size and last bytes, free of times and owners.
+      tar_time: when it was last written, in nanoseconds.
+      fingerprint: of every member's name and content, see `fingerprints`.
       strays: members that belong to no sample.
     """
 
@@ -60,6 +62,7 @@ class TarIndex:
     ends: np.ndarray
     spans: Mapping[str, np.ndarray]
     tar_bytes: int
+    tar_time: int
     fingerprint: str
     strays: tuple[Stray, ...]
 
@@ -71,12 +74,12 @@ class TarIndex:
         begin = self.ends[row - 1] if row else 0
         return self.names[begin : self.ends[row]].decode("utf-8", "surrogateescape")
 
-    def span(self, row: int, role: str) -> tuple[int, int] | None:
-        """Start and size of a member of a sample; None where it has none."""
+    def span(self, row: int, role: str) -> tuple[int, int, int] | None:
+        """Start, size and header's CRC of a member of a sample; None where it has none."""
         if role not in self.spans:
             return None
-        start, size = self.spans[role][row].tolist()
-        return None if start < 0 else (start, size)
+        start, size, header = self.spans[role][row].tolist()
+        return None if start < 0 else (start, size, header)
 
     def lacking(self, *roles: str) -> np.ndarray:
         """The rows that have no member of any of these roles."""
@@ -93,13 +96,14 @@ def scan(path: str | Path) -> TarIndex:
       ValueError: compressed, not a tar, cut, two members for one place, or no sample in it.
     """
     path = Path(path)
-    rows: dict[str, dict[str, tuple[int, int]]] = {}
+    rows: dict[str, dict[str, tuple[int, int, int]]] = {}
     seen: dict[tuple[str, str], str] = {}
     strays = Strays()
-    digest = hashlib.sha256()
+    fingerprint = Fingerprint()
     with _opened(path) as file:
-        size = os.fstat(file).st_size
-        for name, start, length, is_link in _members(file, size, path, rows):
+        status = os.fstat(file)
+        size = status.st_size
+        for name, start, length, header, is_link in _members(file, size, path, rows):
             key, role = _place(name)
             if role is None or is_link:
                 strays.add(_LINK if is_link else _why(name), name)
@@ -111,9 +115,8 @@ def scan(path: str | Path) -> TarIndex:
                     "tar again"
                 )
             seen[key, role] = name
-            rows.setdefault(key, {})[role] = (start, length)
-            tail = os.pread(file, min(length, 64), start + max(0, length - 64))
-            digest.update(b"%s\0%d\0%s\0" % (name.encode("utf-8", "surrogateescape"), length, tail))
+            rows.setdefault(key, {})[role] = (start, length, header)
+            fingerprint.add(name, file, start, length, text=role != IMAGE, tail=TAIL)
     if not rows:
         raise ValueError(
             "a tar needs at least one sample (KEY.jpg or another picture, KEY.txt), "
@@ -130,7 +133,8 @@ def scan(path: str | Path) -> TarIndex:
             if role in used
         },
         tar_bytes=size,
-        fingerprint=digest.hexdigest(),
+        tar_time=status.st_mtime_ns,
+        fingerprint=fingerprint.hexdigest(),
         strays=strays.by_count(),
     )
 
@@ -153,8 +157,10 @@ def _why(name: str) -> str:
     return _OUTWARD if _leaves(name) else stray_reason(name.rpartition("/")[2])
 
 
-def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[str, int, int, bool]]:
-    """Name, start and size of each member that is no folder, and whether it holds no data.
+def _members(
+    file: int, size: int, path: Path, whole: dict
+) -> Iterator[tuple[str, int, int, int, bool]]:
+    """Name, start, size and header's CRC of each member that is no folder; whether it has no data.
 
     `whole` only serves the error messages.
     """
@@ -183,7 +189,7 @@ def _members(file: int, size: int, path: Path, whole: dict) -> Iterator[tuple[st
         elif info.type in _PLAIN or info.type in _WITHOUT_DATA:
             name = extended.get("path") or long_name or info.name
             if info.type != tarfile.DIRTYPE and not name.endswith("/"):
-                yield name, start, length, info.type in _WITHOUT_DATA
+                yield name, start, length, zlib.crc32(header), info.type in _WITHOUT_DATA
             long_name, extended = None, {}
         elif info.type not in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
             raise ValueError(

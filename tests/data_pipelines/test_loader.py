@@ -246,6 +246,13 @@ def test_a_state_of_another_stream_is_refused(source, tmp_path):
         loader(source).set_state({})
 
 
+def test_a_state_of_an_earlier_version_goes_on_with_the_same_data(source):
+    state = loader(source).get_state()
+    after = loader(source)
+    after.set_state(state | {"source": state["source"].partition("+")[0], "samples": 8})
+    assert after.get_state() == state | {"samples": 8}
+
+
 @pytest.mark.parametrize("reason", BAD)
 def test_a_bad_sample_is_a_row_of_weight_zero_and_its_neighbours_do_not_move(
     source, tmp_path, reason

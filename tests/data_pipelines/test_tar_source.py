@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -227,21 +228,60 @@ def test_an_index_saves_the_scan(tmp_path, monkeypatch):
     assert TarSource(path)[1].meta == {"seed": 1}
 
 
-@pytest.mark.parametrize("change", ["grown", "same size", "other name", "garbage", "cut index"])
-def test_an_index_of_another_tar_is_refused_with_the_remedy(tmp_path, change):
+OTHER_TARS = {
+    "grown": pairs(40),
+    # One member is longer by a block, another is missing.
+    "same size": pair("0000", 0) + [("0001.txt", bytes(600)), ("0001.png", PNG)] + pairs(3)[6:],
+    "other name": pair("0000", 0) + pair("9999", 1) + pair("0002", 2),
+    "longer caption": [(name, data + b"er" * ("1.c" in name)) for name, data in pairs(3)],
+}
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+@pytest.mark.parametrize("members", OTHER_TARS.values(), ids=OTHER_TARS)
+def test_the_index_of_another_tar_is_left_aside_and_said(tmp_path, caplog, members, keep_time):
+    path = write_tar(tmp_path / "a.tar", pairs(3))
+    build_index(path)
+    before = path.stat().st_mtime_ns
+    write_tar(path, members)
+    if keep_time:  # as programs do that write the same tar again
+        os.utime(path, ns=(before, before))
+    source, found = TarSource(path), scan(path)
+    assert "is not used" in caplog.text and f"run `vlp data index {path}`" in caplog.text
+    assert source._shards[0].fingerprint == found.fingerprint and len(source) == len(found)
+
+
+def test_an_index_copied_with_its_tar_serves_where_the_time_came_along(tmp_path, caplog):
+    path = write_tar(tmp_path / "a.tar", pairs(3))
+    build_index(path)
+    for kept, copy in ((True, shutil.copy2), (False, shutil.copy)):
+        for file in (path, index_path(path)):
+            copy(file, tmp_path / file.name.replace("a.tar", f"{kept}.tar"))
+        other = tmp_path / f"{kept}.tar"
+        assert TarSource(other).fingerprint == TarSource(path).fingerprint
+        assert (f"{other}.index" in caplog.text) == (not kept)
+
+
+@pytest.mark.parametrize("text", [b"longer, and longer, and a bit longer yet", b"shorter"])
+def test_a_member_is_never_cut_whatever_an_index_says(tmp_path, monkeypatch, text):
+    path = write_tar(tmp_path / "a.tar", pairs(3))
+    build_index(path)
+    before = path.stat().st_mtime_ns
+    write_tar(path, [(name, text if name == "0001.captions" else data) for name, data in pairs(3)])
+    os.utime(path, ns=(before, before))
+    monkeypatch.setattr("data_pipelines.sources.tar_sidecar._CHECKED_MEMBERS", 1)
+    source = TarSource(path)
+    assert source[0].captions[0] == b"caption 0"
+    with pytest.raises(ValueError, match="changed while it was read: the member with 36 bytes"):
+        source.captions(1)
+
+
+@pytest.mark.parametrize("change", ["garbage", "cut index"])
+def test_a_damaged_index_is_refused_with_the_remedy(tmp_path, change):
     path = write_tar(tmp_path / "a.tar", pairs(3))
     index = build_index(path)
-    if change == "grown":
-        write_tar(path, pairs(40))
-    elif change == "same size":  # one member is longer by a block, another is missing
-        changed = [("0001.txt", bytes(600)), ("0001.png", PNG)]
-        write_tar(path, pair("0000", 0) + changed + pairs(3)[6:])
-    elif change == "other name":
-        write_tar(path, pair("0000", 0) + pair("9999", 1) + pair("0002", 2))
-    elif change == "garbage":
-        index.write_bytes(b"\x80\x04cos\nsystem\n")
-    else:
-        index.write_bytes(index.read_bytes()[:300])
+    damaged = b"\x80\x04cos\nsystem\n" if change == "garbage" else index.read_bytes()[:300]
+    index.write_bytes(damaged)
     with pytest.raises(ValueError, match=r"must fit its tar.*run `vlp data index .*a\.tar`"):
         TarSource(path)
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.sources.fingerprints import same_data
 from vlp.evals.results import write_json
 from vlp.vectors.shards import remove_partials, write_whole
 
@@ -140,7 +141,7 @@ class CaptionFile:
 
     def _check_same(self, there: Mapping[str, Any]) -> None:
         for key in _FIXED:
-            if there.get(key) != self.manifest.get(key):
+            if not same_data(there.get(key), self.manifest.get(key)):
                 raise ValueError(
                     f"{self.path} has captions of another {key}, {_brief(there.get(key))}, and "
                     f"this job has {_brief(self.manifest.get(key))}; give another --out, or what "

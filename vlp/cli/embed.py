@@ -76,6 +76,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
     check_sizes(args, "shard_size", "batch_size", "threads")
     start_processes(args)
+    from data_pipelines.sources.fingerprints import same_data
     from vlp.cli.data_checks import check_images
     from vlp.cli.embedding import Job
     from vlp.cli.lock import Lock, only_writer
@@ -95,7 +96,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     rows = min(args.batch_size, args.shard_size, len(source))
     job = Job(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
     with only_writer(Lock(args.out)):
-        shards = everywhere(lambda: Shards(args.out, _manifest(args, loaded, source)))
+        shards = everywhere(
+            lambda: Shards(args.out, _manifest(args, loaded, source), same=same_data)
+        )
         claim(shards, source, role="embedding")
         job.embed(shards)
         on_first(lambda: _finish(args, shards, reads_captions=job.reads_captions))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.jobs.tar_write import write_tar
+from data_pipelines.sources.fingerprints import same_data
 from vlp.evals.results import write_json
 from vlp.vectors.shards import remove_partials, write_whole
 
@@ -116,7 +117,7 @@ class FilterFolder:
 
     def _check_same(self, there: Mapping[str, Any]) -> None:
         for key in _FIXED:
-            if there.get(key) != self.manifest.get(key):
+            if not same_data(there.get(key), self.manifest.get(key)):
                 raise ValueError(
                     f"{self.path} was filtered with another {key}, {str(there.get(key))[:200]}, "
                     f"and this job has {str(self.manifest.get(key))[:200]}; give another --out, or "

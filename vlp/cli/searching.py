@@ -10,6 +10,7 @@ import numpy as np
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources import Source, open_source
+from data_pipelines.sources.fingerprints import same_data
 from data_pipelines.text import clean_caption
 from vlp.cli.jobs import counting
 from vlp.cli.kept_images import Kept, find, keep, name_of
@@ -172,7 +173,7 @@ def _embedded(manifest: dict[str, Any], data: str | None, limits: Limits) -> Sou
         source = open_source(data or manifest["data_source"], limits=limits)
     except ValueError as error:
         raise ValueError(f"{error}; if the data has moved, say where to by --data") from error
-    if source.fingerprint != manifest["data"]:
+    if not same_data(manifest["data"], source.fingerprint):
         raise ValueError(
             f"--data must be what was embedded, {manifest['data_source']}; "
             f"{data or 'what is there now'} is something else"

@@ -11,6 +11,7 @@ vector database wants to know of them.
 """
 
 import json
+import operator
 import os
 import secrets
 from collections import Counter
@@ -58,18 +59,25 @@ class Shards:
         folder: new, empty, or with shards of the same job.
         manifest: JSON values that say what is embedded and how; must hold `samples`, `shard_size`
             and `dtype`.
+        same: whether a value of the manifest that is there and one of this job's mean the same.
 
     Raises:
         ValueError: the folder holds embeddings of something else, or other files.
     """
 
-    def __init__(self, folder: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        manifest: Mapping[str, Any],
+        *,
+        same: Callable[[Any, Any], bool] = operator.eq,
+    ) -> None:
         self.folder = Path(folder)
         self.data_table = self.folder / "data.json"
         self.manifest = {"format": FORMAT, **manifest}
         _check_folder(self.folder)
         if (self.folder / MANIFEST).is_file():
-            _check_same(read_manifest(self.folder), self.manifest, self.folder)
+            _check_same(read_manifest(self.folder), self.manifest, self.folder, same)
 
     def claim(self) -> None:
         """Makes the folder this job's; the other processes of a job leave that to the first."""
@@ -216,9 +224,11 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _check_same(there: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+def _check_same(
+    there: Mapping[str, Any], given: Mapping[str, Any], folder: Path, same: Callable
+) -> None:
     for key in _FIXED:
-        if there.get(key) != given.get(key):
+        if not same(there.get(key), given.get(key)):
             raise ValueError(
                 f"{folder} holds embeddings of another {key}, {_brief(there.get(key))}, and this "
                 f"job has {_brief(given.get(key))}; give another --out, or what it was to go on"

@@ -22,6 +22,7 @@ REASONS: tuple[str, ...] = (
     "caption too long",
     "metadata invalid",
     "label missing",
+    "caption with NUL (utf-16?)",
 )
 
 

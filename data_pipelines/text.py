@@ -42,7 +42,7 @@ def clean_caption(caption: str | bytes, *, max_bytes: int = LIMITS.caption_bytes
       max_bytes: longest accepted caption, in bytes.
 
     Raises:
-      Reject: too long, not UTF-8 (lone surrogates included), or nothing but blanks.
+      Reject: too long, not UTF-8 (lone surrogates included), with NUL, or nothing but blanks.
     """
     if len(caption) > max_bytes:
         raise Reject("caption too long", f"{len(caption)} > {max_bytes} bytes")
@@ -53,8 +53,11 @@ def clean_caption(caption: str | bytes, *, max_bytes: int = LIMITS.caption_bytes
         raise Reject("caption not utf-8", str(error)) from error
     if len(raw) > max_bytes:
         raise Reject("caption too long", f"{len(raw)} > {max_bytes} bytes")
-    # NUL separates nothing visible, yet tokenizers and C libraries stop at it.
-    text = " ".join(text.removeprefix(_BOM).replace("\0", " ").split())
+    if "\0" in text:
+        raise Reject(
+            "caption with NUL (utf-16?)", "no text holds it, but UTF-16 read as UTF-8 does"
+        )
+    text = " ".join(text.removeprefix(_BOM).split())
     if not text:
         raise Reject("caption empty")
     return text

@@ -6,7 +6,7 @@ from typing import Any
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Sample, joined_captions, parse_metadata, whole_sample
-from data_pipelines.sources.labels import parse_class
+from data_pipelines.sources.labels import label_names, parse_class
 from data_pipelines.sources.members import (
     CLASS,
     IMAGE,
@@ -21,6 +21,7 @@ from data_pipelines.sources.survey import Survey
 
 # Several captions, each within its own limit.
 _MOST_CAPTIONS = 16
+_NO_CLASS = (None, "")
 
 
 class ByMember(abc.ABC):
@@ -83,20 +84,37 @@ class ByMember(abc.ABC):
     def meta(self, index: int) -> dict[str, Any]:
         """What the sample's JSON says, and its class as "cls"; empty where it has neither.
 
-        JSON that cannot be used costs nothing of a class that stands elsewhere.
+        JSON that cannot be used, or says nothing of the class, costs nothing of a class that stands
+        elsewhere.
+
+        Raises:
+          Reject: none of it can be used, or JSON and KEY.cls name different classes.
         """
-        found = self._class(index)
+        written = self._class(index)
+        known = self._usual_class(index) | written
         try:
             text = self._member(index, META)
-            return found if text is None else found | parse_metadata(text)
+            found = {} if text is None else parse_metadata(text)
         except Reject:
-            if not found:
+            if not known:
                 raise
-            return found
+            return known
+        if found.get(CLASS) in _NO_CLASS:
+            return found | known
+        if written and not _same_label(written[CLASS], found[CLASS]):
+            both = f"{written[CLASS]!r} in .cls and {found[CLASS]!r} in .json"
+            raise Reject("metadata invalid", f"a sample has one class, got {both}; remove one")
+        return known | found
 
     def _class(self, index: int) -> dict[str, Any]:
-        label = self._member(index, CLASS)
-        return {} if label is None else {CLASS: parse_class(label)}
+        """The class that KEY.cls says."""
+        text = self._member(index, CLASS)
+        label = None if text is None else parse_class(text)
+        return {} if label in _NO_CLASS else {CLASS: label}
+
+    def _usual_class(self, index: int) -> dict[str, Any]:
+        """The class of a sample that says none itself."""
+        return {}
 
     def _check_size(self, role: str, size: int) -> None:
         """Raises Reject where a member is too large to be read."""
@@ -105,3 +123,10 @@ class ByMember(abc.ABC):
 
     def __getitem__(self, index: int) -> Sample:
         return whole_sample(self, index)
+
+
+def _same_label(one: Any, other: Any) -> bool:
+    try:
+        return label_names(one) == label_names(other)
+    except ValueError:
+        return False

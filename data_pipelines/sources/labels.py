@@ -56,12 +56,14 @@ def parse_class(text: bytes) -> int | str:
     """What a .cls file says: a whole number, or the text without the blanks around it.
 
     Raises:
-      Reject: not UTF-8.
+      Reject: not UTF-8, or with NUL.
     """
     try:
         word = text.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise Reject("metadata invalid", str(error)) from error
+    if "\0" in word:
+        raise Reject("metadata invalid", f"a class holds no NUL, as UTF-16 does, got {word[:40]!r}")
     return int(word) if _is_number(word) and len(word) < _LONGEST_NUMBER else word
 
 

@@ -113,9 +113,9 @@ class PictureSource(ByMember):
             return None
         return read_file(self.root / beside[role], role, limit=self._largest[role])
 
-    def _class(self, index: int) -> dict[str, Any]:
+    def _usual_class(self, index: int) -> dict[str, Any]:
         folder, slash, _ = self.key(index).partition("/")
-        return super()._class(index) or ({CLASS: folder} if slash else {})
+        return {CLASS: folder} if slash else {}
 
 
 def with_beside(paths: Sequence[Path]) -> tuple[Path, list[str]]:

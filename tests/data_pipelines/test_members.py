@@ -132,6 +132,37 @@ def test_a_class_stands_beside_json_and_outlives_a_broken_one(tmp_path, made):
     assert made(broken, ("cls", b"1"), ("json", b"[1]")).meta(0) == {"cls": 1}
 
 
+@both
+@pytest.mark.parametrize(
+    ("cls", "said", "label"),
+    [
+        (b"1", None, 1), (b"1", "", 1), (b"1", 1, 1), (b"1", " 1 ", " 1 "), (b"", 2, 2),
+        (b"0", False, None), (b"1", 2, None), (b"cat", "dog", None), (b"1", [1, 2], None),
+        (b"1", {"id": 1}, None),
+    ],
+)  # fmt: skip
+def test_json_completes_a_class_and_may_not_contradict_it(tmp_path, made, cls, said, label):
+    text = json.dumps({"cls": said, "a": 2}).encode()
+    source = made(tmp_path, ("cls", cls), ("json", text))
+    if label is not None:
+        assert source.meta(0) == {"cls": label, "a": 2}
+    else:
+        with pytest.raises(Reject, match="one class, got .* in .cls and .* in .json; remove one"):
+            source.meta(0)
+
+
+@both
+@pytest.mark.parametrize("end", ["le", "be"])
+def test_utf_16_without_its_mark_is_no_text_and_no_class(tmp_path, made, end):
+    text = "cat".encode(f"utf-16-{end}")
+    source = made(tmp_path, ("txt", text), ("captions", text), ("cls", text))
+    for caption in source.captions(0):
+        with pytest.raises(Reject, match=r"caption with NUL \(utf-16\?\)"):
+            clean_caption(caption)
+    with pytest.raises(Reject, match="metadata invalid: a class holds no NUL, as UTF-16 does"):
+        source.meta(0)
+
+
 @pytest.mark.parametrize(
     ("limits", "members", "reason"),
     [

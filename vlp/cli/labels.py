@@ -31,10 +31,18 @@ def read_labels(source: Source, field: str, *, of: Iterable[int] | None = None) 
 
 def fields_there(source: Source, of: Iterable[int]) -> str:
     """The fields of the first of these samples that has any, in words."""
+    fault = ""
     for index in of:
-        if found := sorted(metadata(source, index)):
-            return f"fields there: {', '.join(found)}"
-    return "there are no fields: a label is a field of KEY.json, KEY.cls, or a folder a class"
+        try:
+            found = source.meta(index)
+        except Reject as error:
+            fault = fault or f"; of {source.key(index)} none can be read ({error})"
+        else:
+            if found:
+                return f"fields there: {', '.join(sorted(found))}"
+    return (
+        f"there are no fields: a label is a field of KEY.json, KEY.cls, or a folder a class{fault}"
+    )
 
 
 def metadata(source: Source, index: int) -> Mapping[str, Any]:

@@ -1,9 +1,9 @@
 """Image-text pairs in a folder with a table that names pictures and gives captions.
 
 The table is one of `table.NAMES`. Each row names an image by a path below the folder; several rows
-for one image are several captions, the first is THE caption; the other columns of its first row are
-its metadata. Links inside the folder are followed: they are its owner's own. A row whose image does
-not exist stays a sample and is rejected when it is read.
+for one image are several captions, the first is THE caption; the other columns are its metadata,
+where a list holds what its rows say differently. Links inside the folder are followed: they are its
+owner's own. A row whose image does not exist stays a sample and is rejected when it is read.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.table import NAMES, Row, read_table
 
 _NONE: Mapping[str, Any] = {}  # one for all rows
+_EMPTY: tuple[Any, ...] = (None, "", [])
 
 
 class FolderSource:
@@ -53,17 +54,17 @@ class FolderSource:
         self.limits = limits
         self._table = _only_table(self.folder) if table is None else Path(table)
         captions: dict[str, list[str] | None] = {}
-        self._fields: list[Mapping[str, Any]] = []
+        fields: dict[str, Mapping[str, Any]] = {}
         for row in read_table(self._table):
             image = self._inside(row)
-            if image not in captions:
-                captions[image] = None
-                self._fields.append(row.fields or _NONE)
+            captions.setdefault(image, None)
+            fields[image] = _joined(fields.get(image, _NONE), row.fields)
             if row.captions is not None:
                 captions[image] = [*(captions[image] or ()), *row.captions]
         if not captions:
             raise ValueError(f"{self._table} must have at least one row, it has none")
         self._images, self._captions = list(captions), list(captions.values())
+        self._fields = list(fields.values())
         if not any(map(self._exists, self._images)):
             example = self._guess(self._images[0], walk(self.folder, Strays()))
             raise ValueError(
@@ -106,7 +107,7 @@ class FolderSource:
         return texts
 
     def meta(self, index: int) -> Mapping[str, Any]:
-        """The other columns of the first row that names this image."""
+        """The other columns of the rows that name this image."""
         return self._fields[check_index(index, len(self))]
 
     def survey(self) -> tuple[Survey, ...]:
@@ -163,6 +164,25 @@ class FolderSource:
         same = [name for name in pictures if names[name].name == wanted.name]
         near = same or [name for name in pictures if names[name].stem == wanted.stem]
         return shown(image) + (f" (the folder has {shown(near[0])})" if near else "")
+
+
+def _joined(fields: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of several rows: of a field that they say differently a list, without repeats."""
+    if not fields or not more:
+        return fields or more or _NONE
+    return {
+        name: _either(fields.get(name), more.get(name)) for name in dict.fromkeys([*fields, *more])
+    }
+
+
+def _either(one: Any, other: Any) -> Any:
+    if other in _EMPTY or one == other:
+        return one
+    if one in _EMPTY:
+        return other
+    known = one if isinstance(one, list) else [one]
+    more = other if isinstance(other, list) else [other]
+    return [*known, *(value for value in more if value not in known)]
 
 
 def _only_table(folder: Path) -> Path:

@@ -100,7 +100,7 @@ def _records(
             taken.append(text)
             yield text
 
-    rows = csv.reader(lines(), delimiter=separator, strict=True)
+    rows = csv.reader(lines(), delimiter=separator, strict=True, skipinitialspace=True)
     line = 2
     try:
         for cells in rows:
@@ -140,9 +140,8 @@ def _separator(first: str, table: Path) -> str:
 
 
 def _cells(first: str, separator: str) -> list[str]:
-    return [
-        cell.strip().lower() for row in csv.reader([first], delimiter=separator) for cell in row
-    ]
+    rows = csv.reader([first], delimiter=separator, skipinitialspace=True)
+    return [cell.strip().lower() for row in rows for cell in row]
 
 
 def _json_rows(table: Path, file: TextIO) -> Iterator[Row]:

@@ -102,7 +102,30 @@ def test_other_columns_are_metadata(folder):
     (folder / "captions.csv").write_text(written(rows, ("image", "caption", "Label", "note")))
     source = FolderSource(folder)
     assert source.captions(0) == ("a", "c")
-    assert source.meta(0) == {"label": "3", "note": ""} and source.meta(1)["label"] == "0"
+    assert source.meta(0) == {"label": ["3", "4"], "note": ""}
+    assert source.meta(1) == {"label": "0", "note": "x"}
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        (["red", "brown", "red"], ["red", "brown"]), (["red", "red"], "red"), (["", "red"], "red"),
+        ([0, None], 0), ([None, 0], 0), ([["a", "b"], "c", ["b", "d"]], ["a", "b", "c", "d"]),
+        ([{"x": 1}, {"x": 1}], {"x": 1}), ([None, None], None),
+    ],
+)  # fmt: skip
+def test_what_several_rows_say_of_one_picture_is_all_kept(folder, values, label):
+    rows = [{"image": "000.png", "caption": "a", "label": value} for value in values]
+    rows.insert(1, {"image": "000.png", "caption": "b", "late": 1})
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert FolderSource(folder).meta(0) == {"label": label, "late": 1}
+
+
+def test_spaces_behind_a_separator_are_no_part_of_what_follows(folder):
+    text = 'image, "caption", label\n000.png, "a ""red"" square, large", "red"\n001.png, b , x\n'
+    (folder / "captions.csv").write_text(text)
+    assert read(folder) == [("000.png", 'a "red" square, large'), ("001.png", "b ")]
+    assert FolderSource(folder).meta(0) == {"label": "red"}
 
 
 def test_metadata_need_no_captions_and_captions_do(folder):

@@ -1,5 +1,6 @@
 """From a data spec to the source of what it names; see the package's docstring."""
 
+import logging
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.table import SUFFIXES
 from data_pipelines.sources.tar import TarSource
 
+_LOG = logging.getLogger(__name__)
 _LINES = "lines:"
 _INDEX = ".tar.index"
 _PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
@@ -44,6 +46,7 @@ def open_source(spec: str | Path, *, limits: Limits = LIMITS) -> Source:
     try:
         places = list(_places(text))
         _check_once(places)
+        _say_repeats(places)
         sources = [
             source
             for kind, group in groupby(places, key=lambda place: place[0])
@@ -150,6 +153,34 @@ def _check_once(places: list[_Place]) -> None:
             raise ValueError(
                 f"{what} is named beside a table of its folder; give the folder or the table alone"
             )
+
+
+def _say_repeats(places: list[_Place]) -> None:
+    """Says what is named more than once, which may be meant as a weight."""
+    folders = {os.path.realpath(what[0]) for kind, what in places if kind == _FOLDER}
+    seen: set[tuple[int, int]] = set()
+    again: list[str] = []
+    for path in (_path(kind, what) for kind, what in places if kind not in (_EMOJI, _BYTES)):
+        status = os.stat(path)
+        place = status.st_dev, status.st_ino
+        above = map(str, Path(os.path.realpath(path)).parents) if folders else ()
+        if place in seen or not folders.isdisjoint(above):
+            again.append(str(path))
+        seen.add(place)
+    if again:
+        _LOG.warning(
+            "%s is named more than once in the data, as itself or by a folder (%d such); its "
+            "samples count each time; name it once unless that is meant",
+            shown(again[0]),
+            len(again),
+        )
+
+
+def _path(kind: str, what: Any) -> Path:
+    """The file or folder that is read in a place."""
+    if kind == _FOLDER:
+        return what[0]
+    return what / tables(what)[0] if kind == _TABLE and what.is_dir() else what
 
 
 def _open(kind: str, found: list[Any], *, by_line: bool, limits: Limits) -> Iterator[Source]:

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from data_makers import pair, write_tar
+from data_makers import encoded, pair, pixels, write_tar
 
 from data_pipelines.sources import LabelSource, TarSource, index_path, open_source, tars_of
 from data_pipelines.sources.part import PartSource
@@ -100,3 +100,33 @@ def test_every_source_names_the_file_of_each_sample(tmp_path, monkeypatch):
     labelled = LabelSource(source, field="", templates=("{}",))
     for other, places in ((PartSource(source, 1, 5), range(1, 5)), (labelled, range(5))):
         assert [other.file(i) for i in range(len(other))] == [expected[i] for i in places]
+
+
+def test_a_pattern_of_any_depth_reads_each_file_once(tmp_path, caplog):
+    for name in ("cat/0.png", "cat/more/1.png", "dog/2.png", "cat/0.txt"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(encoded(pixels(0)))
+    whole = open_source(tmp_path / "set")
+    for spec in ("set/**", "set/**/", "s*/**"):
+        source = open_source(f"{tmp_path}/{spec}")
+        assert source.fingerprint == whole.fingerprint and len(source) == 3
+    assert len(open_source(f"{tmp_path}/set/**/*.png")) == 3
+    assert len(open_source(f"{tmp_path}/set/cat/**")) == 2 and not caplog.text
+
+
+@pytest.mark.parametrize(
+    "spec", ["a.tar,a.tar", "a.tar,link.tar", "up/set/0.png,up", "up,up/set", "t,t/captions.csv"]
+)
+def test_what_is_named_twice_counts_twice_and_is_said(tmp_path, monkeypatch, caplog, spec):
+    monkeypatch.chdir(tmp_path)
+    for name in ("up/set", "t"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "0.png").write_bytes(encoded(pixels(0)))
+    (tmp_path / "t/captions.csv").write_text("image,caption\n0.png,a\n")
+    write_tar(tmp_path / "a.tar", pair("k", 0))
+    (tmp_path / "link.tar").symlink_to("a.tar")
+    for once in (*spec.split(",")[:1], "up,t,a.tar"):
+        open_source(once)
+    assert not caplog.text
+    assert len(open_source(spec)) == 2
+    assert f"{spec.split(',')[not spec.startswith('up/')]} is named more than" in caplog.text

@@ -8,6 +8,7 @@ owner's own. A row whose image does not exist stays a sample and is rejected whe
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -144,6 +145,11 @@ class FolderSource:
 
     def _inside(self, row: Row) -> str:
         """The path of a row's image below the folder."""
+        if "://" in row.image:
+            raise ValueError(
+                f"{self._table}, line {row.line}: an image must be a path below the folder, URLs "
+                f"are not fetched, got {row.image!r}; download what it names"
+            )
         # Tables from Windows have its separators.
         path = PurePosixPath(row.image.strip().replace("\\", "/"))
         for root in (self.folder.absolute(), self.folder.resolve()) if path.is_absolute() else ():
@@ -154,7 +160,14 @@ class FolderSource:
                 f"{self._table}, line {row.line}: an image must be a path below the folder, got "
                 f"{row.image!r}"
             )
-        return str(path)
+        return self._spelled(str(path))
+
+    def _spelled(self, image: str) -> str:
+        """A path as the file system spells it: macOS writes letters and their accents apart."""
+        if image.isascii() or self._exists(image):
+            return image
+        forms = (unicodedata.normalize(form, image) for form in ("NFC", "NFD"))
+        return next(filter(self._exists, forms), image)
 
     def _guess(self, image: str, there: list[str]) -> str:
         """The name of a missing image, and of the file that may be meant."""

@@ -2,10 +2,12 @@
 
 NAME.jpg (or another picture), and beside it what a tar would hold: NAME.txt (one caption),
 NAME.captions (one a line), NAME.json and NAME.cls. Here NAME ends at the last dot. A picture in a
-folder of the folder has that folder's name as its class (`cls`), as in torchvision's ImageFolder.
+folder of the folder has the name of the first below it as its class (`cls`), as in torchvision's
+ImageFolder.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -21,6 +23,9 @@ from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.members import CLASS, IMAGE, LINES, TEXT, role_of, stray_reason
 from data_pipelines.sources.survey import Strays, Survey, explained
 from data_pipelines.sources.table import NAMES, SUFFIXES
+
+_LOG = logging.getLogger(__name__)
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
 class PictureSource(ByMember):
@@ -67,6 +72,7 @@ class PictureSource(ByMember):
                 f"{self.root} must hold pictures, tars or one of {', '.join(NAMES)}; it has "
                 + (explained(self._strays) or "no file")
             )
+        _say_splits(self._pictures, self.root)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,7 +146,7 @@ def _beside(
         for file in files:
             stem = _stem(file)
             if stem not in stems:
-                strays.add("no picture of this name", file)
+                strays.add(_lonely(os.path.basename(file)), file)
             elif role in found.setdefault(stem, {}):
                 raise ValueError(
                     f"a picture has one file of each kind beside it, but there are both "
@@ -163,6 +169,28 @@ def _why(base: str) -> str:
     if base.lower().endswith(SUFFIXES):
         return f"a table lies in the folder itself as one of {', '.join(NAMES)}; or give its path"
     return stray_reason(base)
+
+
+def _lonely(base: str) -> str:
+    if f"{base.lower()}l" in NAMES:
+        return "a table in JSON is a .jsonl, an object a line"
+    return "no picture of this name"
+
+
+def _say_splits(pictures: Sequence[str], root: Path) -> None:
+    """Says where folders of splits would be taken for classes."""
+    first = {picture.partition("/")[0] for picture in pictures}
+    deep = all(picture.count("/") > 1 for picture in pictures)
+    if deep and {name.lower() for name in first} <= _SPLITS:
+        names = ", ".join(sorted(first))
+        _LOG.warning(
+            "%s holds splits (%s), which become the classes (cls) of its pictures; give one split, "
+            "such as %s/%s, whose folders are classes",
+            root,
+            names,
+            root,
+            min(first),
+        )
 
 
 class OnePicture(ByMember):

@@ -21,6 +21,8 @@ SUFFIXES = (".csv", ".tsv", ".jsonl")
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "filepath", "path")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title")
 _HINT = " (separate columns by commas, tabs or semicolons)"
+# What is too long costs its sample, see `Limits`; csv would refuse the table at 128 KiB.
+csv.field_size_limit(2**24)
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 
 
@@ -70,6 +72,7 @@ def _csv_rows(table: Path, file: TextIO) -> Iterator[Row]:
         raise ValueError(f"{table} holds NUL bytes, as UTF-16 does; write it as UTF-8")
     separator = _separator(first, table)
     header = _cells(first, separator)
+    _check_names(header, f"{table}, header")
     image = header.index(_one_of(header, IMAGE_COLUMNS, f"{table}, header"))
     caption = _caption_column(header, table)
     column = -1 if caption is None else header.index(caption)
@@ -87,6 +90,15 @@ def _csv_rows(table: Path, file: TextIO) -> Iterator[Row]:
             if place not in (image, column)
         }
         yield Row(line, cells[image], None if column < 0 else [cells[column]], others)
+
+
+def _check_names(header: Sequence[str], where: str) -> None:
+    again = next((name for name in header if name and header.count(name) > 1), None)
+    if again is not None:
+        raise ValueError(
+            f"{where}: a column has a name of its own, {shown(again)} is there "
+            f"{header.count(again)} times; rename one (several captions are several rows)"
+        )
 
 
 def _records(

@@ -101,6 +101,30 @@ def test_a_folder_of_classes_gives_each_picture_its_class(tmp_path):
     assert open_source(tmp_path / "cat/2.png").meta(0) == {}
 
 
+def test_a_parent_of_splits_is_noticed(tmp_path, caplog):
+    put(
+        tmp_path,
+        {f"{split}/{c}/0.png": IMAGES["0.png"] for split in ("Train", "val") for c in "ab"},
+    )
+    assert open_source(tmp_path).meta(0) == {"cls": "Train"}
+    assert "holds splits (Train, val)" in caplog.text and f"{tmp_path}/Train, whose" in caplog.text
+    caplog.clear()
+    assert open_source(tmp_path / "Train").meta(0) == {"cls": "a"} and not caplog.text
+    put(tmp_path, {"other/a/0.png": IMAGES["0.png"]})
+    open_source(tmp_path)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("name", ["captions.json", "Metadata.JSON"])
+def test_a_table_in_json_is_told_to_be_lines(tmp_path, name):
+    put(tmp_path, {"0.png": IMAGES["0.png"], name: b"[]", "1.json": b"{}"})
+    reasons = {stray.example: stray.reason for stray in open_source(tmp_path).survey()[0].strays}
+    assert reasons == {
+        name: "a table in JSON is a .jsonl, an object a line",
+        "1.json": "no picture of this name",
+    }
+
+
 def test_folders_that_are_links_are_followed(tmp_path):
     put(tmp_path / "elsewhere", IMAGES)
     (tmp_path / "set").mkdir()

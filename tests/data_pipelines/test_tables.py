@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import unicodedata
 
 import pytest
 from data_makers import encoded, pixels
@@ -195,6 +196,43 @@ def test_what_cannot_be_read_is_refused_by_line(folder, text, said):
     (folder / "captions.csv").write_text(text)
     with pytest.raises(ValueError, match=said):
         FolderSource(folder)
+
+
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_a_very_long_cell_costs_no_more_than_its_sample(folder, column):
+    rows = [["000.png", "a", "x"], ["001.png", "b", "y"], ["002.png", "c", "z"]]
+    rows[1][column] += "," * 200_000
+    (folder / "captions.csv").write_text(written(rows, ("image", "caption", "note")))
+    source = FolderSource(folder)
+    assert [source[i].captions for i in (0, 2)] == [("a",), ("c",)]
+    assert sum(map(len, (source.key(1), *source.captions(1), source.meta(1)["note"]))) > 200_000
+
+
+def test_a_url_is_refused_as_what_it_is(folder):
+    (folder / "captions.csv").write_text(written([*ROWS[:1], ("http://host/a.jpg", "a")]))
+    with pytest.raises(
+        ValueError, match="line 3: .* URLs are not fetched, got 'http://host/a.jpg'"
+    ):
+        FolderSource(folder)
+
+
+@pytest.mark.parametrize(
+    "header", ["image,caption,Caption", "x,image,x,caption", "image,text,image"]
+)
+def test_columns_of_one_name_are_refused(folder, header):
+    (folder / "captions.csv").write_text(f"{header}\n" + ",".join(header.split(",")) + "\n")
+    with pytest.raises(ValueError, match="header: a column has a name of its own, .* 2 times"):
+        FolderSource(folder)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_a_picture_is_found_in_either_spelling_of_unicode(folder, forms):
+    named, there = (unicodedata.normalize(form, "café ü.png") for form in forms)
+    (folder / there).write_bytes(PNG)
+    (folder / "captions.csv").write_text(written([(named, "a"), ("é.png", "b")]))
+    source = FolderSource(folder)
+    assert source.key(0) == there and source.image(0) == PNG and source.key(1) == "é.png"
+    assert source.survey()[0].without_image == 1
 
 
 def test_wide_text_without_its_mark_is_refused_with_the_remedy(folder):

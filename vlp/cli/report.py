@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.evaluation import sample_pixels
+from data_pipelines.sources.fingerprints import same_data
 from vlp import metrics
 from vlp.cli.config import flatten
 from vlp.cli.gallery import Gallery
@@ -96,7 +97,7 @@ def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, 
     return [
         {**example, "image": sample_pixels(gallery.source, example["sample"])}
         for result in results
-        if result["fingerprint"] == gallery.source.fingerprint
+        if same_data(result["fingerprint"], gallery.source.fingerprint)
         for example in result.get("examples", ())
     ]
 

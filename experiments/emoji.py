@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "Names and groups: emoji-datasource, Cal Henderson, MIT.",
     )
     config.data.train = "emoji:noto-train"
-    config.data.caption_first_probability = 0.65
+    config.data.caption_first_probability = 0.6
     config.preprocess.size = args.size
     # Drawing styles differ in proportions and colours more than one style varies within itself.
     config.augment = ConfigDict(
@@ -54,7 +54,7 @@ def get_config(arg: str = "") -> ConfigDict:
             erode_p=0.1, shadow_p=0.1, background_p=0.2, blur_p=0.2, noise_p=0.15, cutout_p=0.2,
         )
     )  # fmt: skip
-    config.tokenizer.vocab_size = 1024
+    config.tokenizer.vocab_size = 3072  # most words are one token
     config.tokenizer.length = 20  # of the longest names
     config.model = ConfigDict(
         dict(
@@ -62,7 +62,7 @@ def get_config(arg: str = "") -> ConfigDict:
             init_scale=20.0,
             image=dict(
                 patch_size=12, width=192, depth=6, num_heads=3, pool="cls", pre_norm=True,
-                patch_bias=False, norm_eps=1e-5, activation="relu", unroll=6,
+                patch_bias=False, norm_eps=1e-5, activation="relu", mlp_ratio=2.0, unroll=6,
             ),
             text=dict(
                 width=128, depth=2, num_heads=4, causal=True, pool="eot", norm_eps=1e-5,

@@ -13,8 +13,8 @@ _EMOJI = ("an emoji of {}", "{} emoji", "a picture of {}")
 # By the sound of it: "a unicorn", "an hourglass".
 _SPOKEN_WITH_A = ("euro", "one", "u.s.", "uga", "uk", "uni", "uru", "us ")
 _SPOKEN_WITH_AN = ("fm ", "heir", "honest", "hour", "mx ", "ng ", "sos", "x ray", "x-ray")
-_NAMES, _FURTHER = 4, 3
-_KEYWORDS = 3  # in a line of them
+_NAMES, _FURTHER = 4, 2
+_KEYWORDS = 4  # in a line of them
 
 
 def caption(entry: Mapping[str, Any]) -> str:
@@ -35,15 +35,15 @@ def training_captions(key: str, entry: Mapping[str, Any]) -> list[str]:
     others = [name for name in names if name != first]
     further = [
         *others,
+        f"the {first}",
         *(template.format(_drawn(key, template, names)) for template in _EMOJI),
         f"{_drawn(key, 'kind', names)}, {_words(entry['subcategory'])}",
-        *_keyword_lines(key, entry, names),
     ]
     lines = [
         first,
         with_article(first),
-        f"the {first}",
         *(with_article(name) for name in others[:1]),
+        *_keyword_lines(key, entry, names),
         *_shuffled(key, dict.fromkeys(further))[:_FURTHER],
         # The group alone is among them for all, so that prompts by group are no new kind of text.
         f"an emoji of {entry['category'].lower()}",
@@ -73,15 +73,13 @@ def with_article(name: str) -> str:
 
 
 def _keyword_lines(key: str, entry: Mapping[str, Any], names: list[str]) -> list[str]:
-    """Some keywords side by side, and one behind a name."""
+    """Some keywords side by side, and others behind a name."""
     words = [word for word in map(_words, entry["keywords"]) if word]
     if len(words) < 2:
         return []
-    several = [*_shuffled(key, words)[:_KEYWORDS], " and ".join(entry["skin_tones"])]
-    return [
-        ", ".join(filter(None, several)),
-        f"{_drawn(key, 'name', names)}, {_drawn(key, 'word', words)}",
-    ]
+    words, tone = _shuffled(key, words), " and ".join(entry["skin_tones"])
+    named = [with_article(_drawn(key, "name", names)), *words[-_KEYWORDS + 1 :]]
+    return [", ".join(filter(None, [*words[:_KEYWORDS], tone])), ", ".join(named)]
 
 
 def _words(text: str) -> str:

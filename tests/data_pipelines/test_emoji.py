@@ -141,12 +141,23 @@ def test_captions_keep_the_skin_tones(samples):
                 assert all(tone in line.decode() for tone in sample.meta["skin_tones"])
 
 
-def test_the_name_is_there_with_articles_and_so_is_another_one(samples):
+def test_the_name_is_there_with_an_article_and_so_is_another_one(samples):
     for sample in samples["noto"]:
         lines = {line.decode() for line in sample.captions}
         name = sample.meta["caption"]
         others = [other for other in names_of(sample.meta) if other != name]
-        assert {with_article(name), f"the {name}", *map(with_article, others[:1])} <= lines
+        assert {with_article(name), *map(with_article, others[:1])} <= lines
+
+
+def test_keywords_stand_side_by_side_and_behind_a_name(samples):
+    hot = next(s for s in samples["noto"] if s.key == "2615")
+    lines = [line.decode().split(", ") for line in hot.captions]
+    keywords = set(hot.meta["keywords"])
+    assert any(len(parts) == 4 and set(parts) <= keywords for parts in lines)
+    assert any(
+        len(parts) == 4 and parts[0].startswith("a ") and set(parts[1:]) <= keywords
+        for parts in lines
+    )
 
 
 def test_the_article_is_the_one_that_people_write():

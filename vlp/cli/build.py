@@ -256,11 +256,14 @@ def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any
         A `jax.stages.Lowered`; `.compile()` it where the mesh has devices.
     """
     training = plan(config, samples_per_epoch=samples_per_epoch, mesh=mesh).training
-    return training.lower(
-        abstract_batch(
-            global_batch_size=config.train.global_batch_size,
-            image_size=config.preprocess.size,
-            text_length=config.tokenizer.length,
-            inputs=training.inputs,
-        )
+    return training.lower(batch_shapes(config, training))
+
+
+def batch_shapes(config: ConfigDict, training: Training) -> dict[str, Any]:
+    """The shapes of the batches that a training gets."""
+    return abstract_batch(
+        global_batch_size=config.train.global_batch_size,
+        image_size=config.preprocess.size,
+        text_length=config.tokenizer.length,
+        inputs=training.inputs,
     )

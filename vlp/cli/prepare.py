@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vlp.cli.begin import given_params
-from vlp.cli.build import Plan, plan
+from vlp.cli.build import Plan, batch_shapes, plan
 from vlp.cli.config import as_json
 from vlp.cli.evaluations import Evaluations
 from vlp.cli.finish import check_export
@@ -102,6 +102,9 @@ def _planned(config: ConfigDict, inputs: Inputs, found: Found | None) -> Plan:
     planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch, **place)
     planned.duration(config.checkpoint.every)
     check_export(config, planned.model_kwargs)
+    for step in (planned.position.step, planned.steps - 1):
+        training = planned.training_at(step)
+        training.trace(batch_shapes(config, training))  # what the first call would do: now
     if found is not None:
         inputs.loader.set_state(found.loader)
     return planned

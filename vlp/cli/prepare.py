@@ -83,11 +83,37 @@ def prepare(
         state = planned.training.init(everywhere(lambda: given_params(config)))
     else:
         state = checkpoints.read(found, planned.training.abstract)
-        _log.info("resuming at step %d of %d", found.step, planned.steps)
+        _say_place(found, steps=planned.steps, optimizer=_optimizer(config.optim))
     on_first(lambda: workdir.claim(settings, card, inputs.tokenizer))
     return Prepared(
         inputs, planned, evaluations, checkpoints, state, 0 if found is None else found.step
     )
+
+
+def _say_place(found: Found, *, steps: int, optimizer: str) -> None:
+    """Says where a run goes on, and what becomes of the state of another optimizer."""
+    if found.step > steps:
+        _log.warning(
+            "the run is at step %d, past its end at step %d (config.train.total): nothing is left "
+            "to train; say a later end to go on",
+            found.step,
+            steps,
+        )
+    else:
+        _log.info("resuming at step %d of %d", found.step, steps)
+    before = _optimizer((found.config or {}).get("optim", {}))
+    if before != optimizer:
+        _log.warning(
+            "the optimizer was %s and is %s from here on: it begins with what %s kept under the "
+            "same names, such as the mean of the gradients",
+            before,
+            optimizer,
+            before,
+        )
+
+
+def _optimizer(optim: Any) -> str:
+    return optim.get("optimizer", {}).get("name", "adamw")
 
 
 def _checked_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:

@@ -178,5 +178,7 @@ def _converted(image: Image.Image) -> np.ndarray:
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if not width * height:
+        raise Reject("image empty", f"{width} x {height} pixels")
     if width * height > max_pixels:
         raise Reject("image too large", f"{width} x {height} > {max_pixels} pixels")

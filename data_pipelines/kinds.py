@@ -34,10 +34,13 @@ _READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Image.Image]], ...] = (
     (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
 )
 _CONVERT = "convert it to JPEG or PNG"
-_OTHERS: tuple[tuple[bytes, str], ...] = (
+_UNFETCHED: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
     (b"<!doctype html", "an HTML page: the download failed"),
     (b"<html", "an HTML page: the download failed"),
+)
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    *_UNFETCHED,
     (b"<svg", f"SVG: {_CONVERT}"),
     (b"<?xml", "XML"),
     (b"{", "JSON"),
@@ -97,8 +100,18 @@ def _iso_reader(data: bytes) -> Callable[[io.BytesIO], Image.Image]:
     raise Reject("image not recognised", f"a film or another ISO media file ({name!r})")
 
 
+def unfetched(data: bytes) -> str | None:
+    """What lies in the place of a file, of any kind, that was not fetched; None where none does."""
+    text = _start(data)
+    return next((name for start, name in _UNFETCHED if text.startswith(start)), None)
+
+
+def _start(data: bytes) -> bytes:
+    return data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+
+
 def _described(data: bytes) -> str:
-    text = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    text = _start(data)
     if text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text:
         text = b"<svg"
     for start, name in _OTHERS:

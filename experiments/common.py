@@ -26,7 +26,7 @@ def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
     """The `key=value,...` behind the colon of `--config=FILE.py:...`, typed by `defaults`.
 
     A comma separates only where a key and `=` follow it, so values may contain commas; those of a
-    list are separated by them.
+    list are separated by them. A number whose default is 0 is one that the config chooses itself.
 
     Raises:
       ValueError: for an unknown key (naming the nearest), one given twice, or a value of the wrong
@@ -67,6 +67,8 @@ def _typed(key: str, value: str, *, like: Any) -> Any:
         raise ValueError(f"config argument {key} must be of type {kind}, got {value!r}") from None
     if isinstance(typed, (int, float)) and not 0 <= typed < math.inf:
         raise ValueError(f"config argument {key} must be a number of at least 0, got {value!r}")
+    if typed == like == 0:
+        raise ValueError(f"config argument {key} must be above 0, got {value!r}; or leave it out")
     return typed
 
 

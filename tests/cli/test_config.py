@@ -50,12 +50,12 @@ def test_a_mistake_in_a_config_file_is_shown_with_its_line(tmp_path):
         ("dat=x", "did you mean data?"), ("epochs=many", "type float"), ("flag=1", "true or false"),
         ("epochs=nan", "at least 0"), ("epochs=-1", "at least 0"), ("epochs=inf", "at least 0"),
         ("data=a,data=b", "given twice, a and b"), ("shards/*.tar", "known: data, epochs"),
-        ("sizes=1,x", "type int"),
+        ("sizes=1,x", "type int"), ("lr=0", "above 0, got '0'; or leave it out"),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_names_the_right_one(arg, said):
     with pytest.raises(ValueError, match=said):
-        parse_arg(arg, data="", epochs=1.0, flag=False, sizes=(1,))
+        parse_arg(arg, data="", epochs=1.0, flag=False, sizes=(1,), lr=0.0)
 
 
 def test_a_list_is_separated_by_commas():

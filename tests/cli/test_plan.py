@@ -63,3 +63,19 @@ def test_a_model_that_pairs_cannot_train_is_refused(model, message):
             config.model[tower] = settings and ConfigDict(settings)
     with pytest.raises(ValueError, match=message):
         plan(config, samples_per_epoch=100)
+
+
+@pytest.mark.parametrize(
+    ("sections", "name"),
+    [
+        (dict(model=dict(embed_dim=0)), "embed_dim"),
+        (dict(model=dict(image=dict(depth=0))), "image.depth"),
+        (dict(model=dict(text=dict(width=-4))), "text.width"),
+        (dict(model=dict(text=dict(num_heads=0))), "text.num_heads"),
+        (dict(preprocess=dict(size=0)), "image.image_size"),
+        (dict(tokenizer=dict(length=0)), "text.length"),
+    ],
+)
+def test_a_size_below_one_is_refused_at_the_start(sections, name):
+    with pytest.raises(ValueError, match=f"^{name} must be at least 1, got "):
+        plan(tiny(**sections), samples_per_epoch=100)

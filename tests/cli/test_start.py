@@ -44,6 +44,7 @@ REFUSED = {
     "--config.train.evaluate=best": "config.train.evaluate is auto, params or average",
     "--config.optim.schedule.warmup=99": "config.optim.schedule.warmup=99",
     "--config.train.total=0.1 epochs": "config.train.total",
+    "--config.objective.name=siglip": "the sigmoid loss needs a bias",
     "--config.train.global_batch_size=40": "more than the 36 samples",
 }
 

@@ -9,7 +9,7 @@ import pytest
 from data_makers import encoded, pixels
 from PIL import Image
 
-from data_pipelines.decode import decode
+from data_pipelines.decode import decode, rgba
 from data_pipelines.exif import orientation, turn
 from data_pipelines.faults import Reject
 
@@ -177,6 +177,11 @@ def test_a_bad_file_is_rejected_with_its_reason(data, reason):
     with pytest.raises(Reject) as caught:
         decode(data)
     assert caught.value.reason == reason
+
+
+def test_a_picture_without_pixels_is_rejected_as_empty():
+    with pytest.raises(Reject, match="image empty: 0 x 3 pixels"):
+        rgba(Image.new("RGB", (0, 3)))
 
 
 def test_a_huge_jpeg_is_refused_by_its_header():

@@ -243,3 +243,22 @@ def test_a_path_that_holds_nothing_known_lists_what_is_known(tmp_path):
         vlp.load(tmp_path)
     with pytest.raises(ValueError, match="is not there"):
         vlp.load(tmp_path / "nowhere")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 345\n"
+
+
+@pytest.mark.parametrize(
+    "name", [WEIGHTS, "config.json", "tokenizer_config.json", "preprocessor_config.json"]
+)
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(folder, name):
+    (folder / "processor_config.json").unlink(missing_ok=True)  # is read before preprocessor_...
+    (folder / name).write_bytes(POINTER)
+    with pytest.raises(ValueError, match=f"{name} must be .* a pointer of Git LFS: fetch the file"):
+        vlp.load(folder)
+
+
+def test_files_of_json_may_begin_with_a_byte_order_mark(folder):
+    for path in folder.glob("*config.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert vlp.load(folder)[0].kwargs["embed_dim"] == 20

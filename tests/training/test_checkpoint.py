@@ -5,10 +5,11 @@ import logging
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from toy import device_batch
+from toy import device_batch, make_toy_training
 
 from vlp.parallel.sharding import put_batch
 from vlp.training import manifest
@@ -197,6 +198,15 @@ def test_a_damaged_checkpoint_asked_for_by_name_is_refused(directory):
 
 def test_an_empty_directory_restores_nothing(tmp_path, training):
     assert restore(tmp_path / "new", training) is None
+
+
+def test_what_another_optimizer_has_no_place_for_is_left_out_with_a_word(directory, caplog):
+    lion = make_toy_training(
+        optimizer="lion", ema_decay=0.9, make_carry=lambda model: jnp.zeros(())
+    )
+    assert restore(directory, lion).step == 3
+    assert "left out 5 arrays that this config has no place for" in caplog.text
+    assert "opt_state/1/nu" in caplog.text
 
 
 def test_leftovers_of_a_killed_run_are_removed(directory, training):

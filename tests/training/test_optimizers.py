@@ -147,3 +147,17 @@ def test_unknown_names_and_settings_are_refused():
         make_optimizer("sgd", schedule=constant(1.0))
     with pytest.raises(TypeError, match="eps"):
         make_optimizer("lion", schedule=constant(1.0), eps=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (dict(weight_decay=-1.0), "weight_decay must be from 0 to inf, got -1"),
+        (dict(clip_norm=0.0), "clip_norm must be above 0, got 0"),
+        (dict(b2=1.5), "b2 must be from 0 to 1, got 1.5"),
+        (dict(eps=-1e-8), "eps must be from 0"),
+    ],
+)
+def test_numbers_with_which_nothing_goes_downhill_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        make_optimizer("adamw", schedule=lambda step: step, **settings)

@@ -64,13 +64,15 @@ def test_the_peak_is_reached_exactly_at_the_end_of_the_warm_up(name):
         ("cosine", dict(cooldown=3), TypeError, "cooldown"),
         ("rsqrt", dict(warmup=30, cooldown=30), ValueError, "fit into the 50 steps"),
         ("cosine", dict(warmup=-1), ValueError, "shorten"),
+        ("cosine", dict(peak=-1.0), ValueError, "peak must be a learning rate .*, got -1"),
+        ("cosine", dict(end=-1.0), ValueError, "end must be a learning rate .*, got -1"),
         ("stairs", dict(interval=0), ValueError, "an interval of a step at least, got 0.9 and 0"),
         ("stairs", dict(interval=5, factor=1.5), ValueError, "a factor in .*got 1.5"),
     ],
 )
 def test_settings_that_make_no_schedule_are_refused(name, settings, error, remedy):
     with pytest.raises(error, match=remedy):
-        make_schedule(name, peak=1.0, steps=STEPS, **settings)
+        make_schedule(name, **{"peak": 1.0, "steps": STEPS, **settings})
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,9 @@ def test_the_teacher_is_handed_to_the_objective_without_gradient():
     assert metrics["train/gap"] < 1e-12
     _, metrics = training.step(state, device_batch(2))
     assert metrics["train/gap"] > 1e-6
+
+
+@pytest.mark.parametrize("decay", [-1.0, 0.0, 1.0, 1.5])
+def test_a_decay_that_makes_no_average_is_refused(decay):
+    with pytest.raises(ValueError, match=f"ema_decay must be between 0 and 1, got {decay}"):
+        make_toy_training(ema_decay=decay)

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.vectors.making import DIM, MANIFEST, SAMPLES, columns, files, fill, vectors, written
+from vlp.files import write_whole
 from vlp.vectors import shards as shards_module
-from vlp.vectors.shards import Shards, read_manifest, read_rows, read_vectors, write_whole
+from vlp.vectors.shards import Shards, read_manifest, read_rows, read_vectors
 
 
 def test_numpy_maps_the_vectors_and_parquet_has_them_beside_their_names(tmp_path):

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vlp.cli.lengths import Lengths
 from vlp.cli.resolve import merge, of_preset
 from vlp.cli.sections import DURATIONS
-from vlp.models.build import model_class
+from vlp.models.build import check_sizes, model_class
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
@@ -168,6 +168,7 @@ def plan(
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
     _check_towers(config.model)
     kwargs = model_kwargs(config)
+    check_sizes(kwargs)
     _check_patches(kwargs["image"])
     make_model = model_class(kwargs)
     objective = config.objective.to_dict()
@@ -256,11 +257,14 @@ def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any
         A `jax.stages.Lowered`; `.compile()` it where the mesh has devices.
     """
     training = plan(config, samples_per_epoch=samples_per_epoch, mesh=mesh).training
-    return training.lower(
-        abstract_batch(
-            global_batch_size=config.train.global_batch_size,
-            image_size=config.preprocess.size,
-            text_length=config.tokenizer.length,
-            inputs=training.inputs,
-        )
+    return training.lower(batch_shapes(config, training))
+
+
+def batch_shapes(config: ConfigDict, training: Training) -> dict[str, Any]:
+    """The shapes of the batches that a training gets."""
+    return abstract_batch(
+        global_batch_size=config.train.global_batch_size,
+        image_size=config.preprocess.size,
+        text_length=config.tokenizer.length,
+        inputs=training.inputs,
     )

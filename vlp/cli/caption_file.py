@@ -18,7 +18,8 @@ from typing import Any
 
 from data_pipelines.sources.fingerprints import same_data
 from vlp.evals.results import write_json
-from vlp.vectors.shards import remove_partials, write_whole
+from vlp.files import named, write_whole
+from vlp.vectors.shards import remove_partials
 
 FORMAT = 1
 # What must be the same for a job to go on.
@@ -105,7 +106,8 @@ class CaptionFile:
     def append(self, part: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Adds lines to a part."""
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        with self._part(part).open("ab") as file:
+        path = self._part(part)
+        with named(path), path.open("ab") as file:
             file.write("".join(lines).encode())
 
     def finish(self) -> None:

@@ -66,6 +66,7 @@ def _index(args: argparse.Namespace, _: list[str]) -> int:
 def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
     from data_pipelines.sources import open_source
     from data_pipelines.text import train_sentencepiece
+    from vlp.files import write_whole
 
     out = Path(args.out)
     source = open_source(args.data)
@@ -73,9 +74,7 @@ def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
         all_captions(source), vocab_size=args.vocab_size, name=out.stem, begin=args.begin
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")
-    tokenizer.save(partial)
-    partial.rename(out)
+    write_whole(out, tokenizer.save)
     print(f"{out}: {tokenizer.vocab_size:,} pieces, sha256 {tokenizer.sha256[:16]}")
     return 0
 

@@ -15,7 +15,8 @@ import numpy as np
 from data_pipelines.jobs.tar_write import write_tar
 from data_pipelines.sources.fingerprints import same_data
 from vlp.evals.results import write_json
-from vlp.vectors.shards import remove_partials, write_whole
+from vlp.files import write_whole
+from vlp.vectors.shards import remove_partials
 
 SOURCES = ("web", "synthetic")
 # What must be the same for a job to go on.

@@ -70,7 +70,7 @@ def keep(name: str, images: Kept, folder: Path | None) -> Path | None:
     Returns:
         The file; None where they are too large, or no place can be written to.
     """
-    from vlp.vectors.shards import write_whole
+    from vlp.files import write_whole
 
     if images.zimg.nbytes > MAX_BYTES:
         return None

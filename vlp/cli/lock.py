@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from jax.experimental import multihost_utils
 
+from vlp.files import named
 from vlp.parallel.lifeline import Lifeline
 from vlp.parallel.together import everywhere, on_first
 
@@ -140,7 +141,8 @@ class Lock:
             if not self._is_there(file):
                 return False
         mine = _about_this_process() | {"token": self.token}
-        _write(file, mine)
+        with named(self.path):
+            _write(file, mine)
         if alone is None:
             time.sleep(SETTLE_S)
             if _read(file) != mine:

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vlp.cli.begin import given_params
-from vlp.cli.build import Plan, plan
+from vlp.cli.build import Plan, batch_shapes, plan
 from vlp.cli.config import as_json
 from vlp.cli.evaluations import Evaluations
 from vlp.cli.finish import check_export
@@ -83,11 +83,37 @@ def prepare(
         state = planned.training.init(everywhere(lambda: given_params(config)))
     else:
         state = checkpoints.read(found, planned.training.abstract)
-        _log.info("resuming at step %d of %d", found.step, planned.steps)
+        _say_place(found, steps=planned.steps, optimizer=_optimizer(config.optim))
     on_first(lambda: workdir.claim(settings, card, inputs.tokenizer))
     return Prepared(
         inputs, planned, evaluations, checkpoints, state, 0 if found is None else found.step
     )
+
+
+def _say_place(found: Found, *, steps: int, optimizer: str) -> None:
+    """Says where a run goes on, and what becomes of the state of another optimizer."""
+    if found.step > steps:
+        _log.warning(
+            "the run is at step %d, past its end at step %d (config.train.total): nothing is left "
+            "to train; say a later end to go on",
+            found.step,
+            steps,
+        )
+    else:
+        _log.info("resuming at step %d of %d", found.step, steps)
+    before = _optimizer((found.config or {}).get("optim", {}))
+    if before != optimizer:
+        _log.warning(
+            "the optimizer was %s and is %s from here on: it begins with what %s kept under the "
+            "same names, such as the mean of the gradients",
+            before,
+            optimizer,
+            before,
+        )
+
+
+def _optimizer(optim: Any) -> str:
+    return optim.get("optimizer", {}).get("name", "adamw")
 
 
 def _checked_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
@@ -102,6 +128,9 @@ def _planned(config: ConfigDict, inputs: Inputs, found: Found | None) -> Plan:
     planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch, **place)
     planned.duration(config.checkpoint.every)
     check_export(config, planned.model_kwargs)
+    for step in (planned.position.step, planned.steps - 1):
+        training = planned.training_at(step)
+        training.trace(batch_shapes(config, training))  # what the first call would do: now
     if found is not None:
         inputs.loader.set_state(found.loader)
     return planned

@@ -12,6 +12,7 @@ MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-proce
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any
 
 from vlp.cli.overrides import add_config_argument
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         num_processes=args.num_processes,
         process_id=args.process_id,
     )
+    import jax
+
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.lock import Lock, only_writer
     from vlp.cli.prepare import prepare
@@ -62,7 +65,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     use_compilation_cache()
     workdir = Workdir(args.workdir)
-    with only_writer(Lock(workdir.path)):
+    first = jax.process_index() == 0
+    kept = workdir.unchanged_unless_a_step_is_taken() if first else contextlib.nullcontext()
+    with only_writer(Lock(workdir.path)), kept:
         prepared = prepare(
             config, workdir, accept_changes=args.accept_config_changes, must_exist=args.resume
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from vlp.cli.config import check_same_config
-from vlp.evals.results import write_json
+from vlp.evals.results import write_bytes, write_json
+from vlp.files import write_whole
 from vlp.interop.card import FILE, read_card, write_card
 from vlp.interop.runs import read_tokenizer_of
 from vlp.training.checkpoint import saved_steps
@@ -67,13 +69,10 @@ class Workdir:
 
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
+        write_json(self.config, config)  # first: whatever is cut off from here on may begin again
         file = self.path / card["tokenizer"]["file"]
         if not (self.begun and file.is_file()):
-            self.path.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(".partial")
-            tokenizer.save(partial)
-            partial.replace(file)
-        write_json(self.config, config)
+            write_whole(file, tokenizer.save)
         write_card(card, self.path)
         device = jax.devices()[0]
         facts = dict(
@@ -85,6 +84,26 @@ class Workdir:
             seed=config["seed"],
         )
         write_json(self.versions, facts)
+
+    @contextlib.contextmanager
+    def unchanged_unless_a_step_is_taken(self) -> Iterator[None]:
+        """Puts back what says how a run goes on, where a start of it fails before its first step.
+
+        For process 0.
+        """
+        files = (self.config, self.path / FILE, self.versions, self.data) if self.begun else ()
+        before = {file: file.read_bytes() for file in files if file.is_file()}
+        steps = self._metrics_bytes()
+        try:
+            yield
+        except BaseException:
+            if steps.startswith(self._metrics_bytes()):  # nothing is new; a resumed run cuts lines
+                for file, content in before.items():
+                    write_bytes(file, content)
+            raise
+
+    def _metrics_bytes(self) -> bytes:
+        return self.metrics.read_bytes() if self.metrics.is_file() else b""
 
     def read_tokenizer(self) -> Any:
         """The tokenizer of the run that is here; None where none has begun."""

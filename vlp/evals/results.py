@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlp.evals.writing import Number, count, percent, plain
+from vlp.files import write_whole
 
 FORMAT = 1
 LABELS = {
@@ -130,15 +131,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file so that a reader sees the old one or the whole new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, lambda partial: partial.write_bytes(data))
 
 
 def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:

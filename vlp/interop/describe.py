@@ -1,6 +1,8 @@
 """What weights are made for, without reading them: their card and their tokenizer."""
 
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, RUN, detect
 from vlp.interop.tokenizer_files import NONE, find_tokenizer
 from vlp.interop.weights import open_tensors
+
+_log = logging.getLogger("vlp")
 
 
 def describe(
@@ -40,6 +44,8 @@ def card_of(
     """The card of a model of another stack, and the tokenizer that it is used with."""
     kwargs = foreign.kwargs
     found = find_tokenizer(foreign, tokenizer, source=path) if kwargs["text"] else None
+    if kwargs["text"]:
+        _say_end(kwargs["text"], found, path)
     if found is not None and kwargs["text"].get("pool") not in ("eot", "argmax"):
         # Such towers do not look for these ids themselves: the tokenizer knows them.
         plain = kwargs["text"].get("kind", "transformer") == "transformer"
@@ -59,6 +65,26 @@ def card_of(
         attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {place}.",
     )
     return card, found
+
+
+def _say_end(text: Mapping[str, Any], tokenizer: Tokenizer | None, path: Path) -> None:
+    """Says where a tower takes its vector from a token that does not end its captions."""
+    pool, end = text.get("pool"), text.get("eos_id", 0)
+    wrong = None
+    if pool == "eot" and end >= text["vocab_size"]:
+        wrong = f"{end}, of {text['vocab_size']} tokens"
+    elif pool == "eot" and tokenizer is not None and end != tokenizer.eos_id:
+        wrong = f"{end}, and the tokenizer ends captions by {tokenizer.eos_id}"
+    elif pool == "argmax" and tokenizer is not None and tokenizer.eos_id < tokenizer.pad_id:
+        wrong = f"the largest one, and the tokenizer's is below its padding {tokenizer.pad_id}"
+    if wrong:
+        _log.warning(
+            "%s: the text tower's end token is %s: what it embeds is not the end of a caption, as "
+            "in the stack that wrote it; correct the configuration (eos_token_id), or put the "
+            "tokenizer of these weights there",
+            path,
+            wrong,
+        )
 
 
 def _licence(foreign: Foreign, path: Path) -> str:

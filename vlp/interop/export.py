@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from vlp.files import named
 from vlp.interop import parity
 from vlp.interop.big_vision import write as big_vision
 from vlp.interop.hf import write as hf
@@ -83,9 +84,10 @@ def export(
     aside.mkdir(parents=True)
     try:
         _log.info("writing for %s", to)
-        target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
-        if towers != "text":
-            write_example(run, aside)
+        with named(out):
+            target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
+            if towers != "text":
+                write_example(run, aside)
         part = towers != _present(run, "both") or settings.get("mode") is not None
         tensors = inventory(run, aside, to=to, part=part)
         report = _compared(target, run, aside, towers=towers, check=check)

@@ -1,11 +1,14 @@
 """What another stack's files say of a model, before any weight is read."""
 
 import dataclasses
+import logging
 from typing import Any
 
 from data_pipelines.text import Tokenizer
 from vlp.interop.layout import Rule
 from vlp.interop.tensors import Tensors
+
+_log = logging.getLogger("vlp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,3 +38,15 @@ class Foreign:
     objective: str
     licence: str = "unknown"
     tokenizer_hint: str = ""
+
+
+def say_usual(preprocess: Any, *, source: Any, lacks: str, stack: str) -> None:
+    """Says that pixels are made by a stack's own defaults, for the files do not tell."""
+    _log.warning(
+        "%s has no %s: pixels are made as %s does without one, by %r; put the file of these "
+        "weights there if that is not how they were trained",
+        source,
+        lacks,
+        stack,
+        preprocess,
+    )

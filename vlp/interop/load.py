@@ -17,6 +17,7 @@ from vlp.interop import runs
 from vlp.interop.describe import card_of
 from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, RUN, detect
+from vlp.interop.given import captions, check_source
 from vlp.interop.layout import read_params
 from vlp.interop.loaded import LoadedEncoder, model_of, param_shapes
 from vlp.interop.tokenizer_files import NONE
@@ -63,15 +64,14 @@ class Run:
         """Token ids int32 of one caption or several, as long as the model's text input.
 
         Raises:
-            ValueError: the model was loaded without a tokenizer.
+            ValueError: the model was loaded without a tokenizer, or something is no text.
         """
         if self.tokenizer is None:
             raise ValueError(
                 "tokenize needs a tokenizer, and this model was loaded without one; "
                 "load it with tokenizer=FILE"
             )
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        return self.tokenizer.encode(texts, self.card["tokenizer"]["length"])
+        return self.tokenizer.encode(captions(texts), self.card["tokenizer"]["length"])
 
 
 def load_run(
@@ -91,6 +91,7 @@ def load_run(
         accept: is given the model's keyword arguments before its weights are read, to raise where
             such a model will not do.
     """
+    check_source(source, image_size=image_size, text_length=text_length)
     kind, path = detect(source, allow_pickle_weights=allow_pickle_weights)
     if arch is not None and kind != NAMED:
         raise ValueError(

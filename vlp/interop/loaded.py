@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vlp.interop.given import checked_images, checked_text
 from vlp.models import Albef, Blip, CoCa, DualEncoder, Encoded, Vlmo
 from vlp.models.build import model_class
 from vlp.models.naflex import device_images
@@ -25,31 +26,36 @@ class Compiled(nnx.Module):
     such a model is like any other module.
     """
 
+    kwargs: Any
     log_scale: Any
     bias: Any
 
     def encode_image(self, images: Any, **settings: Any) -> Encoded:
         """Unit-norm embeddings `[n, d]`, and tokens, of preprocessed images."""
-        return _call("encode_image", self, device_images(images), **settings)
+        return _call("encode_image", self, checked_images(device_images(images)), **settings)
 
     def encode_text(self, text: Int[Array | np.ndarray, "n l"]) -> Encoded:
         """Unit-norm embeddings `[n, d]`, and tokens, of tokenized captions."""
-        return _call("encode_text", self, text)
+        return _call("encode_text", self, self._ids(text))
 
     def image_hidden_states(self, images: Any) -> Float[Array, "states n t w"]:
         """What enters the image tower's first block and what leaves each of them."""
-        return _call("image_hidden_states", self, device_images(images))
+        return _call("image_hidden_states", self, checked_images(device_images(images)))
 
     def text_hidden_states(
         self, text: Int[Array | np.ndarray, "n l"]
     ) -> Float[Array, "states n t w"]:
         """What enters the text tower's first block and what leaves each of them."""
-        return _call("text_hidden_states", self, text)
+        return _call("text_hidden_states", self, self._ids(text))
 
     def logits(self, zimg: Float[Array, "n d"], ztxt: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """What the model was trained to judge by: scaled (and shifted) cosines."""
         logits = zimg @ ztxt.T * jnp.exp(self.log_scale[...])
         return logits if self.bias is None else logits + self.bias[...]
+
+    def _ids(self, text: Any) -> Any:
+        tower = self.kwargs["text"]
+        return checked_text(text, vocab_size=tower["vocab_size"]) if tower else text
 
 
 class LoadedEncoder(Compiled, DualEncoder):  # type: ignore[misc]  # its settings pass through
@@ -73,13 +79,13 @@ class LoadedAlbef(LoadedEncoder, Albef):  # type: ignore[misc]
         self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
     ) -> Float[Array, "n 2"]:
         """Logits of "these do not belong together" and "they do"."""
-        return _call("match", self, image, caption, text)
+        return _call("match", self, image, caption, self._ids(text))
 
     def predict_tokens(
         self, image: Encoded, text: Int[Array | np.ndarray, "n l"]
     ) -> Float[Array, "n l v"]:
         """The logits of the token at each place of a text with masks, given its image."""
-        return _call("predict_tokens", self, image, text)
+        return _call("predict_tokens", self, image, self._ids(text))
 
 
 class LoadedBlip(LoadedEncoder, Blip):  # type: ignore[misc]
@@ -89,11 +95,11 @@ class LoadedBlip(LoadedEncoder, Blip):  # type: ignore[misc]
         self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
     ) -> Float[Array, "n 2"]:
         """Logits of "these do not belong together" and "they do"."""
-        return _call("match", self, image, caption, text)
+        return _call("match", self, image, caption, self._ids(text))
 
     def decode(self, image: Encoded, text: Int[Array | np.ndarray, "n l"]) -> Float[Array, "n l v"]:
         """The logits of what follows each token of a caption."""
-        return _call("decode", self, image, text)
+        return _call("decode", self, image, self._ids(text))
 
 
 class LoadedVlmo(LoadedEncoder, Vlmo):  # type: ignore[misc]
@@ -103,17 +109,17 @@ class LoadedVlmo(LoadedEncoder, Vlmo):  # type: ignore[misc]
         self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
     ) -> Float[Array, "n 2"]:
         """Logits of "these do not belong together" and "they do"."""
-        return _call("match", self, image, caption, text)
+        return _call("match", self, image, caption, self._ids(text))
 
     def predict_tokens(
         self, image: Encoded, text: Int[Array | np.ndarray, "n l"]
     ) -> Float[Array, "n l v"]:
         """The logits of the token at each place of a text with masks, given its image."""
-        return _call("predict_tokens", self, image, text)
+        return _call("predict_tokens", self, image, self._ids(text))
 
     def predict_words(self, text: Int[Array | np.ndarray, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the token at each place of a text with masks, without an image."""
-        return _call("predict_words", self, text)
+        return _call("predict_words", self, self._ids(text))
 
 
 LOADED = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 from flax import nnx
 
+from vlp.files import named
 from vlp.interop.card import write_card
 from vlp.interop.load import Run
 from vlp.training.checkpoint import Checkpoints
@@ -31,7 +32,8 @@ def save_run(run: Run, folder: str | os.PathLike) -> Path:
     shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed
     partial.mkdir(parents=True)
     try:
-        _write(run, partial)
+        with named(folder):
+            _write(run, partial)
         if folder.exists():
             folder.rmdir()  # empty, as checked
         os.rename(partial, folder)

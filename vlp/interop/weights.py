@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.kinds import unfetched
 from vlp.interop.pickles import PICKLES, open_pickle
 from vlp.interop.tensor_files import open_npz, open_safetensors
 from vlp.interop.tensors import DAMAGED, Tensors
@@ -93,8 +94,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path} must be there, found no such file; {DAMAGED}")
+    check_fetched(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON file, but {error}; {DAMAGED}") from error
     if not isinstance(value, dict):
@@ -102,7 +104,16 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def check_fetched(path: Path) -> None:
+    """Raises ValueError where only a pointer to the file, or a page of an error, lies there."""
+    with path.open("rb") as file:
+        found = unfetched(file.read(512))
+    if found:
+        raise ValueError(f"{path} must be the file itself, and is {found}")
+
+
 def _opened(path: Path, allow_pickle_weights: bool, weights: str) -> Tensors:
+    check_fetched(path)
     if index := _INDEX.search(path.name):
         return _sharded(path, index[1], allow_pickle_weights)
     if path.suffix == ".safetensors":

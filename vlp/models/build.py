@@ -18,6 +18,25 @@ MODELS: dict[str, type[DualEncoder]] = {
 }
 
 
+# Settings of towers and heads that count something there has to be.
+SIZES = frozenset((
+    "embed_dim", "image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "vocab_size",
+    "length", "num_queries", "num_patches", "unroll",
+))  # fmt: skip
+
+
+def check_sizes(kwargs: Mapping[str, Any], section: str = "") -> None:
+    """Raises ValueError where a model's keyword arguments give a size below 1."""
+    for name, value in kwargs.items():
+        if isinstance(value, Mapping):
+            check_sizes(value, f"{section}{name}.")
+        elif name in SIZES and isinstance(value, int) and value < 1:
+            raise ValueError(
+                f"{section}{name} must be at least 1, got {value}; leave it out to take the "
+                "preset's, or give a size"
+            )
+
+
 def model_class(kwargs: Mapping[str, Any]) -> type[DualEncoder]:
     """The class of a model's keyword arguments.
 

@@ -1,5 +1,6 @@
 """What is in a checkpoint: arrays as nested dicts, read back onto any mesh, and JSON values."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from etils import epath
 
 from vlp.training.params import leaf_paths
 
+_log = logging.getLogger("vlp")
+_Leaves = Mapping[tuple[str, ...], Any]
 JSON_ITEMS = ("loader", "config", "card")
 
 
@@ -35,9 +38,21 @@ def saved_shapes(folder: epath.Path) -> dict[str, Any]:
 
 
 def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]) -> Any:
-    """A pytree of the given shapes and shardings from the part of the checkpoint under `prefix`."""
+    """A pytree of the given shapes and shardings from the part of the checkpoint under `prefix`.
+
+    Arrays there that it has no place for are said.
+    """
     wanted = {(*prefix, *path): leaf for path, leaf in leaf_paths(abstract)}
-    _check_fits(folder, wanted)
+    saved = dict(leaf_paths(saved_shapes(folder)))
+    _check_fits(folder, saved, wanted)
+    left = sorted(path for path in saved.keys() - wanted.keys() if path[: len(prefix)] == prefix)
+    if left:
+        _log.warning(
+            "%s: left out %d arrays that this config has no place for, such as %s",
+            folder,
+            len(left),
+            "/".join(left[0]),
+        )
     nested: dict[str, Any] = {}
     for path, leaf in wanted.items():
         _put(nested, path, leaf)
@@ -45,8 +60,7 @@ def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]
     return jax.tree.unflatten(jax.tree.structure(abstract), [restored[path] for path in wanted])
 
 
-def _check_fits(folder: epath.Path, wanted: Mapping[tuple[str, ...], Any]) -> None:
-    saved = dict(leaf_paths(saved_shapes(folder)))
+def _check_fits(folder: epath.Path, saved: _Leaves, wanted: _Leaves) -> None:
     for path, leaf in wanted.items():
         found = saved.get(path)
         if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:

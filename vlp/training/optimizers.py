@@ -1,6 +1,7 @@
 """Optimisers by name, as gradient transformations whose learning rate is a function of the step."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,11 +64,12 @@ def make_optimizer(
         **settings: keyword arguments of the function of that name in this module.
 
     Raises:
-        ValueError: when there is no such optimiser.
+        ValueError: when there is no such optimiser, or a number is out of its range.
         TypeError: when it has no such setting.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name}")
+    _check_ranges(weight_decay=weight_decay, clip_norm=clip_norm, **settings)
     parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
     parts.append(OPTIMIZERS[name](**settings))
     if weight_decay:
@@ -153,6 +155,16 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adafactor": adafactor,
     "muon": muon,
 }
+
+
+def _check_ranges(*, clip_norm: float | None, **settings: float) -> None:
+    """Raises ValueError for numbers with which an optimiser would not go downhill."""
+    if clip_norm is not None and clip_norm <= 0:
+        raise ValueError(f"clip_norm must be above 0, got {clip_norm}; or None for no limit")
+    for name, value in settings.items():
+        most = 1.0 if name in ("b1", "b2", "beta") else math.inf
+        if not 0 <= value <= most:
+            raise ValueError(f"{name} must be from 0 to {most:g}, got {value}; leave it out")
 
 
 def decays(params: Any) -> Any:

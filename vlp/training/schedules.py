@@ -90,6 +90,8 @@ def cosine(*, peak: float, steps: int, warmup: int = 0, end: float = 0.0) -> Sch
     References: Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983, eq. 5.
     """
     _check_lengths(steps, warmup=warmup)
+    if not 0 <= end < math.inf:
+        raise ValueError(f"end must be a learning rate of at least 0, got {end}; try 0")
 
     def decay(step: jax.Array) -> jax.Array:
         progress = jnp.clip((step - warmup) / max(steps - warmup, 1), 0.0, 1.0)
@@ -192,6 +194,8 @@ def make_schedule(name: str = "cosine", **settings: Any) -> Schedule:
 
 def _scheduled(decay: Schedule, *, peak: float, warmup: int) -> Schedule:
     """`decay` behind a warm-up that ends, at step `warmup`, exactly at the peak."""
+    if not 0 <= peak < math.inf:
+        raise ValueError(f"peak must be a learning rate of at least 0, got {peak}; try 1e-3")
 
     def schedule(step: Any) -> jax.Array:
         now = jnp.asarray(step, jnp.float32)

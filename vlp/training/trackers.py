@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from vlp.files import write_whole
+
 _log = logging.getLogger("vlp")
 
 
@@ -191,12 +193,7 @@ def _truncate(path: Path, *, step: int) -> None:
         row = _parsed(line)
         if row is not None and row["step"] <= step:
             kept.append(line)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.writelines(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_whole(path, lambda partial: partial.write_bytes(b"".join(kept)))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

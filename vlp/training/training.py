@@ -135,8 +135,13 @@ def make_training(
         fsdp_min_elements: smaller arrays are not divided over the mesh's `fsdp` axis.
 
     Raises:
-        ValueError: when a pattern of `freeze` matches no parameter, or all are frozen.
+        ValueError: when a pattern of `freeze` matches no parameter, or all are frozen, or the decay
+            is out of its range.
     """
+    if ema_decay is not None and not 0 < ema_decay < 1:
+        raise ValueError(
+            f"ema_decay must be between 0 and 1, got {ema_decay}; try 0.999, or None for no average"
+        )
     graphdef, shapes = abstract_model(make_model)
     frozen = select(shapes, freeze)
     moving = statistics_paths(graphdef, shapes)

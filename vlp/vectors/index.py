@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vlp.vectors.shards import Row, read_manifest, read_rows, read_vectors, write_whole
+from vlp.files import write_whole
+from vlp.vectors.shards import Row, read_manifest, read_rows, read_vectors
 
 FILE = "images.usearch"
 

@@ -13,9 +13,8 @@ vector database wants to know of them.
 import json
 import operator
 import os
-import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from vlp.files import PARTIAL, write_whole
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 KINDS = ("images", "captions")
-PARTIAL = ".partial"
 # What must be the same for a job to go on in a folder.
 _FIXED = (
     "format",
@@ -185,19 +185,6 @@ def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[
         said = table.slice(place, 1).to_pylist()[0]
         rows.append(Row(**said, embedding=np.asarray(vectors[place], np.float32)))
     return rows
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` write a file under another name; a reader sees it whole or not at all."""
-    # The name is drawn: processes in containers may have the same number.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        write(partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def remove_partials(folder: Path, *, of: str = "") -> None:

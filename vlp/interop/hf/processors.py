@@ -14,6 +14,7 @@ from typing import Any
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.checks import understood
+from vlp.interop.weights import check_fetched
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 # Pillow's numbers of its filters.
@@ -248,8 +249,9 @@ def _size(size: Any, *, to_square: bool) -> dict[str, int]:
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
+    check_fetched(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} must be JSON, got {error}; copy it again") from error
     if not isinstance(content, dict):

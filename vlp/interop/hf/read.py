@@ -9,9 +9,9 @@ from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.adapt import complete
 from vlp.interop.checks import understood
-from vlp.interop.foreign import Foreign
+from vlp.interop.foreign import Foreign, say_usual
 from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
-from vlp.interop.hf.processors import read_preprocess
+from vlp.interop.hf.processors import PLAIN, read_preprocess
 from vlp.interop.hf.tokenizers import read_tokenizer
 from vlp.interop.pickles import PICKLES
 from vlp.interop.tensors import Tensors
@@ -65,6 +65,7 @@ def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> 
     preprocess = read_preprocess(folder)
     if preprocess is None and kwargs["image"]:
         preprocess = default_preprocess(kwargs, module)
+        say_usual(preprocess, source=folder, lacks=PLAIN, stack=f"transformers' {architecture}")
     if preprocess is not None:
         kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
     return Foreign(

@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from data_pipelines.tokens.clip import read_merges
+from vlp.interop.weights import check_fetched
 
 # In the order in which transformers adds them.
 _ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -68,8 +69,9 @@ class TokenizerFolder:
         path = self.folder / file
         if not path.is_file():
             return {}
+        check_fetched(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{path} must be JSON, got {error}; copy it again") from error
         if not isinstance(content, dict):
@@ -84,6 +86,7 @@ class TokenizerFolder:
                 f"the class of the tokenizer in {self.folder} needs {file}, found none there; copy "
                 "it from where the model was published"
             )
+        check_fetched(path)
         return path.read_bytes()
 
     def names(self, defaults: Mapping[str, str]) -> dict[str, Any]:

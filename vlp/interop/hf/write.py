@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from data_pipelines.images import ImagePreprocess
@@ -88,7 +89,10 @@ def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], tower
 
 def save_tensors(tensors: Mapping[str, Any], path: Path, *, like: Path) -> None:
     """Writes a safetensors file with the permissions of another: the library keeps others out."""
-    save_file(dict(tensors), path, metadata={"format": "pt"})
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:  # of the disk, in words of its own
+        raise OSError(f"{path} cannot be written: {error}") from error
     path.chmod(like.stat().st_mode)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vlp.interop.adapt import complete
 from vlp.interop.checks import understood
-from vlp.interop.foreign import Foreign
+from vlp.interop.foreign import Foreign, say_usual
 from vlp.interop.layout import Rule, tensor_shapes
 from vlp.interop.loaded import param_shapes
 from vlp.interop.open_clip import architectures
@@ -75,13 +75,15 @@ def open_path(
         whole, source = read_json_object(folder / CONFIG), str(folder / CONFIG)
     else:
         found = read(path if path.is_file() else find_weights(folder, WEIGHTS))
-        whole, source = _by_name(arch or _only_architecture(found)), f"arch={arch}"
+        whole, source = _by_name(arch or _only_architecture(found)), str(arch or path)
     with understood(source, stack="open_clip"):
         model_cfg = whole.get("model_cfg", whole)
         kwargs = open_clip_config.kwargs(model_cfg)
         full = complete(kwargs)
         size = kwargs["image"]["image_size"]
         preprocess = read_preprocess(whole.get("preprocess_cfg") or {}, size=size)
+        if not whole.get("preprocess_cfg"):
+            say_usual(preprocess, source=source, lacks="preprocess_cfg", stack="open_clip")
         kwargs |= dict(image_mean=list(preprocess.mean), image_std=list(preprocess.std))
         cleaned = (whole.get(OURS) or {}).get("clean")
         tokenizer, hint = open_tokenizer_of(model_cfg["text_cfg"], folder, cleaned=cleaned)

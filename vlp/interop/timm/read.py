@@ -6,7 +6,7 @@ from typing import Any
 
 from vlp.interop.adapt import complete
 from vlp.interop.checks import understood
-from vlp.interop.foreign import Foreign
+from vlp.interop.foreign import Foreign, say_usual
 from vlp.interop.layout import Rule
 from vlp.interop.pickles import PICKLES
 from vlp.interop.surplus import Surplus, settle
@@ -45,6 +45,9 @@ def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> 
         marked = (config.get("vlp") or {}).get("head") == "projection"
         projected = timm_config.is_projection(name, classes, marked=marked)
         preprocess = timm_config.preprocess(data, size=image["image_size"])
+        if not (data.get("mean") and data.get("std")):
+            lacks = "mean and std in its pretrained_cfg"
+            say_usual(preprocess, source=folder / "config.json", lacks=lacks, stack="timm")
         kwargs: dict[str, Any] = dict(
             image=image,
             text=None,

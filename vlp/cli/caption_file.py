@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vlp.cli.paths import CAPTIONS, check_output
 from vlp.evals.results import write_json
 from vlp.vectors.shards import remove_partials, write_whole
 
@@ -45,15 +46,9 @@ class CaptionFile:
         self.manifest_path = self.path.with_name(f"{self.path.name}.manifest.json")
         self.data_table = self.path.with_name(f"{self.path.name}.data.json")
         self.parts = self.path.with_name(f"{self.path.name}.parts")
-        if self.path.is_dir():
-            raise ValueError(f"--out must be a file, {self.path} is a folder; give another")
+        check_output("--out", self.path, CAPTIONS)
         if self.manifest_path.is_file():
             self._check_same(_read_manifest(self.manifest_path))
-        elif self.path.exists():
-            raise ValueError(
-                f"--out must be new or of an earlier vlp caption, {self.path} holds something "
-                "else; give another"
-            )
 
     def claim(self) -> None:
         """Makes the file this job's; the other processes of a job leave that to the first."""

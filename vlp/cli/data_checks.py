@@ -85,6 +85,8 @@ def _check_classes(source: Source, settings: Mapping[str, Any]) -> None:
     prompts.templates(settings.get("templates", "simple"))
     labels = read_labels(source, settings.get("label", "cls"))
     classes = find_classes(labels, settings.get("classes", ""))
+    if classes.alike:
+        _log.warning("%s: %s", source.name, classes.alike)
     if classes.without_words:
         _log.warning(
             "%s: prompts will say labels such as %r, which say nothing of a picture; give the "

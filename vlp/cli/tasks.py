@@ -16,7 +16,7 @@ from vlp.evals import masked_words as words_of
 from vlp.evals import matching as matches_of
 from vlp.evals import prompts
 from vlp.evals.classes import find_classes
-from vlp.evals.classification import class_embeddings, classification
+from vlp.evals.classification import check_prompts, class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
@@ -148,6 +148,7 @@ def _classification(
     def embed(texts: list[str]) -> np.ndarray:
         return judge.encoder.embed_texts(texts, judge.tokenize, batch_size=BATCH)
 
+    said = check_prompts(candidates.names, prompts.templates(templates), judge.tokens)
     zclass = class_embeddings(candidates.names, prompts.templates(templates), embed)
     images = judge.images(data)
     own = [(row, candidates.place.get(labels[i] or "")) for row, i in enumerate(images.ids)]
@@ -155,7 +156,7 @@ def _classification(
     rows, places = np.asarray(labelled, int).reshape(-1, 2).T
     scores = classification(images.zimg[rows], zclass, places)
     scores["counts"]["unlabelled"] = sum(name is None for name in labels)
-    return {**scores, "notes": [*candidates.notes, *_without(label, labels)]}, images
+    return {**scores, "notes": [*candidates.notes, *said, *_without(label, labels)]}, images
 
 
 def _without(field: str, labels: list[str | None]) -> list[str]:

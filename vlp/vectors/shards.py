@@ -11,6 +11,7 @@ vector database wants to know of them.
 """
 
 import json
+import logging
 import os
 import secrets
 from collections import Counter
@@ -26,6 +27,7 @@ from jaxtyping import Float, Int
 FORMAT = 1
 MANIFEST = "manifest.json"
 KINDS = ("images", "captions")
+_log = logging.getLogger("vlp")
 PARTIAL = ".partial"
 # What must be the same for a job to go on in a folder.
 _FIXED = (
@@ -72,13 +74,20 @@ class Shards:
             _check_same(read_manifest(self.folder), self.manifest, self.folder)
 
     def claim(self) -> None:
-        """Makes the folder this job's; the other processes of a job leave that to the first."""
+        """Makes the folder this job's; the other processes of a job leave that to the first.
+
+        A shard whose files are no longer all there is not done.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for folder in (".", "done", *KINDS):
             remove_partials(self.folder / folder)
         path = self.folder / MANIFEST
         if not path.is_file():
             _write_json(path, self.manifest)
+        for done in _done_files(self.folder):
+            if not _is_whole(done):
+                _log.warning("%s: files of this shard are gone or cut, it is made anew", done)
+                done.unlink()
 
     def __len__(self) -> int:
         return -(-self.manifest["samples"] // self.manifest["shard_size"])
@@ -232,6 +241,22 @@ def _brief(value: Any) -> str:
 
 def _done_files(folder: Path) -> list[Path]:
     return sorted((folder / "done").glob("[0-9]*.json"))
+
+
+def _is_whole(done: Path) -> bool:
+    """Whether the files of a shard are there, with as many rows as it says; they are not read."""
+    try:
+        counts = json.loads(done.read_text(encoding="utf-8"))
+        return all(_rows(done, kind) == {counts[kind]} for kind in KINDS)
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return False
+
+
+def _rows(done: Path, kind: str) -> set[int]:
+    """How many rows the files of a shard have; one number, if all is well."""
+    stem = done.parent.parent / kind / done.stem
+    vectors = np.load(stem.with_suffix(".npy"), mmap_mode="r")
+    return {len(vectors), pq.read_metadata(stem.with_suffix(".parquet")).num_rows}
 
 
 def _write_npy(path: Path, vectors: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from vlp.evals.classification import check_prompts, class_embeddings, classifica
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
-from vlp.generation import Method, prompt_tokens
+from vlp.generation import Method, check_beams, prompt_tokens
 from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
     """Refuses a task that nobody knows, settings it does not have, and scores not installed.
 
     Raises:
-        ValueError: says which there are.
+        ValueError: says which there are, or what a setting may be.
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -66,6 +66,7 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
         )
     if task == "captioning":
         captions_of.check_scores()
+        check_beams(settings.get("num_beams", 3))
 
 
 def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:

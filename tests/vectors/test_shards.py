@@ -202,3 +202,16 @@ def test_a_shard_whose_files_are_not_all_there_is_not_done_and_that_is_said(
     shards.write(1, **written(shards, 1))
     assert files(tmp_path / "e").keys() == whole.keys()
     assert all(shards.is_done(shard) for shard in range(3))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_reading_a_shard_that_is_gone_or_cut_says_what_to_do(tmp_path, suffix):
+    fill(tmp_path / "e")
+    path = tmp_path / "e" / "images" / f"00001.{suffix}"
+    path.write_bytes(path.read_bytes()[:50])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"00001.npy and .parquet must .* start the same vlp"):
+            read_rows(tmp_path / "e", "images", [12])
+        with pytest.raises(ValueError, match=r"00001.npy and .parquet must .* start the same vlp"):
+            list(read_vectors(tmp_path / "e", "images"))
+        path.unlink(missing_ok=True)

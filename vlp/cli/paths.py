@@ -70,7 +70,8 @@ def check_output(flag: str, path: str | Path, kind: Written) -> None:
     if file := _file_on_the_way(path.parent):
         raise ValueError(f"{flag} must lie in a folder, {file} is a file; give another")
     if path.suffix.lower() != kind.suffix and kind.suffix:
-        raise ValueError(f"{flag} must end in {kind.suffix}, got {path}")
+        better = path.with_suffix(kind.suffix)
+        raise ValueError(f"{flag} must end in {kind.suffix}, got {path}; write {better}")
     if path.exists() and not (path.is_file() and kind.is_ours(path)):
         new = f"new or {kind.what}" if kind.what else "new"
         raise ValueError(f"{flag} must be {new}, {path} holds something else; give another")

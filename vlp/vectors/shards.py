@@ -165,9 +165,8 @@ def read_vectors(
 ) -> Iterator[tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n d"]]]:
     """The ids and vectors of the finished shards, one after the other, without copying them."""
     for path in _done_files(Path(folder)):
-        stem = Path(folder) / kind / path.stem
-        ids = pq.read_table(stem.with_suffix(".parquet"), columns=["id"])["id"].to_numpy()
-        yield ids, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+        table, vectors = _read_shard(Path(folder) / kind / path.stem, ["id"])
+        yield table["id"].to_numpy(), vectors
 
 
 def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[Row]:
@@ -179,13 +178,23 @@ def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[
         shard = id_ // size
         if shard not in tables:
             stem = Path(folder) / kind / f"{shard:05d}"
-            columns = pq.read_table(stem.with_suffix(".parquet"), columns=["id", "key", "caption"])
-            tables[shard] = columns, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+            tables[shard] = _read_shard(stem, ["id", "key", "caption"])
         table, vectors = tables[shard]
         place = int(np.searchsorted(table["id"].to_numpy(), id_))
         said = table.slice(place, 1).to_pylist()[0]
         rows.append(Row(**said, embedding=np.asarray(vectors[place], np.float32)))
     return rows
+
+
+def _read_shard(stem: Path, columns: list[str]) -> tuple[pa.Table, np.ndarray]:
+    try:
+        table = pq.read_table(stem.with_suffix(".parquet"), columns=columns)
+        return table, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{stem}.npy and .parquet must be as they were written ({error}); start the same vlp "
+            "embed again, which makes anew what is gone or cut"
+        ) from error
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,29 +18,34 @@ from data_pipelines.text import clean_caption
 # So many samples are looked at for a label before a source is refused.
 _LOOKED_AT = 16
 _LONGEST_NUMBER = 19
+_QUOTED = re.compile(r'\A"\s*([^"]*?)\s*"\Z')
+_WHOLE = re.compile(r"\A(-?[0-9]+)\.0+\Z")  # as tables write whole numbers beside empty cells
 
 
 def label_name(value: Any) -> str:
     """The name of one label as it stands in data, blanks at its ends left out; "" for none.
 
-    Every value that is there is a label: 0 is "0", False is "False", 2.0 is "2".
+    Every value that is there is a label: 0 is "0", False is "False", 2.0 is "2", written as a
+    number or as a text; a text is Unicode's NFC, without the quotes that JSON or a table put
+    around it.
 
     Args:
       value: a string, a whole number, true or false; None for no label.
 
     Raises:
-      ValueError: a fraction, or something made of several values.
+      ValueError: a fraction, several lines, or something made of several values.
 
     Examples:
-      >>> label_name(0), label_name(False), label_name(" cat "), label_name(None)
-      ('0', 'False', 'cat', '')
+      >>> label_name(0), label_name(False), label_name(" cat "), label_name(None), label_name("3.0")
+      ('0', 'False', 'cat', '', '3')
     """
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, str | int):
-        return str(value).strip()
+    name = _QUOTED.sub(r"\1", unicodedata.normalize("NFC", str(value)).strip())
+    if isinstance(value, str | int) and "\n" not in name:
+        return _WHOLE.sub(r"\1", name)
     raise ValueError(f"a label is a name, a whole number, true or false, got {value!r}")
 
 
@@ -101,7 +108,8 @@ class LabelSource:
         are the labels.
       templates: each with one `{}` where the names go.
       classes: the name of each label, which the data may have in its place; labels that are numbers
-        need it, for a number is no caption.
+        need it, for a number is no caption. It may find a label by other spellings, and raise
+        ValueError for one of several names.
 
     Raises:
       ValueError: there is no template, one has not exactly one `{}`, or no sample has a name.
@@ -175,9 +183,9 @@ class LabelSource:
         value = self._value(index)
         try:
             labels = label_names(value)
+            names = [name for name in map(self._named, labels) if name]
         except ValueError as error:
             raise Reject("label missing", str(error)) from error
-        names = [name for name in map(self._named, labels) if name]
         if not names or len(names) < len(labels):
             raise Reject("label missing", f"{self._where} must hold names, got {value!r}")
         return names
@@ -186,7 +194,10 @@ class LabelSource:
         """What a label is called in captions; "" where nobody knows."""
         if self.classes is None:
             return label if _is_word(label) else ""
-        return self.classes.get(label, label if label in self.classes.values() else "")
+        try:
+            return self.classes[label]
+        except KeyError:
+            return label if label in self.classes.values() else ""
 
     @property
     def _where(self) -> str:

@@ -337,3 +337,36 @@ def test_a_file_that_another_job_writes_is_refused_and_left_alone(model, data, w
 def test_what_the_data_hold_lies_beside_the_captions(whole):
     (part,) = json.loads(whole.with_name("whole.jsonl.data.json").read_text())["captioning"]
     assert part["samples"] == 36 and part["strays"] == []
+
+
+@pytest.fixture
+def captions(tmp_path):
+    """A file of captions of twelve pictures, whose parts may be written; and a line of it."""
+    manifest = dict(samples=12, part_size=5)
+    file = CaptionFile(tmp_path / "c.jsonl", manifest)
+    file.claim()
+    return file, lambda: CaptionFile(tmp_path / "c.jsonl", manifest)
+
+
+@pytest.mark.parametrize("count", [5, 13])
+def test_a_finished_file_with_other_lines_is_refused_with_the_remedy(captions, count):
+    file, again = captions
+    file.path.write_text('{"key": "a"}\n' * 12)
+    assert again().is_done(2)
+    file.path.write_text('{"key": "a"}\n' * count)
+    with pytest.raises(ValueError, match=f"must have 12 lines, .* got {count}; .* or remove it"):
+        again()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"key": "a"}\n' * 6, "00000.jsonl must have a line a picture, 5 at most, got 6; remove"),
+        ('{"key": "a"}\n\n', "00000.jsonl, line 2: must be a caption as JSON, got .*; remove"),
+    ],
+)
+def test_a_part_that_is_not_as_it_was_written_is_refused_with_its_name(captions, text, said):
+    file, again = captions
+    (file.parts / "00000.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        again().is_done(0)

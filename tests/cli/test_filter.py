@@ -15,6 +15,7 @@ from data_pipelines.sources import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
 from tests.cli.conftest import COLOURS, SHAPES, TINY, command, last_of_each, losses, write_pairs
 from vlp.cli import filtering
+from vlp.cli.filter_folder import FilterFolder
 from vlp.cli.main import main
 from vlp.interop.card import build_card
 from vlp.interop.load import Run, load_run
@@ -304,3 +305,31 @@ def test_a_model_that_only_writes_is_refused(data, folder, capsys):
     writer = save_run(blip(("decode",), image_projection="none"), folder / "writer")
     assert main(arguments(writer, data, folder / "no")) == 1
     assert "needs a model that tells whether image and text belong" in capsys.readouterr().err
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A folder with two of two parts, not yet joined; the first kept a caption."""
+    folder = FilterFolder(tmp_path / "clean", dict(samples=4, part_size=2))
+    folder.claim()
+    for part, kept in ((0, True), (1, False)):
+        line = dict(key="k", index=2 * part, source="web", caption="c", score=0.5, kept=kept)
+        folder.put(part, [line, dict(key="b", index=2 * part + 1, error="e")], [b""] * kept)
+    return folder
+
+
+def test_a_part_whose_tar_is_gone_is_not_done_and_that_is_said(half, caplog):
+    half.claim()
+    assert half.is_done(0) and half.is_done(1) and not caplog.text
+    (half.path / "00000.tar").unlink()
+    half.claim()
+    assert not half.is_done(0) and half.is_done(1)
+    assert "00000.tar is gone, its part is made anew" in caplog.text
+
+
+def test_a_finished_folder_whose_tar_is_gone_is_refused_with_its_name(half):
+    half.finish()
+    half.claim()
+    (half.path / "00000.tar").unlink()
+    with pytest.raises(ValueError, match="is finished and must have 00000.tar, .* another --out"):
+        half.claim()

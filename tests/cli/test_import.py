@@ -127,9 +127,10 @@ def test_other_sizes_resize_the_positions_and_stand_in_the_card(clip, hf, tmp_pa
 
 def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("dear reader")
-    for out in (tmp_path, tmp_path / "thesis.tex"):
-        assert main(["import", "--from=hf:nowhere", f"--out={out}"]) == 1
-        assert "must not exist yet, or be empty" in capsys.readouterr().err
+    assert main(["import", "--from=hf:nowhere", f"--out={tmp_path}"]) == 1
+    assert "must not exist yet, or be empty" in capsys.readouterr().err
+    assert main(["import", "--from=hf:nowhere", f"--out={tmp_path / 'thesis.tex'}"]) == 2
+    assert "must be a folder" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").read_text() == "dear reader"
 
 

@@ -128,6 +128,16 @@ def test_numbers_without_names_are_no_captions(numbered, tmp_path):
         source.captions(2)  # the file names two classes, this is the third
 
 
+def test_training_finds_names_by_other_spellings_of_a_number(numbered):
+    folder, names = numbered
+    for i, label in enumerate(("000", "1.0", "true", NAMES[2], "False", "2")):
+        (folder / f"{i}.cls").write_text(label)
+    chosen = dict(labelled=str(folder), label_field="cls", label_templates="simple")
+    source, _ = training_data("", **chosen, label_classes=str(names))
+    said = [source.captions(i)[0] for i in range(6)]
+    assert said == [NAMES[i] for i in (0, 1, 1, 2, 0, 2)]
+
+
 def test_folders_of_classes_train_by_their_names(tmp_path):
     for shape in NAMES:
         (tmp_path / "set" / shape).mkdir(parents=True)

@@ -66,7 +66,8 @@ def test_what_train_refuses_is_refused_here_too(capsys):
     assert "did you mean config.model.image.dtype?" in said
     said = refusal(capsys, "config", "show", "--config=own_data")
     assert "did you mean experiments/own_data.py?" in said
-    assert "must name a file" in refusal(capsys, "config", "show", "--config=")
+    assert "must name a file" in refusal(capsys, "config", "show", "--config=:size=16")
+    assert "needs a value" in refusal(capsys, "config", "show", "--config=", code=2)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_settings_are_checked_by_name_and_the_mask_must_be_a_token(judge, data):
         (["--task=retrieval", "--rerank-by=match"], "--rerank-by needs --rerank=K"),
         (["--task=matching", "--beams=2"], "--beams does not belong to --task=matching"),
         (["--task=captioning", "--rerank=3"], "--rerank does not belong to --task=captioning"),
+        (["--task=captioning", "--beams=9999"], "num_beams must be 1 to 1024, got 9999"),
     ],
 )
 def test_flags_of_other_tasks_are_refused(flags, message, capsys):

@@ -256,6 +256,8 @@ def test_what_cannot_give_captions_is_refused(images, tmp_path):
     [
         (0, ["0"]), (False, ["False"]), (True, ["True"]), (2.0, ["2"]), (-1, ["-1"]),
         (" cat ", ["cat"]), (["cat", 0, "", None, False], ["cat", "0", "False"]), ("0", ["0"]),
+        ("1.0", ["1"]), ("-2.00", ["-2"]), ("v1.0", ["v1.0"]), ("1.5", ["1.5"]),
+        ('"cat"', ["cat"]), ('a "big" cat', ['a "big" cat']), ("cafe\u0301", ["caf\u00e9"]),
         (None, []), ("", []), ("  ", []), ([], []), ([None], []),
     ],
 )  # fmt: skip
@@ -265,7 +267,7 @@ def test_every_value_that_is_there_is_a_label(value, names):
         assert label_name(value) == "".join(names)
 
 
-@pytest.mark.parametrize("value", [0.5, {"name": "cat"}, [["cat"]], float("inf")])
+@pytest.mark.parametrize("value", [0.5, {"name": "cat"}, [["cat"]], float("inf"), "1\n2"])
 def test_what_is_no_label_is_refused_with_the_value(value):
     with pytest.raises(ValueError, match="a label is a name, a whole number, true or false, got"):
         label_names(value)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlp.evals.classification import class_embeddings, classification
+from vlp.evals.classification import check_prompts, class_embeddings, classification
 
 
 def fake_embed(texts):
@@ -85,3 +85,34 @@ def test_labels_without_a_class_are_refused():
         classification(z, z, np.array([0, 1, 3]))
     with pytest.raises(ValueError, match="at least one image"):
         classification(z[:0], z, np.zeros(0, int))
+
+
+def words(length, *, left=False):
+    """A tokenizer of words: ids from 2 on, the end token 1, padding 0."""
+
+    def tokenize(texts):
+        rows = [
+            [2 + sum(map(ord, word)) % 9999 for word in text.split()][: length - 1]
+            for text in texts
+        ]
+        padded = [np.pad([*row, 1], (0, length - 1 - len(row))) for row in rows]
+        return np.asarray([np.roll(row, (row == 0).sum()) for row in padded] if left else padded)
+
+    return tokenize
+
+
+def test_classes_whose_names_are_cut_off_are_refused():
+    names = ["sea", "a very old tree", "a very old house"]
+    with pytest.raises(ValueError, match="'a very old tree' and 'a very old house' .* 2 of 3 cl"):
+        check_prompts(names, ["{}", "{} here"], words(4))
+    with pytest.raises(ValueError, match="same 4 tokens .* 3 of 3 .* take shorter templates"):
+        check_prompts(names, ["a photo of {}"], words(4))
+    assert check_prompts(names, ["a photo of {}", "{}", "of {}"], words(9)) == []
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_prompts_that_fill_their_row_are_counted(left):
+    tokenize = words(4, left=left)
+    said = check_prompts(["red", "light blue"], ["{}", "a {}", "some {} thing"], tokenize)
+    assert said == ["3 of 6 prompts fill all 4 tokens: longer ones were cut"]
+    assert check_prompts(["red", "blue"], ["{}", "a {}"], tokenize) == []

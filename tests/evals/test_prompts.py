@@ -72,3 +72,11 @@ def test_an_empty_file_is_refused(tmp_path):
     path.write_text("# nothing\n")
     with pytest.raises(ValueError, match="must hold one template at least"):
         templates(str(path))
+
+
+@pytest.mark.parametrize("line", ["a {{}} photo", "a {{c}}", "{} of }}"])
+def test_braces_doubled_as_for_a_program_are_refused(tmp_path, line):
+    path = tmp_path / "own.txt"
+    path.write_text(line)
+    with pytest.raises(ValueError, match="every template must hold one {} for the class name"):
+        templates(str(path))

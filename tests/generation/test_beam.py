@@ -111,7 +111,8 @@ def test_rows_are_whole_captions():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(num_beams=0), "num_beams must be at least 1, got 0"),
+        (dict(num_beams=0), "num_beams must be 1 to 1024, got 0"),
+        (dict(num_beams=100_000), "num_beams must be 1 to 1024, got 100000"),
         (dict(length_penalty=float("nan")), "length_penalty must be a finite number, got nan"),
         (dict(length=7), "length must be from 2, .* to the model's 6, got 7"),
         (dict(length=1), "length must be from 2, .* to the model's 6, got 1"),

@@ -50,3 +50,9 @@ def test_unknown_methods_and_settings_are_refused():
         Method.of("best")
     with pytest.raises(ValueError, match="top_p is no setting of beam, which has num_beams"):
         Method.of("beam", top_p=0.9)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_is_in_the_range_of_that_of_training(seed):
+    with pytest.raises(ValueError, match=f"seed must be 0 to 2\\^32 - 1, got {seed}"):
+        Method.of("nucleus", seed=seed)

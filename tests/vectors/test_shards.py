@@ -180,3 +180,39 @@ def test_two_writers_of_one_file_leave_each_other_alone(tmp_path):
 
     write_whole(path, outer)
     assert path.read_bytes() == b"outer" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("file", ["images/00001.npy", "captions/00001.parquet", "done/00001.json"])
+@pytest.mark.parametrize("harm", ["gone", "cut", "of another shard"])
+def test_a_shard_whose_files_are_not_all_there_is_not_done_and_that_is_said(
+    tmp_path, caplog, file, harm
+):
+    fill(tmp_path / "e")
+    whole = files(tmp_path / "e")
+    path = tmp_path / "e" / file
+    if harm == "gone":
+        path.unlink()
+    else:
+        other = path.with_stem("00002").read_bytes()
+        path.write_bytes(other if harm != "cut" else path.read_bytes()[:-20])
+    shards = Shards(tmp_path / "e", MANIFEST)
+    shards.claim()
+    assert [shards.is_done(shard) for shard in range(3)] == [True, False, True]
+    said = "00001.json: files of this shard are gone or cut" in caplog.text
+    assert said or (file, harm) == ("done/00001.json", "gone")  # which was never done
+    shards.write(1, **written(shards, 1))
+    assert files(tmp_path / "e").keys() == whole.keys()
+    assert all(shards.is_done(shard) for shard in range(3))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_reading_a_shard_that_is_gone_or_cut_says_what_to_do(tmp_path, suffix):
+    fill(tmp_path / "e")
+    path = tmp_path / "e" / "images" / f"00001.{suffix}"
+    path.write_bytes(path.read_bytes()[:50])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"00001.npy and .parquet must .* start the same vlp"):
+            read_rows(tmp_path / "e", "images", [12])
+        with pytest.raises(ValueError, match=r"00001.npy and .parquet must .* start the same vlp"):
+            list(read_vectors(tmp_path / "e", "images"))
+        path.unlink(missing_ok=True)

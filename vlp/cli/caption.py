@@ -34,7 +34,7 @@ from vlp.cli.jobs import (
     provenance,
     start_processes,
 )
-from vlp.cli.paths import local_path
+from vlp.cli.paths import CAPTIONS, SHEET, check_output, local_path
 
 SUMMARY = "write a caption for every picture of a data set"
 METHODS = ("greedy", "beam", "nucleus")
@@ -107,6 +107,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Captions what is not captioned yet and shows some of it."""
     check_sizes(args, "batch_size", "part_size", "beams", "threads")
     given = _given(args)
+    check_output("--out", args.out, CAPTIONS)
+    if args.sheet:
+        check_output("--sheet", args.sheet, SHEET)
     start_processes(args)
     from vlp.cli.caption_file import CaptionFile
     from vlp.cli.captioning import Job, fitting_method

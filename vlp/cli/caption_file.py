@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.sources.fingerprints import same_data
+from vlp.cli.paths import CAPTIONS, check_output
 from vlp.evals.results import write_json
 from vlp.files import named, write_whole
 from vlp.vectors.shards import remove_partials
@@ -47,15 +48,10 @@ class CaptionFile:
         self.manifest_path = self.path.with_name(f"{self.path.name}.manifest.json")
         self.data_table = self.path.with_name(f"{self.path.name}.data.json")
         self.parts = self.path.with_name(f"{self.path.name}.parts")
-        if self.path.is_dir():
-            raise ValueError(f"--out must be a file, {self.path} is a folder; give another")
+        check_output("--out", self.path, CAPTIONS)
         if self.manifest_path.is_file():
             self._check_same(_read_manifest(self.manifest_path))
-        elif self.path.exists():
-            raise ValueError(
-                f"--out must be new or of an earlier vlp caption, {self.path} holds something "
-                "else; give another"
-            )
+            self._check_whole()
 
     def claim(self) -> None:
         """Makes the file this job's; the other processes of a job leave that to the first."""
@@ -84,8 +80,14 @@ class CaptionFile:
         path = self._part(part)
         if not path.is_file():
             return 0
-        with path.open("rb") as file:
-            return sum(line.endswith(b"\n") for line in file)
+        first, stop = self.samples(part)
+        count = _count_lines(path)
+        if count > stop - first:
+            raise ValueError(
+                f"{path} must have a line a picture, {stop - first} at most, got {count}; remove "
+                "it, and its pictures are captioned anew"
+            )
+        return count
 
     def is_done(self, part: int) -> bool:
         """Whether all lines of a part are there."""
@@ -141,6 +143,15 @@ class CaptionFile:
     def _part(self, part: int) -> Path:
         return self.parts / f"{part:05d}.jsonl"
 
+    def _check_whole(self) -> None:
+        """Raises ValueError where the finished file is not as it was written."""
+        if self.path.is_file() and _count_lines(self.path) != self.manifest["samples"]:
+            raise ValueError(
+                f"{self.path} is finished and must have {self.manifest['samples']} lines, a line a "
+                f"picture, got {_count_lines(self.path)}; give another --out, or remove it to "
+                "caption all anew"
+            )
+
     def _check_same(self, there: Mapping[str, Any]) -> None:
         for key in _FIXED:
             if not same_data(there.get(key), self.manifest.get(key)):
@@ -149,6 +160,20 @@ class CaptionFile:
                     f"this job has {_brief(self.manifest.get(key))}; give another --out, or what "
                     "it was to go on"
                 )
+
+
+def _count_lines(path: Path) -> int:
+    """The whole lines of a file of captions; half a line at the end is none."""
+    count = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.startswith(b"{"):
+                raise ValueError(
+                    f"{path}, line {count + 1}: must be a caption as JSON, got {line[:80]!r}; "
+                    "remove the file, and its pictures are captioned anew"
+                )
+            count += line.endswith(b"\n")
+    return count
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

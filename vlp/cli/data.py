@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vlp.cli.jobs import add_data_argument
-from vlp.cli.paths import local_path
+from vlp.cli.paths import TOKENIZER, check_output, local_path
 
 SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
 
@@ -69,6 +69,7 @@ def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.files import write_whole
 
     out = Path(args.out)
+    check_output("--out", out, TOKENIZER)
     source = open_source(args.data)
     tokenizer = train_sentencepiece(
         all_captions(source), vocab_size=args.vocab_size, name=out.stem, begin=args.begin

@@ -17,26 +17,35 @@ from data_pipelines.text import clean_caption
 from vlp.cli.labels import fields_there, read_labels
 from vlp.evals import prompts
 from vlp.evals.classes import find_classes
+from vlp.evals.classification import check_prompts
 
 _LOOKED_AT = 64  # first, spread over the data: what is wrong is often wrong in a stretch
 _log = logging.getLogger("vlp")
 
 
-def check_data(task: str, *, source: Source, settings: Mapping[str, Any]) -> None:
+def check_data(
+    task: str,
+    *,
+    source: Source,
+    settings: Mapping[str, Any],
+    tokenize: Callable[[list[str]], np.ndarray] | None = None,
+) -> None:
     """Refuses data on which a task cannot be done; reads all labels, and of the rest a little.
 
     Args:
         task: a key of `vlp.cli.tasks.TASKS`.
         source: the data.
         settings: of the task, checked by `vlp.cli.tasks.check_task`.
+        tokenize: of the model, where it is there already; prompts are checked by it.
 
     Raises:
         ValueError: no image can be read, a task that reads captions finds none, a field that is to
-            be read is in no sample, or the classes are not those of the labels.
+            be read is in no sample, the classes are not those of the labels, or prompts do not tell
+            them apart.
     """
     check_images(source, task)
     if task == "classification":
-        _check_classes(source, settings)
+        _check_classes(source, settings, tokenize)
         return
     check_captions(source, task)
     if settings.get("group"):
@@ -81,10 +90,18 @@ def _spread(source: Source) -> list[int]:
     return np.unique(places.astype(int)).tolist()
 
 
-def _check_classes(source: Source, settings: Mapping[str, Any]) -> None:
-    prompts.templates(settings.get("templates", "simple"))
+def _check_classes(
+    source: Source,
+    settings: Mapping[str, Any],
+    tokenize: Callable[[list[str]], np.ndarray] | None,
+) -> None:
+    templates = prompts.templates(settings.get("templates", "simple"))
     labels = read_labels(source, settings.get("label", "cls"))
     classes = find_classes(labels, settings.get("classes", ""))
+    if tokenize:
+        check_prompts(classes.names, templates, tokenize)
+    if classes.alike:
+        _log.warning("%s: %s", source.name, classes.alike)
     if classes.without_words:
         _log.warning(
             "%s: prompts will say labels such as %r, which say nothing of a picture; give the "

@@ -29,7 +29,7 @@ from vlp.cli.jobs import (
     provenance,
     start_processes,
 )
-from vlp.cli.paths import local_path
+from vlp.cli.paths import local_folder
 
 SUMMARY = "embed a data set into npy and parquet shards"
 DTYPES = ("float16", "float32")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     add_data_argument(parser)
     parser.add_argument(
-        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+        "--out", type=local_folder, required=True, metavar="DIR", help="made, or gone on with"
     )
     parser.add_argument("--index", action="store_true", help="build a usearch index of the images")
     parser.add_argument(

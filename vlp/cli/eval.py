@@ -32,7 +32,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_data_argument, add_decoding_arguments, check_sizes, counting, open_data
-from vlp.cli.paths import local_path
+from vlp.cli.paths import RESULT, check_output, local_path
 
 SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
 
@@ -109,6 +109,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Judges, prints a table and writes the JSON."""
     check_sizes(args, "threads")
     settings = _settings(args)
+    if args.out:
+        check_output("--out", args.out, RESULT)
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.data_table import say_data
     from vlp.cli.judge import Judge

@@ -68,7 +68,8 @@ class Evaluations:
                 task, own = settings["task"], _own(settings)
                 check_task(task, model=model, settings=own)
                 self._plan.duration(settings["every"])
-                check_data(task, source=self._open(name, settings["data"]), settings=own)
+                data = self._open(name, settings["data"])
+                check_data(task, source=data, settings=own, tokenize=inputs.tokenize)
         if self._report:
             with _named("config.report.data"):
                 check_data("retrieval", source=self._open(REPORT, self._report), settings={})

@@ -27,7 +27,7 @@ import logging
 from functools import partial
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.paths import local_path
+from vlp.cli.paths import local_folder
 
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help="see above")
     parser.add_argument(
-        "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
+        "--out", type=local_folder, required=True, metavar="DIR", help="a folder that is not there"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     parser.add_argument(

@@ -45,7 +45,7 @@ from vlp.cli.jobs import (
     provenance,
     start_processes,
 )
-from vlp.cli.paths import local_path
+from vlp.cli.paths import local_folder
 
 # Shares of the captions, below whose probabilities they lie.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
     parser.add_argument("--captions", metavar="FILE.jsonl", help="more captions, by vlp caption")
     parser.add_argument(
-        "--out", type=local_path, required=True, metavar="DIR", help="made, or gone on with"
+        "--out", type=local_folder, required=True, metavar="DIR", help="made, or gone on with"
     )
     parser.add_argument(
         "--threshold",

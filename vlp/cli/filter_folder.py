@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from array import array
 from collections import Counter
@@ -19,6 +20,7 @@ from vlp.files import write_whole
 from vlp.vectors.shards import remove_partials
 
 SOURCES = ("web", "synthetic")
+_log = logging.getLogger("vlp")
 # What must be the same for a job to go on.
 _FIXED = (
     "model", "preprocess", "tokenizer", "data", "samples", "captions", "threshold", "part_size",
@@ -54,12 +56,27 @@ class FilterFolder:
         return -(-self.manifest["samples"] // self.manifest["part_size"])
 
     def claim(self) -> None:
-        """Makes the folder this job's; the other processes of a job leave that to the first."""
+        """Makes the folder this job's; the other processes of a job leave that to the first.
+
+        A part whose tar is gone is not done.
+
+        Raises:
+            ValueError: a tar of a finished job is gone.
+        """
         (self.path / "parts").mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.path / "parts"):
             remove_partials(folder)
         if not self.settings.is_file():
             write_json(self.settings, self.manifest)
+        for part in self._without_tar():
+            if self.lines.is_file():
+                raise ValueError(
+                    f"{self.path} is finished and must have {part:05d}.tar, of which "
+                    f"{self.lines.name} says that captions were kept; put it back, or give "
+                    "another --out"
+                )
+            _log.warning("%s: %05d.tar is gone, its part is made anew", self.path, part)
+            self._part(part).unlink()
 
     def samples(self, part: int) -> tuple[int, int]:
         """The first sample of a part, and the one behind its last."""
@@ -106,6 +123,20 @@ class FilterFolder:
                 kept[line["source"]] += line["kept"]
                 found[line["source"]].append(line["score"])
         return {name: (kept[name], np.asarray(found[name])) for name in SOURCES}, faults
+
+    def _without_tar(self) -> list[int]:
+        """The parts that kept captions and whose tar is not there."""
+        files = (
+            [self.lines]
+            if self.lines.is_file()
+            else sorted(self._part(0).parent.glob("[0-9]*.jsonl"))
+        )
+        kept: set[int] = set()
+        for path in files:
+            with path.open(encoding="utf-8", newline="\n") as file:
+                rows = (line for line in map(json.loads, file) if line.get("kept"))
+                kept |= {row["index"] // self.manifest["part_size"] for row in rows}
+        return sorted(part for part in kept if not (self.path / f"{part:05d}.tar").is_file())
 
     def _join(self, target: Path) -> None:
         with target.open("wb") as file:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from vlp.cli.paths import local_path
+from vlp.cli.paths import local_folder
 
 SUMMARY = "make weights of another stack a run"
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="[FORMAT:]PATH of a folder or file, or FORMAT:owner/name on the Hub",
     )
     parser.add_argument(
-        "--out", type=local_path, required=True, metavar="DIR", help="a folder that does not exist"
+        "--out", type=local_folder, required=True, metavar="DIR", help="a folder that is not there"
     )
     add_loading_arguments(parser)
     parser.set_defaults(run=run)

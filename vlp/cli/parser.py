@@ -88,6 +88,15 @@ class Parser(argparse.ArgumentParser):
             check_once(values)
         return found
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse does, but for an empty value: so a shell writes a variable without one."""
+        is_command = isinstance(action, argparse._SubParsersAction)  # with all of its arguments
+        if not is_command and not all(map(str.strip, arg_strings)):
+            raise argparse.ArgumentError(
+                action, "needs a value, got an empty one; give one, or leave it out"
+            )
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
         if message.startswith("argument "):  # that says all
             raise UsageError(message)

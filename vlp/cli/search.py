@@ -19,7 +19,7 @@ from typing import Any
 
 from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
 from vlp.cli.jobs import add_data_argument, add_decoding_arguments, check_sizes, limits
-from vlp.cli.paths import local_path
+from vlp.cli.paths import SHEET, check_output, local_path
 
 SUMMARY = "find pictures by a sentence"
 
@@ -49,6 +49,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Searches, prints the captions and draws the pictures, in the terminal and as a PNG."""
     query = " ".join(args.query)
     check_sizes(args, "threads")
+    if args.out:
+        check_output("--out", args.out, SHEET)
     from vlp.cli.caches import use_compilation_cache
     from vlp.cli.searching import in_embeddings, with_model
     from vlp.evals.search import check_query
@@ -75,7 +77,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
             top=args.top,
             **given,
         )
-    _show(found, query, Path(args.out or found.folder / "search.png"))
+    out = Path(args.out or found.folder / "search.png")
+    check_output("--out", out, SHEET)
+    _show(found, query, out)
     return 0
 
 

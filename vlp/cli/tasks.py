@@ -16,11 +16,11 @@ from vlp.evals import masked_words as words_of
 from vlp.evals import matching as matches_of
 from vlp.evals import prompts
 from vlp.evals.classes import find_classes
-from vlp.evals.classification import class_embeddings, classification
+from vlp.evals.classification import check_prompts, class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
 from vlp.evals.rerank import reranked
 from vlp.evals.retrieval import both_ranks, recalls
-from vlp.generation import Method, prompt_tokens
+from vlp.generation import Method, check_beams, prompt_tokens
 from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
     """Refuses a task that nobody knows, settings it does not have, and scores not installed.
 
     Raises:
-        ValueError: says which there are.
+        ValueError: says which there are, or what a setting may be.
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -66,6 +66,7 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
         )
     if task == "captioning":
         captions_of.check_scores()
+        check_beams(settings.get("num_beams", 3))
 
 
 def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
@@ -148,6 +149,7 @@ def _classification(
     def embed(texts: list[str]) -> np.ndarray:
         return judge.encoder.embed_texts(texts, judge.tokenize, batch_size=BATCH)
 
+    said = check_prompts(candidates.names, prompts.templates(templates), judge.tokens)
     zclass = class_embeddings(candidates.names, prompts.templates(templates), embed)
     images = judge.images(data)
     own = [(row, candidates.place.get(labels[i] or "")) for row, i in enumerate(images.ids)]
@@ -155,7 +157,7 @@ def _classification(
     rows, places = np.asarray(labelled, int).reshape(-1, 2).T
     scores = classification(images.zimg[rows], zclass, places)
     scores["counts"]["unlabelled"] = sum(name is None for name in labels)
-    return {**scores, "notes": [*candidates.notes, *_without(label, labels)]}, images
+    return {**scores, "notes": [*candidates.notes, *said, *_without(label, labels)]}, images
 
 
 def _without(field: str, labels: list[str | None]) -> list[str]:

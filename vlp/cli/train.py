@@ -16,7 +16,7 @@ import contextlib
 from typing import Any
 
 from vlp.cli.overrides import add_config_argument
-from vlp.cli.paths import local_path
+from vlp.cli.paths import local_folder
 
 SUMMARY = "train from one config file, evaluate, report, export"
 
@@ -24,7 +24,7 @@ SUMMARY = "train from one config file, evaluate, report, export"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp train`."""
     add_config_argument(parser)
-    parser.add_argument("--workdir", type=local_path, required=True, help="folder of the run")
+    parser.add_argument("--workdir", type=local_folder, required=True, help="folder of the run")
     parser.add_argument(
         "--resume",
         action="store_true",

@@ -1,15 +1,56 @@
 """The classes among which images are classified: their labels in data, their names in prompts."""
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from vlp.evals.class_lines import named_lines
 from vlp.evals.text_files import read_json, read_lines
 
 # Labels whose words say nothing of a picture: numbers, yes and no, and WordNet's ids.
 _NO_WORDS = re.compile(r"[\W\d_]*|true|false|n\d{8}", re.IGNORECASE)
+
+
+_TRUTH = {"false": "0", "true": "1"}
+_NOTHING = ("null", "none", "nan", "n/a", "na")
+
+
+class ClassNames(dict[str, str]):
+    """The names of classes by their labels; a label is also found by its other spellings.
+
+    In brackets a label is a key, a number as the file writes it, or a class's name.
+
+      >>> names = ClassNames({"0": "cat", "1": "dog"})
+      >>> names["001"], names["False"], names["dog"]
+      ('dog', 'cat', 'dog')
+    """
+
+    def __getitem__(self, label: str) -> str:
+        """The name of a label's class.
+
+        Raises:
+          KeyError: There is none.
+          ValueError: There are several.
+        """
+        found = {self.get(key, "") for key in _keys(label)} - {""}
+        found |= {label} & self.names
+        if len(found) > 1:
+            raise ValueError(
+                f"label {label!r} is {' as well as '.join(sorted(found))}; write the classes as a "
+                "JSON object from labels to names"
+            )
+        if not found:
+            raise KeyError(label)
+        return found.pop()
+
+    @cached_property
+    def names(self) -> Set[str]:
+        """All names."""
+        return set(self.values())
 
 
 @dataclass(frozen=True)
@@ -20,11 +61,13 @@ class Classes:
       names: What prompts say, in order, all different.
       place: Where in `names` the class of each label is.
       notes: Sentences on what they are, for a reader of the scores.
+      alike: One of them, on classes that may be one, to be said before the work; "" for none.
     """
 
     names: tuple[str, ...]
     place: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    alike: str = ""
 
     @property
     def without_words(self) -> bool:
@@ -46,16 +89,17 @@ def find_classes(labels: Sequence[str | None], path: str = "") -> Classes:
     return _given(path, occurring) if path else _found(occurring)
 
 
-def read_classes(path: str) -> dict[str, str]:
+def read_classes(path: str) -> ClassNames:
     """The names of classes by their labels.
 
     Args:
       path: A UTF-8 file with one name a line, whose label is the line's number from 0, as
-        CLIP_benchmark's classnames.txt; or JSON: a list of names likewise, or an object from
-        labels to names.
+        CLIP_benchmark's classnames.txt, or stands in front of it, see `named_lines`; or JSON: a
+        list of names likewise, or an object from labels to names.
 
     Raises:
-      ValueError: There is no such file, it has fewer than two classes, or a name is missing.
+      ValueError: There is no such file, it has fewer than two classes, a name is missing, or it
+        could be a table of other labels.
     """
     file = Path(path)
     if not file.is_file():
@@ -66,10 +110,7 @@ def read_classes(path: str) -> dict[str, str]:
         found = read_json(file)
         named = dict(enumerate(found)) if isinstance(found, list) else found
     else:
-        lines = read_lines(file)
-        while lines and not lines[-1]:
-            lines.pop()
-        named = dict(enumerate(lines))
+        named = named_lines(read_lines(file), path, table=file.suffix.lower() in (".csv", ".tsv"))
     if not isinstance(named, dict) or len(named) < 2:
         raise ValueError(f"{path} must name at least two classes; one a line, or a list as JSON")
     for label, name in named.items():
@@ -78,29 +119,30 @@ def read_classes(path: str) -> dict[str, str]:
                 f"{path}: class {label} must have a name, got {str(name)[:80]!r}; write one a "
                 "line, or an object from labels to names as JSON"
             )
-    return {str(label): name.strip() for label, name in named.items()}
+    return ClassNames({_one(str(label)): _one(name.strip()) for label, name in named.items()})
 
 
 def _found(labels: Set[str]) -> Classes:
     """The labels that occur, as classes of that name."""
     names = tuple(sorted(labels, key=_natural))
+    alike = _alike(names)
     note = (
         f"the classes are the {len(names):,} labels found in these data; name all there are by "
         "classes (--classes=FILE), or scores of a part of the data are too high"
     )
-    return Classes(names, {name: i for i, name in enumerate(names)}, (note,))
+    place = {name: i for i, name in enumerate(names)}
+    return Classes(names, place, (note, *filter(None, [alike])), alike)
 
 
 def _given(path: str, labels: Set[str]) -> Classes:
     """The classes that a file names, with the labels that occur.
 
-    A label is found by its key in the file, by its number, or by a class's name. Labels whose
-    classes have one name are one class: no prompt could tell them apart.
+    Labels whose classes have one name are one class: no prompt could tell them apart.
     """
     named = read_classes(path)
     names = tuple(dict.fromkeys(named.values()))
     places = {name: place for place, name in enumerate(names)}
-    place = {label: places[_name(label, named, places, path)] for label in labels}
+    place = {label: places[_name(label, named, path)] for label in labels}
     notes = [f"{len(set(place.values())):,} of the {len(names):,} classes of {path} occur"]
     if len(names) < len(named):
         (twice, _), *_ = Counter(named.values()).most_common(1)
@@ -108,32 +150,51 @@ def _given(path: str, labels: Set[str]) -> Classes:
             f"{len(named):,} labels have {len(names):,} names, such as {twice!r} more than once: "
             "those of one name are one class"
         )
-    return Classes(names, place, tuple(notes))
+    alike = _alike(names)
+    return Classes(names, place, (*notes, *filter(None, [alike])), alike)
 
 
-def _name(label: str, named: Mapping[str, str], names: Collection[str], path: str) -> str:
+def _name(label: str, named: ClassNames, path: str) -> str:
     """The name of a label's class."""
-    found = {named[key] for key in _keys(label) if key in named}
-    found |= {label} if label in names else set()
-    if not found:
+    try:
+        return named[label]
+    except KeyError as error:
         example = ", ".join(f"{key}: {name}" for key, name in list(named.items())[:3])
         raise ValueError(
             f"every label must be one of the {len(named)} classes of {path} ({example}, ...), got "
             f"{label!r}; add it there, or leave the classes out to take the labels that occur"
-        )
-    if len(found) > 1:
-        raise ValueError(
-            f"label {label!r} is {' as well as '.join(sorted(found))} by {path}; write the classes "
-            "as a JSON object from labels to names"
-        )
-    return found.pop()
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _one(text: str) -> str:
+    """The one of the spellings of a text in Unicode that labels in data have."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _keys(label: str) -> set[str]:
     """How a file may call a label: false may be the class 0, and 007 the class 7."""
-    if label in ("False", "True"):
-        return {label, label.lower(), str(int(label == "True"))}
+    if label.lower() in _TRUTH:
+        return {label, label.lower(), label.capitalize(), _TRUTH[label.lower()]}
     return {label, str(int(label))} if _is_number(label) else {label}
+
+
+def _alike(names: Sequence[str]) -> str:
+    """A sentence on classes that may be one, or none at all; "" where there are no such."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        plain = " ".join(re.split(r"[\s_]+", name.casefold().strip("'\"")))
+        plain = str(int(plain)) if _is_number(plain) else _TRUTH.get(plain, plain)
+        groups.setdefault(plain, []).append(name)
+    several = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    nothing = [repr(name) for name in names if name.lower() in _NOTHING]
+    said = []
+    if several:
+        said.append(f"classes may be one in several spellings: {'; '.join(several[:5])}")
+    if nothing:
+        said.append(f"{', '.join(nothing)} may stand for no label, and counts as a class")
+    return "; ".join(said)
 
 
 def _natural(label: str) -> tuple[bool, int, str]:

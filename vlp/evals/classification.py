@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from vlp import metrics
 
@@ -31,9 +31,42 @@ def class_embeddings(
             "class_embeddings needs names and templates, got "
             f"{len(names)} names and {len(templates)} templates"
         )
-    prompts = [template.replace("{}", name) for name in names for template in templates]
-    vectors = _unit(np.asarray(embed_texts(prompts), np.float32))
+    vectors = _unit(np.asarray(embed_texts(_prompts(names, templates)), np.float32))
     return _unit(vectors.reshape(len(names), len(templates), -1).mean(axis=1))
+
+
+def check_prompts(
+    names: Sequence[str],
+    templates: Sequence[str],
+    tokenize: Callable[[list[str]], np.ndarray],
+) -> list[str]:
+    """Refuses classes that the model cannot tell apart, for the tokens of their prompts are equal.
+
+    Args:
+      names, templates: As for `class_embeddings`.
+      tokenize: Strings to int32 `[n,l]`.
+
+    Returns:
+      A sentence on the prompts that may have been cut, where there are any.
+
+    Raises:
+      ValueError: All prompts of two classes have the same tokens.
+    """
+    ids = tokenize(_prompts(names, templates))
+    _, class_of, count = np.unique(
+        ids.reshape(len(names), -1), axis=0, return_inverse=True, return_counts=True
+    )
+    if count.max() > 1:
+        alike = np.flatnonzero(class_of.reshape(-1) == count.argmax())
+        one, other = (names[place] for place in alike[:2])
+        raise ValueError(
+            f"classes must differ in their prompts, {one!r} and {other!r} have the same "
+            f"{ids.shape[1]} tokens in all of them, as {len(alike):,} of {len(names):,} classes; "
+            "take shorter templates, in which the name is not cut off, or write other names"
+        )
+    full = int(_are_full(ids, tokenize([""])[0]).sum())
+    said = f"{full:,} of {len(ids):,} prompts fill all {ids.shape[1]} tokens: longer ones were cut"
+    return [said] if full else []
 
 
 def classification(
@@ -76,6 +109,19 @@ def classification(
         "chance": chance | {"mean_per_class_recall": 1 / k, "majority_share": majority / n},
         "counts": {"images": n, "classes": k},
     }
+
+
+def _prompts(names: Sequence[str], templates: Sequence[str]) -> list[str]:
+    return [template.replace("{}", name) for name in names for template in templates]
+
+
+def _are_full(ids: Int[np.ndarray, "n l"], blank: Int[np.ndarray, " l"]) -> Bool[np.ndarray, " n"]:
+    """Which rows of tokens have no padding; `blank` is the row of no words."""
+    if ids.shape[1] < 3:
+        return np.ones(len(ids), bool)
+    # Beside the end token on the right, or at the left end, where padding stands there.
+    column = ids[:, 0] if blank[0] == blank[1] else ids[:, -2]
+    return ~np.isin(column, blank)
 
 
 def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.padding import Padding
@@ -54,7 +54,7 @@ def draw_results(
     rows = -(-len(images) // columns)
     cell = TILE + 12 + LINE * CAPTION_LINES + LINE
     # A sheet of one or two pictures is still wide enough for its heading.
-    width = 2 * MARGIN + max(3, columns) * (TILE + GAP) - GAP
+    width = _width(max(3, columns))
     height = 2 * MARGIN + HEAD + rows * (cell + GAP) - GAP
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -78,6 +78,18 @@ def draw_results(
     sheet.save(buffer, "png", optimize=True)
     write_bytes(path, buffer.getvalue())
     return sheet.size
+
+
+def is_sheet(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a sheet of `draw_results`: a PNG of its width, on its paper."""
+    widths = [_width(columns) for columns in range(3, COLUMNS + 1)]
+    try:
+        with Image.open(path, formats=["PNG"]) as sheet:
+            if sheet.mode != "RGB" or sheet.width not in widths:
+                return False
+            return sheet.getpixel((0, 0)) == ImageColor.getrgb(PAPER)
+    except (OSError, SyntaxError, Image.DecompressionBombError):  # no PNG, or not all of one
+        return False
 
 
 def print_images(
@@ -124,6 +136,10 @@ def half_blocks(image: Pixels, *, width: int) -> Text:
         text.append("\n")
     text.right_crop(1)
     return text
+
+
+def _width(columns: int) -> int:
+    return 2 * MARGIN + columns * (TILE + GAP) - GAP
 
 
 def _check(images: Sequence[Pixels], captions: Sequence[str], scores: Scores) -> None:

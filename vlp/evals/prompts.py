@@ -103,7 +103,7 @@ def _json_list(path: Path) -> list[tuple[str, str]]:
 
 def _template(text: str, where: str) -> str:
     """The template with its place written as `{}`."""
-    if len(_PLACE.findall(text)) != 1:
+    if len(_PLACE.findall(text)) != 1 or "{{" in text or "}}" in text:
         raise ValueError(
             f"{where}: every template must hold one {{}} for the class name, got {text!r}; write "
             "for example: a drawing of {}."

@@ -1,6 +1,6 @@
 """Writing captions, token by token: with any model that keeps the contract of `CaptionModel`."""
 
-from vlp.generation.beam import beam
+from vlp.generation.beam import beam, check_beams
 from vlp.generation.contract import CaptionModel, Captions, check_writes
 from vlp.generation.greedy import greedy
 from vlp.generation.methods import METHODS, Method
@@ -13,6 +13,7 @@ __all__ = [
     "Captions",
     "Method",
     "beam",
+    "check_beams",
     "check_writes",
     "greedy",
     "nucleus",

@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vlp.generation.contract import CaptionModel, Captions, Form, form_of, possible
 
+MOST_BEAMS = 1024
+
 
 class _State(NamedTuple):
     """What goes from place to place; beams are in descending order.
@@ -30,6 +32,12 @@ class _State(NamedTuple):
     ended_ids: Int[Array, "n b l"]
     scores: Float[Array, "n b"]
     open: Bool[Array, " n"]
+
+
+def check_beams(num_beams: int) -> None:
+    """Raises ValueError for a number of captions that cannot be written at the same time."""
+    if not 1 <= num_beams <= MOST_BEAMS:
+        raise ValueError(f"num_beams must be 1 to {MOST_BEAMS}, got {num_beams}; try 3")
 
 
 def beam(
@@ -70,8 +78,7 @@ def beam(
         Wolf et al., transformers, https://github.com/huggingface/transformers
         (generation/utils.py, `_beam_search`).
     """
-    if num_beams < 1:
-        raise ValueError(f"num_beams must be at least 1, got {num_beams}; try 3")
+    check_beams(num_beams)
     if not math.isfinite(length_penalty):
         raise ValueError(f"length_penalty must be a finite number, got {length_penalty}; try 1.0")
     form = form_of(model, length=length, min_length=min_length, prefix=prefix)

@@ -36,7 +36,7 @@ class Method:
         """The method of that name.
 
         Raises:
-            ValueError: when there is none, or it has no such setting.
+            ValueError: when there is none, it has no such setting, or the seed is out of range.
         """
         if name not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
@@ -47,6 +47,8 @@ class Method:
                 f"{unknown[0]} is no setting of {name}, which has {', '.join(defaults)}; leave "
                 "it out, or choose another method"
             )
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be 0 to 2^32 - 1, got {seed}")
         return cls(name, tuple((defaults | settings).items()), seed)
 
     def __call__(self, model: Any, image: Any, ids: Int[Array, " n"]) -> Captions:

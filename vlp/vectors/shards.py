@@ -11,10 +11,11 @@ vector database wants to know of them.
 """
 
 import json
+import logging
 import operator
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from vlp.files import PARTIAL, write_whole
 FORMAT = 1
 MANIFEST = "manifest.json"
 KINDS = ("images", "captions")
+_log = logging.getLogger("vlp")
 # What must be the same for a job to go on in a folder.
 _FIXED = (
     "format",
@@ -80,13 +82,20 @@ class Shards:
             _check_same(read_manifest(self.folder), self.manifest, self.folder, same)
 
     def claim(self) -> None:
-        """Makes the folder this job's; the other processes of a job leave that to the first."""
+        """Makes the folder this job's; the other processes of a job leave that to the first.
+
+        A shard whose files are no longer all there is not done.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for folder in (".", "done", *KINDS):
             remove_partials(self.folder / folder)
         path = self.folder / MANIFEST
         if not path.is_file():
             _write_json(path, self.manifest)
+        for done in _done_files(self.folder):
+            if not _is_whole(done):
+                _log.warning("%s: files of this shard are gone or cut, it is made anew", done)
+                done.unlink()
 
     def __len__(self) -> int:
         return -(-self.manifest["samples"] // self.manifest["shard_size"])
@@ -164,9 +173,8 @@ def read_vectors(
 ) -> Iterator[tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n d"]]]:
     """The ids and vectors of the finished shards, one after the other, without copying them."""
     for path in _done_files(Path(folder)):
-        stem = Path(folder) / kind / path.stem
-        ids = pq.read_table(stem.with_suffix(".parquet"), columns=["id"])["id"].to_numpy()
-        yield ids, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+        table, vectors = _read_shard(Path(folder) / kind / path.stem, ["id"])
+        yield table["id"].to_numpy(), vectors
 
 
 def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[Row]:
@@ -178,13 +186,23 @@ def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[
         shard = id_ // size
         if shard not in tables:
             stem = Path(folder) / kind / f"{shard:05d}"
-            columns = pq.read_table(stem.with_suffix(".parquet"), columns=["id", "key", "caption"])
-            tables[shard] = columns, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+            tables[shard] = _read_shard(stem, ["id", "key", "caption"])
         table, vectors = tables[shard]
         place = int(np.searchsorted(table["id"].to_numpy(), id_))
         said = table.slice(place, 1).to_pylist()[0]
         rows.append(Row(**said, embedding=np.asarray(vectors[place], np.float32)))
     return rows
+
+
+def _read_shard(stem: Path, columns: list[str]) -> tuple[pa.Table, np.ndarray]:
+    try:
+        table = pq.read_table(stem.with_suffix(".parquet"), columns=columns)
+        return table, np.load(stem.with_suffix(".npy"), mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{stem}.npy and .parquet must be as they were written ({error}); start the same vlp "
+            "embed again, which makes anew what is gone or cut"
+        ) from error
 
 
 def remove_partials(folder: Path, *, of: str = "") -> None:
@@ -229,6 +247,22 @@ def _brief(value: Any) -> str:
 
 def _done_files(folder: Path) -> list[Path]:
     return sorted((folder / "done").glob("[0-9]*.json"))
+
+
+def _is_whole(done: Path) -> bool:
+    """Whether the files of a shard are there, with as many rows as it says; they are not read."""
+    try:
+        counts = json.loads(done.read_text(encoding="utf-8"))
+        return all(_rows(done, kind) == {counts[kind]} for kind in KINDS)
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return False
+
+
+def _rows(done: Path, kind: str) -> set[int]:
+    """How many rows the files of a shard have; one number, if all is well."""
+    stem = done.parent.parent / kind / done.stem
+    vectors = np.load(stem.with_suffix(".npy"), mmap_mode="r")
+    return {len(vectors), pq.read_metadata(stem.with_suffix(".parquet")).num_rows}
 
 
 def _write_npy(path: Path, vectors: np.ndarray) -> None:

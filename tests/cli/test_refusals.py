@@ -95,14 +95,6 @@ def test_a_tar_cut_off_in_the_middle_is_refused(train, pairs, capsys):
     assert not (workdir / "metrics.jsonl").exists()
 
 
-def test_an_index_of_another_tar_is_refused(train, pairs, capsys):
-    assert main(["data", "index", str(pairs)]) == 0
-    write_pairs(pairs, copies=2)
-    code, _ = train()
-    assert code == 1
-    assert "vlp data index" in capsys.readouterr().err
-
-
 def test_no_data_names_what_is_there(train, tmp_path, capsys):
     write_pairs(tmp_path / "real.tar")
     code, _ = train(data=tmp_path / "unreal.tar")

@@ -89,3 +89,11 @@ def test_what_is_no_caption_is_refused(texts):
 def test_what_names_no_model_or_size_is_refused(arguments, said):
     with pytest.raises(ValueError, match=said):
         check_source(**arguments)
+
+
+def test_arrays_that_a_traced_function_brings_along_are_looked_at_as_well():
+    ids = jnp.asarray(IDS)
+    checked = jax.eval_shape(lambda: checked_text(ids, vocab_size=VOCABULARY))
+    assert checked.shape == IDS.shape
+    with pytest.raises(ValueError, match="got ids from"):
+        jax.eval_shape(lambda: checked_text(ids, vocab_size=2))

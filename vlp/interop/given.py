@@ -42,7 +42,7 @@ def checked_images(images: Any) -> Any:
 def _check_levels(pixels: Any, *, wanted: str) -> None:
     if pixels.dtype == np.uint8:
         return
-    low, high = float(pixels.min()), float(pixels.max())
+    low, high = map(float, _range(pixels))
     scaled = pixels.dtype.kind == "f" and 0 < high <= 1
     if pixels.dtype.kind == "b" or scaled or not (low >= 0 and high <= _LEVELS):
         raise ValueError(
@@ -65,7 +65,7 @@ def checked_text(text: Any, *, vocab_size: int) -> Any:
     elif text.ndim != 2 or text.size == 0 or text.dtype.kind not in "iu":
         got = f"{text.dtype}{list(text.shape)}"
     else:
-        low, high = int(text.min()), int(text.max())
+        low, high = _range(text)
         got = "" if low >= 0 and high < vocab_size else f"ids from {low} to {high}"
     if got:
         raise ValueError(
@@ -73,6 +73,12 @@ def checked_text(text: Any, *, vocab_size: int) -> Any:
             " call tokenize(...) on texts first"
         )
     return text
+
+
+def _range(values: np.ndarray | jax.Array) -> tuple[Any, Any]:
+    """Smallest and largest, by numpy: inside of `jax.jit` operations of jax give no values."""
+    values = np.asarray(values)
+    return values.min(), values.max()
 
 
 def captions(texts: Any) -> list[str]:

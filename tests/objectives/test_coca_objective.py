@@ -160,6 +160,7 @@ def test_captions_that_end_in_padding_are_refused():
         Coca()(coca, None, make_batch(), key=jax.random.key(0), carry=())
 
 
+@pytest.mark.slow
 def test_a_small_model_learns_its_pairs_and_captions_by_heart():
     graphdef, params = nnx.split(model())
     optimizer, batch = optax.adam(1e-2), make_batch()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from toy import Loader
 
 from vlp.training.checkpoint import Checkpoints, saved_steps
@@ -43,6 +44,7 @@ def start_workers(workdir):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_one_goes_on_from_their_checkpoint(training, tmp_path):
     workers = start_workers(tmp_path)
     outputs = [worker.communicate(timeout=120)[0] for worker in workers]

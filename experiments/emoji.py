@@ -33,7 +33,7 @@ QUEUE = 256
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of the quickstart."""
-    args = parse_arg(arg, epochs=39.0, size=48, model="clip")
+    args = parse_arg(arg, epochs=42.0, size=48, model="clip")
     if args.model not in METHODS:
         raise ValueError(f"model must be one of {', '.join(METHODS)}, got {args.model!r}")
     config = base_config()

@@ -26,7 +26,7 @@ $(BIN)/python:
 
 install: .venv/installed  ## make .venv and install vlp into it
 
-quickstart: install  ## train on the embedded emoji, evaluate, export, draw a report (10 minutes)
+quickstart: install  ## train on the embedded emoji, evaluate, export, draw a report (8 minutes)
 	$(HUGE_PAGES) $(BIN)/vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
 SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets

@@ -34,7 +34,7 @@ SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets
 test: .venv/installed-test  ## the test suite (10 minutes, no network, no accelerator)
 	$(PYTEST) -n 2 -m "not slow" $(SUITE)
 
-test-slow: .venv/installed-test  ## whole runs, and trainings over devices and processes (7 minutes)
+test-slow: .venv/installed-test  ## whole runs, and trainings over devices and processes (11 minutes)
 	$(PYTEST) -n 2 -m slow $(SUITE)
 
 test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, open_clip and transformers

@@ -9,8 +9,8 @@ Method: Radford et al., 2021, https://arxiv.org/abs/2103.00020, with strong styl
 an average of the weights, optimised with Muon (Jordan et al., 2024,
 https://kellerjordan.github.io/posts/muon).
 Cost: 8 minutes on two CPU cores.
-Expected on Twemoji: text to image R@5 0.33 and R@10 0.45 among 3,786, for a name and for "a NAME", a
-hundredth more or less by the processor; by chance 0.001 and 0.003.
+Expected on Twemoji: text to image R@5 0.33 and R@10 0.45 among 3,786, for a name and for "a NAME",
+a hundredth more or less by the processor; by chance 0.001 and 0.003.
 
   vlp train --config=experiments/emoji.py --workdir=runs/emoji
 

@@ -23,7 +23,7 @@ from data_pipelines.sources.fingerprints import joined
 from data_pipelines.sources.members import IMAGE, LINES, TEXT
 from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.tar_index import BLOCK, TarIndex
-from data_pipelines.sources.tar_sidecar import load_index
+from data_pipelines.sources.tar_sidecar import load_indexes
 
 # Above this many tars a file is opened for each read: descriptors are limited to about 1,000.
 _MAX_OPEN = 256
@@ -56,7 +56,7 @@ class TarSource(ByMember):
             raise ValueError("a TarSource needs at least one tar, got an empty list")
         self.name = name or _joined(self.paths)
         super().__init__(by_line=by_line, limits=limits)
-        self._shards = [load_index(path) for path in self.paths]
+        self._shards = load_indexes(self.paths)
         self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -58,19 +59,41 @@ def load_index(path: str | Path) -> TarIndex:
     Raises:
       ValueError: the index is damaged, or the tar cannot be used.
     """
-    path = Path(path)
+    return load_indexes([path])[0]
+
+
+def load_indexes(paths: Sequence[str | Path]) -> list[TarIndex]:
+    """The index of each tar, as `load_index`; those that do not fit are said in one line."""
+    found = []
+    unused: list[tuple[Path, str]] = []
+    for path in map(Path, paths):
+        index, why = _beside(path)
+        found.append(scan(path) if index is None else index)
+        if why:
+            unused.append((path, why))
+    if unused:
+        path, why = unused[0]
+        _LOG.warning(
+            "%s %s and is not used%s; run `vlp data index %s`",
+            index_path(path),
+            why,
+            f", nor are those of {len(unused) - 1:,} other tars" if unused[1:] else "",
+            f"{path} ..." if unused[1:] else path,
+        )
+    return found
+
+
+def _beside(path: Path) -> tuple[TarIndex | None, str]:
+    """The index beside a tar, or None and why it cannot be used; "" where there is none."""
     sidecar = index_path(path)
     if not sidecar.exists():
-        return scan(path)
+        return None, ""
     try:
         index = _read(sidecar)
     except _UNREADABLE as error:
         raise _refused(path, f"cannot be read ({error})") from error
     why = "is of an older vlp" if index is None else _misfit(index, path)
-    if index is None or why:
-        _LOG.warning("%s %s and is not used; run `vlp data index %s`", sidecar, why, path)
-        return scan(path)
-    return index
+    return (None if why else index), why
 
 
 def _read(sidecar: Path) -> TarIndex | None:

@@ -251,6 +251,22 @@ def test_the_index_of_another_tar_is_left_aside_and_said(tmp_path, caplog, membe
     assert source._shards[0].fingerprint == found.fingerprint and len(source) == len(found)
 
 
+def test_indexes_that_do_not_fit_are_said_in_one_line_however_many(tmp_path, caplog):
+    paths = [
+        write_tar(
+            tmp_path / f"{name}.tar", [(f"{name}{member}", data) for member, data in pairs(3)]
+        )
+        for name in "abcd"
+    ]
+    for path in paths[:3]:
+        build_index(path)
+        os.utime(path, ns=(1, 1))
+    assert len(TarSource(paths)) == 12
+    (said,) = caplog.messages
+    assert f"{paths[0]}.index" in said and "nor are those of 2 other tars" in said
+    assert f"run `vlp data index {paths[0]} ...`" in said
+
+
 def test_an_index_copied_with_its_tar_serves_where_the_time_came_along(tmp_path, caplog):
     path = write_tar(tmp_path / "a.tar", pairs(3))
     build_index(path)

@@ -1,4 +1,6 @@
-"""What a loaded model is given, checked on the host; inside of `jax.jit` there is nothing to see.
+"""What a loaded model is given, checked on the host.
+
+Inside of `jax.jit`, and of arrays that lie in part on other hosts, there is nothing to see.
 
 Pixels and ids that a model was not trained on give embeddings like any others, so nobody notices.
 """
@@ -23,7 +25,7 @@ def checked_images(images: Any) -> Any:
             0 to 255.
     """
     pixels = images.patches if isinstance(images, NaflexImages) else images
-    if isinstance(pixels, jax.core.Tracer):
+    if _out_of_sight(pixels):
         return images
     wanted = "encode_image takes pixels 0 to 255 as preprocess(...) makes them"
     if not isinstance(pixels, np.ndarray | jax.Array):
@@ -58,7 +60,7 @@ def checked_text(text: Any, *, vocab_size: int) -> Any:
         ValueError: no array `[n, l]` of whole numbers, none in it, or ids that the model does not
             have.
     """
-    if isinstance(text, jax.core.Tracer):
+    if _out_of_sight(text):
         return text
     if not isinstance(text, np.ndarray | jax.Array):
         got = type(text).__name__
@@ -73,6 +75,12 @@ def checked_text(text: Any, *, vocab_size: int) -> Any:
             " call tokenize(...) on texts first"
         )
     return text
+
+
+def _out_of_sight(values: Any) -> bool:
+    """Whether this process cannot read them."""
+    traced = isinstance(values, jax.core.Tracer)
+    return traced or (isinstance(values, jax.Array) and not values.is_fully_addressable)
 
 
 def _range(values: np.ndarray | jax.Array) -> tuple[Any, Any]:

@@ -65,8 +65,8 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
             "run was given it (config.objective.mask_id); 103 for BERT's own vocabulary"
         )
     if task == "captioning":
-        captions_of.check_scores()
         check_beams(settings.get("num_beams", 3))
+        captions_of.check_scores()
 
 
 def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:

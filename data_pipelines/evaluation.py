@@ -67,6 +67,12 @@ def eval_images(
     return prefetch(_ImageBatches(source, preprocess, batch_size), num_threads=num_threads)
 
 
+def check_which(captions: str) -> None:
+    """Raises ValueError where it is neither "first" nor "all"."""
+    if captions not in ("first", "all"):
+        raise ValueError(f'captions must be "first" or "all", got {captions!r}')
+
+
 def eval_captions(source: Source, *, captions: str = "first") -> Captions:
     """The usable captions of a source, in order.
 
@@ -77,8 +83,7 @@ def eval_captions(source: Source, *, captions: str = "first") -> Captions:
     Raises:
       ValueError: `captions` is neither "first" nor "all".
     """
-    if captions not in ("first", "all"):
-        raise ValueError(f'captions must be "first" or "all", got {captions!r}')
+    check_which(captions)
     texts: list[str] = []
     ids: list[int] = []
     rejects: Counter[str] = Counter()

@@ -31,6 +31,13 @@ KWARGS = dict(
     embed_dim=12,
 )
 FUSION = KWARGS | dict(fusion=dict(num_heads=2, depth=1))
+WRITER = KWARGS | dict(
+    text=dict(
+        vocab_size=tiny.VOCABULARY, length=8, width=16, depth=1, num_heads=2, pool="cls_last"
+    ),
+    decoder=dict(num_heads=2, depth=1),
+    begin_id=3,
+)
 EXPECTED = {
     "matching": {"all/accuracy", "all/balanced", "all/auc", "true_pairs/accuracy",
                  "wrong_captions/accuracy", "wrong_images/accuracy"},
@@ -126,6 +133,46 @@ def test_settings_are_checked_by_name_and_the_mask_must_be_a_token(judge, data):
         judge.judge("masked_words", data=data)
     with pytest.raises(ValueError, match="of the model's 421 tokens, got 421"):
         judge.judge("masked_words", data=data, mask_id=421)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "message"),
+    [
+        ("masked_words", {"mask_id": 421}, "of the model's 421 tokens, got 421"),
+        ("retrieval", {"rerank": -1}, "rerank must be 1 at least, .* got -1"),
+        ("retrieval", {"rerank": 3, "rerank_by": "sum"}, "rerank_by must be one of match, .*'sum'"),
+        ("retrieval", {"rerank_by": "match"}, "rerank_by needs rerank"),
+        ("matching", {"captions": "some"}, 'captions must be "first" or "all", got \'some\''),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_embedded(
+    judge, data, monkeypatch, task, settings, message
+):
+    monkeypatch.setattr(Encoder, "embed_images", None)
+    with pytest.raises(ValueError, match=message):
+        judge.judge(task, data=data, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_length": 8}, "min_length must be from 0 to 7, .* got 8"),
+        ({"length_penalty": float("nan")}, "length_penalty must be a finite number, got nan"),
+        ({"num_beams": 0}, "num_beams must be 1 to 1024, got 0"),
+    ],
+)
+def test_settings_of_captions_are_refused_with_the_model_alone(monkeypatch, settings, message):
+    monkeypatch.setattr("vlp.evals.captioning.check_scores", lambda: None)
+    writer = abstract_model(WRITER)
+    with pytest.raises(ValueError, match=message):
+        check_task("captioning", model=writer, settings=settings)
+    check_task("captioning", model=writer, settings={"num_beams": 2, "prompt": "a picture of"})
+
+
+def test_a_writer_that_knows_no_first_token_is_refused_before_it_is_asked(monkeypatch):
+    monkeypatch.setattr("vlp.evals.captioning.check_scores", lambda: None)
+    with pytest.raises(ValueError, match="written from the token that they begin with"):
+        check_task("captioning", model=abstract_model(WRITER | {"begin_id": None}), settings={})
 
 
 @pytest.mark.parametrize(

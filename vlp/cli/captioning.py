@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.experimental import multihost_utils
@@ -158,10 +157,7 @@ def fitting_method(run: Run, name: str, *, prompt: str = "", **settings: Any) ->
     model: Any = run.model
     prefix = prompt_tokens(prompt, tokenize=run.tokenize, end_id=model.end_id)
     method = Method.of(name, prefix=prefix, **settings)
-    graphdef, params = nnx.split(model)
-    blank = run.preprocess([np.zeros((32, 32, 3), np.uint8)])
-    write = functools.partial(_write, graphdef, method=method)
-    jax.eval_shape(write, params, device_images(blank), jnp.zeros(1, jnp.int32))
+    method.check(model)
     return method
 
 

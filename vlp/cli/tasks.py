@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from data_pipelines.evaluation import check_which
 from vlp.cli.data_checks import check_data
 from vlp.cli.gallery import BATCH, Gallery, Images
 from vlp.cli.labels import read_labels
@@ -18,9 +19,9 @@ from vlp.evals import prompts
 from vlp.evals.classes import find_classes
 from vlp.evals.classification import check_prompts, class_embeddings, classification
 from vlp.evals.pairs import IMAGES, another, read_pairs
-from vlp.evals.rerank import reranked
+from vlp.evals.rerank import check_rerank, reranked
 from vlp.evals.retrieval import both_ranks, recalls
-from vlp.generation import Method, check_beams, prompt_tokens
+from vlp.generation import Method, check_beams, form_of, prompt_tokens
 from vlp.parallel.ids import device_ids
 
 if TYPE_CHECKING:
@@ -64,8 +65,15 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
             "task masked_words needs mask_id, the token that hides others, as the objective of the "
             "run was given it (config.objective.mask_id); 103 for BERT's own vocabulary"
         )
+    check_which(settings.get("captions", "first"))
+    if settings.get("rerank"):
+        check_rerank(settings["rerank"], by=settings.get("rerank_by", "match"))
+    elif "rerank_by" in settings:
+        raise ValueError("rerank_by needs rerank, how many to order anew, got none; try rerank 16")
     if task == "captioning":
-        check_beams(settings.get("num_beams", 3))
+        check_beams(
+            settings.get("num_beams", 3), length_penalty=settings.get("length_penalty", 1.0)
+        )
         captions_of.check_scores()
 
 
@@ -80,6 +88,10 @@ def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
         _check_offers(model, "match", "tells whether image and text belong together", "rerank")
     elif TASKS[task].method:
         _check_offers(model, TASKS[task].method, TASKS[task].does, f"task {task}")
+    if task == "masked_words":
+        _check_mask(settings["mask_id"], vocab_size=model.text.vocab_size)
+    if task == "captioning":
+        Method.of("beam", **{k: v for k, v in settings.items() if k != "prompt"}).check(model)
 
 
 def _check_offers(model: Any, method: str, does: str, what: str) -> None:
@@ -87,6 +99,14 @@ def _check_offers(model: Any, method: str, does: str, what: str) -> None:
         raise ValueError(
             f"{what} needs a model that {does} (it has a method {method}), and this one does not; "
             "judge another model, or this one by the tasks retrieval and classification"
+        )
+
+
+def _check_mask(mask_id: int, *, vocab_size: int) -> None:
+    if not 0 <= mask_id < vocab_size:
+        raise ValueError(
+            f"mask_id must be an id of the model's {vocab_size} tokens, got {mask_id}; see "
+            "config.objective.mask_id of its run"
         )
 
 
@@ -183,11 +203,6 @@ def _masked_words(
 ) -> tuple[Scores, Gallery]:
     gallery = judge.gallery(data, captions=captions)
     tower = judge.encoder.model().text
-    if not 0 <= mask_id < tower.vocab_size:
-        raise ValueError(
-            f"mask_id must be an id of the model's {tower.vocab_size} tokens, got {mask_id}; see "
-            "config.objective.mask_id of its run"
-        )
     text, owners = judge.tokens(gallery.texts), gallery.image_of_text
     shown, hidden = words_of.hide_words(
         text, samples=gallery.ids[owners], mask_id=mask_id, pad_id=tower.pad_id
@@ -224,6 +239,7 @@ def _captioning(
         min_length=min_length,
         prefix=prefix,
     )
+    form_of(model, length=None, min_length=min_length, prefix=prefix)  # before hours of embedding
     gallery = judge.gallery(data, captions="all")
     rows = np.unique(gallery.image_of_text)  # images with a caption to compare with
     found = read_pairs(

@@ -14,6 +14,14 @@ _TIE = 1e-5  # nats: the rounding error of a log-odds
 _CHUNK = 1024  # queries scored at once
 
 
+def check_rerank(k: int, *, by: str) -> None:
+    """Raises ValueError for what `reranked` could not order by."""
+    if k < 1:
+        raise ValueError(f"rerank must be 1 at least, or 0 to leave it out, got {k}; try 16")
+    if by not in BY:
+        raise ValueError(f"rerank_by must be one of {', '.join(BY)}, got {by!r}")
+
+
 def reranked(
     before: Ranks,
     *,
@@ -46,10 +54,7 @@ def reranked(
       (BLIP), https://arxiv.org/abs/2201.12086, for the sum. Departs: their code orders by the logit
       of the match alone, which says less than the log-odds, as the other logit is free.
     """
-    if k < 1:
-        raise ValueError(f"rerank must be 1 at least, or 0 to leave it out, got {k}; try 16")
-    if by not in BY:
-        raise ValueError(f"rerank_by must be one of {', '.join(BY)}, got {by!r}")
+    check_rerank(k, by=by)
     n, m = len(zimg), len(ztxt)
     asked = np.unique(image_of_text)
     images = _candidates(ztxt, zimg, query_labels=image_of_text, labels=np.arange(n), k=k)

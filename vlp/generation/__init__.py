@@ -1,7 +1,7 @@
 """Writing captions, token by token: with any model that keeps the contract of `CaptionModel`."""
 
 from vlp.generation.beam import beam, check_beams
-from vlp.generation.contract import CaptionModel, Captions, check_writes
+from vlp.generation.contract import CaptionModel, Captions, check_writes, form_of
 from vlp.generation.greedy import greedy
 from vlp.generation.methods import METHODS, Method
 from vlp.generation.nucleus import nucleus
@@ -15,6 +15,7 @@ __all__ = [
     "beam",
     "check_beams",
     "check_writes",
+    "form_of",
     "greedy",
     "nucleus",
     "prompt_tokens",

@@ -34,10 +34,12 @@ class _State(NamedTuple):
     open: Bool[Array, " n"]
 
 
-def check_beams(num_beams: int) -> None:
-    """Raises ValueError for a number of captions that cannot be written at the same time."""
+def check_beams(num_beams: int, *, length_penalty: float) -> None:
+    """Raises ValueError for settings of beam search that no model could write by."""
     if not 1 <= num_beams <= MOST_BEAMS:
         raise ValueError(f"num_beams must be 1 to {MOST_BEAMS}, got {num_beams}; try 3")
+    if not math.isfinite(length_penalty):
+        raise ValueError(f"length_penalty must be a finite number, got {length_penalty}; try 1.0")
 
 
 def beam(
@@ -78,9 +80,7 @@ def beam(
         Wolf et al., transformers, https://github.com/huggingface/transformers
         (generation/utils.py, `_beam_search`).
     """
-    check_beams(num_beams)
-    if not math.isfinite(length_penalty):
-        raise ValueError(f"length_penalty must be a finite number, got {length_penalty}; try 1.0")
+    check_beams(num_beams, length_penalty=length_penalty)
     form = form_of(model, length=length, min_length=min_length, prefix=prefix)
     length = form.length
     first, cache = model.start_caption(image, length=length)

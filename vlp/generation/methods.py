@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Int
 
 from vlp.generation.beam import beam
-from vlp.generation.contract import Captions
+from vlp.generation.contract import Captions, check_writes
 from vlp.generation.greedy import greedy
 from vlp.generation.nucleus import nucleus
 
@@ -50,6 +52,19 @@ class Method:
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must be 0 to 2^32 - 1, got {seed}")
         return cls(name, tuple((defaults | settings).items()), seed)
+
+    def check(self, model: Any) -> None:
+        """Raises ValueError where a model of images of one size cannot write so; only traces it."""
+        check_writes(model)
+        graphdef, params = nnx.split(model)
+        size = model.image.image_size
+
+        def write(params: Any, images: Any, ids: Any) -> Captions:
+            merged: Any = nnx.merge(graphdef, params)
+            return self(merged, merged.encode_image(images), ids)
+
+        images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
+        jax.eval_shape(write, params, images, jax.ShapeDtypeStruct((1,), jnp.int32))
 
     def __call__(self, model: Any, image: Any, ids: Int[Array, " n"]) -> Captions:
         """Captions of encoded images.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.evaluation import eval_images
-from data_pipelines.sources import open_source
+from data_pipelines.opening import open_source
 from vlp.evals.embed import Encoder
 from vlp.interop.load import load_run
 

@@ -22,9 +22,9 @@ import jax
 import numpy as np
 
 from experiments import emoji
-from vlp.cli.build import Plan, plan
 from vlp.parallel.sharding import put_batch
-from vlp.training.training import abstract_batch
+from vlp.run.build import Plan, plan
+from vlp.training.setup import abstract_batch
 from vlp.version import versions
 
 

@@ -101,7 +101,7 @@ def base_config() -> ConfigDict:
             attribution=(),  # lines for the card, the report and exported folders
             data=dict(  # data_pipelines.loader.make_loader
                 train="",
-                # vlp.cli.inputs.training_data: a classification data set (as train), whose captions
+                # vlp.run.inputs.training_data: a classification data set (as train), whose captions
                 # are its labels in templates drawn at random; which field of the samples' JSON
                 # ("": their captions are the names); a set of templates or a file with one a line;
                 # which share of each batch comes from it (None: as many as there are).
@@ -147,8 +147,8 @@ def base_config() -> ConfigDict:
             init=dict(path="", which="params", only=(".*",), adopt=()),
             objective=dict(name="clip"),  # vlp.objectives
             optim=dict(
-                optimizer=dict(),  # vlp.training.optimizers.make_optimizer
-                schedule=dict(),  # vlp.training.schedules.make_schedule
+                optimizer=dict(),  # vlp.training.optim.optimizers.make_optimizer
+                schedule=dict(),  # vlp.training.optim.schedules.make_schedule
                 freeze=(),  # regular expressions over parameter names
             ),
             train=dict(

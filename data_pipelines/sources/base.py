@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from data_pipelines.faults import Reject
@@ -90,6 +90,15 @@ def whole_sample(source: Source, index: int) -> Sample:
         source=source,
         index=index,
     )
+
+
+def all_captions(source: Source) -> Iterator[str | bytes]:
+    """Every caption of a source; samples without a usable one are passed over."""
+    for index in range(len(source)):
+        try:
+            yield from source.captions(index)
+        except Reject:
+            continue
 
 
 def joined_captions(text: bytes | None, lines: bytes | None, *, by_line: bool) -> tuple[bytes, ...]:

@@ -16,18 +16,18 @@ from PIL import Image
 
 from data_pipelines.faults import REASONS
 from data_pipelines.images import ImagePreprocess, decode
-from data_pipelines.sources import open_source
+from data_pipelines.opening import open_source
 from data_pipelines.text import train_sentencepiece
-from tests.cli.conftest import command, last_of_each, picture, write_pairs
 from tests.interop import tiny
-from vlp.cli.caption_file import CaptionFile
-from vlp.cli.lock import Lock
+from tests.small.runs import command, last_of_each, picture, write_pairs
 from vlp.cli.main import main
 from vlp.generation import beam, nucleus, prompt_tokens
 from vlp.interop.card import build_card
-from vlp.interop.load import Run, load_run
-from vlp.interop.loaded import model_of, param_shapes
+from vlp.interop.load import load_run
+from vlp.interop.loaded import Run, model_of, param_shapes
 from vlp.interop.save import save_run
+from vlp.jobs.caption_file import CaptionFile
+from vlp.parallel.lock import Lock
 
 LENGTH = 8
 BAD = {"green-dot-1.png": b"<html>", "blue-dot-2.png": b"", "red-bar-0.png": b"\x89PNG\r\n"}

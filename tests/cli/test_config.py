@@ -11,12 +11,12 @@ from ml_collections import ConfigDict
 from data_pipelines.augment import Augment
 from experiments import albef, emoji, own_data
 from experiments.common import PHOTO, parse_arg
-from tests.cli.conftest import COLOURS, SHAPES, losses, picture
-from vlp.cli.build import lower, model_kwargs, plan
+from tests.small.runs import COLOURS, SHAPES, losses, picture
 from vlp.cli.config import load_config
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
-from vlp.training.schedules import make_schedule, parse_duration
+from vlp.run.build import lower, model_kwargs, plan
+from vlp.training.optim.schedules import make_schedule, parse_duration
 
 SMALL = dict(width=64, depth=1, num_heads=2, mlp_dim=64)
 RESNET = dict(layers=(1, 1, 1, 1), width=8, output_dim=16)

@@ -16,15 +16,15 @@ import pytest
 from jax.experimental import multihost_utils
 
 from data_pipelines.images import decode
-from data_pipelines.sources import open_source
+from data_pipelines.opening import open_source
 from data_pipelines.threads import THREADS
-from tests.cli.conftest import command, last_of_each, write_pairs
 from tests.interop import tiny
-from vlp.cli import embedding
-from vlp.cli.jobs import own_share
-from vlp.cli.lock import Lock
+from tests.small.runs import command, last_of_each, write_pairs
 from vlp.cli.main import main
 from vlp.interop.save import save_run
+from vlp.jobs import embed as embedding
+from vlp.jobs.parts import own_share
+from vlp.parallel.lock import Lock
 
 CAPTIONS = {
     f"green-{shape}-0.txt": f"a green {shape}\nanother, far longer caption of it\n\ncafé".encode()

@@ -8,13 +8,13 @@ import pytest
 
 from data_pipelines.images import decode
 from data_pipelines.naflex import NaflexPreprocess
-from data_pipelines.sources import open_source
-from tests.cli.conftest import write_pairs
+from data_pipelines.opening import open_source
 from tests.interop import tiny
-from vlp.cli.judge import Judge
+from tests.small.runs import write_pairs
 from vlp.cli.main import main
 from vlp.interop.load import load_run
 from vlp.interop.save import save_run
+from vlp.jobs.evaluator import Evaluator
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_model_of_images_of_any_shape_is_judged(naflex, data, tmp_path):
 
 def test_its_embeddings_are_those_of_each_image_alone(naflex, data, tmp_path):
     run, source = load_run(naflex), open_source(str(data))
-    gallery = Judge.of_run(run).gallery(str(data))
+    gallery = Evaluator.of_run(run).gallery(str(data))
     wanted = [
         run.model.encode_image(run.preprocess(decode(source.image(int(i))))).embedding[0]
         for i in gallery.ids

@@ -4,11 +4,10 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import TINY, command, losses
+from tests.small.runs import SMALL, TINY, command, losses
 
 pytestmark = pytest.mark.slow
 SOON_S = 60.0
@@ -32,7 +31,7 @@ def start(workdir, pairs, *, what, where, steps=300):
             f"--process-id={number}",
             devices=2,
         )
-        line = [sys.executable, str(Path(__file__).with_name("failing.py")), what, where, *line[3:]]
+        line = [sys.executable, str(SMALL / "failing.py"), what, where, *line[3:]]
         environment |= {"PYTHONPATH": str(Path(__file__).parents[2])}
         with workdir.with_suffix(f".{number}.log").open("w") as log:
             processes.append(

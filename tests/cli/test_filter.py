@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from data_pipelines.images import ImagePreprocess, decode
-from data_pipelines.sources import open_source
+from data_pipelines.opening import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
-from tests.cli.conftest import COLOURS, SHAPES, TINY, command, last_of_each, losses, write_pairs
-from vlp.cli import filtering
-from vlp.cli.filter_folder import FilterFolder
+from tests.small.runs import COLOURS, SHAPES, TINY, command, last_of_each, losses, write_pairs
 from vlp.cli.main import main
 from vlp.interop.card import build_card
-from vlp.interop.load import Run, load_run
-from vlp.interop.loaded import model_of, param_shapes
+from vlp.interop.load import load_run
+from vlp.interop.loaded import Run, model_of, param_shapes
 from vlp.interop.save import save_run
+from vlp.jobs import filter as filtering
+from vlp.jobs.filter_folder import FilterFolder
 
 LENGTH, THRESHOLD = 8, 0.75
 BAD = {"green-dot-1.png": b"<html>", "red-bar-0.png": b"", "blue-dot-2.txt": b" "}

@@ -9,7 +9,8 @@ import pytest
 
 from vlp.cli.main import _command_parsers
 from vlp.cli.overrides import split_overrides
-from vlp.cli.parser import Help, called
+from vlp.cli.parser import Help
+from vlp.terminal import called
 
 
 def helps(monkeypatch, columns="80") -> dict[str, str]:

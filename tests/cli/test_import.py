@@ -11,17 +11,17 @@ import jax
 import numpy as np
 import pytest
 
-from tests.cli import tiny as tiny_config
-from tests.cli.conftest import command, write_pairs
 from tests.interop import tiny
-from vlp.cli.begin import given_params
-from vlp.cli.build import model_kwargs, plan
-from vlp.cli.importing import add_loading_arguments, loading
+from tests.small import config as tiny_config
+from tests.small.runs import command, write_pairs
+from vlp.cli.arguments import add_loading_arguments, loading
 from vlp.cli.main import main
 from vlp.interop.export import export
 from vlp.interop.load import load_run
 from vlp.interop.loaded import params_of
 from vlp.interop.open_clip import write as open_clip
+from vlp.run.build import model_kwargs, plan
+from vlp.run.init_from import given_params
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tests.cli.conftest import TINY, command, losses
+from tests.small.runs import TINY, command, losses
 
 pytestmark = pytest.mark.slow
 STEPS = 10

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cli.conftest import command, picture
+from tests.small.runs import command, picture
 from vlp.cli.main import _command_parsers
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import losses, picture, write_pairs
+from tests.small.runs import losses, picture, write_pairs
 from vlp.cli.main import _command_parsers, main
 
 

@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-from tests.cli.conftest import COLOURS, SHAPES, picture, write_pairs
 from tests.interop import tiny
-from vlp.cli import kept_images
-from vlp.cli.kept_images import Kept, find, keep, name_of
+from tests.small.runs import COLOURS, SHAPES, picture, write_pairs
 from vlp.cli.main import main
 from vlp.evals.embed import Encoder
 from vlp.interop.save import save_run
+from vlp.jobs import kept_images
+from vlp.jobs.kept_images import Kept, find, keep, name_of
 
 KEY = dict(model="m", preprocess={"size": 8}, data="d")
 
@@ -157,7 +157,7 @@ def test_what_was_not_searched_for_the_longest_time_goes_first(tmp_path, monkeyp
 def test_a_second_search_imports_no_more_than_it_needs():
     heavy = "grain", "matplotlib", "tensorflow", "scipy.interpolate", "pyarrow"
     code = (
-        "import sys, vlp.cli.searching, vlp.evals.draw, data_pipelines.evaluation; "
+        "import sys, vlp.jobs.search, vlp.evals.draw, data_pipelines.evaluation; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

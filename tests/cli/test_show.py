@@ -7,8 +7,9 @@ import pytest
 
 import experiments
 from tests.cli.test_refusals import refusal
-from vlp.cli.config import as_json, load_config
+from vlp.cli.config import load_config
 from vlp.cli.main import main
+from vlp.run.values import as_json
 
 OWN = "experiments/own_data.py:data=x,res=256"
 

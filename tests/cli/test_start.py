@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from experiments import emoji
-from tests.cli.conftest import TINY, add, losses, write_pairs
-from vlp.cli.banner import say_start
-from vlp.cli.build import plan
+from tests.small.runs import TINY, add, losses, write_pairs
 from vlp.cli.config import load_config
-from vlp.cli.judge import Judge
-from vlp.cli.lock import Lock
 from vlp.cli.main import main
+from vlp.parallel.lock import Lock
+from vlp.run import evaluations
+from vlp.run.banner import say_start
+from vlp.run.build import plan
 
 
 def files(folder):
@@ -70,7 +70,7 @@ def test_data_that_cannot_be_used_are_refused_wherever_they_stand(train, tmp_pat
 
 
 def test_a_run_that_took_no_step_binds_nothing(train, monkeypatch, capsys):
-    monkeypatch.setattr("vlp.cli.banner.say_start", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("vlp.run.banner.say_start", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train("--config.seed=1", "--config.tokenizer.vocab_size=310", arg="steps=2")
     monkeypatch.undo()
@@ -161,7 +161,7 @@ def test_the_banner_says_what_begins_in_eighty_columns(pairs, tmp_path):
 
 def test_the_end_names_what_is_there_and_a_search_that_works(train, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/vlp"])
-    monkeypatch.setattr("vlp.cli.parser.shutil.which", lambda name: None)
+    monkeypatch.setattr("vlp.terminal.shutil.which", lambda name: None)
     code, workdir = train("--config.report.data=", arg="steps=2")
     lines = capsys.readouterr().out.splitlines()
     said = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
@@ -175,14 +175,14 @@ def test_the_end_names_what_is_there_and_a_search_that_works(train, capsys, monk
 
 @pytest.mark.slow
 def test_an_evaluation_that_fails_later_is_left_out_and_counted(train, monkeypatch, capsys):
-    before = Judge.judge
+    before = evaluations.evaluate
 
-    def judge(self, task, **settings):
+    def evaluate(evaluator, task, **settings):
         if task == "classification":
             raise OSError("the disk with it is gone")
-        return before(self, task, **settings)
+        return before(evaluator, task, **settings)
 
-    monkeypatch.setattr(Judge, "judge", judge)
+    monkeypatch.setattr(evaluations, "evaluate", evaluate)
     code, workdir = train("--config.evals.kinds.every=2 steps", arg="steps=4")
     assert code == 0 and sorted(losses(workdir)) == [1, 2, 3, 4]
     said = capsys.readouterr().out

@@ -12,11 +12,11 @@ import pytest
 
 import vlp
 from data_pipelines.text import BEGIN_ID, SentencePieceTokenizer
-from tests.cli.conftest import TINY, command, losses
+from tests.small.runs import TINY, command, losses
 from vlp.cli.main import main
 from vlp.interop.load import load_run
-from vlp.training import contents
-from vlp.training.checkpoint import find_checkpoint, load_params, read_json
+from vlp.training.checkpoint import contents
+from vlp.training.checkpoint.checkpoints import find_checkpoint, load_params, read_json
 
 
 def test_one_command_trains_judges_reports_and_exports(train, capsys):

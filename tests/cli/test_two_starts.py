@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.cli.conftest import TINY, command, losses
-from vlp.training.checkpoint import find_checkpoint
+from tests.small.runs import TINY, command, losses
+from vlp.training.checkpoint.checkpoints import find_checkpoint
 
 pytestmark = pytest.mark.slow
 STEPS = 60

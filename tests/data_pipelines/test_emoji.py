@@ -15,7 +15,8 @@ from data_pipelines.emoji.annotations import annotated, read_annotations
 from data_pipelines.emoji.build import build
 from data_pipelines.emoji.captions import names_of, training_captions, with_article
 from data_pipelines.emoji.splits import splits
-from data_pipelines.sources import Sample, TarSource, load_index, open_source
+from data_pipelines.opening import open_source
+from data_pipelines.sources import Sample, TarSource, load_index
 
 NAMES = ("noto", "noto-train", "noto-compositional", "twemoji")
 FOLDER = Path(compact.__file__).parent

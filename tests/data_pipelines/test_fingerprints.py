@@ -7,7 +7,8 @@ import pytest
 from data_makers import encoded, write_tar
 from PIL import Image
 
-from data_pipelines.sources import ConcatSource, LabelSource, open_source
+from data_pipelines.opening import open_source
+from data_pipelines.sources import ConcatSource, LabelSource
 from data_pipelines.sources.fingerprints import same_data
 from data_pipelines.sources.part import PartSource
 

@@ -9,7 +9,8 @@ import pytest
 from data_makers import encoded, pair, pairs, pixels, write_tar
 
 from data_pipelines.faults import Reject
-from data_pipelines.sources import ConcatSource, FolderSource, TarSource, open_source
+from data_pipelines.opening import open_source
+from data_pipelines.sources import ConcatSource, FolderSource, TarSource
 from data_pipelines.text import clean_caption
 
 

@@ -11,6 +11,7 @@ from data_makers import Noisy, encoded, pairs, pixels, write_tar
 
 from data_pipelines.faults import REASONS, Reject
 from data_pipelines.loader import Mixture, make_loader
+from data_pipelines.opening import open_source
 from data_pipelines.sources import (
     ConcatSource,
     FolderSource,
@@ -20,7 +21,6 @@ from data_pipelines.sources import (
     TarSource,
     label_name,
     label_names,
-    open_source,
 )
 from data_pipelines.sources.part import PartSource
 

@@ -10,7 +10,8 @@ from data_makers import encoded, pairs, pixels, write_tar
 from data_pipelines.evaluation import eval_captions, sample_pixels
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
-from data_pipelines.sources import PictureSource, TarSource, open_source
+from data_pipelines.opening import open_source
+from data_pipelines.sources import PictureSource, TarSource
 from data_pipelines.sources.base import parse_metadata
 from data_pipelines.sources.part import PartSource
 from data_pipelines.text import clean_caption

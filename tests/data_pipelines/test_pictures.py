@@ -9,7 +9,8 @@ import pytest
 from data_makers import encoded, pixels, write_tar
 
 from data_pipelines.faults import Reject
-from data_pipelines.sources import PictureSource, Source, open_source
+from data_pipelines.opening import open_source
+from data_pipelines.sources import PictureSource, Source
 from data_pipelines.text import clean_caption
 
 IMAGES = {f"{i}.png": encoded(pixels(i)) for i in range(4)}

@@ -5,7 +5,8 @@ import itertools
 import pytest
 from data_makers import encoded, pair, pixels, write_tar
 
-from data_pipelines.sources import LabelSource, TarSource, index_path, open_source, tars_of
+from data_pipelines.opening import open_source, tars_of
+from data_pipelines.sources import LabelSource, TarSource, index_path
 from data_pipelines.sources.part import PartSource
 
 

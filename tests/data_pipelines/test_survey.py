@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from data_makers import encoded, pair, pairs, pixels, write_tar
 
+from data_pipelines.opening import open_source
 from data_pipelines.sources import (
     ConcatSource,
     FolderSource,
@@ -19,7 +20,6 @@ from data_pipelines.sources import (
     build_index,
     index_path,
     load_index,
-    open_source,
 )
 from data_pipelines.sources.members import ROLES
 from data_pipelines.sources.part import PartSource

@@ -11,7 +11,8 @@ import pytest
 from data_makers import encoded, pixels
 
 from data_pipelines.faults import Reject
-from data_pipelines.sources import FolderSource, open_source
+from data_pipelines.opening import open_source
+from data_pipelines.sources import FolderSource
 from data_pipelines.sources.table import NAMES
 
 PNG = encoded(pixels(0))

@@ -12,9 +12,9 @@ from flax import nnx
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
 from vlp.interop.card import build_card, write_card
-from vlp.interop.load import LoadedEncoder, Run
+from vlp.interop.loaded import LoadedEncoder, Run
 from vlp.interop.tensors import Tensors
-from vlp.training.checkpoint import Checkpoints
+from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.state import TrainState
 
 SIZE, LENGTH, VOCABULARY = 24, 12, 420

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 
 from tests.interop.tiny import LENGTH, VOCABULARY, kwargs, make_run, merged
-from vlp.interop.load import Run
-from vlp.interop.loaded import model_of, param_shapes
+from vlp.interop.loaded import Run, model_of, param_shapes
 
 RESNET = dict(kind="resnet", image_size=32, layers=[1, 1, 1, 1], width=8, output_dim=20)
 BERT = dict(kind="bert", vocab_size=VOCABULARY, length=LENGTH, width=16, depth=2, num_heads=2)

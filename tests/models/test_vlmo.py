@@ -15,7 +15,7 @@ from vlp.interop.loaded import model_of, param_shapes
 from vlp.models import DualEncoder, Vlmo
 from vlp.objectives import masked_words, triples
 from vlp.objectives.vlmo import Vlmo as Objective
-from vlp.training.optimizers import decays, muon
+from vlp.training.optim.optimizers import decays, muon
 from vlp.training.params import leaf_names
 
 AUTHORS = Path(__file__).parents[1] / "authors"

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from vlp.parallel.ids import device_ids
-from vlp.training.loop import _for_device
+from vlp.training.loop.loop import _for_device
 
 LARGEST = 2**31 - 1
 

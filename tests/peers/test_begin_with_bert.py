@@ -10,10 +10,10 @@ from timm.models._hub import save_for_hf
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from experiments import albef, blip
-from vlp.cli.begin import given_params
-from vlp.cli.build import plan
-from vlp.cli.inputs import open_inputs
-from vlp.cli.workdir import Workdir
+from vlp.run.build import plan
+from vlp.run.init_from import given_params
+from vlp.run.inputs import open_inputs
+from vlp.run.workdir import Workdir
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(35))]
 DEPTH, WIDTH, HEADS = 3, 32, 2

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertModel
 
 from tests.interop.big_vision_arrays import DEPTH, LENGTH, MLP, PATCH, SIDE, VOCABULARY, two_towers
 from tests.interop.test_big_vision import IDS, images, load, save
-from vlp.interop.big_vision.reader import BigVisionReader
+from vlp.interop.big_vision.oracle import BigVisionReader
 from vlp.interop.export import export
 from vlp.interop.load import load_run
 

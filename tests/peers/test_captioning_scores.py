@@ -10,11 +10,12 @@ from flax import nnx
 
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.text import train_sentencepiece
-from tests.cli.conftest import write_pairs
 from tests.filled import filled
-from vlp.cli.judge import Judge
+from tests.small.runs import write_pairs
 from vlp.evals.captioning import captioning, words
 from vlp.evals.embed import Encoder
+from vlp.jobs.evaluator import Evaluator
+from vlp.jobs.tasks import evaluate
 from vlp.models.build import model_class
 
 TRUTHS = [
@@ -99,14 +100,14 @@ def test_a_model_that_writes_is_judged_with_examples(tmp_path):
     model = filled(lambda: model_class(kwargs)(**kwargs, rngs=nnx.Rngs(0)))
     encoder = Encoder(*nnx.split(model))
     tokenize = lambda texts: tokenizer.encode(texts, 8)  # noqa: E731
-    judge = Judge(encoder, ImagePreprocess(16), tokenize, tokenizer.decode, 0, "float32")
-    result = judge.judge("captioning", data=str(data), num_beams=2)
+    evaluator = Evaluator(encoder, ImagePreprocess(16), tokenize, tokenizer.decode, 0, "float32")
+    result = evaluate(evaluator, "captioning", data=str(data), num_beams=2)
     assert set(result["metrics"]) == set(result["chance"]) == {"captions/CIDEr", "captions/BLEU-4"}
     assert result["counts"]["captions/queries"] == len(result["examples"]) == 11
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     samples = {example["sample"]: example for example in result["examples"]}
     assert samples[0]["truth"] == "a red square" and 2 not in samples
-    led = judge.judge("captioning", data=str(data), num_beams=2, prompt="a red")
+    led = evaluate(evaluator, "captioning", data=str(data), num_beams=2, prompt="a red")
     assert [one["written"] for one in led["examples"]] != [
         one["written"] for one in result["examples"]
     ]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from open_clip.loss import CoCaLoss
 
-from tests.cli.conftest import TINY, write_pairs
+from tests.small.runs import TINY, write_pairs
 from vlp.cli.main import main
 from vlp.losses import captioning_loss
 from vlp.models import Encoded

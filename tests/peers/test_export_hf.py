@@ -14,7 +14,7 @@ from tests.interop.tiny import LENGTH, SIZE, make_run
 from vlp.interop import samples
 from vlp.interop.export import export
 from vlp.interop.hf import write as hf
-from vlp.interop.hf.reader import TransformersReader
+from vlp.interop.hf.oracle import TransformersReader
 from vlp.interop.hf.reference import ReferenceModel
 
 BATCHES = (1, 5)

@@ -17,7 +17,7 @@ from vlp.interop.export import export
 from vlp.interop.load import load_run
 from vlp.interop.samples import sample_images
 from vlp.interop.timm import architectures, write
-from vlp.interop.timm.reader import TimmReader
+from vlp.interop.timm.oracle import TimmReader
 
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "GELUTanh_": "gelu_tanh"}
 POOLS = {"token": "cls", "avg": "mean", "map": "map"}

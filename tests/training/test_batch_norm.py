@@ -14,13 +14,13 @@ from vlp.objectives.encode import encode_pairs
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
 from vlp.training.batch_statistics import statistics_paths, with_frozen_statistics
-from vlp.training.checkpoint import Checkpoints
-from vlp.training.optimizers import make_optimizer
+from vlp.training.checkpoint.checkpoints import Checkpoints
+from vlp.training.optim.optimizers import make_optimizer
+from vlp.training.optim.schedules import make_schedule
 from vlp.training.params import partition, path_name, select
-from vlp.training.schedules import make_schedule
+from vlp.training.setup import make_training
 from vlp.training.state import TrainState
 from vlp.training.step import BY_ARRAY, l2_by_array, make_mean_loss
-from vlp.training.training import make_training
 
 N = 16
 MODEL = dict(

@@ -12,11 +12,11 @@ from jax.sharding import PartitionSpec
 from toy import device_batch, make_toy_training
 
 from vlp.parallel.sharding import put_batch
-from vlp.training import manifest
-from vlp.training.checkpoint import (
+from vlp.training.checkpoint.checkpoints import (
     Checkpoints,
     find_checkpoint,
     load_params,
+    manifest,
     read_json,
     saved_steps,
 )

@@ -14,10 +14,10 @@ from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
-from vlp.training.checkpoint import Checkpoints
-from vlp.training.optimizers import make_optimizer
-from vlp.training.schedules import make_schedule
-from vlp.training.training import make_training
+from vlp.training.checkpoint.checkpoints import Checkpoints
+from vlp.training.optim.optimizers import make_optimizer
+from vlp.training.optim.schedules import make_schedule
+from vlp.training.setup import make_training
 
 TOWER = dict(width=16, depth=1, num_heads=2)
 IMAGE = dict(image_size=8, patch_size=4, **TOWER)

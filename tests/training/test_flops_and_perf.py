@@ -7,8 +7,8 @@ from jax.sharding import PartitionSpec as P
 from toy import PAIRS, SIZE, WIDTH, device_batch, make_toy_training
 
 from vlp.parallel.mesh import make_mesh
-from vlp.training import perf
 from vlp.training.flops import model_flops
+from vlp.training.loop import perf
 
 A, B, C = jnp.zeros((4, 8)), jnp.zeros((8, 16)), jnp.zeros((16, 2))
 AB, ABC = 2 * 4 * 8 * 16, 2 * 4 * 16 * 2

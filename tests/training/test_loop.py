@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from toy import PAIRS, Loader
 
-from vlp.training.checkpoint import Checkpoints, saved_steps
-from vlp.training.loop import Outcome, train
-from vlp.training.position import Position
-from vlp.training.rows import Diverged
-from vlp.training.trackers import JsonLines
+from vlp.training.checkpoint.checkpoints import Checkpoints, saved_steps
+from vlp.training.loop.loop import Outcome, train
+from vlp.training.loop.position import Position
+from vlp.training.loop.rows import Diverged
+from vlp.training.loop.trackers import JsonLines
 
 STEPS = 12
 
@@ -244,7 +244,7 @@ def test_a_run_killed_at_once_resumes_in_another_process_to_the_bit(
 def test_a_run_that_hangs_prints_its_stacks_and_ends():
     code = """
 import time
-from vlp.training.loop import _watchdog
+from vlp.training.loop.loop import _watchdog
 with _watchdog(0.5) as still_alive:
     still_alive()
     time.sleep(60)

@@ -8,9 +8,9 @@ from vlp.models.dual_encoder import DualEncoder
 from vlp.objectives.clip import Clip
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import abstract_mesh, make_mesh
-from vlp.training.optimizers import make_optimizer
-from vlp.training.schedules import make_schedule
-from vlp.training.training import abstract_batch, lower_train_step
+from vlp.training.optim.optimizers import make_optimizer
+from vlp.training.optim.schedules import make_schedule
+from vlp.training.setup import abstract_batch, lower_train_step
 
 TOY_BATCH = dict(global_batch_size=PAIRS, image_size=SIZE, text_length=LENGTH)
 LARGE = dict(

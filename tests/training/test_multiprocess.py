@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from toy import Loader
 
-from vlp.training.checkpoint import Checkpoints, saved_steps
-from vlp.training.loop import train
-from vlp.training.trackers import JsonLines
+from vlp.training.checkpoint.checkpoints import Checkpoints, saved_steps
+from vlp.training.loop.loop import train
+from vlp.training.loop.trackers import JsonLines
 
 HERE = Path(__file__).parent
 

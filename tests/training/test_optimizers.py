@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import traverse_util
 
-from vlp.training.optimizers import OPTIMIZERS, decays, make_optimizer
+from vlp.training.optim.optimizers import OPTIMIZERS, decays, make_optimizer
 
 DECAYED = {
     "image/patches/linear/kernel",

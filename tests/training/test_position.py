@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from vlp.training.position import Position
-from vlp.training.schedules import make_schedule, unit_of
+from vlp.training.loop.position import Position
+from vlp.training.optim.schedules import make_schedule, unit_of
 
 
 def test_without_a_change_it_counts_steps_to_the_bit():

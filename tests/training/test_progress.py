@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from vlp.training import progress as module
-from vlp.training.progress import Progress
+from vlp.training.loop import progress as module
+from vlp.training.loop.progress import Progress
 
 
 @pytest.fixture

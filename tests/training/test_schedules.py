@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from vlp.training.schedules import make_schedule, parse_duration
+from vlp.training.optim.schedules import make_schedule, parse_duration
 
 STEPS = 50
 

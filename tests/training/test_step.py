@@ -87,7 +87,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_step(training):
 
 
 def training_rate(step):
-    from vlp.training.schedules import make_schedule
+    from vlp.training.optim.schedules import make_schedule
 
     return np.asarray(make_schedule("cosine", peak=1e-2, steps=20, warmup=2)(step))
 

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from vlp.training.trackers import JsonLines, TensorBoard, Trackers, WeightsAndBiases, begin
+from vlp.training.loop.trackers import JsonLines, TensorBoard, Trackers, WeightsAndBiases, begin
 
 
 def rows(path):

@@ -6,9 +6,9 @@ import numpy as np
 from flax import nnx
 
 from vlp.parallel.mesh import make_mesh
-from vlp.training.optimizers import make_optimizer
-from vlp.training.schedules import make_schedule
-from vlp.training.training import make_training
+from vlp.training.optim.optimizers import make_optimizer
+from vlp.training.optim.schedules import make_schedule
+from vlp.training.setup import make_training
 
 PAIRS, SIZE, WIDTH, WORDS, LENGTH = 16, 4, 16, 32, 5
 

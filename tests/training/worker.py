@@ -14,9 +14,9 @@ from toy import Loader, make_toy_training
 
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.startup import start
-from vlp.training.checkpoint import Checkpoints
-from vlp.training.loop import train
-from vlp.training.trackers import JsonLines
+from vlp.training.checkpoint.checkpoints import Checkpoints
+from vlp.training.loop.loop import train
+from vlp.training.loop.trackers import JsonLines
 
 
 class ToldToStop(Loader):

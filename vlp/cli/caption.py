@@ -23,18 +23,19 @@ import argparse
 from collections import Counter
 from typing import Any
 
-from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import (
+from vlp.cli.arguments import (
     add_data_argument,
     add_decoding_arguments,
+    add_loading_arguments,
+    add_model_argument,
     add_process_arguments,
     check_sizes,
-    claim,
+    loading,
+    local_path,
     open_data,
-    provenance,
     start_processes,
 )
-from vlp.cli.paths import CAPTIONS, SHEET, check_output, local_path
+from vlp.jobs.outputs import CAPTIONS, SHEET, check_output
 
 SUMMARY = "write a caption for every picture of a data set"
 METHODS = ("greedy", "beam", "nucleus")
@@ -111,11 +112,12 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     if args.sheet:
         check_output("--sheet", args.sheet, SHEET)
     start_processes(args)
-    from vlp.cli.caption_file import CaptionFile
-    from vlp.cli.captioning import Job, fitting_method
-    from vlp.cli.data_checks import check_images
-    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
+    from vlp.jobs.caption import Job, fitting_method
+    from vlp.jobs.caption_file import CaptionFile
+    from vlp.jobs.data_checks import check_images
+    from vlp.jobs.parts import claim, provenance
+    from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import everywhere, on_first
 
     source = open_data(args)

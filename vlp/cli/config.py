@@ -6,7 +6,7 @@ import difflib
 import json
 import runpy
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,10 @@ from ml_collections import ConfigDict
 
 import experiments
 from experiments.common import base_config
-from vlp.cli.resolve import merge, resolve, resolve_preset
-from vlp.cli.sections import DECIDED, REQUIRED, near, sections, settings_of
-from vlp.cli.values import NAMES, flatten, kinds_of, parse_value, plain
+from vlp.run.resolve import resolve
+from vlp.run.sections import DECIDED, REQUIRED, near, sections, settings_of
+from vlp.run.values import NAMES, flatten, kinds_of, parse_value
 
-__all__ = ["Config", "as_json", "check_same_config", "flatten", "load_config", "read_config"]
 # What chooses among constructors is set before what they are given.
 _CHOICES = ("kind", "name", "preset", "pool", "task", "to")
 
@@ -234,42 +233,3 @@ def _before(workdir: str | Path | None) -> dict[str, Any] | None:
         return json.loads((Path(workdir or "") / "config.json").read_text())
     except (OSError, ValueError):
         return None
-
-
-def as_json(config: ConfigDict) -> dict[str, Any]:
-    """The resolved config as plain JSON values (tuples become lists)."""
-    return plain(config.to_dict())
-
-
-def check_same_config(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Path) -> None:
-    """Raises ValueError listing the keys in which a workdir's config differs from the new one.
-
-    A setting that one of them leaves to its default is equal to that default.
-    """
-    before, after = _complete(old), _complete(new)
-    changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    if not changed:
-        return
-    lines = [f"  config.{k}: {before.get(k)!r} there, {after.get(k)!r} here" for k in changed[:8]]
-    more = f"\n  and {len(changed) - 8} more" if len(changed) > 8 else ""
-    raise ValueError(
-        f"{workdir} holds a run of another config:\n" + "\n".join(lines) + more + "\n"
-        "choose another --workdir, or pass --accept-config-changes to go on with the new values"
-    )
-
-
-def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config by dotted key with all defaults, those of sections and those of constructors."""
-    whole = ConfigDict(merge(as_json(base_config()), config))
-    resolve_preset(whole)
-    return plain(defaults(whole)) | flatten(as_json(whole))
-
-
-def defaults(config: ConfigDict) -> dict[str, Any]:
-    """The defaults of all constructors that a config has a section for, by dotted key."""
-    return {
-        f"{section}.{name}": setting.default
-        for section in sections(config)
-        for name, setting in (settings_of(config, section) or {}).items()
-        if setting.default is not REQUIRED
-    }

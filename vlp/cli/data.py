@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
-from vlp.cli.jobs import add_data_argument
-from vlp.cli.paths import TOKENIZER, check_output, local_path
+from vlp.cli.arguments import add_data_argument, local_path
+from vlp.jobs.outputs import TOKENIZER, check_output
 
 SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
 
@@ -43,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _index(args: argparse.Namespace, _: list[str]) -> int:
     from rich.progress import track
 
-    from data_pipelines.sources import TarSource, build_index, tars_of
-    from vlp.cli.data_table import print_surveys
+    from data_pipelines.opening import tars_of
+    from data_pipelines.sources import TarSource, build_index
+    from vlp.jobs.data_table import print_surveys
 
     tars = list(dict.fromkeys(tar for spec in args.data for tar in tars_of(spec)))
     bad: list[str] = []
@@ -64,7 +64,8 @@ def _index(args: argparse.Namespace, _: list[str]) -> int:
 
 
 def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
-    from data_pipelines.sources import open_source
+    from data_pipelines.opening import open_source
+    from data_pipelines.sources.base import all_captions
     from data_pipelines.text import train_sentencepiece
     from vlp.files import write_whole
 
@@ -87,14 +88,3 @@ def _emoji(args: argparse.Namespace, _: list[str]) -> int:
     for tar in sorted(folder.glob("*.tar")):
         print(tar)
     return 0
-
-
-def all_captions(source) -> Iterator[str | bytes]:
-    """Every caption of a source; samples without a usable one are passed over."""
-    from data_pipelines.faults import Reject
-
-    for index in range(len(source)):
-        try:
-            yield from source.captions(index)
-        except Reject:
-            continue

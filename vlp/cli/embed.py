@@ -18,18 +18,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import (
+from vlp.cli.arguments import (
     add_data_argument,
     add_decoding_arguments,
+    add_loading_arguments,
+    add_model_argument,
     add_process_arguments,
     check_sizes,
-    claim,
+    loading,
+    local_folder,
     open_data,
-    provenance,
     start_processes,
 )
-from vlp.cli.paths import local_folder
 
 SUMMARY = "embed a data set into npy and parquet shards"
 DTYPES = ("float16", "float32")
@@ -77,10 +77,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "shard_size", "batch_size", "threads")
     start_processes(args)
     from data_pipelines.sources.fingerprints import same_data
-    from vlp.cli.data_checks import check_images
-    from vlp.cli.embedding import Job
-    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
+    from vlp.jobs.data_checks import check_images
+    from vlp.jobs.embed import Job
+    from vlp.jobs.parts import claim
+    from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import everywhere, on_first
     from vlp.vectors.index import check_usearch
     from vlp.vectors.shards import Shards
@@ -107,6 +108,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
 def _manifest(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, Any]:
     """What the job embeds and how; `vlp search` opens model and data by it again."""
+    from vlp.jobs.parts import provenance
+
     return {
         **provenance(args, loaded, source),
         "shard_size": args.shard_size,

@@ -1,4 +1,4 @@
-"""Judge a model on a data set: retrieval, classification, matching, masked words, captions.
+"""Evaluator a model on a data set: retrieval, classification, matching, masked words, captions.
 
   vlp eval --model=runs/emoji --data=emoji:twemoji --task=retrieval --out=result.json
   vlp eval --model=hf:models/clip-b32 --data=imagenet-val/ --task=classification
@@ -30,9 +30,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_data_argument, add_decoding_arguments, check_sizes, counting, open_data
-from vlp.cli.paths import RESULT, check_output, local_path
+from vlp.cli.arguments import (
+    add_data_argument,
+    add_decoding_arguments,
+    add_loading_arguments,
+    add_model_argument,
+    check_sizes,
+    loading,
+    local_path,
+    open_data,
+)
+from vlp.jobs.outputs import RESULT, check_output
 
 SUMMARY = "judge a model on a data set: retrieval, classification, matching, captions"
 
@@ -111,12 +119,13 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     settings = _settings(args)
     if args.out:
         check_output("--out", args.out, RESULT)
-    from vlp.cli.caches import use_compilation_cache
-    from vlp.cli.data_table import say_data
-    from vlp.cli.judge import Judge
-    from vlp.cli.tasks import check_data, check_settings
+    from vlp.caches import use_compilation_cache
     from vlp.evals.results import print_results, write_json
     from vlp.interop.load import load_run
+    from vlp.jobs.data_table import say_data
+    from vlp.jobs.evaluator import Evaluator
+    from vlp.jobs.progress import counting
+    from vlp.jobs.tasks import check_data, check_settings, evaluate
 
     check_settings(args.task, settings)
     source = open_data(args)
@@ -125,9 +134,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     loaded = load_run(args.model, **loading(args))
     use_compilation_cache()
     with counting("images", len(source)) as progress:
-        judge = Judge.of_run(loaded, threads=args.threads, progress=progress)
-        judge.sources[args.data] = source
-        result = judge.judge(args.task, data=args.data, **settings)
+        evaluator = Evaluator.of_run(loaded, threads=args.threads, progress=progress)
+        evaluator.sources[args.data] = source
+        result = evaluate(evaluator, args.task, data=args.data, **settings)
     print_results([result])
     if args.out:
         write_json(Path(args.out), result)

@@ -26,8 +26,7 @@ import argparse
 import logging
 from functools import partial
 
-from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.paths import local_folder
+from vlp.cli.arguments import add_loading_arguments, add_model_argument, loading, local_folder
 
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")

@@ -34,18 +34,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import (
+from vlp.cli.arguments import (
     add_data_argument,
     add_decoding_arguments,
+    add_loading_arguments,
+    add_model_argument,
     add_process_arguments,
     check_sizes,
-    claim,
+    loading,
+    local_folder,
     open_data,
-    provenance,
     start_processes,
 )
-from vlp.cli.paths import local_folder
 
 # Shares of the captions, below whose probabilities they lie.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -93,11 +93,12 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     if not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must be a probability, got {args.threshold}; try 0.5")
     start_processes(args)
-    from vlp.cli.data_checks import check_images
-    from vlp.cli.filter_folder import FilterFolder
-    from vlp.cli.filtering import Job, check_matches, read_synthetic
-    from vlp.cli.lock import Lock, only_writer
     from vlp.interop.load import load_run
+    from vlp.jobs.data_checks import check_images
+    from vlp.jobs.filter import Job, check_matches, read_synthetic
+    from vlp.jobs.filter_folder import FilterFolder
+    from vlp.jobs.parts import claim, provenance
+    from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import everywhere, on_first
 
     source = open_data(args)

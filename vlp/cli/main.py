@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vlp.cli.logs import set_up_logging
 from vlp.cli.overrides import split_overrides
-from vlp.cli.parser import Parser, UsageError, called, check_once
+from vlp.cli.parser import Parser, UsageError, check_once
+from vlp.terminal import called, set_up_logging
 from vlp.version import __version__
 
 DESCRIPTION = """\
@@ -31,7 +31,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         eval,
         export,
         filter,
-        importing,
+        import_weights,
         search,
         show,
         train,
@@ -48,7 +48,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         "search": search,
         "caption": caption,
         "filter": filter,
-        "import": importing,
+        "import": import_weights,
         "export": export,
         "data": data,
         "config": show,

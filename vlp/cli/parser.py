@@ -6,23 +6,11 @@ import argparse
 import difflib
 import os
 import re
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
-
-def called() -> str:
-    """How the user starts vlp, for commands to paste: `vlp` where that is found, else its path."""
-    command = Path(sys.argv[0])
-    if command.name == "main.py":
-        return "python -m vlp.cli.main"
-    if command.name != "vlp":  # called as a function
-        return "vlp"
-    found = shutil.which("vlp")
-    return "vlp" if found and Path(found).resolve() == command.resolve() else sys.argv[0]
+from vlp.terminal import called
 
 
 class UsageError(ValueError):

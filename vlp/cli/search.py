@@ -17,9 +17,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vlp.cli.importing import add_loading_arguments, add_model_argument, loading
-from vlp.cli.jobs import add_data_argument, add_decoding_arguments, check_sizes, limits
-from vlp.cli.paths import SHEET, check_output, local_path
+from vlp.cli.arguments import (
+    add_data_argument,
+    add_decoding_arguments,
+    add_loading_arguments,
+    add_model_argument,
+    check_sizes,
+    limits,
+    loading,
+    local_path,
+)
+from vlp.jobs.outputs import SHEET, check_output
 
 SUMMARY = "find pictures by a sentence"
 
@@ -51,9 +59,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     check_sizes(args, "threads")
     if args.out:
         check_output("--out", args.out, SHEET)
-    from vlp.cli.caches import use_compilation_cache
-    from vlp.cli.searching import in_embeddings, with_model
+    from vlp.caches import use_compilation_cache
     from vlp.evals.search import check_query
+    from vlp.jobs.search import in_embeddings, with_model
 
     check_query(query, top=args.top)
     use_compilation_cache(from_s=0.0)  # a search has little to compile, and nothing else to do
@@ -85,8 +93,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
 def _show(found: Any, query: str, out: Path) -> None:
     from data_pipelines.evaluation import sample_pixels
-    from vlp.cli.searching import called
     from vlp.evals.draw import draw_results, print_images
+    from vlp.jobs.search import called
 
     images = [sample_pixels(found.source, index) for index in found.indices]
     names = [called(found.source, index) for index in found.indices]

@@ -48,7 +48,9 @@ def _list(args: argparse.Namespace, _: list[str]) -> int:
 
 
 def _show(args: argparse.Namespace, overrides: list[str]) -> int:
-    from vlp.cli.config import as_json, defaults, flatten, read_config
+    from vlp.cli.config import read_config
+    from vlp.run.config_changes import defaults
+    from vlp.run.values import as_json, flatten
 
     read = read_config(args.config, overrides)
     by_argument = {
@@ -78,7 +80,8 @@ def _show(args: argparse.Namespace, overrides: list[str]) -> int:
 def _arguments(path: str) -> dict[str, str]:
     """Which argument behind the colon decides a key of the file: found by leaving it out."""
     from experiments.common import split_arg
-    from vlp.cli.config import flatten, run_file
+    from vlp.cli.config import run_file
+    from vlp.run.values import flatten
 
     file, _, argument = path.partition(":")
     items = split_arg(argument)

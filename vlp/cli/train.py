@@ -15,8 +15,8 @@ import argparse
 import contextlib
 from typing import Any
 
+from vlp.cli.arguments import local_folder
 from vlp.cli.overrides import add_config_argument
-from vlp.cli.paths import local_folder
 
 SUMMARY = "train from one config file, evaluate, report, export"
 
@@ -58,10 +58,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     )
     import jax
 
-    from vlp.cli.caches import use_compilation_cache
-    from vlp.cli.lock import Lock, only_writer
-    from vlp.cli.prepare import prepare
-    from vlp.cli.workdir import Workdir
+    from vlp.caches import use_compilation_cache
+    from vlp.parallel.lock import Lock, only_writer
+    from vlp.run.prepare import prepare
+    from vlp.run.workdir import Workdir
 
     use_compilation_cache()
     workdir = Workdir(args.workdir)
@@ -77,12 +77,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
     import jax
 
-    from vlp.cli.banner import say_start
-    from vlp.cli.data_table import say_data
-    from vlp.cli.finish import finish, judge_rejects
-    from vlp.training.interruption import EXIT_PREEMPTED
-    from vlp.training.loop import train
-    from vlp.training.progress import Progress
+    from vlp.jobs.data_table import say_data
+    from vlp.run.banner import say_start
+    from vlp.run.finish import finish, judge_rejects
+    from vlp.training.loop.interruption import EXIT_PREEMPTED
+    from vlp.training.loop.loop import train
+    from vlp.training.loop.progress import Progress
 
     plan, inputs, start = prepared.plan, prepared.inputs, prepared.start
     samples = inputs.loader.samples_per_epoch
@@ -123,9 +123,9 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
 def _trackers(config: Any, workdir: Any, *, start: int) -> list[Any]:
     import jax
 
-    from vlp.cli.config import as_json
-    from vlp.cli.identity import display_name, run_identity
-    from vlp.training.trackers import JsonLines, TensorBoard, WeightsAndBiases, begin
+    from vlp.run.identity import display_name, run_identity
+    from vlp.run.values import as_json
+    from vlp.training.loop.trackers import JsonLines, TensorBoard, WeightsAndBiases, begin
 
     if jax.process_index() != 0:
         return []
@@ -150,7 +150,7 @@ def _ids(workdir: Any, start: int) -> Any:
     """Each process writes the ids of its own share."""
     import jax
 
-    from vlp.training.trackers import JsonLines
+    from vlp.training.loop.trackers import JsonLines
 
     process = jax.process_index()
     path = workdir.ids.with_stem(f"ids-{process}") if jax.process_count() > 1 else workdir.ids

@@ -10,7 +10,8 @@ from data_pipelines.text import Tokenizer
 from vlp.interop import hub, runs
 from vlp.interop.card import build_card, read_card
 from vlp.interop.foreign import Foreign
-from vlp.interop.formats import READERS, RUN, detect
+from vlp.interop.formats import READERS, detect
+from vlp.interop.runs import RUN
 from vlp.interop.tokenizer_files import NONE, find_tokenizer
 from vlp.interop.weights import open_tensors
 

@@ -13,8 +13,7 @@ from PIL import Image
 from vlp.interop.adapt import adapt, complete, only_tower
 from vlp.interop.hf import plain
 from vlp.interop.hf.write import architecture, write_processors
-from vlp.interop.load import Run
-from vlp.interop.loaded import params_of
+from vlp.interop.loaded import Run, params_of
 
 FILE = "encoders.json"
 

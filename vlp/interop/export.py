@@ -16,8 +16,8 @@ from vlp.interop import parity
 from vlp.interop.big_vision import write as big_vision
 from vlp.interop.hf import write as hf
 from vlp.interop.inventory import inventory
-from vlp.interop.load import Run, load_run
-from vlp.interop.loaded import abstract_model
+from vlp.interop.load import load_run
+from vlp.interop.loaded import Run, abstract_model
 from vlp.interop.onnx import write as onnx
 from vlp.interop.open_clip import write as open_clip
 from vlp.interop.samples import write_example

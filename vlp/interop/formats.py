@@ -12,7 +12,7 @@ from vlp.interop.blip import read as blip
 from vlp.interop.foreign import Foreign
 from vlp.interop.hf import read as hf
 from vlp.interop.open_clip import read as open_clip
-from vlp.interop.runs import is_run
+from vlp.interop.runs import RUN, is_run
 from vlp.interop.timm import read as timm
 from vlp.interop.weights import SUFFIXES, read_json_object
 
@@ -24,7 +24,6 @@ READERS: dict[str, Callable[..., Foreign]] = {
     "albef": albef.open_path,
     "blip": blip.open_path,
 }
-RUN = "run"
 # The formats of models on the Hub, and their files of weights in the order of preference.
 _ON_THE_HUB = {"hf": hf.WEIGHTS, "open_clip": open_clip.WEIGHTS, "timm": timm.WEIGHTS}
 _log = logging.getLogger("vlp")

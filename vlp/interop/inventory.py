@@ -8,7 +8,7 @@ from typing import Any
 
 from vlp.interop.big_vision.write import WEIGHTS
 from vlp.interop.formats import READERS
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.weights import open_tensors
 
 

@@ -3,75 +3,28 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flax import traverse_util
-from jaxtyping import Int
 
 from data_pipelines.images import open_preprocess
 from data_pipelines.text import Tokenizer
 from vlp.interop import runs
 from vlp.interop.describe import card_of
 from vlp.interop.foreign import Foreign
-from vlp.interop.formats import READERS, RUN, detect
-from vlp.interop.given import captions, check_source
+from vlp.interop.formats import READERS, detect
+from vlp.interop.given import check_source
 from vlp.interop.layout import read_params
-from vlp.interop.loaded import LoadedEncoder, model_of, param_shapes
+from vlp.interop.loaded import Run, model_of, param_shapes
+from vlp.interop.runs import RUN
 from vlp.interop.tokenizer_files import NONE
 from vlp.interop.weights import open_tensors
 from vlp.models.resize import resize_positions
 
-__all__ = ["LoadedEncoder", "Run", "load_run"]
-
-
 NAMED = "open_clip"
 """The format whose models can be given by name in place of a configuration."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A model, opened: one checkpoint of a run, or the files of another stack.
-
-    Attributes:
-        model: the model with its weights.
-        preprocess: any images to what `model.encode_image` takes; None without an image tower.
-        tokenizer: of the text tower; None without one, or where it was left out on purpose.
-        card: see `vlp.interop.card`.
-        step: updates the weights have seen; 0 for weights of another stack.
-        weights: "params", or "ema": the average over the run.
-        folder: where it was read.
-        format: "run", or another one of `vlp.interop.formats`.
-        tensors: names of what was read of another stack's files.
-        left_out: what else the files of another stack hold, and why the model is without it; by
-            their names of tensors.
-    """
-
-    model: LoadedEncoder
-    preprocess: Any
-    tokenizer: Tokenizer | None
-    card: dict[str, Any]
-    step: int
-    weights: str
-    folder: Path
-    format: str = RUN
-    tensors: frozenset[str] = frozenset()
-    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
-        """Token ids int32 of one caption or several, as long as the model's text input.
-
-        Raises:
-            ValueError: the model was loaded without a tokenizer, or something is no text.
-        """
-        if self.tokenizer is None:
-            raise ValueError(
-                "tokenize needs a tokenizer, and this model was loaded without one; "
-                "load it with tokenizer=FILE"
-            )
-        return self.tokenizer.encode(captions(texts), self.card["tokenizer"]["length"])
 
 
 def load_run(

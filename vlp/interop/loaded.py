@@ -1,9 +1,11 @@
 """Models with weights, whose methods may be called as they are."""
 
+import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +14,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.interop.given import checked_images, checked_text
+from data_pipelines.text import Tokenizer
+from vlp.interop.given import captions, checked_images, checked_text
+from vlp.interop.runs import RUN
 from vlp.models import Albef, Blip, CoCa, DualEncoder, Encoded, Vlmo
 from vlp.models.build import model_class
 from vlp.models.naflex import device_images
@@ -129,6 +133,49 @@ LOADED = {
     CoCa: LoadedCoCa,
     Vlmo: LoadedVlmo,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A model, opened: one checkpoint of a run, or the files of another stack.
+
+    Attributes:
+        model: the model with its weights.
+        preprocess: any images to what `model.encode_image` takes; None without an image tower.
+        tokenizer: of the text tower; None without one, or where it was left out on purpose.
+        card: see `vlp.interop.card`.
+        step: updates the weights have seen; 0 for weights of another stack.
+        weights: "params", or "ema": the average over the run.
+        folder: where it was read.
+        format: "run", or a key of `vlp.interop.formats.READERS`.
+        tensors: names of what was read of another stack's files.
+        left_out: what else the files of another stack hold, and why the model is without it; by
+            their names of tensors.
+    """
+
+    model: LoadedEncoder
+    preprocess: Any
+    tokenizer: Tokenizer | None
+    card: dict[str, Any]
+    step: int
+    weights: str
+    folder: Path
+    format: str = RUN
+    tensors: frozenset[str] = frozenset()
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
+        """Token ids int32 of one caption or several, as long as the model's text input.
+
+        Raises:
+            ValueError: the model was loaded without a tokenizer, or something is no text.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                "tokenize needs a tokenizer, and this model was loaded without one; "
+                "load it with tokenizer=FILE"
+            )
+        return self.tokenizer.encode(captions(texts), self.card["tokenizer"]["length"])
 
 
 def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:

@@ -15,8 +15,7 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from vlp.interop.load import LoadedEncoder, Run
-from vlp.interop.loaded import abstract_model
+from vlp.interop.loaded import LoadedEncoder, Run, abstract_model
 from vlp.interop.samples import TEXTS, sample_images
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns

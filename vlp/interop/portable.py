@@ -14,8 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from vlp.interop.adapt import only_tower
-from vlp.interop.load import Run
-from vlp.interop.loaded import abstract_model, params_of
+from vlp.interop.loaded import Run, abstract_model, params_of
 from vlp.models.dual_encoder import DualEncoder, unit_norm
 from vlp.training.params import leaf_names
 

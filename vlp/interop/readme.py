@@ -4,7 +4,7 @@ are. Its Python runs as it is written, in the folder, with the target's own libr
 from collections.abc import Mapping, Sequence
 
 from data_pipelines.images import ImagePreprocess
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 _TEMPLATE = """\

@@ -6,9 +6,10 @@ from typing import Any
 
 from data_pipelines.tokens import Tokenizer, open_tokenizer
 from vlp.interop.card import FILE, check_tokenizer, validate_card
-from vlp.training.checkpoint import find_checkpoint, load_params, read_json
+from vlp.training.checkpoint.checkpoints import find_checkpoint, load_params, read_json
 from vlp.training.params import leaf_paths, path_name
 
+RUN = "run"  # the format, where it stands in front of a path
 WEIGHTS = ("auto", "params", "ema")
 
 

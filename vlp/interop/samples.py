@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.images import NaflexPreprocess
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 
 EXAMPLE, EXAMPLE_TEXTS = "example.png", ("a red heart", "a cat")
 

@@ -9,8 +9,8 @@ from flax import nnx
 
 from vlp.files import named
 from vlp.interop.card import write_card
-from vlp.interop.load import Run
-from vlp.training.checkpoint import Checkpoints
+from vlp.interop.loaded import Run
+from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.state import TrainState
 
 

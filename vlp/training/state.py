@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from vlp.training.optimizers import Optimizer
+from vlp.training.optim.optimizers import Optimizer
 from vlp.training.params import Path, join, partition
 
 # What a model may hold: what is learned, and the running statistics of batch norm.

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vlp.nn.batch_norm import statistics
-from vlp.training.optimizers import Optimizer
+from vlp.training.optim.optimizers import Optimizer
 from vlp.training.params import Path, join, partition
 from vlp.training.state import TrainState
 

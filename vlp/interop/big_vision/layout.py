@@ -8,6 +8,8 @@ import numpy as np
 
 from vlp.interop.layout import Rule, layers, same
 
+WEIGHTS = "model.npz"  # the file of a folder that `vlp export` writes
+
 
 def rules(
     kwargs: Mapping[str, Any], *, scanned: Mapping[str, bool], joined_class: bool = False

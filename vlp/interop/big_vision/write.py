@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from vlp.interop.adapt import Params, adapt, complete, only_tower
-from vlp.interop.big_vision.layout import rules
+from vlp.interop.big_vision.layout import WEIGHTS, rules
 from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
-from vlp.interop.load import Run
-from vlp.interop.loaded import params_of, zeros
+from vlp.interop.loaded import Run, params_of, zeros
 from vlp.interop.readme import portable_readme, shown
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
-WEIGHTS = "model.npz"
 ROOT = "params/"
 _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "image.kind": ("vit",),
@@ -133,7 +131,7 @@ def reader(folder: Path) -> Any:
         ImportError: torch or open_clip cannot be imported, or does not read such a model.
     """
     try:
-        from vlp.interop.big_vision.reader import BigVisionReader
+        from vlp.interop.big_vision.oracle import BigVisionReader
     except RuntimeError as error:  # a torchvision for another torch
         raise ImportError(str(error)) from error
     return BigVisionReader(folder)

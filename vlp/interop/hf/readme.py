@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 _TEMPLATE = """\

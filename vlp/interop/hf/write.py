@@ -28,8 +28,7 @@ from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.layout import write_tensors
-from vlp.interop.load import Run
-from vlp.interop.loaded import params_of, zeros
+from vlp.interop.loaded import Run, params_of, zeros
 from vlp.interop.parity import Reader
 
 CHECKS = ("auto", "transformers", "numpy")
@@ -136,7 +135,7 @@ def reader(folder: Path, *, check: str = "auto") -> Reader:
     if check == "numpy":
         return ReferenceModel(folder)
     try:
-        from vlp.interop.hf.reader import TransformersReader  # PyTorch: only where installed
+        from vlp.interop.hf.oracle import TransformersReader  # PyTorch: only where installed
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision for another torch
         if check == "auto" and can_read(folder):
             return ReferenceModel(folder)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.portable import (
     encode_ids,
     encode_pixels,

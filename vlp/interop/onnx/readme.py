@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.readme import ids, imports, picture, portable_readme, shown
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 

@@ -28,7 +28,7 @@ from typing import Any
 from vlp.interop.encoders import transformers_config
 from vlp.interop.files import write_json
 from vlp.interop.hf.write import cleaning, preprocessing, write_processors
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.onnx.functions import onnx_files
 from vlp.interop.onnx.readme import readme
 from vlp.interop.portable import check_portable
@@ -117,7 +117,7 @@ def reader(folder: Path) -> Any:
     Raises:
         ImportError: onnxruntime is not here.
     """
-    from vlp.interop.onnx.reader import OnnxReader
+    from vlp.interop.onnx.oracle import OnnxReader
 
     return OnnxReader(folder)
 

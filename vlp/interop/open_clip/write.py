@@ -10,8 +10,7 @@ from vlp.interop.files import write_json
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
-from vlp.interop.load import Run
-from vlp.interop.loaded import params_of, zeros
+from vlp.interop.loaded import Run, params_of, zeros
 from vlp.interop.open_clip.layout import CUSTOM, rules
 from vlp.interop.open_clip.model_cfg import fit, model_cfg
 from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_preprocess
@@ -124,7 +123,7 @@ def reader(folder: Path) -> Any:
         ImportError: torch or open_clip cannot be imported.
     """
     try:
-        from vlp.interop.open_clip.reader import OpenClipReader
+        from vlp.interop.open_clip.oracle import OpenClipReader
     except RuntimeError as error:  # a torchvision for another torch
         raise ImportError(str(error)) from error
     return OpenClipReader(folder)

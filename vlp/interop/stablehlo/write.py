@@ -19,7 +19,7 @@ import numpy as np
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
-from vlp.interop.load import Run
+from vlp.interop.loaded import Run
 from vlp.interop.portable import (
     check_portable,
     ids_of_any_shape,

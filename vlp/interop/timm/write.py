@@ -8,8 +8,7 @@ from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.files import write_json
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
-from vlp.interop.load import Run
-from vlp.interop.loaded import params_of, zeros
+from vlp.interop.loaded import Run, params_of, zeros
 from vlp.interop.readme import portable_readme
 from vlp.interop.samples import EXAMPLE
 from vlp.interop.timm.config import model_args, pretrained_cfg
@@ -100,7 +99,7 @@ def reader(folder: Path) -> Any:
         ImportError: torch or timm cannot be imported.
     """
     try:
-        from vlp.interop.timm.reader import TimmReader
+        from vlp.interop.timm.oracle import TimmReader
     except RuntimeError as error:  # a torchvision for another torch
         raise ImportError(str(error)) from error
     return TimmReader(folder)

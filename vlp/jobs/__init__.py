@@ -1,0 +1,1 @@
+"""Work over whole data sets: evaluation, embedding, captions, filtering, search."""

@@ -1,0 +1,89 @@
+"""An encoder with the data sets it has embedded: what all evaluations share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.opening import open_source
+from data_pipelines.sources import Source
+from data_pipelines.threads import THREADS
+from vlp.evals.embed import Encoder, Progress
+from vlp.interop.loaded import Run
+from vlp.jobs.gallery import BATCH, Gallery, Images, embed_captions, embed_images
+
+
+@dataclasses.dataclass
+class Evaluator:
+    """One encoder with its preprocessing and tokenizer; embeds each data set once.
+
+    Attributes:
+        encoder: embeds batches and strings.
+        preprocess: an `ImagePreprocess` or `NaflexPreprocess`.
+        tokenize: strings to int32 `[n, l]`.
+        decode: such ids to strings, what stands for no word left out.
+        step: training step of the encoder's weights.
+        dtype: what the towers compute in.
+        threads: batches that are loaded at the same time.
+        progress: called with the number of images that are embedded so far.
+        sources: data sets that are open already, by what they are called in `evaluate`.
+    """
+
+    encoder: Encoder
+    preprocess: Any
+    tokenize: Callable[[list[str]], np.ndarray]
+    decode: Callable[[np.ndarray], list[str]]
+    step: int
+    dtype: str
+    threads: int = THREADS
+    progress: Progress | None = None
+    sources: dict[str, Source] = dataclasses.field(default_factory=dict)
+    _images: dict[str, Images] = dataclasses.field(default_factory=dict)
+    _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of_run(
+        cls, run: Run, *, threads: int = THREADS, progress: Progress | None = None
+    ) -> Evaluator:
+        """The evaluator of a model that was loaded."""
+        encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
+        dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
+        decode: Any = run.tokenizer and run.tokenizer.decode
+        return cls(
+            encoder, run.preprocess, run.tokenize, decode, run.step, dtype, threads, progress
+        )
+
+    def source(self, data: str) -> Source:
+        """The data set, opened once."""
+        if data not in self.sources:
+            self.sources[data] = open_source(data)
+        return self.sources[data]
+
+    def images(self, data: str) -> Images:
+        """The embedded images of a data set."""
+        if data not in self._images:
+            self._images[data] = embed_images(
+                self.encoder,
+                self.source(data),
+                preprocess=self.preprocess,
+                threads=self.threads,
+                progress=self.progress,
+            )
+        return self._images[data]
+
+    def gallery(self, data: str, *, captions: str = "first") -> Gallery:
+        """The embedded images and captions of a data set."""
+        key = (data, captions)
+        if key not in self._galleries:
+            self._galleries[key] = embed_captions(
+                self.encoder, self.images(data), tokenize=self.tokenize, captions=captions
+            )
+        return self._galleries[key]
+
+    def tokens(self, texts: list[str]) -> np.ndarray:
+        """Token ids int32 `[m, l]` of any number of texts."""
+        parts = (texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
+        return np.concatenate([self.tokenize(part) for part in parts])

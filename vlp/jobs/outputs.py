@@ -1,0 +1,76 @@
+"""What a command may write where: an output replaces only an earlier file of its own kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+_RESULT = re.compile(rb'\{\s*"format": 1,\s*"task": "')  # how `write_json` begins one
+
+
+class Written(NamedTuple):
+    """A kind of file that a command writes.
+
+    Attributes:
+        what: of which kind a file is that may be replaced, in words; "" where none may.
+        is_ours: whether a file is of that kind.
+        suffix: of its name; "" for any.
+    """
+
+    what: str
+    is_ours: Callable[[Path], bool]
+    suffix: str = ""
+
+
+def check_output(flag: str, path: str | Path, kind: Written) -> None:
+    """Refuses to write a file in place of something else; called before any work.
+
+    Args:
+        flag: that gave the path.
+        path: of the file.
+        kind: of the file.
+
+    Raises:
+        ValueError: the path has another suffix, is a folder or lies behind a file, or what is there
+            is of another kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{flag} must be a file, {path} is a folder; give another")
+    if file := file_on_the_way(path.parent):
+        raise ValueError(f"{flag} must lie in a folder, {file} is a file; give another")
+    if path.suffix.lower() != kind.suffix and kind.suffix:
+        better = path.with_suffix(kind.suffix)
+        raise ValueError(f"{flag} must end in {kind.suffix}, got {path}; write {better}")
+    if path.exists() and not (path.is_file() and kind.is_ours(path)):
+        new = f"new or {kind.what}" if kind.what else "new"
+        raise ValueError(f"{flag} must be {new}, {path} holds something else; give another")
+
+
+def file_on_the_way(folder: Path) -> Path | None:
+    """What is no folder on the way to one, or in its place."""
+    way = (folder, *folder.parents)
+    return next((path for path in way if path.exists() and not path.is_dir()), None)
+
+
+def _is_result(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _RESULT.match(file.read(100)) is not None
+
+
+def _is_sheet(path: Path) -> bool:
+    from vlp.evals.draw import is_sheet  # which takes long to import
+
+    return is_sheet(path)
+
+
+def _is_captions(path: Path) -> bool:
+    return path.with_name(f"{path.name}.manifest.json").is_file()  # `CaptionFile` reads on
+
+
+RESULT = Written("an earlier result of vlp eval", _is_result, ".json")
+SHEET = Written("a sheet that vlp has drawn", _is_sheet, ".png")
+CAPTIONS = Written("of an earlier vlp caption", _is_captions)
+TOKENIZER = Written("", lambda _: False, ".model")  # runs may read by the one that is there

@@ -1,0 +1,100 @@
+"""What a run says before it begins: one look tells whether it is the one that was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import traverse_util
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vlp.run.build import Plan
+from vlp.version import __version__
+
+
+def say_start(
+    config: ConfigDict,
+    plan: Plan,
+    *,
+    samples: int,
+    step: int,
+    workdir: Path,
+    console: Console | None = None,
+) -> None:
+    """Prints model, data, devices, precision, length and place of a run, on process 0.
+
+    Args:
+        config: of the run.
+        plan: made of it.
+        samples: of the training data.
+        step: where it goes on.
+        workdir: its folder.
+        console: by default standard output.
+    """
+    if jax.process_index() != 0:
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in _facts(config, plan, samples=samples, step=step, workdir=workdir).items():
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    console = console or Console(highlight=False)
+    console.print(f"vlp {__version__}")
+    console.print(table)
+
+
+def _facts(
+    config: ConfigDict, plan: Plan, *, samples: int, step: int, workdir: Path
+) -> dict[str, str]:
+    batch = config.train.global_batch_size
+    whole, seen = plan.position.samples_at(plan.steps), plan.position.samples_at(step)
+    facts = {
+        "objective": config.objective.name,
+        "model": _model(plan.training.abstract.params),
+        "data": f"{config.data.train or config.data.labelled}, {samples:,} samples",
+        "devices": _devices(plan.training.mesh),
+        "precision": _precision(plan.model_kwargs),
+        "batch": f"{batch:,} samples a step",
+        "length": f"{plan.steps:,} steps, {whole:,} samples, {whole / samples:,.4g} epochs",
+        "evaluations": ", ".join(config.evals) or "none",
+        "workdir": str(workdir),
+    }
+    if config.optim.freeze:
+        facts["frozen"] = ", ".join(config.optim.freeze)
+    if step:
+        facts["resumed"] = f"at step {step:,}, epoch {seen / samples:,.4g}"
+    return facts
+
+
+def _model(params: Any) -> str:
+    sizes: dict[str, int] = {}
+    for path, leaf in traverse_util.flatten_dict(params).items():
+        sizes[str(path[0])] = sizes.get(str(path[0]), 0) + leaf.size
+    parts = ", ".join(f"{name} {_count(size)}" for name, size in sizes.items() if size > 1000)
+    return f"{_count(sum(sizes.values()))} parameters ({parts})"
+
+
+def _count(number: int) -> str:
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _devices(mesh: Any) -> str:
+    kind = mesh.devices.flat[0].device_kind
+    axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    processes = jax.process_count()
+    return f"{mesh.size} {kind}, mesh {axes}" + (f", {processes} processes" * (processes > 1))
+
+
+def _precision(model: Mapping[str, Any]) -> str:
+    towers = {name: model[name] for name in ("image", "text") if model.get(name)}
+    kinds = {name: tower.get("dtype", "float32") for name, tower in towers.items()}
+    said = ", ".join(f"{name} in {dtype}" for name, dtype in kinds.items())
+    if len(set(kinds.values())) == 1:
+        said = f"in {next(iter(kinds.values()))}"
+    return f"computes {said}; parameters in float32"

@@ -1,0 +1,270 @@
+"""From a config to the objects of a run. The only place that knows both sides of the door."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vlp.models.build import check_sizes, model_class
+from vlp.objectives.albef import Albef
+from vlp.objectives.blip import Blip
+from vlp.objectives.clip import Clip
+from vlp.objectives.coca import Coca
+from vlp.objectives.masked_images import MaskedImages
+from vlp.objectives.masked_words import MaskedWords
+from vlp.objectives.siglip import SigLip
+from vlp.objectives.vlmo import Vlmo
+from vlp.parallel.contrastive import contrastive_loss
+from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.run.lengths import Lengths
+from vlp.run.resolve import merge, of_preset
+from vlp.run.sections import DURATIONS
+from vlp.training.loop.position import Position
+from vlp.training.optim.optimizers import make_optimizer
+from vlp.training.optim.schedules import make_schedule
+from vlp.training.setup import Training, abstract_batch, make_training
+
+# The class, and the contrastive loss that it is given, which is spread over the mesh.
+OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
+    "albef": (Albef, None),
+    "blip": (Blip, None),
+    "clip": (Clip, "softmax"),
+    "coca": (Coca, "softmax"),
+    "masked_images": (MaskedImages, None),
+    "masked_words": (MaskedWords, None),
+    "siglip": (SigLip, "sigmoid"),
+    "vlmo": (Vlmo, "softmax"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is fixed before the first batch.
+
+    Attributes:
+        training: the set-up step and state.
+        position: the samples seen so far.
+        steps: the step at which the run ends.
+        tuning_from: first step without patch dropping.
+        tuning: the same training without patch dropping, or None.
+        evaluated: which weights are judged, "params" or "teacher".
+        model_kwargs: see `vlp.models.build.model_class`.
+        duration: parses "2 epochs" and the like to steps.
+    """
+
+    training: Training
+    position: Position
+    steps: int
+    tuning_from: int
+    tuning: Training | None
+    evaluated: str
+    model_kwargs: dict[str, Any]
+    duration: Callable[[Any], int]
+
+    def training_at(self, step: int) -> Training:
+        """The training that takes the step after so many steps."""
+        return self.training if self.tuning is None or step < self.tuning_from else self.tuning
+
+
+def model_kwargs(config: ConfigDict) -> dict[str, Any]:
+    """Keyword arguments of the model: the config's over a preset's, and what other sections decide
+    (pixels, normalisation, vocabulary, text length).
+    """
+    _check_resolved(config)
+    own = config.model.to_dict()
+    kwargs = merge(of_preset(own), own) if own.get("preset") else own
+    kwargs.pop("preset", None)
+    preprocess, tokenizer = config.preprocess, config.tokenizer
+    decided = dict(
+        image=dict(image_size=preprocess.size),
+        text=dict(
+            vocab_size=tokenizer.vocab_size + tokenizer.extra,
+            length=tokenizer.length,
+            eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
+        ),
+        image_mean=list(preprocess.mean),
+        image_std=list(preprocess.std),
+    )
+    kwargs = merge(kwargs, decided)
+    if "modes" in kwargs:
+        kwargs["end_id"] = tokenizer.eos_id
+    if kwargs["text"].get("kind", "transformer") != "transformer":
+        del kwargs["text"]["eos_id"]  # the other kinds pool without it
+    return kwargs
+
+
+def _check_towers(model: ConfigDict) -> None:
+    """Raises ValueError where a model has no tower of a pair, or one that batches are not for."""
+    for tower in ("image", "text"):
+        if model.get(tower, {}) is None:
+            raise ValueError(
+                f"config.model.{tower} must be a tower's settings, for pairs are what is trained "
+                "on, got None; leave it out to take the preset's"
+            )
+    if model.get("image", {}).get("kind") == "naflex":
+        raise ValueError(
+            'config.model.image.kind must be of a tower for pictures of one size, got "naflex", '
+            'which is loaded, evaluated and exported but not trained; take "vit"'
+        )
+
+
+def _check_resolved(config: ConfigDict) -> None:
+    """Raises ValueError where what weights or a tokenizer say is not filled in yet."""
+    needs = [("preprocess", "size"), ("tokenizer", "vocab_size"), ("tokenizer", "length")]
+    missing = [f"config.{section}.{name}" for section, name in needs if name not in config[section]]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} must be known by now, as config.init or config.tokenizer.path "
+            "say it; read the config by vlp.cli.config.load_config"
+        )
+
+
+def _check_patches(image: Mapping[str, Any]) -> None:
+    """Raises ValueError where a tower in training would not see the edge of its pictures."""
+    size, patch_size = image["image_size"], image.get("patch_size")
+    if not isinstance(patch_size, int) or patch_size < 1 or size % patch_size == 0:
+        return
+    lower = max(size // patch_size, 1) * patch_size
+    raise ValueError(
+        f"image_size must divide by patch_size {patch_size}, got {size}; "
+        f"try preprocess.size={lower} or {lower + patch_size}"
+    )
+
+
+def plan(
+    config: ConfigDict,
+    *,
+    samples_per_epoch: int | None,
+    step: int = 0,
+    samples: int = 0,
+    mesh: Any = None,
+    devices: Any = None,
+) -> Plan:
+    """The training of a config, set up but not begun: nothing is allocated and no data is read.
+
+    Args:
+        config: of the whole run.
+        samples_per_epoch: pairs in the training data; None where nothing is said in epochs.
+        step, samples: where the run goes on: the steps it took, and the samples it saw in them.
+        mesh: where to train; made from `config.mesh` and `devices` if not given.
+        devices: of the mesh; all if not given.
+
+    Raises:
+        ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
+    """
+    axes = config.mesh.to_dict()
+    division = {name: axes.pop(name) for name in ("fsdp_min_elements",) if name in axes}
+    mesh = mesh if mesh is not None else make_mesh(**axes, devices=devices)
+    batch = config.train.global_batch_size
+    check_global_batch_size(batch, mesh=mesh)
+    lengths = Lengths(config, samples_per_epoch, Position(batch, step, samples))
+    duration, position = lengths.steps, lengths.position
+    schedule = config.optim.schedule.to_dict()
+    schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
+    _check_towers(config.model)
+    kwargs = model_kwargs(config)
+    check_sizes(kwargs)
+    _check_patches(kwargs["image"])
+    make_model = model_class(kwargs)
+    objective = config.objective.to_dict()
+    objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
+    loss = make_objective(**objective, mesh=mesh)
+    make_carry = _make_carry(loss, batch)
+    if make_carry is not None:
+        lengths.check_unchanged()
+    training = make_training(
+        lambda rngs: make_model(**kwargs, rngs=rngs),
+        loss,
+        mesh=mesh,
+        optimizer=make_optimizer(
+            schedule=position.schedule(make_schedule(**schedule, steps=lengths.whole)),
+            **config.optim.optimizer.to_dict(),
+        ),
+        seed=config.seed,
+        freeze=config.optim.freeze,
+        ema_decay=config.train.ema_decay or None,
+        ema_warmup=config.train.ema_warmup,
+        make_carry=make_carry,
+        **division,
+    )
+    tuning = duration(config.train.unmasked_tuning)
+    drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
+    unmasked = make_objective(**(objective | {"patch_drop": 0.0}), mesh=mesh) if drops else None
+    return Plan(
+        training=training,
+        position=position,
+        steps=lengths.last,
+        tuning_from=lengths.last - tuning if drops else lengths.last,
+        tuning=training.with_loss(unmasked) if unmasked else None,
+        evaluated=_evaluated(config, momentum=make_carry is not None),
+        model_kwargs=kwargs,
+        duration=duration,
+    )
+
+
+def make_objective(name: str, *, mesh: Any, **settings: Any) -> Any:
+    """The objective of that name, its loss spread over the mesh.
+
+    Raises:
+        ValueError: when there is no such objective.
+        TypeError: when it has no such setting.
+    """
+    if name not in OBJECTIVES:
+        raise ValueError(f"objective.name must be one of {', '.join(OBJECTIVES)}, got {name!r}")
+    make, kind = OBJECTIVES[name]
+    if kind is None:
+        return make(**settings)
+    spread = {key: settings.pop(key) for key in ("implementation", "tile") if key in settings}
+    return make(contrastive_loss(kind, mesh=mesh, **spread), **settings)
+
+
+def _evaluated(config: ConfigDict, *, momentum: bool) -> str:
+    """Which weights of the train state are judged, reported and loaded.
+
+    The teacher of an objective that keeps its features is a part of the method, and the papers
+    judge the student; otherwise the average is kept to be judged.
+
+    Raises:
+        ValueError: when there is no average, or no such choice.
+    """
+    choice, kept = config.train.evaluate, bool(config.train.ema_decay)
+    if choice not in ("auto", "params", "average"):
+        raise ValueError(f"config.train.evaluate is auto, params or average, got {choice!r}")
+    if choice == "average" and not kept:
+        raise ValueError(
+            "config.train.evaluate=average needs an average of the weights, and "
+            "config.train.ema_decay is 0; set it, for example to 0.999"
+        )
+    average = choice == "average" or (choice == "auto" and kept and not momentum)
+    return "teacher" if average else "params"
+
+
+def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:
+    """What begins the objective's carry, where it has one."""
+    make = getattr(objective, "make_carry", None)
+    return make and functools.partial(make, global_batch_size=global_batch_size)
+
+
+def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any = None) -> Any:
+    """The train step of a config, lowered from shapes alone: no data, no parameters, any mesh.
+
+    Returns:
+        A `jax.stages.Lowered`; `.compile()` it where the mesh has devices.
+    """
+    training = plan(config, samples_per_epoch=samples_per_epoch, mesh=mesh).training
+    return training.lower(batch_shapes(config, training))
+
+
+def batch_shapes(config: ConfigDict, training: Training) -> dict[str, Any]:
+    """The shapes of the batches that a training gets."""
+    return abstract_batch(
+        global_batch_size=config.train.global_batch_size,
+        image_size=config.preprocess.size,
+        text_length=config.tokenizer.length,
+        inputs=training.inputs,
+    )

@@ -1,0 +1,183 @@
+"""The evaluations of a run: in training by hooks, and at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from data_pipelines.opening import open_source
+from data_pipelines.sources import Source
+from vlp.evals.embed import Encoder
+from vlp.evals.results import write_json
+from vlp.jobs.evaluator import Evaluator
+from vlp.jobs.gallery import Gallery
+from vlp.jobs.tasks import check_data, check_task, evaluate
+from vlp.parallel.together import failed_alike
+from vlp.run.build import Plan
+from vlp.run.inputs import Inputs
+from vlp.run.workdir import Workdir
+from vlp.training.loop.loop import Pause
+
+T = TypeVar("T")
+REPORT = "report"
+_log = logging.getLogger("vlp")
+
+
+class Evaluations:
+    """Runs `config.evals` on the state of a training; data sets are embedded once a step.
+
+    What cannot be judged is refused here, before training. An evaluation that fails later all the
+    same is left out, said and counted, and training goes on.
+
+    Args:
+        config: of the run; each of `evals` has `task`, `data`, `every` and the task's settings.
+        plan: the training.
+        inputs: preprocessing and tokenizer.
+        workdir: `results/NAME.json` is written there.
+
+    Attributes:
+        sources: the opened data, by evaluation, and that of the report.
+        results: of the evaluations so far, by name.
+        failed: why evaluations were left out, a line each.
+
+    Raises:
+        ValueError: when the model or the data cannot be judged so.
+    """
+
+    def __init__(self, config: ConfigDict, plan: Plan, inputs: Inputs, workdir: Workdir):
+        self._settings = {
+            name: _complete(settings, config) for name, settings in config.evals.to_dict().items()
+        }
+        self._plan, self._inputs, self._workdir = plan, inputs, workdir
+        self._evaluator: Evaluator | None = None
+        self._tried: dict[str, int] = {}
+        self._opened: dict[str, Source] = {}
+        self._report = config.report.data
+        self.sources: dict[str, Source] = {}
+        self.results: dict[str, dict[str, Any]] = {}
+        self.failed: list[str] = []
+        model = nnx.merge(plan.training.graphdef, plan.training.abstract.params)
+        for name, settings in self._settings.items():
+            with _named(f"config.evals.{name}"):
+                task, own = settings["task"], _own(settings)
+                check_task(task, model=model, settings=own)
+                self._plan.duration(settings["every"])
+                data = self._open(name, settings["data"])
+                check_data(task, source=data, settings=own, tokenize=inputs.tokenize)
+        if self._report:
+            with _named("config.report.data"):
+                check_data("retrieval", source=self._open(REPORT, self._report), settings={})
+
+    def hooks(self, *, pause: Pause) -> list[tuple[int, Callable[[int, Any], dict[str, float]]]]:
+        """One hook an evaluation: (every how many steps, function of step and state)."""
+        hooks: list[tuple[int, Callable[[int, Any], dict[str, float]]]] = []
+        for name, settings in self._settings.items():
+            every = self._plan.duration(settings["every"])
+            hook = functools.partial(self._run, name, pause=pause)
+            hooks.append((every or self._plan.steps, hook))
+        return hooks
+
+    def evaluator(self, step: int, state: Any) -> Evaluator:
+        """The evaluator of this state, by the weights that the run is judged by."""
+        if self._evaluator is None or self._evaluator.step != step:
+            training = self._plan.training
+            encoder = Encoder(
+                training.graphdef,
+                getattr(state, self._plan.evaluated),
+                text=self._plan.model_kwargs["text"],
+                mesh=training.mesh,
+            )
+            self._evaluator = Evaluator(
+                encoder,
+                self._inputs.preprocess,
+                self._inputs.tokenize,
+                self._inputs.tokenizer.decode,
+                step,
+                self._plan.model_kwargs["image"].get("dtype", "float32"),
+                sources=self._opened,
+            )
+        return self._evaluator
+
+    def all(self, step: int, state: Any, *, pause: Pause) -> list[dict[str, Any]]:
+        """The results of all evaluations for this state, retrieval first."""
+        for name in self._settings:
+            if self._tried.get(name) != step:
+                self._run(name, step, state, pause=pause)
+        now = [result for result in self.results.values() if result["step"] == step]
+        return sorted(now, key=lambda result: result["task"] != "retrieval")
+
+    def gallery(self, step: int, state: Any, *, pause: Pause) -> Gallery | None:
+        """The embedded data whose pictures the report shows; None without them."""
+        if not self._report:
+            return None
+        evaluator = self.evaluator(step, state)
+        with pause("embedding the pictures of the report"):
+            return self._tried_at(step, REPORT, lambda: evaluator.gallery(self._report))
+
+    def _open(self, name: str, data: str) -> Source:
+        if data not in self._opened:
+            self._opened[data] = open_source(data)
+        self.sources[name] = self._opened[data]
+        return self._opened[data]
+
+    def _run(self, name: str, step: int, state: Any, *, pause: Pause) -> dict[str, float]:
+        task, data = self._settings[name]["task"], self._settings[name]["data"]
+        settings = _own(self._settings[name])
+        evaluator = self.evaluator(step, state)
+        with pause(f"evaluating {name}"):
+            result = self._tried_at(
+                step, name, lambda: evaluate(evaluator, task, data=data, **settings)
+            )
+        self._tried[name] = step
+        if result is None:
+            return {f"eval/{name}/failed": 1.0}
+        self.results[name] = result
+        if jax.process_index() == 0:
+            write_json(self._workdir.results / f"{name}.json", result)
+        return {f"eval/{name}/{key}": value for key, value in result["metrics"].items()}
+
+    def _tried_at(self, step: int, name: str, function: Callable[[], T]) -> T | None:
+        """What the function returns; None, said and counted, where it fails on all processes."""
+        try:
+            return function()
+        except Exception as error:
+            if not failed_alike(f"{name} failed at step {step}"):
+                raise
+            said = f"{name} at step {step}: {str(error) or type(error).__name__}"
+            if jax.process_index() == 0:
+                _log.error("left out, training goes on: %s", said, exc_info=not _is_said(error))
+            self.failed.append(said)
+            return None
+
+
+@contextlib.contextmanager
+def _named(setting: str) -> Any:
+    """Puts the setting in front of what is wrong with it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{setting}: {error}") from error
+
+
+def _is_said(error: Exception) -> bool:
+    """Whether the message of an error is for people; any other needs the place it came from."""
+    return isinstance(error, ValueError | OSError)
+
+
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the task itself."""
+    return {k: v for k, v in settings.items() if k not in ("data", "every", "task")}
+
+
+def _complete(settings: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+    """The settings with the token that hides others as training knows it."""
+    if settings["task"] == "masked_words" and "mask_id" in config.objective:
+        return {"mask_id": config.objective.mask_id, **settings}
+    return settings

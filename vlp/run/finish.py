@@ -1,0 +1,144 @@
+"""The end of a run: the table, the report, the export, and where everything lies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shlex
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from data_pipelines.evaluation import eval_captions
+from data_pipelines.faults import REASONS, shown
+from data_pipelines.loader import Loader
+from data_pipelines.sources import Source
+from data_pipelines.sources.part import PartSource
+from vlp.evals.results import print_results
+from vlp.interop.export import export
+from vlp.interop.parity import summary
+from vlp.jobs.gallery import Gallery
+from vlp.parallel.together import wait_for_all
+from vlp.run.report import draw_report
+from vlp.run.workdir import Workdir
+from vlp.terminal import called, set_up_logging
+from vlp.training.loop.loop import Outcome, Pause
+
+if TYPE_CHECKING:
+    from vlp.run.prepare import Prepared
+
+FINISH_S = 6 * 3600  # for process 0 to report and export, while the others wait
+
+
+def finish(
+    config: ConfigDict, outcome: Outcome, prepared: Prepared, workdir: Workdir, *, pause: Pause
+) -> None:
+    """Evaluates if that is still to be done, draws the report, exports, and says where all is."""
+    evaluations, at = prepared.evaluations, (outcome.step, outcome.state)
+    results = evaluations.all(*at, pause=pause)
+    gallery = evaluations.gallery(*at, pause=pause)
+    if jax.process_index() != 0:
+        wait_for_all("finished", timeout_s=FINISH_S)
+        return
+    evaluator = evaluations.evaluator(*at)
+    draw_report(
+        config,
+        workdir,
+        results=results,
+        evaluator=evaluator,
+        gallery=gallery,
+        failed=evaluations.failed,
+    )
+    if results:
+        print_results(results, console=Console())
+    _say_rejects(prepared.inputs.loader)
+    exported = _export(config, workdir, results)
+    _say_places(workdir, exported)
+    _say_try(workdir, gallery, prepared.inputs.source)
+    for said in evaluations.failed:
+        print(f"{'left out':12} {said}")
+    wait_for_all("finished", timeout_s=FINISH_S)
+
+
+def judge_rejects(loader: Loader) -> None:
+    """Raises ValueError, on all processes, when too much of what they saw was bad."""
+    own = [loader.seen, *(loader.rejects.get(reason, 0) for reason in REASONS)]
+    counts = np.atleast_2d(multihost_utils.process_allgather(np.asarray(own, np.int32))).tolist()
+    loader.judge([(seen, dict(zip(REASONS, bad, strict=True))) for seen, *bad in counts])
+
+
+def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:
+    """Exports as the config says; returns what to name and where it lies."""
+    if not config.export:
+        return {}
+    settings = config.export.to_dict()
+    folder = workdir.path / settings.pop("out")
+    scores = {
+        f"{result['data']} {name}": value
+        for result in results
+        for name, value in result["metrics"].items()
+        if name.count("/") < 2  # whole data sets, not their groups
+    }
+    settings |= dict(metrics=scores, overwrite=True)
+    make = _export_alone if jax.process_count() > 1 else export
+    print(f"exported, {summary(make(workdir.path, folder, **settings))}")
+    return {"exported": folder}
+
+
+def _export_alone(*paths: Path, **settings: Any) -> dict[str, Any]:
+    """As `export`, in a process that is none of the run's: those would read a checkpoint together,
+    and hold the memory of their devices."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_on_cpu) as pool:
+        return pool.submit(export, *paths, **settings).result()
+
+
+def _on_cpu() -> None:
+    set_up_logging()
+    jax.config.update("jax_platforms", "cpu")
+
+
+def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:
+    places = {
+        "report": workdir.report,
+        "metrics": workdir.metrics,
+        "data": workdir.data,
+        "checkpoints": workdir.checkpoints,
+        "results": workdir.results,
+    }
+    for name, path in (places | exported).items():
+        if path.exists():
+            print(f"{name:12} {path}")
+    if workdir.tensorboard.exists():
+        missing = find_spec("tensorboard") is None
+        first = "pip install tensorboard; " if missing else ""
+        print(f"{'TensorBoard':12} {first}tensorboard --logdir={_quoted(workdir.tensorboard)}")
+
+
+def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
+    """A search that finds something: by a caption of the data that is searched."""
+    texts = gallery.texts if gallery is not None else _some_captions(source)
+    if texts:
+        query = shlex.quote(shown(texts[0]))
+        print(f"{'try':12} {called()} search --workdir={_quoted(workdir.path)} {query}")
+
+
+def _some_captions(source: Source) -> list[str]:
+    return eval_captions(PartSource(source, 0, min(16, len(source)))).texts
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _say_rejects(loader: Loader) -> None:
+    rejected = sum(loader.rejects.values())
+    if rejected:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in loader.rejects.items())
+        print(f"{rejected:,} of {loader.seen:,} samples could not be used: {reasons}")

@@ -1,0 +1,185 @@
+"""The host's side of a run: source, tokenizer and loader, made from the config."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from data_pipelines.augment import Augment
+from data_pipelines.images import ImagePreprocess
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.loader import Loader, Mixture, make_loader
+from data_pipelines.opening import open_source
+from data_pipelines.sources import ConcatSource, LabelSource, ShuffledCaptions, Source
+from data_pipelines.sources.base import all_captions
+from data_pipelines.text import Tokenizer, train_sentencepiece
+from vlp.evals.classes import read_classes
+from vlp.evals.prompts import templates
+from vlp.interop.card import build_card
+from vlp.jobs.data_checks import check_captions
+from vlp.run.build import Plan
+from vlp.run.tokenizers import published_tokenizer
+from vlp.run.weights import check_tokenizer
+from vlp.run.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What the host prepares.
+
+    Attributes:
+        source: the training pairs.
+        loader: their batches.
+        tokenizer: captions to ids.
+        preprocess: evaluation preprocessing.
+        length: tokens a caption.
+    """
+
+    source: Source
+    loader: Loader
+    tokenizer: Tokenizer
+    preprocess: ImagePreprocess
+    length: int
+
+    def tokenize(self, texts: list[str]) -> np.ndarray:
+        """Token ids int32 `[n, l]`."""
+        return self.tokenizer.encode(texts, self.length)
+
+    def card(self, planned: Plan, config: ConfigDict) -> dict[str, Any]:
+        """The card of the model that trains on these inputs."""
+        return build_card(
+            model=planned.model_kwargs,
+            preprocess=self.preprocess.to_dict(),
+            tokenizer=self.tokenizer,
+            text_length=self.length,
+            objective=config.objective.name,
+            attribution="\n".join(config.attribution),
+            weights="ema" if planned.evaluated == "teacher" else "params",
+        )
+
+
+def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
+    """The training data, the tokenizer (trained if need be) and the loader; writes nothing.
+
+    Raises:
+        ValueError: when data, tokenizer and config do not fit together.
+    """
+    data = config.data
+    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
+    source, mixture = training_data(
+        data.train,
+        **{name: data[name] for name in labels},
+        limits=Limits(**data.limits.to_dict()),
+    )
+    tokenizer = _tokenizer(config, source, workdir)
+    if data.shuffled_captions:
+        source = ShuffledCaptions(source, share=data.shuffled_captions)
+    preprocess = ImagePreprocess(**config.preprocess.to_dict())
+    augment = {"background": tuple(preprocess.background)} | config.augment.to_dict()
+    loader = make_loader(
+        source,
+        image_transform=Augment(preprocess.size, **augment),
+        tokenizer=tokenizer,
+        text_length=config.tokenizer.length,
+        global_batch_size=config.train.global_batch_size,
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        num_threads=data.threads,
+        num_workers=data.workers,
+        caption_first_probability=data.caption_first_probability,
+        mixture=mixture,
+        max_reject_share=data.max_reject_share,
+    )
+    return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
+
+
+def training_data(
+    train: str,
+    *,
+    labelled: str = "",
+    label_field: str = "label",
+    label_templates: str = "clip7",
+    label_classes: str = "",
+    label_share: float | None = None,
+    limits: Limits = LIMITS,
+) -> tuple[Source, Mixture | None]:
+    """The pairs of a run, those with captions made of labels last, and how they are mixed.
+
+    Args:
+        train: image-text pairs, see `data_pipelines.sources`; "" for none.
+        labelled: images with labels, of the same forms; "" for none.
+        label_field, label_templates: see `LabelSource`; the templates are a set of
+            `vlp.evals.prompts` or a file with one a line.
+        label_classes: a file that names the classes, see `vlp.evals.classes.read_classes`; labels
+            that are numbers need it.
+        label_share: of each batch, from the labelled images; None uses every sample equally often.
+        limits: how large the parts of a sample may be.
+
+    Raises:
+        ValueError: when there are neither, or something is wrong with what is there.
+    """
+    if not labelled and not train:
+        raise ValueError("a run needs config.data.train or config.data.labelled, got neither")
+    if label_share is not None and not (labelled and train):
+        raise ValueError(
+            "config.data.label_share mixes config.data.train and config.data.labelled, got "
+            f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
+        )
+    if not labelled:
+        return _pairs(train, limits), None
+    by_labels = LabelSource(
+        open_source(labelled, limits=limits),
+        field=label_field,
+        templates=templates(label_templates),
+        classes=read_classes(label_classes) if label_classes else None,
+    )
+    if not train:
+        return by_labels, None
+    pairs = _pairs(train, limits)
+    mixture = None if label_share is None else Mixture(len(pairs), label_share)
+    return ConcatSource([pairs, by_labels]), mixture
+
+
+def _pairs(train: str, limits: Limits) -> Source:
+    source = open_source(train, limits=limits)
+    check_captions(source, "training on image-text pairs")
+    return source
+
+
+def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenizer:
+    """The run's tokenizer: the workdir's, else the config's, else one trained on the captions.
+
+    Training is deterministic, so that every process of a run makes the same one.
+    """
+    settings = config.tokenizer
+    tokenizer = workdir.read_tokenizer()
+    if tokenizer is None:
+        tokenizer = _new_tokenizer(settings, source)
+        check_tokenizer(config, tokenizer)
+    expected = (settings.eos_id, settings.pad_id)
+    if tokenizer.vocab_size > settings.vocab_size or (
+        (tokenizer.eos_id, tokenizer.pad_id) != expected
+    ):
+        raise ValueError(
+            f"the tokenizer must fit config.tokenizer: it has {tokenizer.vocab_size} pieces, "
+            f"eos_id {tokenizer.eos_id} and pad_id {tokenizer.pad_id}, the config has vocab_size "
+            f"{settings.vocab_size}, eos_id {settings.eos_id} and pad_id {settings.pad_id}; "
+            "change the config to the tokenizer's values"
+        )
+    return tokenizer
+
+
+def _new_tokenizer(settings: ConfigDict, source: Source) -> Tokenizer:
+    if settings.path:
+        return published_tokenizer(settings.path, begin=settings.begin)
+    return train_sentencepiece(
+        all_captions(source),
+        vocab_size=settings.vocab_size,
+        name=source.name,
+        begin=settings.begin,
+    )

@@ -1,0 +1,144 @@
+"""The start of a run up to its first step: what can be refused is, before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vlp.interop.export import check_model
+from vlp.parallel.together import everywhere, on_first
+from vlp.run.build import Plan, batch_shapes, plan
+from vlp.run.evaluations import Evaluations
+from vlp.run.init_from import given_params
+from vlp.run.inputs import Inputs, open_inputs
+from vlp.run.values import as_json
+from vlp.run.workdir import Workdir
+from vlp.training.checkpoint.checkpoints import Checkpoints, Found
+from vlp.training.loop.loop import check_limits
+
+_log = logging.getLogger("vlp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run before its next step.
+
+    Attributes:
+        inputs: the host's side; its loader stands at the next batch.
+        plan: the training.
+        evaluations: checked with their data.
+        checkpoints: of the run.
+        state: the train state, new or restored.
+        start: the step of that state.
+    """
+
+    inputs: Inputs
+    plan: Plan
+    evaluations: Evaluations
+    checkpoints: Checkpoints
+    state: Any
+    start: int
+
+
+def prepare(
+    config: ConfigDict, workdir: Workdir, *, accept_changes: bool, must_exist: bool
+) -> Prepared:
+    """Checks everything, restores or begins the state, and only then makes the folder the run's.
+
+    Every process must call this at the same time, the first one with the folder locked.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+        accept_changes: go on although the config was another.
+        must_exist: refuse to begin anew.
+
+    Raises:
+        ValueError: something is refused, on any of the processes; the folder is as it was.
+    """
+    settings = as_json(config)
+    check_limits(
+        max_skipped_in_a_row=config.train.max_skipped_in_a_row,
+        watchdog_s=config.train.watchdog_s or None,
+    )
+    everywhere(
+        lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)
+    )
+    inputs = everywhere(lambda: _checked_inputs(config, workdir))
+    found = Checkpoints(workdir.checkpoints).newest()
+    planned = everywhere(lambda: _planned(config, inputs, found))
+    evaluations = everywhere(lambda: Evaluations(config, planned, inputs, workdir))
+    card = inputs.card(planned, config)
+    checkpoints = Checkpoints(
+        workdir.checkpoints.resolve(),
+        keep=config.checkpoint.keep,
+        keep_every=planned.duration(config.checkpoint.keep_every) or None,
+        config=settings,
+        card=card,
+    )
+    if found is None:
+        state = planned.training.init(everywhere(lambda: given_params(config)))
+    else:
+        state = checkpoints.read(found, planned.training.abstract)
+        _say_place(found, steps=planned.steps, optimizer=_optimizer(config.optim))
+    on_first(lambda: workdir.claim(settings, card, inputs.tokenizer))
+    return Prepared(
+        inputs, planned, evaluations, checkpoints, state, 0 if found is None else found.step
+    )
+
+
+def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
+    """Raises ValueError before training for a model that could not be exported after it."""
+    if config.export:
+        settings = config.export.to_dict()
+        del settings["out"]
+        check_model(model_kwargs, **settings)
+
+
+def _say_place(found: Found, *, steps: int, optimizer: str) -> None:
+    """Says where a run goes on, and what becomes of the state of another optimizer."""
+    if found.step > steps:
+        _log.warning(
+            "the run is at step %d, past its end at step %d (config.train.total): nothing is left "
+            "to train; say a later end to go on",
+            found.step,
+            steps,
+        )
+    else:
+        _log.info("resuming at step %d of %d", found.step, steps)
+    before = _optimizer((found.config or {}).get("optim", {}))
+    if before != optimizer:
+        _log.warning(
+            "the optimizer was %s and is %s from here on: it begins with what %s kept under the "
+            "same names, such as the mean of the gradients",
+            before,
+            optimizer,
+            before,
+        )
+
+
+def _optimizer(optim: Any) -> str:
+    return optim.get("optimizer", {}).get("name", "adamw")
+
+
+def _checked_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
+    inputs = open_inputs(config, workdir)
+    inputs.loader.check()
+    return inputs
+
+
+def _planned(config: ConfigDict, inputs: Inputs, found: Found | None) -> Plan:
+    """The training, from where the data of the newest checkpoint stand."""
+    place = {} if found is None else dict(step=found.step, samples=found.loader["samples"])
+    planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch, **place)
+    planned.duration(config.checkpoint.every)
+    check_export(config, planned.model_kwargs)
+    for step in (planned.position.step, planned.steps - 1):
+        training = planned.training_at(step)
+        training.trace(batch_shapes(config, training))  # what the first call would do: now
+    if found is not None:
+        inputs.loader.set_state(found.loader)
+    return planned

@@ -1,0 +1,120 @@
+"""The report of a run: one HTML page drawn from its metrics, results and embedded pictures."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data_pipelines.evaluation import sample_pixels
+from data_pipelines.sources.fingerprints import same_data
+from vlp import metrics
+from vlp.evals.examples import choose, image_queries, text_queries
+from vlp.evals.report import write_report
+from vlp.jobs.evaluator import Evaluator
+from vlp.jobs.gallery import Gallery
+from vlp.jobs.labels import metadata
+from vlp.run.values import flatten
+from vlp.run.workdir import Workdir
+
+PERF = ("perf/pairs_per_s", "perf/step_s", "perf/data_wait_s", "perf/mfu", "perf/peak_memory_gb")
+
+
+def draw_report(
+    config: ConfigDict,
+    workdir: Workdir,
+    *,
+    results: list[dict[str, Any]],
+    evaluator: Evaluator,
+    gallery: Gallery | None,
+    failed: Sequence[str] = (),
+) -> None:
+    """Writes `report.html` into the workdir.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+        results: of its evaluations, the first for the headline.
+        evaluator: the run's encoder.
+        gallery: the embedded data whose pictures are shown, or None for no pictures.
+        failed: a sentence on each evaluation that was left out.
+    """
+    rows = workdir.metrics_rows()
+    texts, images = _queries(gallery) if gallery is not None else ([], [])
+    written = _written(results, gallery) if gallery is not None else []
+    write_report(
+        workdir.report,
+        title=workdir.path.resolve().name,
+        lead=f"{config.objective.name} on {config.data.train}, {evaluator.step:,} steps",
+        metrics_rows=rows,
+        results=results,
+        text_queries=texts,
+        image_queries=images,
+        facts=_facts(config, workdir, rows),
+        attribution=list(config.attribution),
+        written=written,
+        failed=failed,
+    )
+
+
+def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
+    """A dozen text queries and half a dozen images, varied and with some failures."""
+    common: dict[str, Any] = dict(
+        zimg=gallery.zimg,
+        ztxt=gallery.ztxt,
+        image_of_text=gallery.image_of_text,
+        captions=gallery.texts,
+        image_at=lambda row: sample_pixels(gallery.source, int(gallery.ids[row])),
+    )
+    owners = gallery.image_of_text
+    rows = np.arange(len(gallery.ids))
+    text_ranks = metrics.ranks(
+        gallery.ztxt, gallery.zimg, query_labels=owners, candidate_labels=rows
+    )
+    asked = np.unique(owners)
+    image_ranks = metrics.ranks(
+        gallery.zimg[asked], gallery.ztxt, query_labels=asked, candidate_labels=owners
+    )
+    kinds = [str(metadata(gallery.source, int(i)).get("category")) for i in gallery.ids]
+    texts = choose(np.asarray(text_ranks), count=12, kinds=[kinds[row] for row in owners])
+    images = choose(
+        np.asarray(image_ranks),
+        count=8,
+        misses=2,
+        top=5,
+        kinds=[kinds[row] for row in asked],
+        seed=1,
+    )
+    return text_queries(texts, **common), image_queries([int(asked[i]) for i in images], **common)
+
+
+def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, Any]]:
+    """The examples of captions that were written for pictures of this gallery."""
+    return [
+        {**example, "image": sample_pixels(gallery.source, example["sample"])}
+        for result in results
+        if same_data(result["fingerprint"], gallery.source.fingerprint)
+        for example in result.get("examples", ())
+    ]
+
+
+def _facts(config: ConfigDict, workdir: Workdir, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was run, on what, and how fast."""
+    known = json.loads(workdir.versions.read_text())
+    speed = {}
+    for name in PERF:
+        values = [row[name] for row in rows if row.get(name) is not None]
+        if values:
+            speed[name.removeprefix("perf/")] = f"{np.median(values):,.3g}"
+    skipped = Counter(bool(row.get("train/skipped")) for row in rows)[True]
+    settings = flatten(config.to_dict())
+    return {
+        "machine": {key: known[key] for key in ("device", "devices", "processes", "seed")},
+        "versions": known["versions"],
+        "speed (median a step)": speed | {"skipped steps": skipped},
+        "config": {key: settings[key] for key in sorted(settings) if key != "attribution"},
+    }

@@ -1,0 +1,283 @@
+"""Which constructor a section of the config is for, and so which settings it has.
+
+A section holds the keyword arguments of one constructor. Those that the config file leaves out have
+the constructor's defaults, and flags of their own all the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vlp.run.values import kinds_of
+
+REQUIRED: Any = object()  # stands where a keyword argument has no default
+# Settings of constructors that another section decides, for all that use them.
+DECIDED = {
+    "augment.size": "preprocess.size",
+    "model.image.image_size": "preprocess.size",
+    "model.image_mean": "preprocess.mean",
+    "model.image_std": "preprocess.std",
+    "model.text.vocab_size": "tokenizer.vocab_size",
+    "model.text.length": "tokenizer.length",
+    "model.text.eos_id": "tokenizer.eos_id",
+    "model.text.pad_id": "tokenizer.pad_id",
+    "model.end_id": "tokenizer.eos_id",
+    "optim.schedule.steps": "train.total",
+}
+TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
+# Durations are steps for their constructor and may have a unit in a config.
+DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a keyword argument may be.
+
+    Attributes:
+        kinds: see `vlp.run.values`.
+        default: the constructor's, or `REQUIRED`.
+    """
+
+    kinds: tuple[type, ...]
+    default: Any = REQUIRED
+
+
+Settings = Mapping[str, Setting]
+
+
+def keywords(*makes: Callable[..., Any], leaving: Collection[str] = ()) -> dict[str, Setting]:
+    """The keyword arguments of functions or classes by name, each of the first that has it.
+
+    Args:
+        makes: classes stand for their `__init__`.
+        leaving: names of arguments that are no settings, beside `self` and `rngs`.
+    """
+    found: dict[str, Setting] = {}
+    for make in makes:
+        function: Any = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]
+        hints = typing.get_type_hints(function)
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD or name in (*leaving, "self", "rngs"):
+                continue
+            kinds = kinds_of(hints.get(name, Any))
+            kinds += (str,) if name in DURATIONS else ()
+            empty = parameter.default is parameter.empty
+            found.setdefault(name, Setting(kinds, REQUIRED if empty else parameter.default))
+    return found
+
+
+def settings_of(config: ConfigDict, section: str) -> Settings | None:
+    """The settings that a section of a config has; None where it is for no constructor, or what
+    chooses the constructor is unknown.
+
+    Args:
+        config: names, kinds and the like in it choose among constructors.
+        section: its dotted name, such as "model.image".
+    """
+    parent, _, name = section.rpartition(".")
+    if parent == "evals":
+        return _evaluation(_get(config, section))
+    if parent == "init":  # a further source of weights
+        return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
+    return _SECTIONS[section](config) if section in _SECTIONS else None
+
+
+def sections(config: ConfigDict) -> list[str]:
+    """The names of the sections of a config that are for a constructor, but an empty `export`."""
+    there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
+    there = [name for name in there if name != "export" or config.export]
+    return there + [f"evals.{name}" for name in config.get("evals", ())]
+
+
+def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
+    """The settings of each source of weights: `config.init` itself, and each section in it."""
+    init = config.init.to_dict()
+    init.pop("adopt", None)
+    own = {name: value for name, value in init.items() if not isinstance(value, Mapping)}
+    sections = [dict(value) for value in init.values() if isinstance(value, Mapping)]
+    return [source for source in (own, *sections) if source["path"]]
+
+
+def near(config: ConfigDict, key: str) -> set[str]:
+    """Keys that a config may have in the first section of this one."""
+    top = key.split(".")[0]
+    names = [name for name in _SECTIONS if name.split(".")[0] == top]
+    return {f"{name}.{setting}" for name in names for setting in settings_of(config, name) or ()}
+
+
+def undecided(model: Mapping[str, Any], prefix: str = "model.") -> dict[str, Any]:
+    """A model's keyword arguments but those that other sections decide and towers that are None."""
+    return {
+        key: undecided(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in model.items()
+        if f"{prefix}{key}" not in DECIDED and not (key in TOWERS and value is None)
+    }
+
+
+def _get(config: Any, section: str) -> Any:
+    """The section of that dotted name; empty where there is none."""
+    for name in section.split("."):
+        config = config.get(name, {}) if isinstance(config, Mapping | ConfigDict) else {}
+    return config
+
+
+def _choice(config: ConfigDict, known: Mapping[str, Any], key: str, usual: str = "") -> Any:
+    """What the value of a dotted key chooses; None where the value is not known."""
+    section, _, name = key.rpartition(".")
+    return known.get(_get(config, section).get(name, usual))
+
+
+def _tokenizer(_: ConfigDict) -> Settings:
+    from experiments.common import base_config
+
+    usual = base_config().tokenizer.to_dict()
+    return {name: Setting((type(value),), value) for name, value in usual.items()}
+
+
+def _preprocess(_: ConfigDict) -> Settings:
+    from data_pipelines.images import ImagePreprocess
+
+    return keywords(ImagePreprocess)
+
+
+def _augment(_: ConfigDict) -> Settings:
+    from data_pipelines.augment import Augment
+
+    return keywords(Augment, leaving=("size",))
+
+
+def _model(config: ConfigDict) -> Settings:
+    from vlp.models.build import MODELS, model_class
+    from vlp.models.dual_encoder import DualEncoder
+
+    decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
+    return {
+        "preset": Setting((str,), ""),
+        **keywords(
+            model_class(config.model.to_dict()),
+            DualEncoder,
+            leaving=("image", "text", *(set(MODELS) - {"modes"}), *decided),
+        ),
+    }
+
+
+def _tower(config: ConfigDict, tower: str) -> Settings | None:
+    from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS
+
+    kinds = {"image": IMAGE_TOWERS, "text": TEXT_TOWERS}[tower]
+    usual = TOWERS[tower]
+    make = _choice(config, kinds, f"model.{tower}.kind", usual)
+    decided = [key.removeprefix(f"model.{tower}.") for key in DECIDED]
+    if make is None:
+        return None
+    return {"kind": Setting((str,), usual), **keywords(make, leaving=(*decided, "queries"))}
+
+
+def _queries(_: ConfigDict) -> Settings:
+    from vlp.nn.query_pool import QueryPool
+
+    return keywords(QueryPool, leaving=("context_width", "norm_eps", "dtype"))
+
+
+def _decoder(_: ConfigDict) -> Settings:
+    from vlp.models.coca import Decoder
+
+    return keywords(Decoder, leaving=("width", "context_width", "vocab_size"))
+
+
+def _fusion(_: ConfigDict) -> Settings:
+    from vlp.nn.fusion import FusionBlock, FusionStack
+
+    ratio = {"mlp_ratio": Setting((float,), 4.0), "mlp_dim": Setting((int,), None)}
+    own = keywords(FusionStack, FusionBlock, leaving=("width", "context_width"))
+    return own | ratio
+
+
+def _multiway(_: ConfigDict) -> Settings:
+    from vlp.nn.multiway import Multiway, MultiwayBlock, MultiwayStack
+
+    return keywords(
+        Multiway, MultiwayStack, MultiwayBlock, leaving=("width", "count", "fused", "relative")
+    )
+
+
+def _objective(config: ConfigDict) -> Settings | None:
+    from vlp.parallel.contrastive import contrastive_loss
+    from vlp.run.build import OBJECTIVES
+
+    make, contrast = _choice(config, OBJECTIVES, "objective.name") or (None, None)
+    if make is None:
+        return None
+    own = keywords(make, leaving=("loss",))
+    spread = keywords(contrastive_loss, leaving=("kind", "mesh")) if contrast else {}
+    return {"name": Setting((str,)), **own, **spread}
+
+
+def _optimizer(config: ConfigDict) -> Settings | None:
+    from vlp.training.optim.optimizers import OPTIMIZERS, make_optimizer
+
+    make = _choice(config, OPTIMIZERS, "optim.optimizer.name", "adamw")
+    return make and keywords(make_optimizer, make, leaving=("schedule",))
+
+
+def _schedule(config: ConfigDict) -> Settings | None:
+    from vlp.training.optim.schedules import SCHEDULES, make_schedule
+
+    make = _choice(config, SCHEDULES, "optim.schedule.name", "cosine")
+    return make and keywords(make_schedule, make, leaving=("steps",))
+
+
+def _mesh(_: ConfigDict) -> Settings:
+    from vlp.parallel.mesh import make_mesh
+    from vlp.training.setup import make_training
+
+    smallest = "fsdp_min_elements"
+    return keywords(make_mesh, leaving=("devices",)) | {smallest: keywords(make_training)[smallest]}
+
+
+def _export(config: ConfigDict) -> Settings | None:
+    from vlp.interop.export import TARGETS, check_model
+
+    target = _choice(config, TARGETS, "export.to", "hf")
+    if target is None:
+        return None
+    own = keywords(check_model, target.write, leaving=("kwargs", "run", "folder", "metrics"))
+    return {"out": Setting((str,)), **own}
+
+
+def _evaluation(settings: Any) -> Settings | None:
+    from vlp.jobs.tasks import TASKS
+
+    if settings.get("task") not in TASKS:
+        return None if "task" in settings else {"task": Setting((str,))}
+    own = keywords(TASKS[settings["task"]].run, leaving=("evaluator", "data"))
+    shared = {"task": Setting((str,)), "data": Setting((str,)), "every": Setting((str, int))}
+    for name, setting in own.items():
+        if setting.default is REQUIRED:  # the task itself says so: the objective may give it
+            own[name] = Setting(setting.kinds, None)
+    return shared | own
+
+
+_SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
+    "preprocess": _preprocess,
+    "tokenizer": _tokenizer,
+    "augment": _augment,
+    "model": _model,
+    "model.image": lambda config: _tower(config, "image"),
+    "model.text": lambda config: _tower(config, "text"),
+    "model.image.queries": _queries,
+    "model.decoder": _decoder,
+    "model.fusion": _fusion,
+    "model.multiway": _multiway,
+    "objective": _objective,
+    "optim.optimizer": _optimizer,
+    "optim.schedule": _schedule,
+    "mesh": _mesh,
+    "export": _export,
+}

@@ -1,0 +1,133 @@
+"""A run's folder: what lies where, and whether it belongs to this config."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from vlp.evals.results import write_bytes, write_json
+from vlp.files import write_whole
+from vlp.interop.card import FILE, read_card, write_card
+from vlp.interop.runs import read_tokenizer_of
+from vlp.run.config_changes import check_same_config
+from vlp.training.checkpoint.checkpoints import saved_steps
+from vlp.version import versions
+
+
+class Workdir:
+    """The files of a run under one folder.
+
+    Attributes:
+        path: the folder.
+        config, versions, data, metrics, ids, report: files in it.
+        checkpoints, results, tensorboard, profile: folders in it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.versions = self.path / "versions.json"
+        self.data = self.path / "data.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.ids = self.path / "ids.jsonl"
+        self.report = self.path / "report.html"
+        self.checkpoints = self.path / "checkpoints"
+        self.results = self.path / "results"
+        self.tensorboard = self.path / "tensorboard"
+        self.profile = self.path / "profile"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step was taken here; until then nothing in it binds the next start."""
+        metrics = self.metrics.is_file() and self.metrics.stat().st_size > 0
+        return metrics or bool(saved_steps(self.checkpoints))
+
+    def check(self, config: Mapping[str, Any], *, accept_changes: bool, must_exist: bool) -> None:
+        """Refuses a folder that is not this config's; writes nothing.
+
+        Raises:
+            ValueError: when it holds a run of another config and changes are not accepted.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"--workdir must be a folder, {self.path} is a file; choose another")
+        existing = self.config.is_file()
+        if must_exist and not existing:
+            raise ValueError(f"--resume needs a run in --workdir, {self.path} holds none")
+        if existing and self.begun and not accept_changes:
+            check_same_config(self.read_config(), config, self.path)
+        # What begins with a dot is the lock, or of the file system.
+        if not existing and self.path.is_dir() and any(self.path.glob("[!.]*")):
+            raise ValueError(
+                f"--workdir must be new, empty or a run of vlp, {self.path} holds other files; "
+                "choose another folder"
+            )
+
+    def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
+        """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
+        write_json(self.config, config)  # first: whatever is cut off from here on may begin again
+        file = self.path / card["tokenizer"]["file"]
+        if not (self.begun and file.is_file()):
+            write_whole(file, tokenizer.save)
+        write_card(card, self.path)
+        device = jax.devices()[0]
+        facts = dict(
+            versions=versions(),
+            device=device.device_kind,
+            platform=device.platform,
+            devices=jax.device_count(),
+            processes=jax.process_count(),
+            seed=config["seed"],
+        )
+        write_json(self.versions, facts)
+
+    @contextlib.contextmanager
+    def unchanged_unless_a_step_is_taken(self) -> Iterator[None]:
+        """Puts back what says how a run goes on, where a start of it fails before its first step.
+
+        For process 0.
+        """
+        files = (self.config, self.path / FILE, self.versions, self.data) if self.begun else ()
+        before = {file: file.read_bytes() for file in files if file.is_file()}
+        steps = self._metrics_bytes()
+        try:
+            yield
+        except BaseException:
+            if steps.startswith(self._metrics_bytes()):  # nothing is new; a resumed run cuts lines
+                for file, content in before.items():
+                    write_bytes(file, content)
+            raise
+
+    def _metrics_bytes(self) -> bytes:
+        return self.metrics.read_bytes() if self.metrics.is_file() else b""
+
+    def read_tokenizer(self) -> Any:
+        """The tokenizer of the run that is here; None where none has begun."""
+        if not ((self.path / FILE).is_file() and self.begun):
+            return None
+        return read_tokenizer_of(self.path, read_card(self.path))
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved config of the run.
+
+        Raises:
+            ValueError: when there is none, or it is no JSON.
+        """
+        if not self.config.is_file():
+            raise ValueError(f"--workdir must hold a run (a config.json), {self.path} does not")
+        try:
+            return json.loads(self.config.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"{self.config} must be JSON, got {error}; restore it, or choose another --workdir"
+            ) from error
+
+    def metrics_rows(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        if not self.metrics.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line]

@@ -1,0 +1,244 @@
+"""Checkpoints: written while training goes on, committed as one, checked to the byte when read."""
+
+import concurrent.futures
+import dataclasses
+import logging
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from vlp.parallel.together import on_first
+from vlp.training.checkpoint import contents, folders, manifest
+from vlp.training.checkpoint.folders import saved_steps
+
+_log = logging.getLogger("vlp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A checkpoint that is whole: its step, and the JSON values in it."""
+
+    step: int
+    loader: Any
+    config: Any
+    card: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored(Found):
+    """What a checkpoint holds, with the train state on the mesh."""
+
+    state: Any
+
+
+class Checkpoints:
+    """The checkpoints of one run; one process group writes to a directory at a time.
+
+    A checkpoint is a folder `<step>/`. It is written under another name, then gets a manifest with
+    the size and SHA-256 of each of its files, and is renamed last: at any moment it is whole or not
+    there. Reading compares the files with the manifest.
+
+    Nothing is written before the first `save`, and nothing removed before `newest`.
+
+    Args:
+        directory: made if missing; a local path or `gs://...`.
+        keep: how many of the newest checkpoints to keep.
+        keep_every: also keep for good those whose step it divides; None for none.
+        config: JSON value stored in each.
+        card: JSON value stored in each.
+    """
+
+    def __init__(
+        self,
+        directory: Any,
+        *,
+        keep: int = 3,
+        keep_every: int | None = None,
+        config: Any = None,
+        card: Any = None,
+    ):
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1 checkpoint, got {keep}; try 3")
+        if keep_every is not None and keep_every < 1:
+            raise ValueError(f"keep_every must be at least 1 step, got {keep_every}; or None")
+        self.directory = folders.absolute(directory)
+        self._keep, self._keep_every = keep, keep_every
+        self._json = {"config": config, "card": card}
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: concurrent.futures.Future[None] | None = None
+        self._step: int | None = None
+        self._writer = ocp.AsyncCheckpointer(
+            ocp.CompositeCheckpointHandler(),
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
+        )
+
+    def save(self, step: int, state: Any, *, loader: Any = None) -> None:
+        """Starts saving and returns once the arrays are copied off the device.
+
+        Args:
+            step: names the checkpoint; one that exists already is left as it is.
+            state: the train state.
+            loader: JSON value, the data iterator's state after the batch of this step.
+
+        Raises:
+            RuntimeError: when the save before this one has failed.
+        """
+        self.wait()
+        if step in saved_steps(self.directory):
+            return
+        self._step = step
+        if jax.process_index() == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        items = {"loader": loader, **self._json}
+        self._writer.save(
+            self.directory / str(step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(contents.to_nested(state)),
+                **{name: ocp.args.JsonSave({"value": value}) for name, value in items.items()},
+            ),
+        )
+        self._pending = self._thread.submit(self._finish, step)
+
+    def check(self) -> None:
+        """Raises RuntimeError if a save has failed; never waits."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits until the save under way is committed; raises RuntimeError if it fails."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            pending.result()
+        except Exception as error:
+            raise RuntimeError(
+                f"checkpoint {self._step} could not be saved in {self.directory}: {error}; make "
+                "room or mend the disk, then start again from the one before"
+            ) from error
+
+    def close(self) -> None:
+        """Waits for the save under way and ends the threads."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            self._writer.close()
+
+    def newest(self) -> Found | None:
+        """The newest undamaged checkpoint without its arrays; None where none was ever committed.
+
+        A damaged one is reported, set aside as `<step>.damaged`, and the one before it taken; what
+        a run that was cut off left half written is removed.
+
+        Raises:
+            ValueError: when all checkpoints are damaged.
+        """
+        intact: list[int | None] = []
+        on_first(lambda: intact.append(folders.tidied(self.directory)))
+        step = folders.agreed(intact[0] if intact else None)
+        if step is None:
+            return None
+        folder = self.directory / str(step)
+        return Found(
+            step, **{name: contents.read_json(folder, name) for name in contents.JSON_ITEMS}
+        )
+
+    def read(self, found: Found, abstract: Any) -> Any:
+        """The train state of a checkpoint.
+
+        Args:
+            found: see `newest`.
+            abstract: shapes and shardings of the state, on any number of devices.
+
+        Raises:
+            ValueError: when the state has another structure.
+        """
+        return contents.restore_arrays(self.directory / str(found.step), abstract, prefix=())
+
+    def restore(self, abstract: Any) -> Restored | None:
+        """`newest` and `read` in one."""
+        found = self.newest()
+        if found is None:
+            return None
+        return Restored(**vars(found), state=self.read(found, abstract))
+
+    def _seal(self) -> None:
+        """Writes the manifest; orbax calls this when all files are there, before the commit."""
+        final = self.directory / str(self._step)
+        temporary = [
+            p for p in self.directory.iterdir() if p.name.startswith(final.name + folders.TEMPORARY)
+        ]
+        manifest.write(temporary[0] if temporary else final)
+
+    def _finish(self, step: int) -> None:
+        self._writer.wait_until_finished()
+        if jax.process_index() == 0:
+            _log.info("saved checkpoint %d in %s", step, self.directory)
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        steps = saved_steps(self.directory)
+        for step in steps[: -self._keep]:
+            if self._keep_every is None or step % self._keep_every:
+                folders.remove(self.directory / str(step))
+
+
+def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:
+    """The folder of one undamaged checkpoint.
+
+    Args:
+        path: a run's `checkpoints` folder, or the folder of one checkpoint in it.
+        step: which one; by default the newest that is undamaged.
+
+    Raises:
+        ValueError: when there is none, or the one asked for is damaged.
+    """
+    path = folders.absolute(path)
+    if path.name.isdecimal() and step is None:
+        path, step = path.parent, int(path.name)
+    if step is None:
+        newest = folders.newest_intact(path, set_aside=False)
+        if newest is None:
+            raise ValueError(f"a checkpoint must be at {path}, found none; train first")
+        return path / str(newest)
+    if step not in saved_steps(path):
+        raise ValueError(f"a checkpoint must be at {path / str(step)}, have {saved_steps(path)}")
+    problem = manifest.problem(path / str(step))
+    if problem:
+        raise ValueError(f"checkpoint {path / str(step)} is damaged: {problem}; use another step")
+    return path / str(step)
+
+
+def load_params(
+    path: Any, *, which: str = "params", step: int | None = None, like: Any = None
+) -> Any:
+    """The parameters of a checkpoint, whatever the optimiser and machine it was trained with.
+
+    Args:
+        path: a run's `checkpoints` folder, or the folder of one checkpoint in it.
+        which: `params` or `teacher`, the moving average.
+        step: which checkpoint; by default the newest that is undamaged.
+        like: shapes and shardings to restore into; by default a nested dict of numpy contents.
+
+    Raises:
+        ValueError: when there is no such checkpoint or it has no teacher.
+    """
+    if which not in ("params", "teacher"):
+        raise ValueError(f"which must be params or teacher, got {which}")
+    folder = find_checkpoint(path, step=step)
+    saved = contents.saved_shapes(folder)
+    if which not in saved:
+        raise ValueError(
+            f"checkpoint {folder} must hold a {which}, got {', '.join(saved)}; set ema_decay"
+        )
+    if like is not None:
+        return contents.restore_arrays(folder, like, prefix=(which,))
+    return contents.with_int_keys(contents.read_arrays(folder, {which: saved[which]})[which])
+
+
+def read_json(folder: Any, name: str) -> Any:
+    """One JSON value of a checkpoint folder: `loader`, `config` or `card`."""
+    return contents.read_json(folders.absolute(folder), name)

@@ -1,0 +1,1 @@
+"""The loop around the step: rows of metrics, trackers, stops."""

@@ -1,0 +1,196 @@
+"""Optimisers by name, as gradient transformations whose learning rate is a function of the step."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+from optax import contrib
+
+from vlp.training.optim.schedules import Schedule
+
+# Arrays called so are matrices; all others are biases, norms, positions, class tokens or the
+# temperature. The rank does not tell: stacked layers put a layer axis before every array.
+MATRICES = ("kernel", "tokens")
+# Muon orthogonalises hidden matrices only; embeddings and heads take AdamW (Jordan, 2024).
+HIDDEN = ("blocks",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """A gradient transformation without learning rate, and that rate as a function of the step.
+
+    The rate follows the step of the train state, not a counter of its own, so that a skipped update
+    does not delay the schedule.
+    """
+
+    transform: optax.GradientTransformation
+    schedule: Schedule
+
+    def init(self, params: Any) -> Any:
+        """The optimiser's state for these parameters."""
+        return self.transform.init(params)
+
+    def update(self, grads: Any, state: Any, params: Any, *, step: Any) -> tuple[Any, Any]:
+        """What to add to the parameters at this step, and the next optimiser state."""
+        # optax raises Python floats to integer counters, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            directions, state = self.transform.update(grads, state, params)
+        rate = self.schedule(step)
+        updates = jax.tree.map(lambda d, p: (-rate * d).astype(p.dtype), directions, params)
+        return updates, state
+
+
+def make_optimizer(
+    name: str = "adamw",
+    *,
+    schedule: Schedule,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = 1.0,
+    **settings: Any,
+) -> Optimizer:
+    """The optimiser of that name.
+
+    Args:
+        name: `adamw`, `lion`, `adafactor` or `muon`.
+        schedule: learning rate as a function of the step.
+        weight_decay: decoupled decay of matrices, multiplied by the learning rate; biases, norms,
+            positions, class token and temperature never decay.
+        clip_norm: gradients are scaled down to this global L2 norm; None leaves them.
+        **settings: keyword arguments of the function of that name in this module.
+
+    Raises:
+        ValueError: when there is no such optimiser, or a number is out of its range.
+        TypeError: when it has no such setting.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name}")
+    _check_ranges(weight_decay=weight_decay, clip_norm=clip_norm, **settings)
+    parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+    parts.append(OPTIMIZERS[name](**settings))
+    if weight_decay:
+        parts.append(optax.add_decayed_weights(weight_decay, mask=decays))
+    return Optimizer(optax.chain(*parts), schedule)
+
+
+def adamw(*, b1: float = 0.9, b2: float = 0.98, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Adam's directions; CLIP's `b2` for vision transformers.
+
+    References: Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101; Radford et al., 2021,
+        https://arxiv.org/abs/2103.00020, table 19.
+    """
+    return optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+
+
+def lion(*, b1: float = 0.9, b2: float = 0.99) -> optax.GradientTransformation:
+    """Lion's signs; wants a learning rate 3 to 10 times lower than AdamW.
+
+    References: Chen et al., 2023, https://arxiv.org/abs/2302.06675.
+    """
+    return optax.scale_by_lion(b1=b1, b2=b2)
+
+
+def adafactor(
+    *,
+    b1: float = 0.9,
+    b2: float = 1.0,
+    decay: float = 0.8,
+    eps: float = 1e-30,
+    clip_rms: float = 1.0,
+) -> optax.GradientTransformation:
+    """Adafactor's directions with momentum in bfloat16 and no relative step, as for scaling ViT.
+
+    Args:
+        b1: decay of the momentum.
+        b2: upper limit of the second decay, which at update t is `1 - t ** -decay`: 0.999 for
+            scaling ViT and in CoCa, 1 for none.
+        decay: see there.
+        eps: added to the squared gradients.
+        clip_rms: root mean square that the directions of an array may have.
+
+    References: Shazeer & Stern, 2018, https://arxiv.org/abs/1804.04235; Zhai et al., 2022,
+        https://arxiv.org/abs/2106.04560, section 3.4.
+    """
+
+    def second(update: Any, exponent: Any) -> jax.Array:
+        return jnp.minimum(1.0 - jnp.asarray(update + 1, jnp.float32) ** -exponent, b2)
+
+    return optax.chain(
+        optax.scale_by_factored_rms(decay_rate=decay, epsilon=eps, decay_rate_fn=second),
+        optax.clip_by_block_rms(clip_rms),
+        optax.ema(b1, debias=False, accumulator_dtype=jnp.bfloat16),
+    )
+
+
+def muon(
+    *, b1: float = 0.9, b2: float = 0.98, eps: float = 1e-8, beta: float = 0.95, rms: float = 0.2
+) -> optax.GradientTransformation:
+    """Muon for the matrices of the blocks, each layer's on its own, and AdamW for all else.
+
+    Args:
+        b1: AdamW's first decay.
+        b2: AdamW's second decay.
+        eps: AdamW's epsilon.
+        beta: Muon's momentum.
+        rms: root mean square of Muon's directions, so that AdamW's learning rates carry over.
+
+    References: Jordan et al., 2024, https://kellerjordan.github.io/posts/muon; Liu et al., 2025,
+        https://arxiv.org/abs/2502.16982, section 2.2.
+    """
+    orthogonalised = optax.chain(
+        contrib.scale_by_muon(beta=beta, weight_dimension_numbers=_matrix_axes),
+        optax.stateless(lambda directions, _: jax.tree.map(_to_rms(rms), directions)),
+    )
+    rest = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+    return optax.partition({"muon": orthogonalised, "adamw": rest}, _muon_labels)
+
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adamw": adamw,
+    "lion": lion,
+    "adafactor": adafactor,
+    "muon": muon,
+}
+
+
+def _check_ranges(*, clip_norm: float | None, **settings: float) -> None:
+    """Raises ValueError for numbers with which an optimiser would not go downhill."""
+    if clip_norm is not None and clip_norm <= 0:
+        raise ValueError(f"clip_norm must be above 0, got {clip_norm}; or None for no limit")
+    for name, value in settings.items():
+        most = 1.0 if name in ("b1", "b2", "beta") else math.inf
+        if not 0 <= value <= most:
+            raise ValueError(f"{name} must be from 0 to {most:g}, got {value}; leave it out")
+
+
+def decays(params: Any) -> Any:
+    """Whether weight decay applies, for every parameter of a nested dict."""
+    return _by_path(params, lambda path, _: path[-1] in MATRICES)
+
+
+def _muon_labels(params: Any) -> Any:
+    def label(path: Sequence[Any], leaf: Any) -> str:
+        hidden = path[-1] == "kernel" and any(part in HIDDEN for part in path) and leaf.ndim >= 2
+        return "muon" if hidden else "adamw"
+
+    return _by_path(params, label)
+
+
+def _matrix_axes(params: Any) -> Any:
+    """The last two axes of every kernel are its matrix; the axes before count layers."""
+    axes = contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+    return jax.tree.map(lambda _: axes, params)
+
+
+def _to_rms(rms: float) -> Callable[[jax.Array], jax.Array]:
+    """Scales orthogonal matrices, whose root mean square is `1 / sqrt(longer side)`, to `rms`."""
+    return lambda matrix: matrix * (rms * max(matrix.shape[-2:]) ** 0.5)
+
+
+def _by_path(params: Any, function: Callable[[Sequence[Any], Any], Any]) -> Any:
+    flat = traverse_util.flatten_dict(params)
+    return traverse_util.unflatten_dict({p: function(p, leaf) for p, leaf in flat.items()})

@@ -158,7 +158,7 @@ def base_config() -> ConfigDict:
                 ema_decay=0.0,  # 0: no average of the weights
                 ema_warmup=True,  # let the average begin short
                 # Which weights are judged and loaded: "params", "average", or "auto", the average
-                # unless it is the teacher of the objective (ALBEF, BLIP).
+                # if there is one.
                 evaluate="auto",
                 max_skipped_in_a_row=10,
                 # Print all stacks and exit when no step ends for so long, or for four times as long

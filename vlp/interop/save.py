@@ -58,7 +58,6 @@ def _write(run: Run, folder: Path) -> None:
         step=jnp.asarray(run.step, jnp.int32),
         params=nnx.to_pure_dict(nnx.state(run.model)),
         opt_state=(),
-        teacher=None,
     )
     checkpoints.save(run.step, state)
     checkpoints.close()

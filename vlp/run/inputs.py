@@ -58,7 +58,7 @@ class Inputs:
             text_length=self.length,
             objective=config.objective.name,
             attribution="\n".join(config.attribution),
-            weights="ema" if planned.evaluated == "teacher" else "params",
+            weights="ema" if planned.evaluated == "averaged" else "params",
         )
 
 

@@ -208,15 +208,10 @@ def _multiway(_: ConfigDict) -> Settings:
 
 
 def _objective(config: ConfigDict) -> Settings | None:
-    from vlp.parallel.contrastive import contrastive_loss
-    from vlp.run.build import OBJECTIVES
+    from vlp.objectives import objectives
 
-    make, contrast = _choice(config, OBJECTIVES, "objective.name") or (None, None)
-    if make is None:
-        return None
-    own = keywords(make, leaving=("loss",))
-    spread = keywords(contrastive_loss, leaving=("kind", "mesh")) if contrast else {}
-    return {"name": Setting((str,)), **own, **spread}
+    make = _choice(config, objectives(), "objective.name")
+    return make and {"name": Setting((str,)), **keywords(make, leaving=("mesh",))}
 
 
 def _optimizer(config: ConfigDict) -> Settings | None:

@@ -62,6 +62,8 @@ def _facts(
         "evaluations": ", ".join(config.evals) or "none",
         "workdir": str(workdir),
     }
+    for name, params in plan.training.frozen.items():
+        facts[f"looks at {name}"] = f"{config.frozen[name].path}, {_model(params)}"
     if config.optim.freeze:
         facts["frozen"] = ", ".join(config.optim.freeze)
     if step:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from vlp.models.build import check_sizes, model_class
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS
@@ -44,6 +45,13 @@ class Plan:
     evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
+
+    def with_frozen(self, params: Mapping[str, Any]) -> Plan:
+        """The same with the frozen models' parameters, by name."""
+        training, tuning = self.training.with_frozen(params), self.tuning
+        if tuning is not None:
+            tuning = training.with_objective(tuning.recipe.objective)
+        return dataclasses.replace(self, training=training, tuning=tuning)
 
     def training_at(self, step: int) -> Training:
         """The training that takes the step after so many steps."""
@@ -124,6 +132,7 @@ def plan(
     samples: int = 0,
     mesh: Any = None,
     devices: Any = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The training of a config, set up but not begun: nothing is allocated and no data is read.
 
@@ -133,6 +142,7 @@ def plan(
         step, samples: where the run goes on: the steps it took, and the samples it saw in them.
         mesh: where to train; made from `config.mesh` and `devices` if not given.
         devices: of the mesh; all if not given.
+        frozen: keyword arguments of the frozen models; found by `config.frozen` if not given.
 
     Raises:
         ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
@@ -153,9 +163,10 @@ def plan(
     make_model = model_class(kwargs)
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
+    loss = make_objective(**objective, mesh=mesh)
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
-        make_objective(**objective, mesh=mesh),
+        loss,
         mesh=mesh,
         global_batch_size=batch,
         optimizer=make_optimizer(
@@ -166,6 +177,7 @@ def plan(
         freeze=config.optim.freeze,
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
+        frozen=_frozen(config, loss, frozen),
         **division,
     )
     if training.abstract.carry is not None:
@@ -199,6 +211,21 @@ def make_objective(name: str, *, mesh: Any, **settings: Any) -> Objective:
     if "mesh" in inspect.signature(make).parameters:
         settings["mesh"] = mesh
     return make(**settings)
+
+
+def _frozen(
+    config: ConfigDict, objective: Objective, given: Mapping[str, Any] | None
+) -> dict[str, tuple[Any, Any]]:
+    """Graph definitions and shapes of the frozen models, which the objective must ask for."""
+    asked, there = sorted(objective.frozen), sorted(config.frozen)
+    if asked != there:
+        raise ValueError(
+            f"config.frozen must name what objective {config.objective.name} looks at, "
+            f"{', '.join(asked) or 'nothing'}, got {', '.join(there) or 'nothing'}; give each a "
+            "section with the path of a model"
+        )
+    kwargs = planned_frozen(config) if given is None else given
+    return {name: abstract_frozen(each) for name, each in kwargs.items()}
 
 
 def _evaluated(config: ConfigDict) -> str:

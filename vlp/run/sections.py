@@ -85,6 +85,9 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
         return _evaluation(_get(config, section))
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
+    if parent == "frozen":
+        kinds = {"path": "", "weights": "auto", "towers": "both", "preset": ""}
+        return {name: Setting((str,), usual) for name, usual in kinds.items()}
     return _SECTIONS[section](config) if section in _SECTIONS else None
 
 
@@ -92,7 +95,8 @@ def sections(config: ConfigDict) -> list[str]:
     """The names of the sections of a config that are for a constructor, but an empty `export`."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
     there = [name for name in there if name != "export" or config.export]
-    return there + [f"evals.{name}" for name in config.get("evals", ())]
+    named = [f"{top}.{name}" for top in ("evals", "frozen") for name in config.get(top, ())]
+    return there + named
 
 
 def init_sources(config: ConfigDict) -> list[dict[str, Any]]:

@@ -85,10 +85,12 @@ class Objective(Protocol):
     Attributes:
         fields: what it reads of a batch beside `weight`, see `vlp.run.fields`.
         momentum: of the average in `Context.momentum`; None for none.
+        frozen: names of the models that it looks for in `Context.frozen`.
     """
 
     fields: tuple[str, ...] = ("image", "text")
     momentum: Momentum | None = None
+    frozen: tuple[str, ...] = ()
 
     def __call__(self, ctx: Context) -> Losses:
         """The losses of a batch.

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from vlp.evals.embed import Encoder
-from vlp.evals.results import write_json
+from vlp.files import write_json
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.tasks import check_data, check_task, evaluate

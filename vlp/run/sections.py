@@ -148,8 +148,9 @@ def _preprocess(_: ConfigDict) -> Settings:
 
 def _augment(_: ConfigDict) -> Settings:
     from data_pipelines.augment import Augment
+    from data_pipelines.emoji.styles import Styles
 
-    return keywords(Augment, leaving=("size",))
+    return keywords(Augment, Styles, leaving=("size", "style"))
 
 
 def _model(config: ConfigDict) -> Settings:

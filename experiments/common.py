@@ -150,6 +150,7 @@ def base_config() -> ConfigDict:
                 optimizer=dict(),  # vlp.training.optim.optimizers.make_optimizer
                 schedule=dict(),  # vlp.training.optim.schedules.make_schedule
                 freeze=(),  # regular expressions over parameter names
+                groups=dict(),  # name -> vlp.training.optim.groups.Group
             ),
             train=dict(
                 total="",

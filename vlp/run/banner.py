@@ -64,6 +64,7 @@ def _facts(
     }
     if config.optim.freeze:
         facts["frozen"] = ", ".join(config.optim.freeze)
+    facts |= {f"group {name}": line for name, line in plan.groups.items()}
     if step:
         facts["resumed"] = f"at step {step:,}, epoch {seen / samples:,.4g}"
     return facts

@@ -20,6 +20,7 @@ from vlp.objectives.siglip import SigLip
 from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS
@@ -54,6 +55,7 @@ class Plan:
         evaluated: which weights are judged, "params" or "teacher".
         model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
+        groups: a line for each group of parameters that learn in a way of their own.
     """
 
     training: Training
@@ -64,6 +66,7 @@ class Plan:
     evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
+    groups: dict[str, str]
 
     def training_at(self, step: int) -> Training:
         """The training that takes the step after so many steps."""
@@ -177,12 +180,14 @@ def plan(
     make_carry = _make_carry(loss, batch)
     if make_carry is not None:
         lengths.check_unchanged()
+    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(**kwargs, rngs=rngs))
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
         loss,
         mesh=mesh,
         optimizer=make_optimizer(
             schedule=position.schedule(make_schedule(**schedule, steps=lengths.whole)),
+            groups=groups,
             **config.optim.optimizer.to_dict(),
         ),
         seed=config.seed,
@@ -204,6 +209,7 @@ def plan(
         evaluated=_evaluated(config, momentum=make_carry is not None),
         model_kwargs=kwargs,
         duration=duration,
+        groups=said,
     )
 
 

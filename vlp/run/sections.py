@@ -30,9 +30,11 @@ DECIDED = {
     "model.end_id": "tokenizer.eos_id",
     "optim.schedule.steps": "train.total",
 }
+# Sections of any number of sections, whose names a config chooses.
+NAMED = ("evals", "optim.groups")
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 # Durations are steps for their constructor and may have a unit in a config.
-DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp")
+DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp", "frozen_until")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,8 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
     parent, _, name = section.rpartition(".")
     if parent == "evals":
         return _evaluation(_get(config, section))
+    if parent == "optim.groups":
+        return _group()
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     return _SECTIONS[section](config) if section in _SECTIONS else None
@@ -92,7 +96,8 @@ def sections(config: ConfigDict) -> list[str]:
     """The names of the sections of a config that are for a constructor, but an empty `export`."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
     there = [name for name in there if name != "export" or config.export]
-    return there + [f"evals.{name}" for name in config.get("evals", ())]
+    named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
+    return there + named
 
 
 def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
@@ -108,6 +113,7 @@ def near(config: ConfigDict, key: str) -> set[str]:
     """Keys that a config may have in the first section of this one."""
     top = key.split(".")[0]
     names = [name for name in _SECTIONS if name.split(".")[0] == top]
+    names.append(key.rpartition(".")[0])
     return {f"{name}.{setting}" for name in names for setting in settings_of(config, name) or ()}
 
 
@@ -224,7 +230,7 @@ def _optimizer(config: ConfigDict) -> Settings | None:
     from vlp.training.optim.optimizers import OPTIMIZERS, make_optimizer
 
     make = _choice(config, OPTIMIZERS, "optim.optimizer.name", "adamw")
-    return make and keywords(make_optimizer, make, leaving=("schedule",))
+    return make and keywords(make_optimizer, make, leaving=("schedule", "groups"))
 
 
 def _schedule(config: ConfigDict) -> Settings | None:
@@ -232,6 +238,12 @@ def _schedule(config: ConfigDict) -> Settings | None:
 
     make = _choice(config, SCHEDULES, "optim.schedule.name", "cosine")
     return make and keywords(make_schedule, make, leaving=("steps",))
+
+
+def _group() -> Settings:
+    from vlp.training.optim.groups import Group
+
+    return keywords(Group)
 
 
 def _mesh(_: ConfigDict) -> Settings:

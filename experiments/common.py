@@ -130,7 +130,7 @@ def base_config() -> ConfigDict:
                 mean=(0.5, 0.5, 0.5),
                 std=(0.5, 0.5, 0.5),
             ),
-            augment=dict(),  # data_pipelines.augment.Augment
+            augment=dict(),  # data_pipelines.emoji.styles.augmentation
             # An empty path trains a SentencePiece tokenizer on the captions, or takes that of the
             # weights in `init`; else "clip", a .model file, a folder with tokenizer.json or
             # vocab.txt (BERT), or a model, such as "hf:FOLDER".
@@ -154,6 +154,7 @@ def base_config() -> ConfigDict:
                 optimizer=dict(),  # vlp.training.optim.optimizers.make_optimizer
                 schedule=dict(),  # vlp.training.optim.schedules.make_schedule
                 freeze=(),  # regular expressions over parameter names
+                groups=dict(),  # name -> vlp.training.optim.groups.Group
             ),
             train=dict(
                 total="",

@@ -7,9 +7,11 @@ from flax import nnx
 
 from vlp.objectives import Losses, Momentum, Objective, Term
 from vlp.parallel.mesh import make_mesh
+from vlp.training.optim.groups import resolve
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
 from vlp.training.setup import make_training
+from vlp.training.state import abstract_model
 
 PAIRS, SIZE, WIDTH, WORDS, LENGTH = 16, 4, 16, 32, 5
 
@@ -131,7 +133,9 @@ class Loader:
         self.step = state["step"]
 
 
-def make_toy_training(*, mesh=None, objective=None, optimizer="adamw", peak=1e-2, **settings):
+def make_toy_training(
+    *, mesh=None, objective=None, optimizer="adamw", peak=1e-2, groups=None, **settings
+):
     """A training of the toy; arrays of 8 elements and more are worth dividing."""
     return make_training(
         lambda rngs: Toy(rngs),
@@ -141,6 +145,7 @@ def make_toy_training(*, mesh=None, objective=None, optimizer="adamw", peak=1e-2
             optimizer,
             schedule=make_schedule("cosine", peak=peak, steps=20, warmup=2),
             weight_decay=0.1,
+            groups=resolve(groups or {}, abstract_model(Toy)[1]),
         ),
         global_batch_size=PAIRS,
         fsdp_min_elements=8,

@@ -13,6 +13,7 @@ from vlp.models.build import check_sizes, model_class
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.run.frozen import abstract_frozen, planned_frozen
+from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS
@@ -35,6 +36,7 @@ class Plan:
         evaluated: which weights are judged, "params" or "averaged".
         model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
+        groups: a line for each group of parameters that learn in a way of their own.
     """
 
     training: Training
@@ -45,6 +47,7 @@ class Plan:
     evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
+    groups: dict[str, str]
 
     def with_frozen(self, params: Mapping[str, Any]) -> Plan:
         """The same with the frozen models' parameters, by name."""
@@ -164,6 +167,7 @@ def plan(
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     loss = make_objective(**objective, mesh=mesh)
+    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(**kwargs, rngs=rngs))
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
         loss,
@@ -171,6 +175,7 @@ def plan(
         global_batch_size=batch,
         optimizer=make_optimizer(
             schedule=position.schedule(make_schedule(**schedule, steps=lengths.whole)),
+            groups=groups,
             **config.optim.optimizer.to_dict(),
         ),
         seed=config.seed,
@@ -194,6 +199,7 @@ def plan(
         evaluated=_evaluated(config),
         model_kwargs=kwargs,
         duration=duration,
+        groups=said,
     )
 
 

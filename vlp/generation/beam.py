@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.generation.contract import CaptionModel, Captions, Form, form_of, possible
+from vlp.generation.contract import Captions, Form, form_of, possible
+from vlp.models.protocols import WritesCaptions
 
 MOST_BEAMS = 1024
 
@@ -64,7 +65,7 @@ def beam(
     been better. Departs from transformers: padding is never written.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         num_beams: captions written at the same time for each image.
         length_penalty: above 0 favours long captions, below 0 short ones.
@@ -107,7 +108,7 @@ def beam(
     return Captions(state.ended_ids[:, 0], state.scores[:, 0])
 
 
-def _step(model: CaptionModel, state: _State, *, form: Form, length_penalty: float) -> _State:
+def _step(model: WritesCaptions, state: _State, *, form: Form, length_penalty: float) -> _State:
     """All beams, one token longer."""
     place, (n, num_beams) = state.place, state.totals.shape
     last = jax.lax.dynamic_index_in_dim(state.ids, place, axis=2, keepdims=False)

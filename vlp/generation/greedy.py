@@ -25,7 +25,7 @@ def greedy(
     `TextTransformer`), changes nothing: no padding stands in front of a word that is written.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         length: tokens of a row; the model's `caption_length` if not given. A caption for which
             that is not enough has no end token.

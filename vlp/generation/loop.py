@@ -42,7 +42,7 @@ def write(
     """Captions of tokens chosen one after the other, until all have ended.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         choose: from the logits, minus infinity for what must not follow, and the place of the
             token that they follow, to one id a row.

@@ -31,7 +31,7 @@ def nucleus(
     comes first, then `top_k`, then `top_p`; open_clip has the temperature last.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         keys: one a caption, so that a caption is the same whatever else is in the batch.
         top_p: share of the probability, above 0 and at most 1, which keeps all tokens.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vlp.models.build import check_sizes, model_class
+from vlp.models.build import check_sizes, make_model
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.run.frozen import abstract_frozen, planned_frozen
@@ -163,13 +163,12 @@ def plan(
     kwargs = model_kwargs(config)
     check_sizes(kwargs)
     _check_patches(kwargs["image"])
-    make_model = model_class(kwargs)
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     loss = make_objective(**objective, mesh=mesh)
-    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(**kwargs, rngs=rngs))
+    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(kwargs, rngs=rngs))
     training = make_training(
-        lambda rngs: make_model(**kwargs, rngs=rngs),
+        lambda rngs: make_model(kwargs, rngs=rngs),
         loss,
         mesh=mesh,
         global_batch_size=batch,

@@ -163,26 +163,22 @@ def _augment(_: ConfigDict) -> Settings:
 
 
 def _model(config: ConfigDict) -> Settings:
-    from vlp.models.build import MODELS, model_class
-    from vlp.models.dual_encoder import DualEncoder
+    from vlp.models.base import PairModel
+    from vlp.models.build import model_class
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
-    return {
-        "preset": Setting((str,), ""),
-        **keywords(
-            model_class(config.model.to_dict()),
-            DualEncoder,
-            leaving=("image", "text", *(set(MODELS) - {"modes"}), *decided),
-        ),
-    }
+    parts = ("image", "text", "decoder", "fusion", "multiway")  # sections of their own
+    own = keywords(
+        model_class(config.model.to_dict()), PairModel, leaving=("settings", *parts, *decided)
+    )
+    return {"kind": Setting((str,), ""), "preset": Setting((str,), ""), **own}
 
 
 def _tower(config: ConfigDict, tower: str) -> Settings | None:
-    from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS
+    from vlp.models.towers import TOWERS as KINDS
 
-    kinds = {"image": IMAGE_TOWERS, "text": TEXT_TOWERS}[tower]
     usual = TOWERS[tower]
-    make = _choice(config, kinds, f"model.{tower}.kind", usual)
+    make = _choice(config, KINDS[tower], f"model.{tower}.kind", usual)
     decided = [key.removeprefix(f"model.{tower}.") for key in DECIDED]
     if make is None:
         return None

@@ -101,7 +101,7 @@ class Albef(DualEncoder):
 
     def fuse(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Array:
         """The text's tokens after reading the image, `[n, l, w]`."""
-        return self.fusion(caption.tokens, image.tokens, present=self.text.present(text))
+        return self.fusion(caption.tokens, image.tokens, mask=self.text.padding_mask(text))
 
     def match(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]

@@ -117,7 +117,7 @@ class Vlmo(DualEncoder):
     def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
         """Embeddings of captions, and the tokens that enter the first block."""
         x = self.text.embed(text)
-        last = self.multiway.alone(x, expert="text", present=self.text.present(text))
+        last = self.multiway.alone(x, expert="text", mask=self.text.padding_mask(text))
         return _encoded(x, last, self.text_projection)
 
     def image_branches(
@@ -133,10 +133,10 @@ class Vlmo(DualEncoder):
 
     def text_branches(self, text: Int[Array, "n l"]) -> tuple[Encoded, Float[Array, "n d"]]:
         """As `encode_text`, and embeddings by way of the upper blocks' expert for pairs."""
-        x, present = self.text.embed(text), self.text.present(text)
-        below = self.multiway.below(x, expert="text", present=present)
-        last = self.multiway.above(below, expert="text", modality="text", present=present)
-        pair = self.multiway.above(below, expert="pair", modality="text", present=present)
+        x, mask = self.text.embed(text), self.text.padding_mask(text)
+        below = self.multiway.below(x, expert="text", mask=mask)
+        last = self.multiway.above(below, expert="text", modality="text", mask=mask)
+        pair = self.multiway.above(below, expert="pair", modality="text", mask=mask)
         own = _encoded(x, last, self.text_projection)
         return own, unit_norm(self.pair_text_projection(pair[:, 0]))
 
@@ -144,7 +144,9 @@ class Vlmo(DualEncoder):
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> tuple[Float[Array, "n l w"], Float[Array, "n t w"]]:
         """The tokens of text and image that were read together, behind the last norm."""
-        return self.multiway.together(caption.tokens, image.tokens, present=self.text.present(text))
+        return self.multiway.together(
+            caption.tokens, image.tokens, mask=self.text.padding_mask(text)
+        )
 
     def match(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
@@ -162,14 +164,14 @@ class Vlmo(DualEncoder):
     def predict_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the token at each place of a text with masks, given its image, float32."""
         words, _ = self.multiway.together(
-            self.text.embed(text), image.tokens, present=self.text.present(text)
+            self.text.embed(text), image.tokens, mask=self.text.padding_mask(text)
         )
         return self._vocabulary(words)
 
     def predict_words(self, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the token at each place of a text with masks, without an image, float32."""
-        present = self.text.present(text)
-        x = self.multiway.alone(self.text.embed(text), expert="text", present=present)
+        mask = self.text.padding_mask(text)
+        x = self.multiway.alone(self.text.embed(text), expert="text", mask=mask)
         return self._vocabulary(x)
 
     def predict_pixels(
@@ -187,8 +189,8 @@ class Vlmo(DualEncoder):
 
     def text_hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n l w"]:
         """The input of the first block and the output of each, none of them normalised."""
-        x, present = self.text.embed(text), self.text.present(text)
-        return self.multiway.hidden_states(x, expert="text", present=present)
+        x, mask = self.text.embed(text), self.text.padding_mask(text)
+        return self.multiway.hidden_states(x, expert="text", mask=mask)
 
     def _vocabulary(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n l v"]:
         return self.token_head(tokens, self.vocabulary.kernel[...].T)

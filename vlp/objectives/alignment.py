@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vlp.losses import momentum_contrastive_loss
-from vlp.losses.softmax import cosines
+from vlp.losses.similarity import cosines
 from vlp.objectives.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.queue import empty_queue, enqueue, features
 from vlp.objectives.triples import match_triples

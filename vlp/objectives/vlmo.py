@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from vlp.losses import softmax_loss
-from vlp.losses.softmax import cosines
+from vlp.losses.similarity import cosines
 from vlp.objectives.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.masked_words import masked_language
 from vlp.objectives.triples import match_triples

@@ -23,8 +23,7 @@ import numpy as np
 
 from experiments import emoji
 from vlp.parallel.sharding import put_batch
-from vlp.run.build import Plan, plan
-from vlp.training.setup import abstract_batch
+from vlp.run.build import Plan, batch_shapes, plan
 from vlp.version import versions
 
 
@@ -69,16 +68,11 @@ def prepare(name: str, config: Any, batch_size: int) -> Candidate:
         config.objective.queue_size = 4 * batch_size
     planned: Plan = plan(config, samples_per_epoch=100 * batch_size)
     training = planned.training
-    shapes = abstract_batch(
-        global_batch_size=batch_size,
-        image_size=config.preprocess.size,
-        text_length=config.tokenizer.length,
-        inputs=training.inputs,
-    )
+    shapes = batch_shapes(config, training)
     compiled = training.lower(shapes).compile()
     candidate = Candidate(
         name=name,
-        step=compiled,
+        step=lambda state, batch: compiled(state, batch, training.frozen),
         state=training.init(),
         batch=put_batch(made_up(shapes, config), training.mesh),
         model_flops=training.flops(shapes),

@@ -1,34 +1,56 @@
-"""Seeded training-time image augmentation: one RGBA image and a generator in, one RGB image out.
+"""Seeded training-time augmentation: one RGBA image and a generator in, one RGB image out.
 
-Most of it is there to learn from one drawing style (soft shading, fixed colours, one pose) what
-holds in others: flat colours, thick outlines, gloss, other proportions. So every property that a
-drawing style is free to choose can be drawn at random: proportions (affine map and smooth warp),
-colours (linear jitter and a smooth random map of the colour space, both small enough that skin
-tones and flags stay apart), flatness (median filter, posterisation), outlines, shading, shadow,
-background, resolution. Nothing happens unless it is asked for, and mirroring is asked for rarely:
-left and right, and flags, are part of what captions say.
+What is here suits photographs: window, place and slant, colours, blur, noise, blanked rectangles,
+RandAugment. What a drawing may change besides, such as outlines and flat colours, is a `Style`.
+Nothing happens unless it is asked for, and mirroring is asked for rarely: left and right, and
+flags, are part of what captions say.
 """
 
 import dataclasses
-import functools
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from data_pipelines.filters import (
-    bilinear,
-    blur,
-    colour_matrix,
-    dilate,
-    edges,
-    median,
-    mix,
-    premultiplied,
-)
+from data_pipelines.filters import bilinear, blur, colour, colour_matrix, grid, mix, premultiplied
 from data_pipelines.randaugment import STRONGEST, randaugment
 
 _RANGES = {"scale": 4, "crop": 1}
+_NUMBERS = 9  # that a style draws for itself at least
+
+
+class Style(Protocol):
+    """How pictures are drawn anew, such as `data_pipelines.emoji.styles.Styles`."""
+
+    def displaced(
+        self, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, *, strengths: Sequence[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where in the picture each pixel of the output looks: x and y in -1..1, `[S, S]` each.
+
+        Args:
+          u, v: where it would without a style.
+          rng: of all that is random besides.
+          strengths: two random numbers in -1..1, for x and y.
+        """
+
+    def drawn(
+        self,
+        rgb: np.ndarray,
+        alpha: np.ndarray,
+        behind: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        bend: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The colours `[3, S, S]` of the picture, its opacity `[S, S]`, and what is behind it.
+
+        Args:
+          rgb, alpha, behind: the same without a style, in 0..1.
+          rng: of all that is random besides.
+          bend: a random number in -1..1, for a curve of the tones.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,24 +70,13 @@ class Augment:
         area that a square window at a random place shows.
       aspect, shear: relative change of width to height; slant.
       rotate: degrees.
-      warp: displacement of a smooth random warp, as a share of the output's size.
       brightness, contrast, saturation: relative changes.
       hue: turns of the hue circle; keep it small where colours carry meaning.
-      curve: bend of the tone curve (like gamma, with fixed black and white).
-      palette: strength of a smooth random map of the colour space, share of full scale.
-      shade: strength of a linear light-dark gradient over the picture.
-      gloss_p: a bright spot, as on glossy drawings.
-      flat_p: a median filter, which removes small detail and noise.
-      posterise_p: rounding of colours to 5-10 values a channel (fewer turn brown skin red).
-      edges_p: lines drawn where the brightness jumps.
-      outline_p: a dark, white or coloured line around the picture.
-      erode_p: thinning of the picture by one pixel.
-      shadow_p: a soft drop shadow.
       background: colour behind the picture, uint8 RGB.
-      background_p: a random colour or gradient behind the picture instead.
       blur_p, noise_p, cutout_p: a blur; noise in each channel; a rectangle blanked.
       flip_p: left and right exchanged.
       randaugment: in the end, count and strength (to 10) of `randaugment.randaugment`.
+      style: draws the picture anew; None leaves it as it is.
 
     Raises:
       ValueError: for an option outside its range.
@@ -79,43 +90,28 @@ class Augment:
     aspect: float = 0.0
     shear: float = 0.0
     rotate: float = 0.0
-    warp: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
-    curve: float = 0.0
-    palette: float = 0.0
-    shade: float = 0.0
-    gloss_p: float = 0.0
-    flat_p: float = 0.0
-    posterise_p: float = 0.0
-    edges_p: float = 0.0
-    outline_p: float = 0.0
-    erode_p: float = 0.0
-    shadow_p: float = 0.0
     background: tuple[int, int, int] = (255, 255, 255)
-    background_p: float = 0.0
     blur_p: float = 0.0
     noise_p: float = 0.0
     cutout_p: float = 0.0
     flip_p: float = 0.0
     randaugment: tuple[int, float] | None = None
+    style: Style | None = None
 
     def __post_init__(self) -> None:
         if self.size < 8:
             raise ValueError(f"size must be at least 8 pixels, got {self.size}")
         if len(self.background) != 3 or not all(0 <= x <= 255 for x in self.background):
             raise ValueError(f"background must be RGB in 0..255, got {self.background}")
-        for name, value in dataclasses.asdict(self).items():
-            if name in _RANGES:
-                _check_range(name, value)
-            elif name == "randaugment":
-                _check_randaugment(value)
-            elif name.endswith("_p") and not 0 <= value <= 1:
-                raise ValueError(f"{name} is a probability and must be in 0..1, got {value}")
-            elif name != "background" and not value >= 0:
-                raise ValueError(f"{name} must not be negative, got {value}; 0 turns it off")
+        for name in _RANGES:
+            _check_range(name, getattr(self, name))
+        _check_randaugment(self.randaugment)
+        others = (*_RANGES, "background", "randaugment", "style")
+        check_strengths({k: v for k, v in vars(self).items() if k not in others})
 
     def __call__(self, rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Returns uint8 `[size, size, 3]` from uint8 `[h, w, 4]` with straight alpha.
@@ -129,10 +125,14 @@ class Augment:
             rgba = rgba[:, ::-1]
         picture = self._place(rgba, rng)
         rgb, alpha = picture[:3] / np.maximum(picture[3], 1e-3), picture[3]
-        rgb = self._recolour(rgb, rng)
-        rgb, alpha = self._redraw(rgb, alpha, rng)
-        rgb = self._composite(rgb, alpha, rng)
-        rgb = self._degrade(rgb, rng)
+        r = rng.uniform(-1, 1, 5).tolist()
+        rgb = self._recolour(rgb, r)
+        behind = (np.asarray(self.background, np.float32) / 255)[:, None, None]
+        if self.style is not None:
+            rgb, alpha, behind = self.style.drawn(rgb, alpha, behind, rng, bend=r[4])
+        else:
+            rng.random(_NUMBERS)  # as a style with all off: what comes after stays the same
+        rgb = self._degrade(behind + alpha * (rgb - behind), rng)
         out = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
         out = np.ascontiguousarray(out.transpose(1, 2, 0))
         if self.randaugment is None:
@@ -141,7 +141,7 @@ class Augment:
         return randaugment(out, rng, count=count, strength=strength)
 
     def _place(self, rgba, rng):
-        """The picture under a random affine map and warp, premultiplied float [4, S, S]."""
+        """The picture under a random affine map, premultiplied float [4, S, S]."""
         h, w = rgba.shape[:2]
         r = rng.uniform(-1, 1, 8).tolist()
         (width, height), (x0, y0) = self._window(h, w, r, rng)
@@ -150,7 +150,9 @@ class Augment:
             image = Image.fromarray(rgba).convert("RGBa").reduce(factor).convert("RGBA")
             rgba = np.asarray(image)
             h, w = rgba.shape[:2]
-        u, v = self._warped(r[6], r[7], rng)
+        u, v = grid(self.size)
+        if self.style is not None:
+            u, v = self.style.displaced(u, v, rng, strengths=r[6:])
         angle, stretch = math.radians(self.rotate * r[2]), math.exp(self.aspect * r[1] / 2)
         cos, sin, slant = math.cos(angle), math.sin(angle), self.shear * r[3]
         # Output to source: the inverses of rotation, slant and stretch are as random as these.
@@ -172,85 +174,15 @@ class Augment:
         width, height = min(1.0, side / w), min(1.0, side / h)
         return (width, height), ((1 - width) * r[4], (1 - height) * r[5])
 
-    def _warped(self, x_strength, y_strength, rng):
-        """Grid of output positions in -1..1, displaced by a few random plane waves."""
-        u, v = _grid(self.size)
-        if not self.warp:
-            return u, v
-        phase, wave = rng.uniform(0, 2 * np.pi, 4), rng.uniform(-3.5, 3.5, (2, 4))
-        across = np.exp(1j * (wave[0, :, None] * u[0] + phase[:, None])).astype(np.complex64)
-        down = np.exp(1j * wave[1, :, None] * v[:, 0]).astype(np.complex64)
-        # The product of both is the wave; its imaginary part is a sine without calling one.
-        waves = down.real[:, :, None] * across.imag[:, None] + (
-            down.imag[:, :, None] * across.real[:, None]
-        )
-        u = u + np.float32(self.warp * (1 + x_strength)) * (waves[0] + waves[1])
-        v = v + np.float32(self.warp * (1 + y_strength)) * (waves[2] + waves[3])
-        return u, v
-
-    def _recolour(self, rgb, rng):
-        """Linear colour jitter, tone curve and a smooth random map of the colour space."""
-        r = rng.uniform(-1, 1, 5).tolist()
+    def _recolour(self, rgb, r):
+        """Linear colour jitter."""
         contrast = 1 + self.contrast * r[1]
         matrix = colour_matrix(
             gain=(1 + self.brightness * r[0]) * contrast,
             saturation=1 + self.saturation * r[3],
             turn=self.hue * r[2],
         )
-        rgb = np.clip(mix(matrix, rgb) + np.float32(0.5 * (1 - contrast)), 0, 1)
-        if self.curve:
-            rgb = rgb * (1 + np.float32(self.curve * r[4]) * (1 - rgb))
-        if self.palette:
-            wave = rng.normal(0, 3, (3, 3)).astype(np.float32)
-            phase = rng.uniform(0, 2 * np.pi, (3, 1, 1)).astype(np.float32)
-            rgb = rgb + np.float32(self.palette) * np.sin(mix(wave, rgb) + phase)
-        return rgb
-
-    def _redraw(self, rgb, alpha, rng):
-        """Flat colours, edges, shading, gloss, thinner shapes and outlines."""
-        flat, posterise, lines, gloss, erode, outline = rng.random(6)
-        u, v = _grid(self.size)
-        if flat < self.flat_p:
-            rgb = median(rgb, passes=int(rng.integers(1, 4)))
-        if posterise < self.posterise_p:
-            steps = np.float32(rng.integers(4, 10))
-            rgb = np.rint(rgb * steps) / steps
-        if lines < self.edges_p:
-            dark = np.float32(rng.uniform(0.3, 1.0)) * edges(rgb, gain=rng.uniform(2, 6))
-            rgb = rgb * (1 - dark)
-        if self.shade:
-            r = rng.uniform(-self.shade, self.shade, 2).astype(np.float32)
-            rgb = rgb + (r[0] * u + r[1] * v)
-        if gloss < self.gloss_p:
-            x, y, width = rng.uniform(-0.6, 0.6), rng.uniform(-0.8, 0.0), rng.uniform(0.1, 0.5)
-            spot = np.exp(
-                ((u - np.float32(x)) ** 2 + (v - np.float32(y)) ** 2) / np.float32(-width)
-            )
-            rgb = rgb + np.float32(rng.uniform(0.2, 0.8)) * spot * (1 - rgb)
-        if erode < self.erode_p:
-            alpha = 1 - dilate(1 - alpha)
-        if outline < self.outline_p:
-            grown = alpha
-            for _ in range(int(rng.integers(1, 4))):
-                grown = dilate(grown)
-            shown = alpha / np.maximum(grown, 1e-3)
-            rgb, alpha = rgb * shown + _line_colour(rng) * (1 - shown), grown
-        return rgb, alpha
-
-    def _composite(self, rgb, alpha, rng):
-        """The picture over its shadow over the background."""
-        shadow, other, gradient = rng.random(3)
-        behind = (np.asarray(self.background, np.float32) / 255)[:, None, None]
-        if other < self.background_p:
-            behind = _colour(rng)
-            if gradient < 0.3:
-                t = (_grid(self.size)[1] + 1) / 2
-                behind = behind * (1 - t) + _colour(rng) * t
-        if shadow < self.shadow_p:
-            down, right = rng.integers(1, max(2, self.size // 12)), rng.integers(-2, 3)
-            dark = blur(np.roll(alpha, (down, right), (0, 1)))
-            behind = behind * (1 - np.float32(rng.uniform(0.2, 0.6)) * dark)
-        return behind + alpha * (rgb - behind)
+        return np.clip(mix(matrix, rgb) + np.float32(0.5 * (1 - contrast)), 0, 1)
 
     def _degrade(self, rgb, rng):
         """Blur, noise, a blanked rectangle."""
@@ -265,28 +197,17 @@ class Augment:
             h, w = rng.integers(self.size // 8, self.size // 3, 2, endpoint=True)
             y, x = rng.integers(0, self.size - h), rng.integers(0, self.size - w)
             rgb = rgb.copy()
-            rgb[:, y : y + h, x : x + w] = _colour(rng)
+            rgb[:, y : y + h, x : x + w] = colour(rng)
         return rgb
 
 
-@functools.cache
-def _grid(size):
-    """Centres of the pixels in -1..1: x and y, float32 [S, S]."""
-    centres = ((np.arange(size) + 0.5) * 2 / size - 1).astype(np.float32)
-    v, u = np.meshgrid(centres, centres, indexing="ij")
-    return u, v
-
-
-def _colour(rng):
-    return rng.random((3, 1, 1), dtype=np.float32)
-
-
-def _line_colour(rng):
-    """Mostly dark, at times white or any colour."""
-    kind = rng.random()
-    if kind < 0.6:
-        return _colour(rng) * np.float32(0.25)
-    return np.float32(1) if kind < 0.85 else _colour(rng)
+def check_strengths(options: Mapping[str, Any]) -> None:
+    """Raises ValueError for a probability (`..._p`) outside 0..1 or a strength under 0."""
+    for name, value in options.items():
+        if name.endswith("_p") and not 0 <= value <= 1:
+            raise ValueError(f"{name} is a probability and must be in 0..1, got {value}")
+        if not value >= 0:
+            raise ValueError(f"{name} must not be negative, got {value}; 0 turns it off")
 
 
 def _check_range(name, value):

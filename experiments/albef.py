@@ -53,6 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
             name="albef",
             mask_id=103,
             queue_size=65536,
+            momentum_decay=0.995,
             distillation=0.4,
             ramp="1 epochs",
             mask_probability=0.15,
@@ -66,7 +67,5 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.update(
         total=f"{args.epochs:g} epochs",
         global_batch_size=args.batch,
-        ema_decay=0.995,
-        ema_warmup=False,
     )
     return config

@@ -60,6 +60,7 @@ def get_config(arg: str = "") -> ConfigDict:
         dict(
             name="blip",
             queue_size=57600,
+            momentum_decay=0.995,
             distillation=0.4,
             ramp="2 epochs",
             label_smoothing=0.1,
@@ -74,7 +75,5 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.update(
         total=f"{args.epochs:g} epochs",
         global_batch_size=args.batch or batch,
-        ema_decay=0.995,
-        ema_warmup=False,
     )
     return config

@@ -79,5 +79,3 @@ def set_stage(config: ConfigDict, stage: str, *, init: str) -> None:
     config.objective.update(tasks=(task,), ramp="1 epochs")
     config.optim.freeze = FREEZE[stage]
     config.init.update(path=init, only=(".*",))
-    if task == "write":
-        config.train.ema_decay = 0.0  # no teacher

@@ -130,7 +130,7 @@ def base_config() -> ConfigDict:
                 mean=(0.5, 0.5, 0.5),
                 std=(0.5, 0.5, 0.5),
             ),
-            augment=dict(),  # data_pipelines.augment.Augment
+            augment=dict(),  # data_pipelines.emoji.styles.augmentation
             # An empty path trains a SentencePiece tokenizer on the captions, or takes that of the
             # weights in `init`; else "clip", a .model file, a folder with tokenizer.json or
             # vocab.txt (BERT), or a model, such as "hf:FOLDER".
@@ -146,10 +146,15 @@ def base_config() -> ConfigDict:
             # weights, but for what the section itself says; see `begin_with`.
             init=dict(path="", which="params", only=(".*",), adopt=()),
             objective=dict(name="clip"),  # vlp.objectives
+            # Models that the objective looks at and nobody changes, by the names that it asks for:
+            # `path`, whatever vlp.load reads; `weights` of it; `towers`, "image" or "text" for one
+            # alone; `preset`, which says what is there, for plans of a run elsewhere.
+            frozen=dict(),
             optim=dict(
                 optimizer=dict(),  # vlp.training.optim.optimizers.make_optimizer
                 schedule=dict(),  # vlp.training.optim.schedules.make_schedule
                 freeze=(),  # regular expressions over parameter names
+                groups=dict(),  # name -> vlp.training.optim.groups.Group
             ),
             train=dict(
                 total="",
@@ -158,7 +163,7 @@ def base_config() -> ConfigDict:
                 ema_decay=0.0,  # 0: no average of the weights
                 ema_warmup=True,  # let the average begin short
                 # Which weights are judged and loaded: "params", "average", or "auto", the average
-                # unless it is the teacher of the objective (ALBEF, BLIP).
+                # if there is one.
                 evaluate="auto",
                 max_skipped_in_a_row=10,
                 # Print all stacks and exit when no step ends for so long, or for four times as long

@@ -26,9 +26,11 @@ from ml_collections import ConfigDict
 
 from experiments.common import base_config, parse_arg
 
-# Pairs whose features the teachers of ALBEF and BLIP keep: one batch. At this learning rate older
-# features are told from new ones by their age, and a longer queue teaches that instead of content.
+# Pairs whose features the momentum models of ALBEF and BLIP keep: one batch. At this learning rate
+# older features are told from new ones by their age, and a longer queue teaches that, not content.
 QUEUE = 256
+# Of their average: short at first, for a short run.
+MOMENTUM = dict(momentum_decay=0.99, momentum_warmup=True)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -121,8 +123,10 @@ def _albef(config: ConfigDict) -> None:
             distillation=0.4,
             ramp="1 epochs",
             max_scale=100.0,
+            **MOMENTUM,
         )
     )
+    config.train.ema_decay = 0.0  # the paper judges the model itself
     config.export = ConfigDict()
     _judge_pairs(config, "matching", "masked_words")
 
@@ -148,8 +152,16 @@ def _blip(config: ConfigDict) -> None:
     config.model.modes = ("encode", "decode")
     config.tokenizer.update(begin=True, extra=2)  # behind it the first tokens of the two modes
     config.objective = ConfigDict(
-        dict(name="blip", queue_size=QUEUE, distillation=0.4, ramp="2 epochs", max_scale=100.0)
+        dict(
+            name="blip",
+            queue_size=QUEUE,
+            distillation=0.4,
+            ramp="2 epochs",
+            max_scale=100.0,
+            **MOMENTUM,
+        )
     )
+    config.train.ema_decay = 0.0  # the paper judges the model itself
     config.export = ConfigDict()
     _judge_pairs(config, "matching")
 

@@ -1,16 +1,24 @@
-"""Files written whole, and errors that say which file they are about."""
+"""Files and folders written whole, and errors that say which they are about."""
 
 import contextlib
+import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 PARTIAL = ".partial"
+Name = str | os.PathLike[str]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` write a file under another name; a reader sees it whole or not at all."""
+    """Lets `write` write a file under another name; a reader sees the old one or the new one whole.
+
+    The folder is made where it is not there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     # The name is drawn: processes in containers may have the same number.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
@@ -23,8 +31,67 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: Name, data: bytes | bytearray) -> None:
+    """Writes a file whole, see `write_whole`."""
+    write_whole(Path(path), lambda partial: partial.write_bytes(data))
+
+
+def write_text(path: Name, text: str) -> None:
+    """Writes UTF-8 text whole, see `write_whole`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Name, value: Any) -> None:
+    """Writes JSON whole, indented for people to read as well.
+
+    Raises:
+        ValueError: NaN or infinity, which JSON has not; what was there stays.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def remove_partials(folder: Path, *, of: str = "") -> None:
+    """Removes what writers that were killed left in a folder, where nobody writes now.
+
+    Args:
+        folder: whose files are looked at.
+        of: how the names of the files that were to be written begin; any if not given.
+    """
+    for leftover in folder.glob(f".{of}*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def named(path: str | os.PathLike[str]) -> Iterator[None]:
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `path` only if nothing is raised meanwhile."""
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a writer that was killed
+    partial.mkdir(parents=True)
+    try:
+        with named(path):
+            yield partial
+        _put_in_place(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Renames `partial` to `path`; what was there is removed only once the new one stands."""
+    earlier = path.with_name(f".{path.name}.earlier")
+    shutil.rmtree(earlier, ignore_errors=True)
+    if path.exists():
+        os.rename(path, earlier)
+    try:
+        os.rename(partial, path)
+    except OSError:
+        if earlier.exists():
+            os.rename(earlier, path)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def named(path: Name) -> Iterator[None]:
     """Gives an OSError from inside that names no file, as on a full disk, this one."""
     try:
         yield
@@ -34,3 +101,8 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
         if error.errno is None:
             raise OSError(f"{error}: {str(path)!r}") from error
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def utf8(name: str) -> str:
+    """The name of a file with marks in place of bytes that are not UTF-8, as a text can hold it."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -9,11 +9,9 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from jax.experimental import multihost_utils
 
 from data_pipelines.images import decode
 from data_pipelines.opening import open_source
@@ -22,8 +20,7 @@ from tests.interop import tiny
 from tests.small.runs import command, last_of_each, write_pairs
 from vlp.cli.main import main
 from vlp.interop.save import save_run
-from vlp.jobs import embed as embedding
-from vlp.jobs.parts import own_share
+from vlp.jobs import job as jobs
 from vlp.parallel.lock import Lock
 
 CAPTIONS = {
@@ -258,16 +255,6 @@ def test_two_processes_write_the_files_of_one(model, data, folder, embedded):
     assert keys_of_index(out) == keys_of_index(embedded)
 
 
-def test_what_is_not_done_is_shared_evenly_by_the_processes(monkeypatch):
-    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda missing: missing)
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    own = []
-    for index in (0, 1):
-        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-        own.append(own_share([True, False, False, True, False, True]))
-    assert own == [[0, 5], [3]]
-
-
 def keys_of_index(out) -> list[int]:
     from usearch.index import Index
 
@@ -359,13 +346,13 @@ def test_a_folder_that_another_job_writes_to_is_refused_and_left_alone(
 
 def test_threads_are_those_that_were_asked_for(model, data, tmp_path, monkeypatch):
     asked = []
-    original = embedding.eval_images
+    original = jobs.eval_images
 
     def counted(*args, num_threads, **settings):
         asked.append(num_threads)
         return original(*args, num_threads=num_threads, **settings)
 
-    monkeypatch.setattr(embedding, "eval_images", counted)
+    monkeypatch.setattr(jobs, "eval_images", counted)
     assert embed(model, data, tmp_path / "three", "--threads=3") == 0
     assert embed(model, data, tmp_path / "default") == 0
     assert set(asked[:6]) == {3} and set(asked[6:]) == {THREADS}

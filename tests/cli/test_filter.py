@@ -166,18 +166,18 @@ def test_the_tars_hold_what_is_kept_and_nothing_else(whole, data):
 def test_a_stopped_job_goes_on_to_the_same_bytes(
     whole, model, data, synthetic, folder, monkeypatch
 ):
-    out, judge, calls = folder / "stopped", filtering.Job.judge, []
+    out, judge, calls = folder / "stopped", filtering.Filter.judge, []
 
     def failing(self, *args, **settings):
-        calls.append(args[1])
+        calls.append(args[0])
         if len(calls) == 4:
             raise RuntimeError("stopped")
         return judge(self, *args, **settings)
 
-    monkeypatch.setattr(filtering.Job, "judge", failing)
+    monkeypatch.setattr(filtering.Filter, "judge", failing)
     flags = arguments(model, data, out, f"--captions={synthetic}")
     assert main(flags) == 1 and not (out / "manifest.jsonl").exists()
-    monkeypatch.setattr(filtering.Job, "judge", judge)
+    monkeypatch.setattr(filtering.Filter, "judge", judge)
     assert main(flags) == 0 and calls == [0, 7, 14, 21]
     assert files(out) == files(whole)
     assert main(flags) == 0 and files(out) == files(whole)

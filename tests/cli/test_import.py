@@ -223,8 +223,8 @@ def test_only_the_towers_that_are_taken_have_to_fit(hf):
 @pytest.mark.parametrize(
     ("which", "said"),
     [
-        ("teacher", "holds one set of weights and no average"),
-        ("best", "must be one of params, teacher"),
+        ("ema", "holds one set of weights and no average"),
+        ("best", "weights must be one of .*got 'best'"),
     ],
 )
 def test_weights_that_are_not_there_are_refused(hf, which, said):

@@ -195,15 +195,15 @@ def test_an_evaluation_that_fails_later_is_left_out_and_counted(train, monkeypat
 @pytest.mark.parametrize(
     ("settings", "evaluated"),
     [
-        (dict(model="clip"), "teacher"),
+        (dict(model="clip"), "averaged"),
         (dict(model="albef"), "params"),
         (dict(model="blip"), "params"),
-        (dict(model="albef", evaluate="average"), "teacher"),
+        (dict(model="albef", ema_decay=0.99), "averaged"),
         (dict(model="clip", evaluate="params"), "params"),
         (dict(model="clip", ema_decay=0.0), "params"),
     ],
 )
-def test_the_average_is_judged_unless_it_is_the_teacher(settings, evaluated):
+def test_the_average_is_judged_where_there_is_one(settings, evaluated):
     config = emoji.get_config(f"model={settings.pop('model')}")
     config.train.update(settings)
     assert plan(config, samples_per_epoch=3000).evaluated == evaluated

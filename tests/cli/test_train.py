@@ -174,7 +174,7 @@ def test_a_run_killed_three_times_equals_one_that_was_not(pairs, tmp_path, objec
 
     assert losses(killed) == losses(whole)
     got, want = (_last_state(folder) for folder in (killed, whole))
-    assert want["state"].keys() >= {"params", "opt_state", "step", "teacher"}
+    assert want["state"].keys() >= {"params", "opt_state", "step", "averaged"}
     if objective == "albef":
         assert want["state"]["carry"]["batches"] == 24  # the queue holds two: it went round
     jax.tree.map(np.testing.assert_array_equal, got, want)
@@ -185,7 +185,7 @@ def test_a_run_killed_three_times_equals_one_that_was_not(pairs, tmp_path, objec
 
 
 def _last_state(workdir):
-    """All arrays of the last checkpoint, teacher and queue too, and where the data stood."""
+    """All arrays of the last checkpoint, momentum and queue too, and where the data stood."""
     folder = find_checkpoint(workdir / "checkpoints", step=24)
     arrays = contents.read_arrays(folder, contents.saved_shapes(folder))
     return {"state": arrays, "loader": read_json(folder, "loader")}
@@ -232,13 +232,13 @@ def test_sigterm_saves_and_exits_with_75(pairs, tmp_path):
 
 @pytest.mark.slow
 def test_a_frozen_tower_from_another_run_stays_as_it_was(train, tmp_path):
-    _, teacher = train(arg="steps=2", workdir="teacher")
+    _, other = train(arg="steps=2", workdir="other")
     code, workdir = train(
-        f"--config.init.path={teacher}", "--config.init.only=('image/.*',)",
+        f"--config.init.path={other}", "--config.init.only=('image/.*',)",
         "--config.optim.freeze=('image/.*',)", arg="steps=3", workdir="lit",
     )  # fmt: skip
     assert code == 0
-    before, after = (load_params(folder / "checkpoints") for folder in (teacher, workdir))
+    before, after = (load_params(folder / "checkpoints") for folder in (other, workdir))
     same = jax.tree.map(np.array_equal, before, after)
     assert all(jax.tree.leaves(same["image"])) and not all(jax.tree.leaves(same["text"]))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.augment import Augment
+from data_pipelines.emoji.styles import Styles, augmentation
 from data_pipelines.filters import bilinear, blur, colour_matrix, dilate, edges, median, mix
 
 # Every effect that a drawing style is free to choose.
@@ -34,11 +35,11 @@ def picture():
 
 
 def augmented(picture, seed=0, size=48, **options):
-    return Augment(size, **options)(picture, np.random.default_rng(seed))
+    return augmentation(size, **options)(picture, np.random.default_rng(seed))
 
 
 def test_result_is_a_function_of_the_generator_alone(picture):
-    augment = Augment(48, **STYLES)
+    augment = augmentation(48, **STYLES)
     first = [augment(picture, np.random.default_rng(seed)) for seed in range(20)]
     again = [augment(picture, np.random.default_rng(seed)) for seed in reversed(range(20))]
     assert all((a == b).all() for a, b in zip(first, reversed(again), strict=True))
@@ -46,8 +47,8 @@ def test_result_is_a_function_of_the_generator_alone(picture):
 
 
 def test_another_process_gets_the_same_picture(picture):
-    augment = pickle.loads(pickle.dumps(Augment(48, **STYLES)))
-    expected = Augment(48, **STYLES)(picture, np.random.default_rng(3))
+    augment = pickle.loads(pickle.dumps(augmentation(48, **STYLES)))
+    expected = augmentation(48, **STYLES)(picture, np.random.default_rng(3))
     np.testing.assert_array_equal(augment(picture, np.random.default_rng(3)), expected)
 
 
@@ -62,6 +63,26 @@ def test_nothing_happens_that_was_not_asked_for():
     assert (Augment(48).scale, Augment(48).background) == ((1.0, 1.0), (255, 255, 255))
 
 
+PHOTOGRAPHS = {field.name for field in dataclasses.fields(Augment)} - {"size", "style"}
+
+
+def test_settings_that_name_no_style_get_none(picture):
+    assert augmentation(48).style is None
+    photo = {name: STYLES[name] for name in PHOTOGRAPHS & set(STYLES)}
+    plain = augmentation(48, **photo)
+    assert plain.style is None
+    with_one = augmentation(48, **photo, warp=0.0)
+    assert with_one.style == Styles()
+    for seed in range(5):  # a style with all off is none
+        plainly, idly = (a(picture, np.random.default_rng(seed)) for a in (plain, with_one))
+        np.testing.assert_array_equal(plainly, idly)
+
+
+def test_a_setting_of_no_augmentation_is_refused():
+    with pytest.raises(TypeError, match="wrap"):
+        augmentation(48, wrap=0.1)
+
+
 @pytest.mark.parametrize("size", [8, 31, 48, 64])
 def test_any_size_gives_bytes_of_that_size(picture, size):
     image = augmented(picture, size=size)
@@ -74,7 +95,7 @@ def test_input_stays_as_it_was(picture):
     frozen = picture.copy()
     frozen.flags.writeable = False
     for seed in range(20):
-        Augment(48, **STYLES)(frozen, np.random.default_rng(seed))
+        augmentation(48, **STYLES)(frozen, np.random.default_rng(seed))
     np.testing.assert_array_equal(frozen, before)
 
 
@@ -112,7 +133,8 @@ OPTIONS = {
 
 
 def test_every_option_is_listed_here():
-    assert set(OPTIONS) == {f for f in Augment.__dataclass_fields__ if f not in ("size", "_")}
+    fields = {field.name for make in (Augment, Styles) for field in dataclasses.fields(make)}
+    assert set(OPTIONS) == fields - {"size", "style"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -161,8 +183,8 @@ def test_hidden_colours_under_transparency_do_not_show(picture):
     hidden = picture.copy()
     hidden[picture[..., 3] == 0, :3] = (255, 0, 255)
     for seed in range(10):
-        a = Augment(48, **(STYLES | dict(cutout_p=0)))(picture, np.random.default_rng(seed))
-        b = Augment(48, **(STYLES | dict(cutout_p=0)))(hidden, np.random.default_rng(seed))
+        a = augmentation(48, **(STYLES | dict(cutout_p=0)))(picture, np.random.default_rng(seed))
+        b = augmentation(48, **(STYLES | dict(cutout_p=0)))(hidden, np.random.default_rng(seed))
         np.testing.assert_array_equal(a, b)
 
 
@@ -179,7 +201,7 @@ def test_left_and_right_are_never_exchanged_unasked(picture):
     marked[24:40, 40:56, :3] = (0, 0, 255)
     marked[..., 3] = 255
     for seed in range(50):
-        image = Augment(48, **(STYLES | dict(cutout_p=0)))(
+        image = augmentation(48, **(STYLES | dict(cutout_p=0)))(
             marked, np.random.default_rng(seed)
         ).astype(int)
         redness = image[..., 0] - image[..., 2]
@@ -194,7 +216,7 @@ def test_skin_tones_stay_in_their_order():
         swatches[:, round(i * 12.8) : round((i + 1) * 12.8), :3] = tone
     kept = 0
     for seed in range(100):
-        image = Augment(40, **COLOURS)(swatches, np.random.default_rng(seed))
+        image = augmentation(40, **COLOURS)(swatches, np.random.default_rng(seed))
         luma = image.reshape(40, 5, 8, 3)[:, :, 2:6].mean((0, 2, 3))
         kept += (np.diff(luma) < 0).all()
     assert kept >= 95
@@ -223,7 +245,7 @@ COLOURS = {
 )
 def test_bad_options_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
-        Augment(**(dict(size=48) | options))
+        augmentation(**(dict(size=48) | options))
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (64, 64), (1, 64, 64, 4)])
@@ -234,7 +256,7 @@ def test_images_without_four_channels_are_refused(shape):
 
 def test_an_image_costs_little_time(picture):
     # A loose bound that holds on a busy machine too; an idle core takes about 0.25 ms.
-    augment = Augment(48, **STYLES)
+    augment = augmentation(48, **STYLES)
     start = time.process_time()
     for seed in range(200):
         augment(picture, np.random.default_rng(seed))

@@ -3,10 +3,10 @@
 import io
 import json
 
-import pytest
 from rich.console import Console
 
-from vlp.evals.results import make_result, print_results, table_rows, write_json, write_text
+from vlp.evals.results import make_result, print_results, table_rows
+from vlp.files import write_json
 
 FACTS = dict(fingerprint="f00d", step=1200, dtype="bfloat16", versions={"jax": "0.10"})
 RETRIEVAL = {
@@ -63,22 +63,6 @@ def test_a_result_survives_its_file(tmp_path):
     assert back == [retrieval_result(), class_result()]
     assert {"task", "data", "fingerprint", "samples", "rejected", "step", "dtype", "versions",
             "metrics", "chance"} <= set(back[0])  # fmt: skip
-
-
-def test_a_number_that_json_has_not_leaves_the_old_file(tmp_path):
-    path = tmp_path / "eval.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(path, {"a": float("nan")})
-    assert json.loads(path.read_text()) == {"a": 1}
-
-
-def test_a_failed_write_leaves_nothing_behind(tmp_path):
-    target = tmp_path / "folder"
-    target.mkdir()
-    with pytest.raises(OSError):
-        write_text(target, "a folder cannot be replaced by a file")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_the_table_shows_every_score_beside_its_chance():

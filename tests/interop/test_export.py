@@ -281,13 +281,13 @@ def test_a_failed_overwrite_keeps_the_earlier_export(tmp_path, monkeypatch):
 
 
 def test_a_run_on_disk_exports_the_average_of_its_weights(tmp_path):
-    teacher = make_run("clip", seed=1)
-    folder = save_run(make_run("clip"), tmp_path / "run", teacher=teacher)
+    average = make_run("clip", seed=1)
+    folder = save_run(make_run("clip"), tmp_path / "run", average=average)
     for weights, name in (("auto", "ema"), ("params", "params")):
         report = export(folder, tmp_path / weights, weights=weights, check="numpy")
         assert (report["weights"], report["step"]) == (name, 1)
     tensors = load_file(tmp_path / "auto" / "model.safetensors")
-    np.testing.assert_array_equal(tensors["logit_scale"], teacher.model.log_scale[...])
+    np.testing.assert_array_equal(tensors["logit_scale"], average.model.log_scale[...])
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,11 @@ def test_a_loaded_model_works_inside_jit_and_under_grad(folder):
 
 
 def test_the_average_of_the_weights_is_preferred_where_the_run_has_one(run, tmp_path):
-    teacher = make_run("clip", seed=1)
-    folder = save_run(run, tmp_path / "ema", teacher=teacher)
+    average = make_run("clip", seed=1)
+    folder = save_run(run, tmp_path / "ema", average=average)
     for weights, expected, name in (
-        ("auto", teacher, "ema"),
-        ("ema", teacher, "ema"),
+        ("auto", average, "ema"),
+        ("ema", average, "ema"),
         ("params", run, "params"),
     ):
         loaded = load_run(folder, weights=weights)
@@ -91,7 +91,7 @@ def test_the_average_of_the_weights_is_preferred_where_the_run_has_one(run, tmp_
 
 
 def test_asking_for_an_average_that_is_not_there_is_an_error(folder):
-    with pytest.raises(ValueError, match="teacher"):
+    with pytest.raises(ValueError, match="must hold averaged weights"):
         load_run(folder, weights="ema")
     with pytest.raises(ValueError, match="weights must be one of auto, params, ema, got 'best'"):
         load_run(folder, weights="best")

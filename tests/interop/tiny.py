@@ -104,7 +104,7 @@ def make_run(kind: str, *, resize: str = "squash", seed: int = 0, **changes) -> 
     )
 
 
-def save_run(run: Run, folder: Path, *, steps=(1,), teacher: Run | None = None) -> Path:
+def save_run(run: Run, folder: Path, *, steps=(1,), average: Run | None = None) -> Path:
     """Writes a run as training does: card, tokenizer, and a checkpoint for each of `steps`."""
 
     def params(of: Run, step: int):
@@ -120,7 +120,7 @@ def save_run(run: Run, folder: Path, *, steps=(1,), teacher: Run | None = None) 
             step=jnp.asarray(step, jnp.int32),
             params=params(run, step),
             opt_state=(),
-            teacher=params(teacher, step) if teacher else None,
+            averaged=params(average, step) if average else None,
         )
         checkpoints.save(step, state)
     checkpoints.close()

@@ -1,19 +1,16 @@
 """A job that an earlier version began goes on with the same data."""
 
-from functools import partial
-
 import pytest
 
-from data_pipelines.sources.fingerprints import same_data
 from vlp.jobs.caption_file import CaptionFile
+from vlp.jobs.embed_folder import EmbedFolder
 from vlp.jobs.filter_folder import FilterFolder
-from vlp.vectors.shards import Shards
 
 OLDER, REST = "a" * 64, "+" + "b" * 64
 SIZES = {"samples": 1, "shard_size": 1, "part_size": 1, "dtype": "float16"}
 
 
-@pytest.mark.parametrize("store", [partial(Shards, same=same_data), CaptionFile, FilterFolder])
+@pytest.mark.parametrize("store", [EmbedFolder, CaptionFile, FilterFolder])
 def test_a_fingerprint_that_an_earlier_version_stored_is_of_the_same_data(tmp_path, store):
     store(tmp_path / "out", SIZES | {"data": OLDER}).claim()
     for same in (OLDER, OLDER + REST):

@@ -10,7 +10,8 @@ from tests.cli.test_flags import FLAGS
 from tests.cli.test_refusals import refusal
 from vlp.cli.main import _command_parsers
 from vlp.evals.draw import draw_results
-from vlp.evals.results import make_result, write_json
+from vlp.evals.results import make_result
+from vlp.files import write_json
 from vlp.jobs.outputs import RESULT, SHEET, TOKENIZER, check_output
 
 WRITING = {

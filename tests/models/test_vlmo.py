@@ -10,11 +10,13 @@ import pytest
 from flax import nnx, traverse_util
 
 from tests.filled import filled
+from tests.objectives.calling import call
 from vlp.interop.adapt import complete
 from vlp.interop.loaded import model_of, param_shapes
 from vlp.models import DualEncoder, Vlmo
 from vlp.objectives import masked_words, triples
 from vlp.objectives.vlmo import Vlmo as Objective
+from vlp.parallel.ids import id_words
 from vlp.training.optim.optimizers import decays, muon
 from vlp.training.params import leaf_names
 
@@ -142,7 +144,7 @@ def whole_step(positions):
               for way in ("image_of_text", "text_of_image")]  # fmt: skip
     batch = dict(
         image=jnp.zeros((6, 32, 32, 3), jnp.uint8), text=jnp.asarray(x["text"]),
-        weight=jnp.ones(6), id=jnp.arange(6, dtype=jnp.int32),
+        weight=jnp.ones(6), id=jnp.asarray(id_words(np.arange(6))),
     )  # fmt: skip
     graphdef, state = nnx.split(
         nnx.merge(graphdef_of_plain(positions), nnx.state(model(positions)))
@@ -151,7 +153,7 @@ def whole_step(positions):
 
     def total(state):
         module = nnx.merge(graphdef, state)
-        losses, metrics, _ = objective(module, None, batch, key=jax.random.key(0), carry=None)
+        losses, metrics, _ = call(objective, module, batch)
         return jnp.mean(losses), (metrics, outputs(module, batch, shown))
 
     pixels = jnp.asarray(x["image"].transpose(0, 2, 3, 1))

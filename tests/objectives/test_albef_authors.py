@@ -21,8 +21,8 @@ from vlp.losses import (
     momentum_contrastive_loss,
 )
 from vlp.models import Encoded
-from vlp.objectives.mining import mine, taken
-from vlp.objectives.tokens import token_shares
+from vlp.objectives.common.mining import mine, taken
+from vlp.objectives.common.tokens import token_shares
 
 AUTHORS = Path(__file__).parents[1] / "authors"
 PAD = 0

@@ -1,4 +1,4 @@
-"""ALBEF's objective: its parts, what is absent, its teacher, and devices."""
+"""ALBEF's objective: its parts, what is absent, its momentum, and devices."""
 
 import functools
 import math
@@ -10,9 +10,11 @@ import pytest
 from flax import nnx
 
 from tests.filled import filled
+from tests.objectives.calling import call
 from vlp.models import Albef as Model
 from vlp.objectives.albef import Albef
-from vlp.objectives.queue import enqueue
+from vlp.objectives.common.queue import enqueue
+from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, carry_shardings
 
@@ -37,7 +39,7 @@ def make(seed):
 
 @functools.cache
 def models():
-    """The model and a teacher with other weights."""
+    """The model and a momentum with other weights."""
     return make(0), make(1)
 
 
@@ -55,7 +57,7 @@ def make_batch():
         "image": jnp.asarray(rng.integers(0, 256, (N, 8, 8, 3), np.uint8)),
         "text": jnp.asarray(text),
         "weight": jnp.ones(N).at[2].set(0).at[4].set(2.5),
-        "id": jnp.asarray(ids),
+        "id": jnp.asarray(id_words(ids)),
     }
 
 
@@ -78,9 +80,9 @@ def carried(loss, steps=1):
 def compiled(loss):
     graphdef, _ = nnx.split(models()[0])
 
-    def mean(params, slow, batch, carry):
-        model, teacher = nnx.merge(graphdef, params), nnx.merge(graphdef, slow)
-        losses, metrics, carry = loss(model, teacher, batch, key=jax.random.key(0), carry=carry)
+    def mean(params, slow, batch, carry, step=0):
+        model, momentum = nnx.merge(graphdef, params), nnx.merge(graphdef, slow)
+        losses, metrics, carry = call(loss, model, batch, momentum=momentum, carry=carry, step=step)
         weight = batch["weight"]
         value = jnp.sum(jnp.where(weight > 0, losses * weight, 0.0)) / jnp.sum(weight)
         return value, (losses, metrics, carry)
@@ -91,12 +93,12 @@ def compiled(loss):
 DEFAULT = objective()
 
 
-def outcome(loss=DEFAULT, batch=None, *, carry=None, place=lambda x: x):
+def outcome(loss=DEFAULT, batch=None, *, carry=None, step=0, place=lambda x: x):
     """The mean, losses, metrics, carry and gradients."""
     params, slow = (nnx.as_pure(nnx.split(model)[1]) for model in models())
     batch = make_batch() if batch is None else batch
     carry = carried(loss) if carry is None else carry
-    (value, rest), gradient = compiled(loss)(params, slow, *place((batch, carry)))
+    (value, rest), gradient = compiled(loss)(params, slow, *place((batch, carry)), step)
     return jax.tree.map(np.asarray, (value, *rest, gradient))
 
 
@@ -141,11 +143,11 @@ def test_an_absent_pair_changes_nothing_whatever_it_holds():
     np.testing.assert_allclose(carry["zimg"][1, present], want_carry["zimg"][1, present], atol=1e-6)
 
 
-def test_the_queue_takes_in_the_teachers_features():
+def test_the_queue_takes_in_the_momentums_features():
     *_, carry, _ = usual()
-    _, teacher = models()
+    _, momentum = models()
     batch = make_batch()
-    want = teacher.encode_image(batch["image"]).embedding
+    want = momentum.encode_image(batch["image"]).embedding
     np.testing.assert_allclose(carry["zimg"][1], want, atol=1e-5)
     assert int(carry["batches"]) == 2
 
@@ -155,15 +157,13 @@ def test_older_features_are_candidates():
     assert np.all(empty[2]["contrastive_loss"] <= usual()[2]["contrastive_loss"])
 
 
-def test_the_teachers_weight_rises_over_the_ramp():
+def test_the_weight_of_soft_targets_rises_over_the_ramp():
     loss = objective(ramp=4)
-    seen = [
-        float(outcome(loss, carry=carried(loss, steps))[2]["distillation"]) for steps in range(6)
-    ]
+    seen = [float(outcome(loss, step=step)[2]["distillation"]) for step in range(6)]
     np.testing.assert_allclose(seen, [0, 0.1, 0.2, 0.3, 0.4, 0.4], atol=1e-6)
 
 
-def test_without_distillation_the_teacher_gives_keys_alone():
+def test_without_distillation_the_momentum_gives_keys_alone():
     loss = objective(distillation=0.0)
     params, slow = (nnx.as_pure(nnx.split(model)[1]) for model in models())
     other = jax.tree.map(jnp.zeros_like, slow["token_head"])
@@ -183,9 +183,3 @@ def test_eight_devices_give_what_one_gives():
         return jax.device_put(batch, batch_sharding(mesh)), placed
 
     assert_equal(outcome(place=place), usual())
-
-
-def test_it_refuses_to_go_without_a_teacher():
-    model, _ = models()
-    with pytest.raises(ValueError, match="need a teacher.*train.ema_decay"):
-        DEFAULT(model, None, make_batch(), key=jax.random.key(0), carry=carried(DEFAULT))

@@ -18,8 +18,8 @@ from vlp.interop.load import load_run
 from vlp.interop.loaded import model_of, param_shapes, params_of
 from vlp.losses import captioning_loss, matching_loss, momentum_contrastive_loss
 from vlp.models import Encoded
-from vlp.objectives.mining import mine, taken
-from vlp.objectives.tokens import token_shares
+from vlp.objectives.common.mining import mine, taken
+from vlp.objectives.common.tokens import token_shares
 
 AUTHORS = Path(__file__).parents[1] / "authors"
 PAD = 0

@@ -12,10 +12,12 @@ from flax import nnx
 
 from experiments.capfilt import FREEZE
 from tests.filled import filled
+from tests.objectives.calling import call
 from vlp.models import Albef
 from vlp.models import Blip as Model
 from vlp.objectives.blip import Blip
-from vlp.objectives.queue import enqueue
+from vlp.objectives.common.queue import enqueue
+from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, carry_shardings
 
@@ -39,7 +41,7 @@ def make(seed, **changes):
 
 @functools.cache
 def models():
-    """The model and a teacher with other weights."""
+    """The model and a momentum with other weights."""
     return make(0), make(1)
 
 
@@ -57,7 +59,7 @@ def make_batch():
         "image": jnp.asarray(rng.integers(0, 256, (N, 8, 8, 3), np.uint8)),
         "text": jnp.asarray(text),
         "weight": jnp.ones(N).at[2].set(0).at[4].set(2.5),
-        "id": jnp.asarray(ids),
+        "id": jnp.asarray(id_words(ids)),
     }
 
 
@@ -77,8 +79,8 @@ def compiled():
     graphdef, _ = nnx.split(models()[0])
 
     def mean(params, slow, batch, carry):
-        model, teacher = nnx.merge(graphdef, params), nnx.merge(graphdef, slow)
-        losses, metrics, carry = LOSS(model, teacher, batch, key=jax.random.key(0), carry=carry)
+        model, momentum = nnx.merge(graphdef, params), nnx.merge(graphdef, slow)
+        losses, metrics, carry = call(LOSS, model, batch, momentum=momentum, carry=carry)
         weight = batch["weight"]
         value = jnp.sum(jnp.where(weight > 0, losses * weight, 0.0)) / jnp.sum(weight)
         return value, (losses, metrics, carry)
@@ -88,9 +90,9 @@ def compiled():
 
 def outcome(batch=None, *, place=lambda x: x, slow=None):
     """The mean, losses, metrics, carry and gradients."""
-    params, teacher = (nnx.as_pure(nnx.split(model)[1]) for model in models())
+    params, momentum = (nnx.as_pure(nnx.split(model)[1]) for model in models())
     batch = make_batch() if batch is None else batch
-    slow = teacher if slow is None else slow
+    slow = momentum if slow is None else slow
     (value, rest), gradient = compiled()(params, slow, *place((batch, carried())))
     return jax.tree.map(np.asarray, (value, *rest, gradient))
 
@@ -144,10 +146,10 @@ def test_an_absent_pair_changes_nothing_whatever_it_holds():
     assert_equal((value, losses[present], gradient), (want_value, want_losses[present], want))
 
 
-def test_the_teacher_has_no_say_in_matching_and_captions():
-    _, teacher = (nnx.as_pure(nnx.split(model)[1]) for model in models())
+def test_the_momentum_has_no_say_in_matching_and_captions():
+    _, momentum = (nnx.as_pure(nnx.split(model)[1]) for model in models())
     rest = ("token_head", "match_head", "grounding")
-    other = teacher | {name: jax.tree.map(jnp.zeros_like, teacher[name]) for name in rest}
+    other = momentum | {name: jax.tree.map(jnp.zeros_like, momentum[name]) for name in rest}
     assert_equal(outcome(slow=other), usual())
 
 
@@ -163,17 +165,15 @@ def test_eight_devices_give_what_one_gives():
     assert_equal(outcome(place=place), usual())
 
 
-def alone(task, teacher=None):
+def alone(task, momentum=None):
     """Mean, losses, metrics, carry and gradients of one task."""
     objective = Blip(tasks=(task,), queue_size=2 * N)
     graphdef, params = nnx.split(models()[0])
-    carry = carried() if objective.make_carry else None
+    carry = carried() if objective.momentum else None
 
     def mean(params, batch):
         model = nnx.merge(graphdef, params)
-        losses, metrics, after = objective(
-            model, teacher, batch, key=jax.random.key(0), carry=carry
-        )
+        losses, metrics, after = call(objective, model, batch, momentum=momentum, carry=carry)
         weight = batch["weight"]
         value = jnp.sum(jnp.where(weight > 0, losses * weight, 0.0)) / jnp.sum(weight)
         return value, (losses, metrics, after)
@@ -205,17 +205,15 @@ def test_tasks_are_some_of_two(tasks):
         Blip(tasks=tasks)
 
 
-def refused(model, teacher, message):
+def refused(model, message):
     with pytest.raises(ValueError, match=message):
-        LOSS(model, teacher, make_batch(), key=jax.random.key(0), carry=carried())
+        call(LOSS, model, make_batch(), carry=carried())
 
 
-def test_it_refuses_models_that_lack_a_mode_and_to_go_without_a_teacher():
-    model, teacher = models()
-    refused(model, None, "need a teacher.*train.ema_decay")
-    refused(make(0, modes=["encode"]), teacher, r"got Blip with modes \['encode'\]; give")
-    refused(make(0, end_id=PAD), teacher, "end with a token that is not padding")
+def test_it_refuses_models_that_lack_a_mode():
+    refused(make(0, modes=["encode"]), r"got Blip with modes \['encode'\]; give")
+    refused(make(0, end_id=PAD), "end with a token that is not padding")
     kwargs = {k: v for k, v in KWARGS.items() if k not in ("modes", "end_id")}
     kwargs |= dict(text=TEXT, fusion=dict(depth=1, num_heads=2))
     albef = nnx.eval_shape(lambda: Albef(**kwargs, rngs=nnx.Rngs(0)))
-    refused(albef, teacher, r"got Albef with modes \[\]; give model.preset")
+    refused(albef, r"got Albef with modes \[\]; give model.preset")

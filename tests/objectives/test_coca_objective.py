@@ -12,10 +12,10 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tests.filled import filled
-from vlp.losses import softmax_loss
+from tests.objectives.calling import call
 from vlp.models import CoCa, DualEncoder
-from vlp.objectives import Clip, Coca
-from vlp.parallel.contrastive import contrastive_loss
+from vlp.objectives.clip import Clip
+from vlp.objectives.coca import Coca
 
 N, LENGTH, PAD, EOS = 10, 6, 0, 1
 TOWER = dict(width=16, depth=1, num_heads=2)
@@ -58,9 +58,7 @@ def outcome(objective, batch):
     graphdef, params = nnx.split(model())
 
     def mean(params, batch):
-        losses, metrics, _ = objective(
-            nnx.merge(graphdef, params), None, batch, key=jax.random.key(0), carry=()
-        )
+        losses, metrics, _ = call(objective, nnx.merge(graphdef, params), batch)
         weight = batch["weight"]
         return jnp.sum(losses * weight) / jnp.sum(weight), (losses, metrics)
 
@@ -127,9 +125,8 @@ def test_micro_batches_change_neither_losses_nor_gradients(size, patch_drop):
 
 def test_a_mesh_changes_neither_losses_nor_gradients():
     mesh = jax.make_mesh((5,), ("data",), (AxisType.Auto,), devices=jax.devices()[:5])
-    loss = contrastive_loss("softmax", mesh=mesh, implementation="ring")
     batch = jax.device_put(make_batch(), NamedSharding(mesh, PartitionSpec("data")))
-    assert_equal(outcome(Coca(loss), batch), whole())
+    assert_equal(outcome(Coca(mesh=mesh, implementation="ring"), batch), whole())
 
 
 def test_an_absent_pair_is_as_good_as_not_there():
@@ -150,14 +147,14 @@ def test_a_batch_without_a_token_to_predict_is_clip_s():
 def test_a_model_without_a_decoder_is_refused():
     clip = DualEncoder(image=IMAGE, text=TEXT, embed_dim=8, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"without a decoder; give model\.decoder"):
-        Coca(softmax_loss)(clip, None, make_batch(), key=jax.random.key(0), carry=())
+        call(Coca(), clip, make_batch())
 
 
 def test_captions_that_end_in_padding_are_refused():
     coca = nnx.clone(model())
     coca.text.pad_id = EOS
     with pytest.raises(ValueError, match="must end with a token that is not padding.*eos_id 1"):
-        Coca()(coca, None, make_batch(), key=jax.random.key(0), carry=())
+        call(Coca(), coca, make_batch())
 
 
 @pytest.mark.slow
@@ -168,9 +165,7 @@ def test_a_small_model_learns_its_pairs_and_captions_by_heart():
     @jax.jit
     def train(params):
         def mean(params):
-            losses, metrics, _ = Coca()(
-                nnx.merge(graphdef, params), None, batch, key=jax.random.key(0), carry=()
-            )
+            losses, metrics, _ = call(Coca(), nnx.merge(graphdef, params), batch)
             return jnp.average(losses, weights=batch["weight"]), metrics
 
         def step(state, _):

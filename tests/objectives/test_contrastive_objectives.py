@@ -10,11 +10,12 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tests.filled import filled
+from tests.objectives.calling import call
 from vlp.losses import sigmoid_loss, softmax_loss
 from vlp.models import DualEncoder
-from vlp.objectives import Clip, SigLip
-from vlp.objectives.encode import clamped_scale, in_batch_accuracy, map_micro_batches
-from vlp.parallel.contrastive import contrastive_loss
+from vlp.objectives.clip import Clip
+from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy, map_micro_batches
+from vlp.objectives.siglip import SigLip
 
 N = 10
 OBJECTIVES = {"clip": Clip, "siglip": SigLip}
@@ -51,9 +52,7 @@ def outcome(objective, batch, key=0):
     graphdef, params = nnx.split(model())
 
     def mean(params, batch):
-        losses, metrics, _ = objective(
-            nnx.merge(graphdef, params), None, batch, key=jax.random.key(key), carry=()
-        )
+        losses, metrics, _ = call(objective, nnx.merge(graphdef, params), batch, key=key)
         weight = batch["weight"]
         return jnp.sum(losses * weight) / jnp.sum(weight), (losses, metrics)
 
@@ -103,10 +102,8 @@ def test_dropping_patches_is_random_by_key_and_changes_the_loss():
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_loss_over_a_mesh_takes_the_place_of_the_dense_one(name):
     mesh = jax.make_mesh((5,), ("data",), (AxisType.Auto,), devices=jax.devices()[:5])
-    kind = {"clip": "softmax", "siglip": "sigmoid"}[name]
-    loss = contrastive_loss(kind, mesh=mesh, implementation="ring")
     batch = jax.device_put(make_batch(), NamedSharding(mesh, PartitionSpec("data")))
-    assert_equal(outcome(OBJECTIVES[name](loss), batch), whole(name))
+    assert_equal(outcome(OBJECTIVES[name](mesh=mesh, implementation="ring"), batch), whole(name))
 
 
 def test_the_scale_stops_at_its_maximum():
@@ -121,15 +118,9 @@ def test_at_its_maximum_the_scale_can_only_fall(slope, passes):
     assert float(gradient(jnp.float32(1.0))) == pytest.approx(slope * np.e, rel=1e-5)
 
 
-def test_carry_comes_back_as_it_went_in():
-    carry = {"anything": jnp.ones(3)}
-    _, _, back = Clip()(model(), None, make_batch(), key=jax.random.key(0), carry=carry)
-    assert back is carry
-
-
 def test_the_sigmoid_needs_a_bias():
     with pytest.raises(ValueError, match="needs a bias.*set init_bias=-10"):
-        SigLip()(model(None), None, make_batch(), key=jax.random.key(0), carry=())
+        call(SigLip(), model(None), make_batch())
 
 
 def test_accuracy_counts_present_pairs_only_and_ties_are_no_success():
@@ -167,7 +158,7 @@ def test_micro_batches_save_the_memory_of_activations():
 
         def total(params, batch):
             encoder = nnx.merge(graphdef, params)
-            return jnp.sum(objective(encoder, None, batch, key=jax.random.key(0), carry=())[0])
+            return jnp.sum(call(objective, encoder, batch)[0])
 
         compiled = jax.jit(jax.grad(total)).lower(params, make_batch(64)).compile()
         return compiled.memory_analysis().temp_size_in_bytes
@@ -183,9 +174,7 @@ def test_a_small_model_learns_its_pairs_by_heart(name):
     @jax.jit
     def train(params):
         def mean(params):
-            losses, metrics, _ = objective(
-                nnx.merge(graphdef, params), None, batch, key=jax.random.key(0), carry=()
-            )
+            losses, metrics, _ = call(objective, nnx.merge(graphdef, params), batch)
             return jnp.mean(losses), metrics
 
         def step(state, _):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vlp.objectives.masking import mask_tokens
+from vlp.objectives.common.masking import mask_tokens
 
 ROWS, LENGTH, VOCAB, MASK, PAD = 4000, 12, 30, 29, 0
 SETTINGS = dict(mask_id=MASK, pad_id=PAD, vocab_size=VOCAB)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vlp.objectives.mining import mine, true_matches
+from vlp.objectives.common.mining import mine, true_matches
+from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding
 
@@ -19,8 +20,10 @@ WEIGHT = np.ones(N, np.float32)
 WEIGHT[3] = 0
 
 
-def matches():
-    return true_matches(jnp.asarray(TEXT), ids=jnp.asarray(IDS), weight=jnp.asarray(WEIGHT))
+def matches(ids=IDS):
+    return true_matches(
+        jnp.asarray(TEXT), ids=jnp.asarray(id_words(ids)), weight=jnp.asarray(WEIGHT)
+    )
 
 
 def scores():
@@ -34,6 +37,14 @@ def test_matches_are_equal_samples_and_equal_captions_and_what_is_absent():
     want[0, 5] = want[5, 0] = want[2, 9] = want[9, 2] = True
     want[3] = want[:, 3] = True
     np.testing.assert_array_equal(matches(), want)
+
+
+def test_samples_are_told_apart_by_all_64_bits_of_their_numbers():
+    far = IDS.astype(np.int64) + np.arange(N) // 8 * 2**32
+    far[5] = far[0]
+    np.testing.assert_array_equal(matches(far), matches())
+    apart = np.where(np.arange(N) == 5, far + 2**32, far)
+    assert not matches(apart)[0, 5]
 
 
 @pytest.mark.parametrize("choice", ["sampled", "hardest"])
@@ -52,7 +63,7 @@ def test_eight_devices_mine_what_one_does():
         given = true_matches(text, ids=ids, weight=weight)
         return mine(scores, matches=given, key=key)
 
-    arrays = (scores(), jnp.asarray(TEXT), jnp.asarray(IDS), jnp.asarray(WEIGHT))
+    arrays = (scores(), jnp.asarray(TEXT), jnp.asarray(id_words(IDS)), jnp.asarray(WEIGHT))
     mesh = make_mesh()
     spread = jax.device_put(arrays, batch_sharding(mesh))
     compiled = jax.jit(run)

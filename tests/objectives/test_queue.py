@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from vlp.objectives.queue import empty_queue, enqueue, features
+from vlp.objectives.common.queue import empty_queue, enqueue, features
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, carry_shardings
 

@@ -10,10 +10,11 @@ import pytest
 from flax import nnx, traverse_util
 
 from tests.filled import filled
+from tests.objectives.calling import call
 from vlp.models import DualEncoder, Vlmo
 from vlp.objectives import masked_images, masked_words
 from vlp.objectives.vlmo import Vlmo as Objective
-from vlp.parallel.contrastive import contrastive_loss
+from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
 
@@ -44,7 +45,7 @@ def batch(n=8, absent=()):
     weight = np.ones(n, np.float32)
     weight[list(absent)] = 0
     images = rng.integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
-    return {"image": images, "text": text, "weight": weight, "id": np.arange(n, dtype=np.int32)}
+    return {"image": images, "text": text, "weight": weight, "id": id_words(np.arange(n))}
 
 
 @functools.cache
@@ -52,9 +53,7 @@ def compiled(stage, positions):
     graphdef, _ = split_model(positions)
 
     def total(state, batch, key):
-        losses, metrics, _ = STAGES[stage](
-            nnx.merge(graphdef, state), None, batch, key=key, carry=None
-        )
+        losses, metrics, _ = call(STAGES[stage], nnx.merge(graphdef, state), batch, key=key)
         mean = jnp.sum(jnp.where(batch["weight"] > 0, losses, 0.0)) / jnp.sum(batch["weight"])
         return mean, (losses, metrics)
 
@@ -198,9 +197,7 @@ def test_the_loss_is_half_of_each_contrast_and_matching_and_a_quarter_of_the_wor
     np.testing.assert_allclose(losses, want, rtol=0, atol=1e-5)
     without = Objective(mask_id=MASK, mask_probability=0.4, pair_contrast=0.0)
     forward = jax.jit(
-        lambda state, batch, key: without(
-            nnx.merge(graphdef, state), None, batch, key=key, carry=None
-        )[1]
+        lambda state, batch, key: call(without, nnx.merge(graphdef, state), batch, key=key)[1]
     )
     alone = forward(state, these, jax.random.key(5))
     np.testing.assert_allclose(alone["contrastive_loss"], own, rtol=0, atol=1e-5)
@@ -228,15 +225,11 @@ def test_where_all_captions_are_equal_there_is_nothing_to_mismatch():
 def test_eight_devices_give_one_device_s_losses_and_gradients(positions):
     graphdef, state = split_model(positions)
     mesh = make_mesh()
-    objective = Objective(
-        contrastive_loss("softmax", mesh=mesh, implementation="gathered"),
-        mask_id=MASK,
-        mask_probability=0.4,
-    )
+    objective = Objective(mesh=mesh, implementation="gathered", mask_id=MASK, mask_probability=0.4)
 
     def total(state, batch):
         module = nnx.merge(graphdef, state)
-        losses, *_ = objective(module, None, batch, key=jax.random.key(5), carry=None)
+        losses, *_ = call(objective, module, batch, key=5)
         return jnp.mean(losses), losses
 
     spread = put_batch(batch(), mesh)
@@ -260,7 +253,7 @@ def test_a_model_that_cannot_do_it_is_refused(stage):
         )
     )
     with pytest.raises(ValueError, match=r"got DualEncoder; give model\.multiway"):
-        STAGES[stage](plain, None, batch(), key=jax.random.key(0), carry=None)
+        call(STAGES[stage], plain, jax.tree.map(jnp.asarray, batch()))
 
 
 def test_settings_out_of_range_are_refused():

@@ -9,11 +9,12 @@ import pytest
 import torch
 from open_clip.loss import CoCaLoss
 
+from tests.objectives.calling import call
 from tests.small.runs import TINY, write_pairs
 from vlp.cli.main import main
 from vlp.losses import captioning_loss
 from vlp.models import Encoded
-from vlp.objectives import Coca
+from vlp.objectives.coca import Coca
 
 N, L, V, D, PAD = 8, 7, 11, 6, 0
 WEIGHTS = dict(contrastive_weight=0.7, caption_weight=2.0)
@@ -92,7 +93,7 @@ def test_both_losses_and_their_gradients_are_open_clip_s():
 
     def mean(*arguments):
         model = Given(*arguments)
-        losses, metrics, _ = Coca(**WEIGHTS)(model, None, batch, key=jax.random.key(0), carry=None)
+        losses, metrics, _ = call(Coca(**WEIGHTS), model, batch)
         return jnp.mean(losses), metrics
 
     run = jax.value_and_grad(mean, argnums=(0, 1, 2, 3), has_aux=True)

@@ -1,21 +1,18 @@
 """Trainings that several tests share, since compiling one takes longer than running it."""
 
-import jax.numpy as jnp
 import pytest
-from toy import make_toy_training
+from toy import COUNTING, make_toy_training
 
 from vlp.parallel.mesh import make_mesh
 
 
 @pytest.fixture(scope="session")
 def training():
-    """The toy on one device, with a teacher and a carry."""
-    return make_toy_training(ema_decay=0.9, make_carry=lambda model: jnp.zeros(()))
+    """The toy on one device, with an average, a momentum and a carry."""
+    return make_toy_training(ema_decay=0.9, objective=COUNTING)
 
 
 @pytest.fixture(scope="session")
 def fsdp_training():
     """The same divided over eight devices."""
-    return make_toy_training(
-        mesh=make_mesh(fsdp=8), ema_decay=0.9, make_carry=lambda model: jnp.zeros(())
-    )
+    return make_toy_training(mesh=make_mesh(fsdp=8), ema_decay=0.9, objective=COUNTING)

@@ -9,18 +9,19 @@ from flax import nnx, traverse_util
 from tests.filled import filled
 from vlp.models import DualEncoder
 from vlp.nn.batch_norm import MOMENTUM, statistics
-from vlp.objectives import Clip
-from vlp.objectives.encode import encode_pairs
+from vlp.objectives import Term
+from vlp.objectives.clip import Clip
+from vlp.objectives.common.encode import encode_pairs
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
 from vlp.training.batch_statistics import statistics_paths, with_frozen_statistics
 from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
-from vlp.training.params import partition, path_name, select
+from vlp.training.params import join, partition, path_name, select
 from vlp.training.setup import make_training
 from vlp.training.state import TrainState
-from vlp.training.step import BY_ARRAY, l2_by_array, make_mean_loss
+from vlp.training.step import BY_ARRAY, l2_by_array, mean_loss
 
 N = 16
 MODEL = dict(
@@ -35,18 +36,23 @@ def make_model(rngs=None):
     return DualEncoder(**MODEL, rngs=rngs or nnx.Rngs(0))
 
 
-def nan_when_white(model, teacher, batch, *, key, carry):
+class NanWhenWhite(Clip):
     """CLIP, and NaN for a batch of white images."""
-    losses, metrics, carry = Clip()(model, teacher, batch, key=key, carry=carry)
-    white = jnp.all(batch["image"] == 255)
-    return losses + jnp.where(white, jnp.nan, 0.0) * losses, metrics, carry
+
+    def __call__(self, ctx):
+        losses = super().__call__(ctx)
+        rows = losses.terms["contrastive"].values
+        white = jnp.all(ctx.batch["image"] == 255)
+        rows += jnp.where(white, jnp.nan, 0.0) * rows
+        return losses._replace(terms={"contrastive": Term(rows)})
 
 
 @pytest.fixture(scope="module")
 def training():
     return make_training(
         make_model,
-        nan_when_white,
+        NanWhenWhite(),
+        global_batch_size=N,
         mesh=make_mesh(devices=jax.devices()[:1]),
         optimizer=make_optimizer(
             schedule=make_schedule(peak=1e-3, steps=10), weight_decay=0.5, clip_norm=None
@@ -85,7 +91,7 @@ def flat(tree):
 
 def statistics_of(training, params):
     """By path, on the host."""
-    paths = statistics_paths(training.graphdef, training.abstract.params)
+    paths = statistics_paths(training.recipe.graphdef, training.abstract.params)
     return {path: leaf for path, leaf in flat(params).items() if path in paths}
 
 
@@ -117,7 +123,7 @@ def test_a_rejected_image_counts_nowhere_as_if_it_had_not_been_there(training, g
 
     @jax.jit
     def moved(params, images):
-        model = nnx.merge(training.graphdef, params)
+        model = nnx.merge(training.recipe.graphdef, params)
         model.encode_image(images, train=True)
         return statistics(model)
 
@@ -134,14 +140,17 @@ def test_a_rejected_image_counts_nowhere_as_if_it_had_not_been_there(training, g
 @pytest.mark.slow
 def test_eight_devices_take_statistics_and_gradients_of_the_global_batch(training, given):
     state, metrics = training.step(training.init(given), make_batch())
-    paths = statistics_paths(training.graphdef, given)
-    mean = make_mean_loss(nan_when_white, graphdef=training.graphdef, seed=0)
+    paths = statistics_paths(training.recipe.graphdef, given)
     start = TrainState(jnp.int32(0), given, None)
     spread = put_batch(make_batch(), make_mesh())
+
+    def mean(trainable, fixed):
+        return mean_loss(training.recipe, join(trainable, fixed), start, spread, {})
+
     gradients = jax.jit(jax.value_and_grad(mean, has_aux=True))
-    (loss, aux), grads = gradients(*partition(given, paths), start, spread)
+    (loss, aux), grads = gradients(*partition(given, paths))
     np.testing.assert_allclose(loss, metrics["train/loss"], rtol=1e-5)
-    for path, value in flat(aux[2]).items():
+    for path, value in flat(aux[1]).items():
         np.testing.assert_allclose(
             value, flat(state.params)[path], rtol=1e-5, atol=1e-5, err_msg=path_name(path)
         )
@@ -150,7 +159,7 @@ def test_eight_devices_take_statistics_and_gradients_of_the_global_batch(trainin
 
 
 def test_the_optimiser_knows_nothing_of_statistics(training):
-    paths = statistics_paths(training.graphdef, training.abstract.params)
+    paths = statistics_paths(training.recipe.graphdef, training.abstract.params)
     names = {path_name(path) for path in paths}
     assert "image/layer2/0/downsample/norm/variance" in names
     assert not names & set(training.gradient_names)
@@ -166,12 +175,12 @@ def test_a_skipped_step_leaves_the_statistics(training, given):
     assert_same(host(state.params), given)
 
 
-def test_the_teacher_averages_statistics_as_it_does_parameters(training, given):
+def test_the_average_is_of_statistics_as_it_does_parameters(training, given):
     state, _ = training.step(training.init(given), make_batch())
-    student, teacher = flat(state.params), flat(state.teacher)
+    now, average = flat(state.params), flat(state.averaged)
     for path, start in flat(given).items():
-        want = 0.75 * start + 0.25 * student[path]
-        np.testing.assert_allclose(teacher[path], want, rtol=1e-5, atol=1e-6)
+        want = 0.75 * start + 0.25 * now[path]
+        np.testing.assert_allclose(average[path], want, rtol=1e-5, atol=1e-6)
 
 
 def test_a_resumed_run_goes_on_to_the_bit(training, given, tmp_path):
@@ -203,9 +212,9 @@ def test_frozen_statistics_normalise_in_training_too_and_allow_micro_batches(
 ):
     batch = make_batch()
     frozen = select(given, [pattern])
-    graphdef = with_frozen_statistics(training.graphdef, given, frozen=frozen)
+    graphdef = with_frozen_statistics(training.recipe.graphdef, given, frozen=frozen)
     (zimg, _), after = encoded(graphdef, given, batch)
-    model = nnx.merge(training.graphdef, given)
+    model = nnx.merge(training.recipe.graphdef, given)
     want = jax.jit(lambda images: model.encode_image(images).embedding)(batch["image"])
     np.testing.assert_allclose(zimg, want, atol=1e-6)
     assert_same(flat(after), statistics_of(training, given))
@@ -215,4 +224,4 @@ def test_frozen_statistics_normalise_in_training_too_and_allow_micro_batches(
 
 def test_micro_batches_are_refused_where_statistics_are_the_batch_s(training, given):
     with pytest.raises(ValueError, match="the whole batch at once.*micro_batch_size 4.*freeze"):
-        encoded(training.graphdef, given, make_batch(), micro_batch_size=4)
+        encoded(training.recipe.graphdef, given, make_batch(), micro_batch_size=4)

@@ -5,11 +5,10 @@ import logging
 import shutil
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from toy import device_batch, make_toy_training
+from toy import COUNTING, ToyClip, device_batch, make_toy_training
 
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint.checkpoints import (
@@ -201,12 +200,27 @@ def test_an_empty_directory_restores_nothing(tmp_path, training):
 
 
 def test_what_another_optimizer_has_no_place_for_is_left_out_with_a_word(directory, caplog):
-    lion = make_toy_training(
-        optimizer="lion", ema_decay=0.9, make_carry=lambda model: jnp.zeros(())
-    )
+    lion = make_toy_training(optimizer="lion", ema_decay=0.9, objective=COUNTING)
     assert restore(directory, lion).step == 3
     assert "left out 5 arrays that this config has no place for" in caplog.text
     assert "opt_state/1/nu" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["averaged", "momentum"])
+def test_the_one_average_of_an_earlier_run_is_read_as_what_it_was_for(tmp_path, name):
+    settings = {
+        "averaged": dict(ema_decay=0.9),
+        "momentum": dict(objective=ToyClip(momentum=COUNTING.momentum)),
+    }
+    training = make_toy_training(**settings[name])
+    state = training.init()
+    parts = {part: getattr(state, part) for part in ("step", "params", "opt_state")}
+    slow = jax.tree.map(lambda x: x + 1, state.params)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, parts | {"teacher": slow})
+    checkpoints.close()
+    assert_same(getattr(restore(tmp_path, training).state, name), slow)
+    assert_same(load_params(tmp_path, which=name), slow)
 
 
 def test_leftovers_of_a_killed_run_are_removed(directory, training):
@@ -262,11 +276,12 @@ def test_a_state_of_another_config_is_refused_by_name(directory, fsdp_training):
 def test_parameters_load_without_the_optimiser(directory, fsdp_training, states):
     assert_same(load_params(directory), states[3].params)
     assert_same(load_params(directory / "2"), states[2].params)
-    assert_same(load_params(directory, step=1, which="teacher"), states[1].teacher)
+    for which in ("averaged", "momentum"):
+        assert_same(load_params(directory, step=1, which=which), getattr(states[1], which))
     spread = load_params(directory, like=fsdp_training.abstract.params)
     assert_same(jax.tree.map(np.array, spread), states[3].params)
     assert spread["text"]["tokens"].sharding.spec == PartitionSpec("fsdp")
-    with pytest.raises(ValueError, match="which must be params or teacher"):
+    with pytest.raises(ValueError, match="which must be params, averaged or momentum"):
         load_params(directory, which="opt_state")
 
 

@@ -210,7 +210,7 @@ sys.path.insert(0, {here!r})
 import jax.numpy as jnp
 from pathlib import Path
 from test_loop import run
-from toy import Loader, make_toy_training
+from toy import COUNTING, Loader, make_toy_training
 
 class Killed(Loader):
     def __next__(self):
@@ -218,7 +218,7 @@ class Killed(Loader):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__next__()
 
-training = make_toy_training(ema_decay=0.9, make_carry=lambda model: jnp.zeros(()))
+training = make_toy_training(ema_decay=0.9, objective=COUNTING)
 run(Path({workdir!r}), training, loader=Killed(), checkpoint_every=2)
 """
 

@@ -2,16 +2,16 @@
 
 import jax
 import pytest
-from toy import LENGTH, PAIRS, SIZE, Toy, clip, make_toy_training
+from toy import LENGTH, PAIRS, SIZE, make_toy_training
 
 from vlp.models.dual_encoder import DualEncoder
 from vlp.objectives.clip import Clip
-from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import abstract_mesh, make_mesh
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
-from vlp.training.setup import abstract_batch, lower_train_step
+from vlp.training.setup import abstract_batch, make_training
 
+FIELDS = ("weight", "image", "text")
 TOY_BATCH = dict(global_batch_size=PAIRS, image_size=SIZE, text_length=LENGTH)
 LARGE = dict(
     image=dict(image_size=224, patch_size=14, width=1024, depth=24, num_heads=16),
@@ -22,7 +22,7 @@ LARGE = dict(
 
 def test_eight_devices_report_memory_and_cost_before_any_data():
     training = make_toy_training(mesh=make_mesh(fsdp=8))
-    compiled = training.lower(abstract_batch(**TOY_BATCH)).compile()
+    compiled = training.lower(abstract_batch(FIELDS, **TOY_BATCH)).compile()
     memory = compiled.memory_analysis()
     state = sum(
         leaf.dtype.itemsize * leaf.size // (8 if leaf.sharding.spec != () else 1)
@@ -36,7 +36,7 @@ def test_eight_devices_report_memory_and_cost_before_any_data():
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_a_mesh_without_devices_lowers(platform):
     training = make_toy_training(mesh=abstract_mesh(data=4, fsdp=64))
-    batch = abstract_batch(**TOY_BATCH | dict(global_batch_size=512))
+    batch = abstract_batch(FIELDS, **TOY_BATCH | dict(global_batch_size=512))
     text = training.lower(batch, platforms=[platform]).as_text()
     assert '"data"=4, "fsdp"=64' in text
 
@@ -44,25 +44,16 @@ def test_a_mesh_without_devices_lowers(platform):
 def test_a_vit_l14_step_lowers_without_allocating():
     mesh = make_mesh(fsdp=8)
     before = sum(array.nbytes for array in jax.live_arrays())
-    lowered = lower_train_step(
+    training = make_training(
         lambda rngs: DualEncoder(**LARGE, rngs=rngs),
-        Clip(contrastive_loss("softmax", mesh=mesh)),
+        Clip(mesh=mesh),
         mesh=mesh,
-        batch=abstract_batch(global_batch_size=4096, image_size=224, text_length=77),
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=100)),
+        global_batch_size=4096,
         ema_decay=0.999,
     )
+    sizes = dict(global_batch_size=4096, image_size=224, text_length=77)
+    lowered = training.lower(abstract_batch(training.fields, **sizes))
     state = jax.tree.leaves(lowered.args_info[0][0])
     assert sum(leaf.shape != () and leaf._aval.size for leaf in state) > 4 * 400e6
     assert sum(array.nbytes for array in jax.live_arrays()) - before < 1e6
-
-
-def test_lowering_alone_needs_no_training_object():
-    lowered = lower_train_step(
-        Toy,
-        clip,
-        mesh=make_mesh(),
-        batch=abstract_batch(**TOY_BATCH),
-        optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=100)),
-    )
-    assert "stablehlo" in lowered.as_text()

@@ -23,12 +23,12 @@ def test_losses_on_eight_devices_are_those_on_one(training, fsdp_training):
         np.testing.assert_allclose(losses_of(other)[0], alone, rtol=1e-5)
 
 
-def test_fsdp_divides_parameters_moments_and_teacher_alike_and_compiles_once(fsdp_training):
+def test_fsdp_divides_parameters_moments_and_averages_alike_and_compiles_once(fsdp_training):
     _, after = losses_of(fsdp_training, steps=2)
-    assert fsdp_training.step._cache_size() == 1
+    assert fsdp_training._compiled._cache_size() == 1
     for state in (fsdp_training.init(), after):
         moments = state.opt_state[1]
-        for tree in (state.params, state.teacher, moments.mu, moments.nu):
+        for tree in (state.params, state.averaged, state.momentum, moments.mu, moments.nu):
             kernel = tree["image"]["embed"]["kernel"]
             assert kernel.sharding.spec == P("fsdp")
             assert kernel.addressable_shards[0].data.size * 8 == kernel.size

@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from vlp.objectives import Losses, Momentum, Objective, Term
 from vlp.parallel.mesh import make_mesh
+from vlp.training.optim.groups import resolve
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
 from vlp.training.setup import make_training
+from vlp.training.state import abstract_model
 
 PAIRS, SIZE, WIDTH, WORDS, LENGTH = 16, 4, 16, 32, 5
 
@@ -56,8 +59,28 @@ def unit_norm(x):
     return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
-def clip(model, teacher, batch, *, key, carry):
-    """CLIP's loss with noise on the images, so that randomness counts; NaN for a white image."""
+class ToyClip(Objective):
+    """CLIP's loss with noise on the images, so that randomness counts; NaN for a white image.
+
+    Args:
+        carries: count the batches.
+        momentum: of an average.
+    """
+
+    def __init__(self, *, carries=False, momentum=None):
+        self.carries, self.momentum = carries, momentum
+
+    def make_carry(self, model, *, global_batch_size):
+        return jnp.zeros(()) if self.carries else None
+
+    def __call__(self, ctx):
+        rows, scale = contrast(ctx.model, ctx.batch, key=ctx.key)
+        carry = ctx.carry + 1.0 if self.carries else None
+        return Losses({"contrastive": Term(rows)}, {"scale": scale, "rows": rows}, carry)
+
+
+def contrast(model, batch, *, key):
+    """Losses an example, and the scale."""
     zimg = model.encode_image(batch["image"])
     zimg = zimg + 0.01 * jax.random.normal(key, zimg.shape)
     ztxt = model.encode_text(batch["text"])
@@ -65,8 +88,10 @@ def clip(model, teacher, batch, *, key, carry):
     logits = zimg @ ztxt.T * scale + jnp.where(batch["weight"] > 0, 0.0, -1e9)[None, :]
     rows = -jnp.diagonal(jax.nn.log_softmax(logits, axis=1))
     white = jnp.all(batch["image"] == 255, axis=(1, 2, 3))
-    rows = rows + jnp.where(white, jnp.nan, 0.0) * zimg[:, 0]
-    return rows, {"scale": scale, "rows": rows}, None if carry is None else carry + 1.0
+    return rows + jnp.where(white, jnp.nan, 0.0) * zimg[:, 0], scale
+
+
+COUNTING = ToyClip(carries=True, momentum=Momentum(0.8, warmup=True))
 
 
 def make_batch(step):
@@ -108,17 +133,21 @@ class Loader:
         self.step = state["step"]
 
 
-def make_toy_training(*, mesh=None, loss=clip, optimizer="adamw", peak=1e-2, **settings):
+def make_toy_training(
+    *, mesh=None, objective=None, optimizer="adamw", peak=1e-2, groups=None, **settings
+):
     """A training of the toy; arrays of 8 elements and more are worth dividing."""
     return make_training(
         lambda rngs: Toy(rngs),
-        loss,
+        objective or ToyClip(),
         mesh=mesh if mesh is not None else make_mesh(data=1, devices=jax.devices()[:1]),
         optimizer=make_optimizer(
             optimizer,
             schedule=make_schedule("cosine", peak=peak, steps=20, warmup=2),
             weight_decay=0.1,
+            groups=resolve(groups or {}, abstract_model(Toy)[1]),
         ),
+        global_batch_size=PAIRS,
         fsdp_min_elements=8,
         **settings,
     )

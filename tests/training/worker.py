@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-from toy import Loader, make_toy_training
+from toy import COUNTING, Loader, make_toy_training
 
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.startup import start
@@ -30,9 +29,7 @@ class ToldToStop(Loader):
 
 def main(process: int, port: int, workdir: Path) -> int:
     start(coordinator=f"localhost:{port}", num_processes=2, process_id=process, timeout_s=60)
-    training = make_toy_training(
-        mesh=make_mesh(fsdp=4), ema_decay=0.9, make_carry=lambda model: jnp.zeros(())
-    )
+    training = make_toy_training(mesh=make_mesh(fsdp=4), ema_decay=0.9, objective=COUNTING)
     checkpoints = Checkpoints(workdir / "checkpoints")
     assert checkpoints.restore(training.abstract) is None
     outcome = train(

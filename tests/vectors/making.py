@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlp.vectors.shards import Shards
+from vlp.jobs.embed_folder import EmbedFolder
 
 DIM, SIZE, SAMPLES = 8, 10, 24
 MANIFEST = dict(
@@ -35,8 +35,8 @@ def columns(ids, seed: int) -> dict:
     }
 
 
-def written(shards: Shards, shard: int) -> dict:
-    """What `Shards.write` takes: sample 3 of each shard is rejected, all have two captions."""
+def written(shards: EmbedFolder, shard: int) -> dict:
+    """What `EmbedFolder.write` takes: sample 3 of each shard is rejected, all have two captions."""
     first, stop = shards.samples(shard)
     images = [i for i in range(first, stop) if i % SIZE != 3]
     captions = [i for i in range(first, stop) for _ in range(2)]
@@ -48,9 +48,9 @@ def written(shards: Shards, shard: int) -> dict:
     )
 
 
-def fill(folder, **changes) -> Shards:
+def fill(folder, **changes) -> EmbedFolder:
     """All shards of a job."""
-    shards = Shards(folder, MANIFEST | changes)
+    shards = EmbedFolder(folder, MANIFEST | changes)
     shards.claim()
     for shard in range(len(shards)):
         shards.write(shard, **written(shards, shard))

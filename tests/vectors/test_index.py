@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.vectors.making import DIM, MANIFEST, columns, fill, vectors
+from vlp.jobs.embed_folder import EmbedFolder
 from vlp.vectors.index import FILE, build_index, check_usearch, search_index
-from vlp.vectors.shards import Shards, read_vectors
+from vlp.vectors.shards import read_vectors
 
 pytest.importorskip("usearch")
 
@@ -50,7 +51,7 @@ def test_it_finds_what_looking_at_all_of_them_finds(folder, top):
 
 
 def test_of_equal_images_the_first_comes_first(tmp_path):
-    shards = Shards(tmp_path / "e", MANIFEST)
+    shards = EmbedFolder(tmp_path / "e", MANIFEST)
     shards.claim()
     images = columns(range(10), 0)
     images["embedding"][:] = images["embedding"][0]
@@ -61,7 +62,7 @@ def test_of_equal_images_the_first_comes_first(tmp_path):
 
 
 def test_without_any_image_nothing_is_found(tmp_path):
-    shards = Shards(tmp_path / "e", MANIFEST)
+    shards = EmbedFolder(tmp_path / "e", MANIFEST)
     shards.claim()
     shards.write(0, images=columns([], 0), captions=columns([], 0), rejected=10, left_out=0)
     build_index(tmp_path / "e")

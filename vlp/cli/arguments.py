@@ -65,15 +65,19 @@ def add_data_argument(
     )
 
 
+def add_count_argument(
+    parser: argparse.ArgumentParser, flag: str, *, default: int, what: str
+) -> None:
+    """Adds a flag of how many there are of what; its help says the default."""
+    parser.add_argument(
+        flag, type=int, default=default, metavar="N", help=f"{what} (default %(default)s)"
+    )
+
+
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of everything that decodes pictures."""
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=THREADS,
-        metavar="N",
-        help="batches of pictures that are decoded at the same time (default %(default)s)",
-    )
+    what = "batches of pictures that are decoded at the same time"
+    add_count_argument(parser, "--threads", default=THREADS, what=what)
     parser.add_argument(
         "--max-pixels",
         type=int,

@@ -24,6 +24,7 @@ from collections import Counter
 from typing import Any
 
 from vlp.cli.arguments import (
+    add_count_argument,
     add_data_argument,
     add_decoding_arguments,
     add_loading_arguments,
@@ -84,20 +85,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-length", type=int, metavar="TOKENS", help="at least, without the last; default: 0"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=64,
-        metavar="N",
-        help="images captioned at once by each process (default %(default)s)",
-    )
-    parser.add_argument(
-        "--part-size",
-        type=int,
-        default=1024,
-        metavar="N",
-        help="images that go to one process together (default %(default)s)",
-    )
+    what = "images captioned at once by each process"
+    add_count_argument(parser, "--batch-size", default=64, what=what)
+    what = "images that go to one process together"
+    add_count_argument(parser, "--part-size", default=1024, what=what)
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
@@ -113,29 +104,27 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         check_output("--sheet", args.sheet, SHEET)
     start_processes(args)
     from vlp.interop.load import load_run
-    from vlp.jobs.caption import Job, fitting_method
+    from vlp.jobs.caption import Caption, fitting_method
     from vlp.jobs.caption_file import CaptionFile
     from vlp.jobs.data_checks import check_images
-    from vlp.jobs.parts import claim, provenance
+    from vlp.jobs.job import claimed, provenance
     from vlp.parallel.lock import Lock, only_writer
-    from vlp.parallel.together import everywhere, on_first
+    from vlp.parallel.together import on_first
 
     source = open_data(args)
     check_images(source, "captioning")
     loaded = load_run(args.model, **loading(args))
     method = fitting_method(loaded, args.method, prompt=args.prompt, **given)
-    manifest = {
-        **provenance(args, loaded, source),
+    manifest = provenance(args, loaded, source) | {
         "part_size": args.part_size,
         "method": method.name,
         "settings": dict(method.settings),
         "seed": method.seed,
     }
     rows = min(args.batch_size, args.part_size, len(source))
-    job = Job(run=loaded, source=source, method=method, rows=rows, threads=args.threads)
+    job = Caption(run=loaded, source=source, method=method, rows=rows, threads=args.threads)
     with only_writer(Lock.beside(args.out)):
-        file = everywhere(lambda: CaptionFile(args.out, manifest))
-        claim(file, source, role="captioning")
+        file = claimed(lambda: CaptionFile(args.out, manifest), source, role="captioning")
         job.write(file)
         on_first(lambda: _show(args, file, source))
     return 0

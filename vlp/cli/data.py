@@ -75,7 +75,6 @@ def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
     tokenizer = train_sentencepiece(
         all_captions(source), vocab_size=args.vocab_size, name=out.stem, begin=args.begin
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, tokenizer.save)
     print(f"{out}: {tokenizer.vocab_size:,} pieces, sha256 {tokenizer.sha256[:16]}")
     return 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.arguments import (
+    add_count_argument,
     add_data_argument,
     add_decoding_arguments,
     add_loading_arguments,
@@ -52,20 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of the vectors; default: %(default)s"
     )
-    parser.add_argument(
-        "--shard-size",
-        type=int,
-        default=10_000,
-        metavar="N",
-        help="samples a shard (default %(default)s)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=256,
-        metavar="N",
-        help="images or captions encoded at once by each process (default %(default)s)",
-    )
+    add_count_argument(parser, "--shard-size", default=10_000, what="samples a shard")
+    what = "images or captions encoded at once by each process"
+    add_count_argument(parser, "--batch-size", default=256, what=what)
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
@@ -76,15 +66,14 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
     check_sizes(args, "shard_size", "batch_size", "threads")
     start_processes(args)
-    from data_pipelines.sources.fingerprints import same_data
     from vlp.interop.load import load_run
     from vlp.jobs.data_checks import check_images
-    from vlp.jobs.embed import Job
-    from vlp.jobs.parts import claim
+    from vlp.jobs.embed import Embed
+    from vlp.jobs.embed_folder import EmbedFolder
+    from vlp.jobs.job import claimed, provenance
     from vlp.parallel.lock import Lock, only_writer
-    from vlp.parallel.together import everywhere, on_first
+    from vlp.parallel.together import on_first
     from vlp.vectors.index import check_usearch
-    from vlp.vectors.shards import Shards
 
     if args.index:
         check_usearch()
@@ -95,31 +84,21 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     elif args.index:
         raise ValueError("--index is of images, and this model has no image tower; leave it out")
     rows = min(args.batch_size, args.shard_size, len(source))
-    job = Job(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
-    with only_writer(Lock(args.out)):
-        shards = everywhere(
-            lambda: Shards(args.out, _manifest(args, loaded, source), same=same_data)
-        )
-        claim(shards, source, role="embedding")
-        job.embed(shards)
-        on_first(lambda: _finish(args, shards, reads_captions=job.reads_captions))
-    return 0
-
-
-def _manifest(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, Any]:
-    """What the job embeds and how; `vlp search` opens model and data by it again."""
-    from vlp.jobs.parts import provenance
-
-    return {
-        **provenance(args, loaded, source),
+    job = Embed(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
+    manifest = provenance(args, loaded, source) | {
         "shard_size": args.shard_size,
         "captions": args.captions,
         "dtype": args.dtype,
         "dim": loaded.card["model"]["embed_dim"],
     }
+    with only_writer(Lock(args.out)):
+        shards = claimed(lambda: EmbedFolder(args.out, manifest), source, role="embedding")
+        job.write(shards)
+        on_first(lambda: _report(args, shards, reads_captions=job.reads_captions))
+    return 0
 
 
-def _finish(args: argparse.Namespace, shards: Any, *, reads_captions: bool) -> None:
+def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool) -> None:
     from vlp.vectors.index import build_index
 
     counts = shards.counts()

@@ -120,7 +120,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     if args.out:
         check_output("--out", args.out, RESULT)
     from vlp.caches import use_compilation_cache
-    from vlp.evals.results import print_results, write_json
+    from vlp.evals.results import print_results
+    from vlp.files import write_json
     from vlp.interop.load import load_run
     from vlp.jobs.data_table import say_data
     from vlp.jobs.evaluator import Evaluator

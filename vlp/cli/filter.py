@@ -35,6 +35,7 @@ import argparse
 from typing import Any
 
 from vlp.cli.arguments import (
+    add_count_argument,
     add_data_argument,
     add_decoding_arguments,
     add_loading_arguments,
@@ -67,20 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="least probability of a match (default %(default)s)",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=64,
-        metavar="N",
-        help="images encoded at once by each process (default %(default)s)",
-    )
-    parser.add_argument(
-        "--part-size",
-        type=int,
-        default=512,
-        metavar="N",
-        help="pictures of the data that go to one tar and process (default %(default)s)",
-    )
+    what = "images encoded at once by each process"
+    add_count_argument(parser, "--batch-size", default=64, what=what)
+    what = "pictures of the data that go to one tar and process"
+    add_count_argument(parser, "--part-size", default=512, what=what)
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
@@ -95,11 +86,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     start_processes(args)
     from vlp.interop.load import load_run
     from vlp.jobs.data_checks import check_images
-    from vlp.jobs.filter import Job, check_matches, read_synthetic
+    from vlp.jobs.filter import Filter, check_matches, read_synthetic
     from vlp.jobs.filter_folder import FilterFolder
-    from vlp.jobs.parts import claim, provenance
+    from vlp.jobs.job import claimed, provenance
     from vlp.parallel.lock import Lock, only_writer
-    from vlp.parallel.together import everywhere, on_first
+    from vlp.parallel.together import on_first
 
     source = open_data(args)
     check_images(source, "filtering")
@@ -112,10 +103,9 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         "part_size": args.part_size,
     }
     rows = min(args.batch_size, args.part_size, len(source))
-    job = Job(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
+    job = Filter(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
     with only_writer(Lock(args.out)):
-        folder = everywhere(lambda: FilterFolder(args.out, manifest))
-        claim(folder, source, role="filtering")
+        folder = claimed(lambda: FilterFolder(args.out, manifest), source, role="filtering")
         job.write(folder)
         on_first(lambda: _report(folder))
     return 0

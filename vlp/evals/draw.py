@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.text import Text
 
-from vlp.evals.results import write_bytes
 from vlp.evals.writing import plain
+from vlp.files import write_bytes
 
 Pixels = UInt8[np.ndarray, "_ _ _"]  # of any size: not every picture has the same
 Scores = Sequence[float] | Float[np.ndarray, " n"]

@@ -6,8 +6,9 @@ from typing import Any
 
 from vlp.evals import page
 from vlp.evals.curves import panels
-from vlp.evals.results import LABELS, Cell, table_rows, task_name, write_text
+from vlp.evals.results import LABELS, Cell, table_rows, task_name
 from vlp.evals.writing import count, escape
+from vlp.files import write_text
 
 
 def write_report(

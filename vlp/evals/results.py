@@ -1,10 +1,7 @@
 """Results of an evaluation: one JSON object, written atomically, and a table for people."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -13,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from vlp.evals.writing import Number, count, percent, plain
-from vlp.files import write_whole
 
 FORMAT = 1
 LABELS = {
@@ -110,28 +106,6 @@ def make_result(
         **{key: dict(scores.get(key, {})) for key in ("metrics", "chance", "counts")},
         **({"examples": list(scores["examples"])} if "examples" in scores else {}),
     }
-
-
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes JSON so that a reader sees the old file or the whole new one; NaN is refused.
-
-    Raises:
-      ValueError: If a number is not finite.
-    """
-    # Made whole before the file is touched: a refused value leaves the old file as it was.
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text so that a reader sees the old file or the whole new one."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file so that a reader sees the old one or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda partial: partial.write_bytes(data))
 
 
 def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:

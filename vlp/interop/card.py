@@ -7,7 +7,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from vlp.files import write_whole
+from vlp.files import write_text
 from vlp.version import __version__
 
 FORMAT = 1
@@ -117,8 +117,7 @@ def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
 def write_card(card: Mapping[str, Any], folder: str | os.PathLike) -> Path:
     """Writes `card` as `folder`/card.json in one step (a reader sees all of it or none)."""
     path = Path(folder) / FILE
-    text = _dump(validate_card(card)) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(path, _dump(validate_card(card)) + "\n")
     return path
 
 

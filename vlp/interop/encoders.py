@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from vlp.files import write_json
 from vlp.interop.adapt import adapt, complete, only_tower
 from vlp.interop.hf import plain
 from vlp.interop.hf.write import architecture, write_processors
@@ -44,8 +45,7 @@ def write_encoders(run: Run, folder: Path, *, towers: str) -> None:
     if towers == "both":
         bias = 0.0 if model.bias is None else float(model.bias[...])
         card["logits"] = {"scale": float(jnp.exp(model.log_scale[...])), "bias": bias}
-    text = json.dumps(card, indent=2, ensure_ascii=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / FILE, card)
 
 
 def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:

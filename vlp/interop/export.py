@@ -4,14 +4,13 @@ import importlib.util
 import inspect
 import logging
 import os
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlp.files import named
+from vlp.files import whole_folder, write_json
 from vlp.interop import parity
 from vlp.interop.big_vision import write as big_vision
 from vlp.interop.hf import write as hf
@@ -79,23 +78,16 @@ def export(
     accept = partial(check_model, to=to, towers=towers, **settings)
     run = source if isinstance(source, Run) else load_run(source, weights=weights, accept=accept)
     towers = _present(run, getattr(target, "TOWER", towers) if towers == "both" else towers)
-    aside = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)  # of an export that was killed
-    aside.mkdir(parents=True)
-    try:
+    with whole_folder(out) as aside:
         _log.info("writing for %s", to)
-        with named(out):
-            target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
-            if towers != "text":
-                write_example(run, aside)
+        target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
+        if towers != "text":
+            write_example(run, aside)
         part = towers != _present(run, "both") or settings.get("mode") is not None
         tensors = inventory(run, aside, to=to, part=part)
         report = _compared(target, run, aside, towers=towers, check=check)
         report["tensors"] = tensors
-        parity.write_report(report, aside)
-        _put_in_place(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        write_json(aside / parity.FILE, report)
     return report
 
 
@@ -208,18 +200,3 @@ def _check_free(out: Path, overwrite: bool) -> None:
             f"only an earlier export is overwritten, and {out} holds no {parity.FILE}; "
             "give another folder"
         )
-
-
-def _put_in_place(partial: Path, out: Path) -> None:
-    """Renames `partial` to `out`; what was there is removed only once the new one stands."""
-    earlier = out.with_name(f".{out.name}.earlier")
-    shutil.rmtree(earlier, ignore_errors=True)
-    if out.exists():
-        os.rename(out, earlier)
-    try:
-        os.rename(partial, out)
-    except OSError:
-        if earlier.exists():
-            os.rename(earlier, out)
-        raise
-    shutil.rmtree(earlier, ignore_errors=True)

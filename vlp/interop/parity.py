@@ -4,9 +4,7 @@ The folder is read by another implementation, both sides get the same pictures a
 pixels, token ids, embeddings and logits are compared. No parity, no folder.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -170,12 +168,6 @@ def summary(report: dict[str, Any]) -> str:
     return f"verified with {report['verified_with']} {with_version}".rstrip() + (
         ": " + ", ".join(parts)
     )
-
-
-def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Writes the report beside the weights."""
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def _size(run: Run) -> int:

@@ -10,7 +10,8 @@ from vlp.training.checkpoint.checkpoints import find_checkpoint, load_params, re
 from vlp.training.params import leaf_paths, path_name
 
 RUN = "run"  # the format, where it stands in front of a path
-WEIGHTS = ("auto", "params", "ema")
+# What the choices are called in a checkpoint.
+WEIGHTS = {"params": "params", "ema": "averaged", "momentum": "momentum"}
 
 
 def is_run(path: Path) -> bool:
@@ -64,13 +65,13 @@ def read_weights(checkpoint: Path, *, weights: str) -> tuple[dict[str, Any], str
 
     Args:
         checkpoint: its folder.
-        weights: "ema", "params" or "auto".
+        weights: "params", "ema" (the average), "momentum", or "auto": what the run was judged by.
 
     Raises:
         ValueError: an unknown choice, or an average that the run did not keep.
     """
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
+    if weights not in ("auto", *WEIGHTS):
+        raise ValueError(f"weights must be one of auto, {', '.join(WEIGHTS)}, got {weights!r}")
     params, used = _params(checkpoint, weights)
     return {path_name(path): leaf for path, leaf in leaf_paths(params)}, used
 
@@ -104,11 +105,9 @@ def _folder_of(path: Path) -> Path | None:
 def _params(checkpoint: Path, weights: str) -> tuple[Any, str]:
     if weights == "auto":  # what the run itself was judged by
         weights = read_json(checkpoint, "card").get("weights", weights)
-    if weights == "params":
-        return load_params(checkpoint), "params"
-    try:
-        return load_params(checkpoint, which="teacher"), "ema"
+    if weights != "auto":
+        return load_params(checkpoint, which=WEIGHTS[weights]), weights
+    try:  # an earlier run, which does not say
+        return load_params(checkpoint, which="averaged"), "ema"
     except ValueError:
-        if weights == "ema":
-            raise
         return load_params(checkpoint), "params"

@@ -1,13 +1,12 @@
 """A loaded model as the folder of a run, for every command that takes one."""
 
 import os
-import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
 from flax import nnx
 
-from vlp.files import named
+from vlp.files import whole_folder
 from vlp.interop.card import write_card
 from vlp.interop.loaded import Run
 from vlp.training.checkpoint.checkpoints import Checkpoints
@@ -28,17 +27,10 @@ def save_run(run: Run, folder: str | os.PathLike) -> Path:
     """
     check_free(folder)
     folder = Path(folder).resolve()
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed
-    partial.mkdir(parents=True)
-    try:
-        with named(folder):
-            _write(run, partial)
+    with whole_folder(folder) as partial:
+        _write(run, partial)
         if folder.exists():
             folder.rmdir()  # empty, as checked
-        os.rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -58,7 +50,6 @@ def _write(run: Run, folder: Path) -> None:
         step=jnp.asarray(run.step, jnp.int32),
         params=nnx.to_pure_dict(nnx.state(run.model)),
         opt_state=(),
-        teacher=None,
     )
     checkpoints.save(run.step, state)
     checkpoints.close()

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from data_pipelines.sources import Source
 from data_pipelines.sources.survey import Survey
-from vlp.evals.results import write_json
 from vlp.evals.writing import count, plain
+from vlp.files import write_json
 
 Surveys = Mapping[str, Sequence[Survey]]
 

@@ -1,73 +1,37 @@
-"""Embedding a data set shard by shard, the shards shared by the processes of a job."""
+"""Embedding a data set shard by shard."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
-from rich.progress import Progress, TaskID
 
-from data_pipelines.evaluation import eval_captions, eval_images
-from data_pipelines.sources import Source
+from data_pipelines.evaluation import eval_captions
 from data_pipelines.sources.part import PartSource
-from vlp.evals.embed import Encoder
-from vlp.interop.loaded import Run
-from vlp.jobs.parts import own_share
-from vlp.jobs.progress import progress_bar
-from vlp.parallel.mesh import make_mesh
-from vlp.vectors.shards import Shards
+from vlp.evals.embed import Progress
+from vlp.jobs.embed_folder import EmbedFolder
+from vlp.jobs.job import Job
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What is embedded and how.
+class Embed(Job[EmbedFolder]):
+    """Embeds images and captions.
 
     Attributes:
-        run: the model.
-        source: the data.
         captions: "first" of each sample, or "all".
-        rows: encoded at once by this process.
-        threads: batches of images that are loaded at the same time.
     """
 
-    run: Run
-    source: Source
     captions: str
-    rows: int
-    threads: int
 
-    def embed(self, shards: Shards) -> None:
-        """Embeds what is not there yet; with several processes each embeds its share.
+    def write_part(self, out: EmbedFolder, part: int, *, progress: Progress) -> None:
+        """Embeds the samples of a shard."""
+        out.write(part, **self.columns(*out.samples(part), progress=progress))
 
-        Every process must call this at the same time, and see the same folder.
-
-        Args:
-            shards: claimed by this job.
-
-        Raises:
-            ValueError: the folder is not shared, or no longer as it was.
-        """
-        self._write(shards, own_share([not shards.is_done(i) for i in range(len(shards))]))
-        multihost_utils.sync_global_devices("all shards are written")
-        lacking = [shard for shard in range(len(shards)) if not shards.is_done(shard)]
-        if lacking:
-            raise ValueError(
-                f"{shards.folder} must be a folder that all processes share, this one does not see "
-                f"{len(lacking)} of {len(shards)} shards; give one on a shared disk"
-            )
-
-    def columns(
-        self, encoder: Encoder, first: int, stop: int, *, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
-        """What `Shards.write` takes, of the samples `first` to `stop` (not included).
+    def columns(self, first: int, stop: int, *, progress: Progress) -> dict[str, Any]:
+        """What `EmbedFolder.write` takes, of the samples `first` to `stop` (not included).
 
         Args:
-            encoder: of the model.
             first, stop: indices in the source.
             progress: called with the number of images done so far.
         """
@@ -77,15 +41,13 @@ class Job:
         images = captions = self._table(part, np.zeros(0, np.int64), [], self._nothing)
         rejected = 0
         if self.run.model.image is not None:
-            batches = eval_images(
-                part, self.run.preprocess, batch_size=self.rows, num_threads=self.threads
-            )
-            found = encoder.embed_images(batches, progress=progress, at_least_one=False)
+            batches = self.images(part, rows=self.rows)
+            found = self.encoder.embed_images(batches, progress=progress, at_least_one=False)
             names = [first_caption.get(sample, "") for sample in found.ids.tolist()]
             images = self._table(part, found.ids, names, found.vectors)
             rejected = found.rejected
         if self.reads_captions and texts:
-            vectors = encoder.embed_texts(texts, self.run.tokenize, batch_size=self.rows)
+            vectors = self.encoder.embed_texts(texts, self.run.tokenize, batch_size=self.rows)
             captions = self._table(part, sample_of_text, texts, vectors)
         missing = left_out.total() if self.reads_captions else 0
         return dict(images=images, captions=captions, rejected=rejected, left_out=missing)
@@ -110,21 +72,3 @@ class Job:
             "file": [part.file(sample) for sample in samples.tolist()],
             "caption": captions,
         }
-
-    def _write(self, shards: Shards, numbers: list[int]) -> None:
-        # This process's devices only: its shards are nobody else's business.
-        mesh = make_mesh(devices=jax.local_devices())
-        encoder = Encoder.from_model(self.run.model, text=self.run.card["model"]["text"], mesh=mesh)
-        with progress_bar() as bar:
-            ranges = [shards.samples(number) for number in numbers]
-            task = bar.add_task("samples", total=sum(stop - first for first, stop in ranges))
-            done = 0
-            for number, (first, stop) in zip(numbers, ranges, strict=True):
-                progress = functools.partial(_show, bar, task, done)
-                shards.write(number, **self.columns(encoder, first, stop, progress=progress))
-                done += stop - first
-                _show(bar, task, done)
-
-
-def _show(bar: Progress, task: TaskID, before: int, rows: int = 0) -> None:
-    bar.update(task, completed=before + rows)

@@ -1,4 +1,4 @@
-"""Filtering a data set's captions part by part, the parts shared by the processes of a job."""
+"""Filtering the captions of a data set part by part."""
 
 from __future__ import annotations
 
@@ -9,86 +9,47 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from scipy.special import expit
 
-from data_pipelines.evaluation import eval_captions, eval_images
+from data_pipelines.evaluation import eval_captions
 from data_pipelines.faults import REASONS, Reject
 from data_pipelines.jobs.tar_write import sample_bytes
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from data_pipelines.text import clean_caption
-from vlp.evals.embed import Encoder
+from vlp.evals.embed import Progress
 from vlp.evals.matching import log_odds
 from vlp.evals.pairs import read_pairs
+from vlp.files import utf8
 from vlp.interop.loaded import Run
 from vlp.jobs.filter_folder import SOURCES, FilterFolder
+from vlp.jobs.job import Job, origin
 from vlp.jobs.labels import metadata
-from vlp.jobs.parts import own_share, place_of
-from vlp.jobs.progress import progress_bar
-from vlp.parallel.mesh import make_mesh
-from vlp.vectors.shards import utf8
 
 FIELD = "vlp_filter"  # of the metadata; the data may have a field "filter" of their own
 Synthetic = Mapping[int, list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What is filtered and by what.
+class Filter(Job[FilterFolder]):
+    """Keeps the captions that match their image.
 
     Attributes:
-        run: the model.
-        source: the data.
         synthetic: further captions, by the index of their sample.
-        rows: images encoded at once by this process.
-        threads: batches of images that are loaded at the same time.
     """
 
-    run: Run
-    source: Source
     synthetic: Synthetic
-    rows: int
-    threads: int
 
-    def write(self, folder: FilterFolder) -> None:
-        """Writes what is not there yet; with several processes each writes its share.
+    def write_part(self, out: FilterFolder, part: int, *, progress: Progress) -> None:
+        """Judges the captions of a part."""
+        lines = self.judge(*out.samples(part), threshold=out.manifest["threshold"])
+        out.put(part, lines, self._kept(lines))
 
-        Every process must call this at the same time, and see the same folder.
-
-        Args:
-            folder: claimed by this job.
-
-        Raises:
-            ValueError: the folder is not shared.
-        """
-        parts = own_share([not folder.is_done(part) for part in range(len(folder))])
-        # This process's devices only: its parts are nobody else's business.
-        mesh = make_mesh(devices=jax.local_devices())
-        encoder = Encoder.from_model(self.run.model, text=self.run.card["model"]["text"], mesh=mesh)
-        with progress_bar() as bar:
-            ranges = [folder.samples(part) for part in parts]
-            task = bar.add_task("images", total=sum(stop - first for first, stop in ranges))
-            for part, (first, stop) in zip(parts, ranges, strict=True):
-                lines = self.judge(encoder, first, stop, threshold=folder.manifest["threshold"])
-                folder.put(part, lines, self._kept(lines))
-                bar.advance(task, stop - first)
-        multihost_utils.sync_global_devices("all parts are written")
-        if jax.process_index() == 0:
-            folder.finish()
-        multihost_utils.sync_global_devices("the manifest is whole")
-
-    def judge(
-        self, encoder: Encoder, first: int, stop: int, *, threshold: float
-    ) -> list[dict[str, Any]]:
+    def judge(self, first: int, stop: int, *, threshold: float) -> list[dict[str, Any]]:
         """The manifest's lines of the samples `first` to `stop` (not included), in order."""
         part = PartSource(self.source, first, stop)
-        size = encoder.divisible(self.rows)
-        batches = list(
-            eval_images(part, self.run.preprocess, batch_size=size, num_threads=self.threads)
-        )
+        batches = list(self.images(part, rows=self.encoder.divisible(self.rows)))
         ids, weight, reject = (
             np.concatenate([batch[name] for batch in batches])
             for name in ("id", "weight", "reject")
@@ -100,7 +61,7 @@ class Job:
         if asked:
             own = np.asarray([line["index"] - first for line in asked])
             odds = read_pairs(
-                encoder,
+                self.encoder,
                 batches,
                 function=log_odds,
                 images=np.searchsorted(readable, own),
@@ -115,7 +76,7 @@ class Job:
         }
         captioned = {line["index"] - first for line in lines}
         faults |= {i: "caption missing" for i in found - captioned}
-        unusable = [place_of(part, i) | {"error": fault} for i, fault in faults.items()]
+        unusable = [origin(part, i) | {"error": fault} for i, fault in faults.items()]
         return sorted([*asked, *unusable], key=lambda line: line["index"])
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
@@ -130,7 +91,7 @@ class Job:
                 if (place, text) in seen:
                     continue
                 seen.add((place, text))
-                lines.append(place_of(part, place) | {"source": name, "caption": text})
+                lines.append(origin(part, place) | {"source": name, "caption": text})
         return lines
 
     def _kept(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:

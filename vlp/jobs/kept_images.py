@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlp.caches import cache_folder
+from vlp.files import write_whole
 from vlp.version import __version__
 
 MAX_BYTES = 2 * 2**30
@@ -70,13 +71,10 @@ def keep(name: str, images: Kept, folder: Path | None) -> Path | None:
     Returns:
         The file; None where they are too large, or no place can be written to.
     """
-    from vlp.files import write_whole
-
     if images.zimg.nbytes > MAX_BYTES:
         return None
     for place in _places(folder):
         try:
-            place.mkdir(parents=True, exist_ok=True)
             write_whole(place / name, lambda path: _save(path, images))
         except OSError:
             continue

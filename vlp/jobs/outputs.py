@@ -1,4 +1,4 @@
-"""What a command may write where: an output replaces only an earlier file of its own kind."""
+"""What a command may write where: an output replaces only an earlier one of its own kind."""
 
 from __future__ import annotations
 
@@ -47,6 +47,28 @@ def check_output(flag: str, path: str | Path, kind: Written) -> None:
     if path.exists() and not (path.is_file() and kind.is_ours(path)):
         new = f"new or {kind.what}" if kind.what else "new"
         raise ValueError(f"{flag} must be {new}, {path} holds something else; give another")
+
+
+def check_folder(flag: str, path: Path, *, manifest: str, ours: str) -> None:
+    """Refuses to write into a folder of something else; called before any work.
+
+    Args:
+        flag: that gave the path.
+        path: of the folder.
+        manifest: the file in it by which an earlier one of the same kind is known.
+        ours: what that is, in words.
+
+    Raises:
+        ValueError: the path is a file, or holds other files.
+    """
+    if file := file_on_the_way(path):
+        raise ValueError(f"{flag} must be a folder, {file} is a file; give another")
+    others = [file.name for file in path.glob("[!.]*")]  # a dot begins locks and leftovers
+    if others and manifest not in others:
+        raise ValueError(
+            f"{flag} must be new, empty or {ours}, {path} holds other files, such as "
+            f"{min(others)}; give another folder"
+        )
 
 
 def file_on_the_way(folder: Path) -> Path | None:

@@ -1,76 +1,156 @@
-"""What jobs share that go through a data set in parts: provenance, claims, shares."""
+"""What a job writes part by part, bound to it by a manifest, so that a stopped one goes on."""
 
 from __future__ import annotations
 
-import argparse
+import abc
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
+from data_pipelines.sources.fingerprints import same_data
+from vlp.files import write_json, write_whole
 
-from data_pipelines.sources.part import PartSource
-from vlp.caches import use_compilation_cache
-from vlp.interop.loaded import fingerprint
-from vlp.interop.runs import RUN
-from vlp.jobs.data_table import say_data
-from vlp.parallel.together import on_first
-from vlp.vectors.shards import utf8
+_FIXED = ("format", "model", "preprocess", "tokenizer", "data", "samples")
 
 
-def provenance(args: argparse.Namespace, loaded: Any, source: Any) -> dict[str, Any]:
-    """Model and data of a job, as JSON values by which both can be opened again."""
-    path = loaded.folder
-    if loaded.format == RUN:  # this very checkpoint, should the run go on
-        path = loaded.folder / "checkpoints" / str(loaded.step)
-    return {
-        "model": fingerprint(loaded.model),
-        "model_source": f"{loaded.format}:{path}",
-        "model_settings": {
-            "weights": args.weights or "auto",
-            "arch": args.arch,
-            "image_size": args.image_size,
-            "text_length": args.text_length,
-            "tokenizer": args.tokenizer,
-        },
-        "preprocess": loaded.card["preprocess"],
-        "tokenizer": loaded.card["tokenizer"],
-        "data": source.fingerprint,
-        "data_source": args.data,
-        "max_pixels": source.limits.pixels,
-        "samples": len(source),
-    }
+class Parts(abc.ABC):
+    """The output of one job; nothing is written before `claim`.
 
-
-def claim(store: Any, source: Any, *, role: str) -> None:
-    """Makes a store this job's and says what its data hold, in the terminal and beside the store.
-
-    Every process must call this at the same time.
+    Part k is of the samples k * size to (k + 1) * size (not included) of the data, and belongs to
+    one process at a time.
 
     Args:
-        store: has `claim()`, and `data_table`, the file for what the data hold.
-        source: the data.
-        role: what they are for.
+        path: of the output.
+        manifest: JSON values that say what is done and how, of `vlp.jobs.job.provenance` and more.
+        manifest_path: the file for them.
+        data_table: the file for what the data hold.
+        holds: how a refusal says what the output is: "has captions of", and then "another model".
+        fixed: what must be the same for a job to go on, beside the model, the data and the size.
+        size: the field of the manifest that says how many samples a part is of.
+
+    Raises:
+        ValueError: the output is of another job.
     """
-    use_compilation_cache()
-    on_first(store.claim)
-    file = None if store.data_table.exists() else store.data_table
-    on_first(lambda: say_data({role: source}, file=file))
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Mapping[str, Any],
+        *,
+        manifest_path: Path,
+        data_table: Path,
+        holds: str,
+        fixed: tuple[str, ...],
+        size: str = "part_size",
+    ) -> None:
+        self.path, self.manifest_path, self.data_table = path, manifest_path, data_table
+        self.manifest: dict[str, Any] = json.loads(json.dumps(manifest))  # as it is read back
+        self._size = self.manifest[size]
+        there = _read_manifest(manifest_path) if manifest_path.is_file() else self.manifest
+        for key in (*_FIXED, size, *fixed):
+            if not same_data(there.get(key), self.manifest.get(key)):
+                raise ValueError(
+                    f"{path} {holds} another {key}, {_brief(there.get(key))}, and this job has "
+                    f"{_brief(self.manifest.get(key))}; give another --out, or what it was to go on"
+                )
+
+    def __len__(self) -> int:
+        return -(-self.manifest["samples"] // self._size)
+
+    def samples(self, part: int) -> tuple[int, int]:
+        """The first sample of a part, and the one behind its last."""
+        return part * self._size, min((part + 1) * self._size, self.manifest["samples"])
+
+    @abc.abstractmethod
+    def claim(self) -> None:
+        """Makes the output this job's; the other processes of a job leave that to the first."""
+
+    @abc.abstractmethod
+    def is_done(self, part: int) -> bool:
+        """Whether a part is whole."""
+
+    @abc.abstractmethod
+    def finish(self) -> None:
+        """Ends the job; for its first process.
+
+        Raises:
+            ValueError: a part is not whole.
+        """
+
+    def bind(self) -> None:
+        """Writes the manifest, where it is not there."""
+        if not self.manifest_path.is_file():
+            write_json(self.manifest_path, self.manifest)
+
+    def check_done(self) -> None:
+        """Raises ValueError where parts are not whole, after all processes have written theirs."""
+        lacking = sum(not self.is_done(part) for part in range(len(self)))
+        if lacking:
+            raise ValueError(
+                f"{self.manifest_path.parent} must be a folder that all processes share, this one "
+                f"does not see {lacking} of {len(self)} parts; give one on a shared disk"
+            )
 
 
-def place_of(part: PartSource, index: int) -> dict[str, Any]:
-    """Where a sample of a part is: its key, its index in the whole, and the file it lies in."""
-    return {
-        "key": utf8(part.key(index)),
-        "index": part.first + index,
-        "file": utf8(part.file(index)),
-    }
+class LineParts(Parts):
+    """Parts of JSON lines, which become one file.
 
-
-def own_share(missing: list[bool]) -> list[int]:
-    """The places that this process works on: an even share of what the first one sees missing.
-
-    Every process must call this at the same time.
+    Args:
+        path, manifest, **binding: see `Parts`.
+        parts: the folder of the parts, which is gone at the end.
+        joined: the file.
     """
-    seen = multihost_utils.broadcast_one_to_all(np.asarray(missing, np.int32))
-    return np.flatnonzero(seen)[jax.process_index() :: jax.process_count()].tolist()
+
+    def __init__(
+        self, path: Path, manifest: Mapping[str, Any], *, parts: Path, joined: Path, **binding: Any
+    ) -> None:
+        super().__init__(path, manifest, **binding)
+        self.parts, self.joined = parts, joined
+
+    def part(self, part: int) -> Path:
+        """The file of a part."""
+        return self.parts / f"{part:05d}.jsonl"
+
+    def finish(self) -> None:
+        """Joins the parts; a reader sees the file whole or not at all.
+
+        Raises:
+            ValueError: a part is not whole.
+        """
+        if not self.joined.is_file():
+            self.check_done()
+            write_whole(self.joined, self._join)
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The lines of the finished file."""
+        return read_lines(self.joined)
+
+    def _join(self, target: Path) -> None:
+        with target.open("wb") as file:
+            for part in range(len(self)):
+                with self.part(part).open("rb") as lines:
+                    shutil.copyfileobj(lines, file)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The values of a file of JSON lines."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        yield from map(json.loads, file)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON, got {error}; give another --out") from error
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{path} must hold an object; give another --out")
+    return manifest
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -10,17 +10,13 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
 
-def progress_bar() -> Progress:
-    """A bar that counts, on standard error; the first process of a job shows it."""
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar on standard error, on process 0; what is given takes the number that is done."""
     columns = (
         "{task.description}", SpinnerColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    return Progress(*columns, console=Console(stderr=True), disable=jax.process_index() != 0)
-
-
-@contextlib.contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows a bar; what is given takes the number that is done."""
-    with progress_bar() as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=jax.process_index() != 0) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=min(done, total))

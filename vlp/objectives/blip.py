@@ -4,28 +4,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlp.losses import captioning_loss
-from vlp.objectives.alignment import Alignment
-from vlp.objectives.tokens import share_correct, token_shares
+from vlp.objectives.common.alignment import Alignment
+from vlp.objectives.common.contract import Context, Losses, Momentum, Objective, Term
+from vlp.objectives.common.tokens import share_correct, token_shares
 
 # The modes of a model that each task trains.
 TASKS = {"align": "encode", "write": "decode"}
 
 
-class Blip:
+class Blip(Objective):
     """The objective of BLIP: contrast (ITC), match (ITM) and captions (LM), weights 1.
 
     Contrast and matching are ALBEF's, see `Alignment`, but that negatives are drawn with a floor
     under their probabilities. Captions are predicted token by token with smoothed labels; the mean
-    is over all tokens of the global batch. There are no masked words, and the teacher has a say in
-    the contrast alone. Followed from the authors' code: the floor, the smoothing, and that the end
-    token is predicted as a word is.
+    is over all tokens of the global batch. There are no masked words, and the momentum model has a
+    say in the contrast alone. Followed from the authors' code: the floor, the smoothing, and that
+    the end token is predicted as a word is.
 
     Args:
         tasks: "align" (contrast and matching) and "write" (captions); one of them alone fine-tunes
-            the filter or the captioner of CapFilt. Writing alone needs no teacher.
+            the filter or the captioner of CapFilt. Writing alone needs no momentum.
         queue_size: pairs whose features are kept; a multiple of the global batch size.
-        distillation: weight of the teacher's targets, alpha in the paper.
+        distillation: weight of the momentum model's targets, alpha in the paper.
         ramp: steps over which that weight rises to its value, two epochs in the authors' code.
+        momentum_decay: of the average that gives keys and targets.
+        momentum_warmup: let that average begin shorter, see `Momentum`.
         label_smoothing: of the words.
         negatives: "sampled" or "hardest".
         floor: added to the probabilities of negatives.
@@ -36,7 +39,7 @@ class Blip:
         https://github.com/salesforce/BLIP (`models/blip_pretrain.py`).
     """
 
-    inputs = ("id",)
+    fields = ("image", "text", "id")
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class Blip:
         queue_size: int = 57600,
         distillation: float = 0.4,
         ramp: int = 0,
+        momentum_decay: float = 0.995,
+        momentum_warmup: bool = False,
         label_smoothing: float = 0.1,
         negatives: str = "sampled",
         floor: float = 1e-4,
@@ -63,26 +68,33 @@ class Blip:
             max_scale=max_scale,
             min_scale=min_scale,
         )
-        self.make_carry = self.align.make_carry if "align" in self.tasks else None
+        if "align" in self.tasks:
+            self.momentum = Momentum(momentum_decay, momentum_warmup)
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
-        """Per-pair losses, metrics and the queue with this batch's features.
+    def make_carry(self, model: Any, *, global_batch_size: int) -> Any:
+        """An empty queue, where there is a contrast."""
+        if "align" not in self.tasks:
+            return None
+        return self.align.make_carry(model, global_batch_size=global_batch_size)
+
+    def __call__(self, ctx: Context) -> Losses:
+        """Contrast and matching, nats a pair, and captions, nats a token, as far as asked for.
 
         Raises:
-            ValueError: when there is no teacher, or the model lacks a mode.
+            ValueError: when the model lacks a mode.
         """
-        _check(model, tasks=self.tasks)
+        _check(ctx.model, tasks=self.tasks)
         if "align" not in self.tasks:
-            loss, metrics = self._write(model, model.encode_image(batch["image"]), batch)
-            return loss, metrics, carry
-        aligned = self.align(model, teacher, batch, key=key, carry=carry)
+            return self._write(ctx.model, ctx.model.encode_image(ctx.batch["image"]), ctx.batch)
+        aligned = self.align(ctx, key=ctx.key)
         if "write" not in self.tasks:
-            return aligned.loss, aligned.metrics, aligned.carry
-        loss, metrics = self._write(model, aligned.image, batch)
-        return aligned.loss + loss, aligned.metrics | metrics, aligned.carry
+            return aligned.losses
+        written = self._write(ctx.model, aligned.image, ctx.batch)
+        terms, metrics, queue = aligned.losses
+        return Losses({**terms, **written.terms}, {**metrics, **written.metrics}, queue)
 
-    def _write(self, model: Any, image: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
-        """Losses of the captions, nats a token, and metrics."""
+    def _write(self, model: Any, image: Any, batch: Any) -> Losses:
+        """The captions, nats a token."""
         text, pad_id = batch["text"], model.text.pad_id
         logits, targets = model.decode(image, text[:, :-1]), text[:, 1:]
         share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
@@ -90,7 +102,7 @@ class Blip:
             logits, targets, pad_id=pad_id, label_smoothing=self.label_smoothing
         )
         accuracy = share * share_correct(logits, targets, pad_id=pad_id)
-        return loss, {"caption_loss": loss, "caption_accuracy": accuracy}
+        return Losses({"caption": Term(loss)}, {"caption_accuracy": accuracy})
 
 
 def _check_tasks(tasks: Sequence[str]) -> None:

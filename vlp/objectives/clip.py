@@ -1,21 +1,24 @@
 """CLIP: each image finds its caption among all captions, and each caption its image."""
 
-from collections.abc import Callable
 from typing import Any
 
-from vlp.losses import softmax_loss
-from vlp.objectives.encode import clamped_scale, encode_pairs, in_batch_accuracy
+from jax.sharding import Mesh
+
+from vlp.losses.sharded import DEFAULT_TILE
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.encode import clamped_scale, encode_pairs, in_batch_accuracy
+from vlp.parallel.contrastive import contrastive_loss
 
 
-class Clip:
+class Clip(Objective):
     """The objective of CLIP, and with `patch_drop` that of FLIP.
 
     Args:
-        loss: a function with the signature of `softmax_loss`; for a mesh, one made by
-            `vlp.parallel.contrastive.contrastive_loss("softmax", ...)`.
         micro_batch_size: pairs encoded at a time (GradCache), or None for all at once.
         patch_drop: share of the patches left out of each image while training.
         max_scale: upper limit of the learned multiplier of the cosines.
+        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
+        implementation, tile: of the contrastive loss, likewise.
 
     References:
         Radford et al., 2021, https://arxiv.org/abs/2103.00020; Li et al., 2022 (FLIP),
@@ -25,22 +28,25 @@ class Clip:
 
     def __init__(
         self,
-        loss: Callable = softmax_loss,
         *,
         micro_batch_size: int | None = None,
         patch_drop: float = 0.0,
         max_scale: float = 100.0,
+        mesh: Mesh | None = None,
+        implementation: str = "auto",
+        tile: int = DEFAULT_TILE,
     ):
-        self.loss = loss
+        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
         self.max_scale = max_scale
         self.encoding: dict[str, Any] = dict(
             micro_batch_size=micro_batch_size, patch_drop=patch_drop
         )
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
-        """Per-pair losses, metrics and the carry, which this objective leaves as it is."""
-        zimg, ztxt = encode_pairs(model, batch, key=key, **self.encoding)
-        scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
-        loss = self.loss(zimg, ztxt, scale=scale, weight=batch["weight"])
-        metrics = {"scale": scale, **in_batch_accuracy(zimg, ztxt, weight=batch["weight"])}
-        return loss, metrics, carry
+    def __call__(self, ctx: Context) -> Losses:
+        """The contrast of the pairs, nats."""
+        weight = ctx.batch["weight"]
+        zimg, ztxt = encode_pairs(ctx.model, ctx.batch, key=ctx.key, **self.encoding)
+        scale = clamped_scale(ctx.model.log_scale[...], max_scale=self.max_scale)
+        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight)
+        metrics = {"scale": scale, **in_batch_accuracy(zimg, ztxt, weight=weight)}
+        return Losses({"contrastive": Term(contrastive)}, metrics)

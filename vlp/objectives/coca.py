@@ -1,14 +1,18 @@
 """CoCa: tell whose caption it is, and write it, from one pass through the towers."""
 
-from collections.abc import Callable
 from typing import Any
 
-from vlp.losses import captioning_loss, softmax_loss
-from vlp.objectives.encode import clamped_scale, embeddings, encode_pairs, in_batch_accuracy
-from vlp.objectives.tokens import share_correct, token_shares
+from jax.sharding import Mesh
+
+from vlp.losses import captioning_loss
+from vlp.losses.sharded import DEFAULT_TILE
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.encode import clamped_scale, embeddings, encode_pairs, in_batch_accuracy
+from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.parallel.contrastive import contrastive_loss
 
 
-class Coca:
+class Coca(Objective):
     """The objective of CoCa; needs a model with a decoder.
 
     The captioning loss is the mean over all tokens that are to be predicted in the global batch, so
@@ -21,13 +25,13 @@ class Coca:
     from nothing. With a tokenizer that does not it goes on from the caption's first token.
 
     Args:
-        loss: a function with the signature of `softmax_loss`; for a mesh, one made by
-            `vlp.parallel.contrastive.contrastive_loss("softmax", ...)`.
         contrastive_weight, caption_weight: of the two losses, 1 and 2 in the paper.
         micro_batch_size: pairs encoded, and captions decoded, at a time (GradCache), or None for
             all at once; losses and gradients stay those of the whole batch.
         patch_drop: share of the patches left out of each image while training (FLIP).
         max_scale: upper limit of the learned multiplier of the cosines.
+        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
+        implementation, tile: of the contrastive loss, likewise.
 
     References:
         Yu et al., 2022, https://arxiv.org/abs/2205.01917, section 3.2; Ilharco et al.,
@@ -37,27 +41,30 @@ class Coca:
 
     def __init__(
         self,
-        loss: Callable = softmax_loss,
         *,
         contrastive_weight: float = 1.0,
         caption_weight: float = 2.0,
         micro_batch_size: int | None = None,
         patch_drop: float = 0.0,
         max_scale: float = 100.0,
+        mesh: Mesh | None = None,
+        implementation: str = "auto",
+        tile: int = DEFAULT_TILE,
     ):
-        self.loss = loss
+        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
         self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
         self.max_scale = max_scale
         self.encoding: dict[str, Any] = dict(
             micro_batch_size=micro_batch_size, patch_drop=patch_drop
         )
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
-        """Per-pair losses, metrics and the carry, which this objective leaves as it is.
+    def __call__(self, ctx: Context) -> Losses:
+        """The contrast of the pairs, nats, and the captions, nats a token.
 
         Raises:
             ValueError: when the model has no decoder, or could not learn where captions end.
         """
+        model, batch = ctx.model, ctx.batch
         _check(model)
         weight, pad_id = batch["weight"], model.text.pad_id
 
@@ -71,20 +78,21 @@ class Coca:
             )
 
         zimg, ztxt, nats, correct = encode_pairs(
-            model, batch, key=key, **self.encoding, outputs=outputs
+            model, batch, key=ctx.key, **self.encoding, outputs=outputs
         )
         scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
         contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight)
         share = token_shares(batch["text"][:, 1:], pad_id=pad_id, weight=weight)
-        loss = self.contrastive_weight * contrastive + self.caption_weight * share * nats
+        terms = {
+            "contrastive": Term(contrastive, self.contrastive_weight),
+            "caption": Term(share * nats, self.caption_weight),
+        }
         metrics = {
-            "contrastive_loss": contrastive,
-            "caption_loss": share * nats,  # nats a token
             "caption_accuracy": share * correct,
             "scale": scale,
             **in_batch_accuracy(zimg, ztxt, weight=weight),
         }
-        return loss, metrics, carry
+        return Losses(terms, metrics)
 
 
 def _check(model: Any) -> None:

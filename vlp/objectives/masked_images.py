@@ -1,17 +1,16 @@
 """Hidden patches painted again: masked image modelling with pixels as targets."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from vlp.nn.patches import extract_patches, kept_patches
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
 
 _EPSILON = 1e-6  # on the variance of a patch's pixels, as in MAE's code
 
 
-class MaskedImages:
+class MaskedImages(Objective):
     """Masked image modelling on the images alone: VLMo's first stage.
 
     Freeze all but what reads images, or the rest of the model decays and drifts for nothing.
@@ -34,6 +33,8 @@ class MaskedImages:
         https://arxiv.org/abs/2111.09886.
     """
 
+    fields = ("image",)
+
     def __init__(self, *, mask_ratio: float = 0.6):
         if not 0 < mask_ratio < 1:
             raise ValueError(
@@ -41,12 +42,13 @@ class MaskedImages:
             )
         self.mask_ratio = mask_ratio
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
-        """Per-image losses, metrics and the carry, which this objective leaves as it is.
+    def __call__(self, ctx: Context) -> Losses:
+        """The squared errors of the hidden patches.
 
         Raises:
             ValueError: when the model does not predict pixels.
         """
+        model, batch = ctx.model, ctx.batch
         if not hasattr(model, "predict_pixels"):
             raise ValueError(
                 "masked images need a model that predicts pixels, got "
@@ -54,7 +56,7 @@ class MaskedImages:
             )
         patch_size = model.image.patch_size
         hidden = hidden_patches(
-            jax.random.split(key, len(batch["image"])),
+            jax.random.split(ctx.key, len(batch["image"])),
             num_patches=model.image.num_patches,
             ratio=self.mask_ratio,
         )
@@ -63,7 +65,7 @@ class MaskedImages:
         error = jnp.mean(jnp.square(predicted - targets), axis=2)
         share = hidden.astype(jnp.float32)
         loss = jnp.sum(share * error, axis=1) / jnp.sum(share, axis=1)
-        return loss, {"masked_loss": loss}, carry
+        return Losses({"masked": Term(loss)})
 
 
 def hidden_patches(keys: Key[Array, " n"], *, num_patches: int, ratio: float) -> Bool[Array, "n p"]:

@@ -7,11 +7,12 @@ import jax
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.losses import captioning_loss
-from vlp.objectives.masking import mask_tokens
-from vlp.objectives.tokens import share_correct, token_shares
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.masking import mask_tokens
+from vlp.objectives.common.tokens import share_correct, token_shares
 
 
-class MaskedWords:
+class MaskedWords(Objective):
     """Masked language modelling on the captions alone: VLMo's second stage.
 
     Freeze all but what reads texts, or the rest of the model decays and drifts for nothing.
@@ -27,15 +28,18 @@ class MaskedWords:
         (BERT), https://arxiv.org/abs/1810.04805.
     """
 
+    fields = ("text",)
+
     def __init__(self, *, mask_id: int, mask_probability: float = 0.15):
         self.mask_id, self.mask_probability = mask_id, mask_probability
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
-        """Per-caption losses, metrics and the carry, which this objective leaves as it is.
+    def __call__(self, ctx: Context) -> Losses:
+        """The hidden words, nats a token.
 
         Raises:
             ValueError: when the model does not predict words from texts alone.
         """
+        model = ctx.model
         if not hasattr(model, "predict_words"):
             raise ValueError(
                 "masked words need a model that predicts them from the text alone, got "
@@ -43,13 +47,13 @@ class MaskedWords:
             )
         loss, right = masked_language(
             model.predict_words,
-            batch,
-            key=key,
+            ctx.batch,
+            key=ctx.key,
             mask_id=self.mask_id,
             probability=self.mask_probability,
             text_tower=model.text,
         )
-        return loss, {"masked_loss": loss, "masked_accuracy": right}, carry
+        return Losses({"masked": Term(loss)}, {"masked_accuracy": right})
 
 
 def masked_language(

@@ -1,25 +1,27 @@
 """VLMo: one transformer aligns images and texts, matches them, and tells hidden words."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
-from vlp.losses import softmax_loss
+from vlp.losses.sharded import DEFAULT_TILE
 from vlp.losses.similarity import cosines
-from vlp.objectives.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.triples import match_triples
 from vlp.objectives.masked_words import masked_language
-from vlp.objectives.triples import match_triples
+from vlp.parallel.contrastive import contrastive_loss
 
 
-class Vlmo:
+class Vlmo(Objective):
     """The objective of VLMo's third stage: contrast (ITC), match (ITM) and masked words (MLM).
 
     Followed from the authors' code where the paper is silent: besides the contrast of images and
     texts that went through their own experts there is a second one of the same tokens by way of
     the upper blocks' expert for pairs, with projections and a scale of its own, and the loss is
     the mean of both; negatives are drawn by the softmax of the first one's logits; the masked
-    words weigh a quarter. Neither queue nor teacher.
+    words weigh a quarter. Neither queue nor momentum.
 
     Different here: negatives never have the sample or the caption of the true match; gradients
     flow to the candidates of other devices too (in the authors' code these are constants); words
@@ -27,8 +29,6 @@ class Vlmo:
     the code, which has the line commented out, does not do.
 
     Args:
-        loss: a function with the signature of `softmax_loss`; for a mesh, one made by
-            `vlp.parallel.contrastive.contrastive_loss("softmax", ...)`.
         mask_id: the token that hides others.
         mask_probability: share of the tokens that are hidden.
         masked_weight: of the loss of masked words.
@@ -36,6 +36,8 @@ class Vlmo:
             the upper blocks' second pass out.
         negatives: "sampled" or "hardest".
         max_scale: upper limit of the learned multipliers of the cosines.
+        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
+        implementation, tile: of the contrastive loss, likewise.
 
     Raises:
         ValueError: when `pair_contrast` is no share.
@@ -45,11 +47,10 @@ class Vlmo:
         https://github.com/microsoft/unilm/tree/master/vlmo (`objectives.py`).
     """
 
-    inputs = ("id",)
+    fields = ("image", "text", "id")
 
     def __init__(
         self,
-        loss: Callable = softmax_loss,
         *,
         mask_id: int,
         mask_probability: float = 0.15,
@@ -57,26 +58,30 @@ class Vlmo:
         pair_contrast: float = 0.5,
         negatives: str = "sampled",
         max_scale: float = 100.0,
+        mesh: Mesh | None = None,
+        implementation: str = "auto",
+        tile: int = DEFAULT_TILE,
     ):
         if not 0 <= pair_contrast <= 1:
             raise ValueError(
                 f"pair_contrast must be from 0 to 1, got {pair_contrast}; the authors' is 0.5"
             )
-        self.loss = loss
+        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
         self.masking: dict[str, Any] = dict(mask_id=mask_id, probability=mask_probability)
         self.masked_weight, self.pair_contrast = masked_weight, pair_contrast
         self.negatives, self.max_scale = negatives, max_scale
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any):
-        """Per-pair losses, metrics and the carry, which this objective leaves as it is.
+    def __call__(self, ctx: Context) -> Losses:
+        """Contrast and matching, nats a pair, and the hidden words, nats a token.
 
         Raises:
             ValueError: when the model is no such transformer.
         """
+        model, batch = ctx.model, ctx.batch
         _check(model)
         image, caption, contrastive, metrics = self._contrast(model, batch)
         zimg, ztxt = image.embedding, caption.embedding
-        matching_key, masking_key = jax.random.split(key)
+        matching_key, masking_key = jax.random.split(ctx.key)
         matching, matched = match_triples(
             model,
             image,
@@ -95,14 +100,16 @@ class Vlmo:
             **self.masking,
         )
         metrics |= {
-            "contrastive_loss": contrastive,
-            "matching_loss": matching,
             "matching_accuracy": matched,
-            "masked_loss": masked,  # nats a token
             "masked_accuracy": guessed,
             **in_batch_accuracy(zimg, ztxt, weight=batch["weight"]),
         }
-        return contrastive + matching + self.masked_weight * masked, metrics, carry
+        terms = {
+            "contrastive": Term(contrastive),
+            "matching": Term(matching),
+            "masked": Term(masked, self.masked_weight),
+        }
+        return Losses(terms, metrics)
 
     def _contrast(self, model, batch):
         """Encoded images and texts, the loss of both contrasts, and their metrics."""

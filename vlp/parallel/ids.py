@@ -14,3 +14,8 @@ def device_ids(ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """
     ids = np.asarray(ids, np.int64)
     return np.where(ids < 0, -1, (ids ^ (ids >> 31)) & _LARGEST).astype(np.int32)
+
+
+def id_words(ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 2"]:
+    """The numbers in full, as their low and their high 32 bits."""
+    return np.ascontiguousarray(ids, "<i8").view("<i4").reshape(-1, 2)

@@ -62,8 +62,11 @@ def _facts(
         "evaluations": ", ".join(config.evals) or "none",
         "workdir": str(workdir),
     }
+    for name, params in plan.training.frozen.items():
+        facts[f"looks at {name}"] = f"{config.frozen[name].path}, {_model(params)}"
     if config.optim.freeze:
         facts["frozen"] = ", ".join(config.optim.freeze)
+    facts |= {f"group {name}": line for name, line in plan.groups.items()}
     if step:
         facts["resumed"] = f"at step {step:,}, epoch {seen / samples:,.4g}"
     return facts

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from vlp.models.build import check_sizes, model_class
-from vlp.objectives.albef import Albef
-from vlp.objectives.blip import Blip
-from vlp.objectives.clip import Clip
-from vlp.objectives.coca import Coca
-from vlp.objectives.masked_images import MaskedImages
-from vlp.objectives.masked_words import MaskedWords
-from vlp.objectives.siglip import SigLip
-from vlp.objectives.vlmo import Vlmo
-from vlp.parallel.contrastive import contrastive_loss
+from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.run.frozen import abstract_frozen, planned_frozen
+from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS
@@ -27,18 +21,6 @@ from vlp.training.loop.position import Position
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
 from vlp.training.setup import Training, abstract_batch, make_training
-
-# The class, and the contrastive loss that it is given, which is spread over the mesh.
-OBJECTIVES: dict[str, tuple[Callable[..., Any], str | None]] = {
-    "albef": (Albef, None),
-    "blip": (Blip, None),
-    "clip": (Clip, "softmax"),
-    "coca": (Coca, "softmax"),
-    "masked_images": (MaskedImages, None),
-    "masked_words": (MaskedWords, None),
-    "siglip": (SigLip, "sigmoid"),
-    "vlmo": (Vlmo, "softmax"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +33,10 @@ class Plan:
         steps: the step at which the run ends.
         tuning_from: first step without patch dropping.
         tuning: the same training without patch dropping, or None.
-        evaluated: which weights are judged, "params" or "teacher".
+        evaluated: which weights are judged, "params" or "averaged".
         model_kwargs: see `vlp.models.build.model_class`.
         duration: parses "2 epochs" and the like to steps.
+        groups: a line for each group of parameters that learn in a way of their own.
     """
 
     training: Training
@@ -64,6 +47,14 @@ class Plan:
     evaluated: str
     model_kwargs: dict[str, Any]
     duration: Callable[[Any], int]
+    groups: dict[str, str]
+
+    def with_frozen(self, params: Mapping[str, Any]) -> Plan:
+        """The same with the frozen models' parameters, by name."""
+        training, tuning = self.training.with_frozen(params), self.tuning
+        if tuning is not None:
+            tuning = training.with_objective(tuning.recipe.objective)
+        return dataclasses.replace(self, training=training, tuning=tuning)
 
     def training_at(self, step: int) -> Training:
         """The training that takes the step after so many steps."""
@@ -144,6 +135,7 @@ def plan(
     samples: int = 0,
     mesh: Any = None,
     devices: Any = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The training of a config, set up but not begun: nothing is allocated and no data is read.
 
@@ -153,6 +145,7 @@ def plan(
         step, samples: where the run goes on: the steps it took, and the samples it saw in them.
         mesh: where to train; made from `config.mesh` and `devices` if not given.
         devices: of the mesh; all if not given.
+        frozen: keyword arguments of the frozen models; found by `config.frozen` if not given.
 
     Raises:
         ValueError: when a setting is unknown, sizes do not divide, or lengths do not fit.
@@ -174,24 +167,26 @@ def plan(
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     loss = make_objective(**objective, mesh=mesh)
-    make_carry = _make_carry(loss, batch)
-    if make_carry is not None:
-        lengths.check_unchanged()
+    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(**kwargs, rngs=rngs))
     training = make_training(
         lambda rngs: make_model(**kwargs, rngs=rngs),
         loss,
         mesh=mesh,
+        global_batch_size=batch,
         optimizer=make_optimizer(
             schedule=position.schedule(make_schedule(**schedule, steps=lengths.whole)),
+            groups=groups,
             **config.optim.optimizer.to_dict(),
         ),
         seed=config.seed,
         freeze=config.optim.freeze,
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
-        make_carry=make_carry,
+        frozen=_frozen(config, loss, frozen),
         **division,
     )
+    if training.abstract.carry is not None:
+        lengths.check_unchanged()
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
     unmasked = make_objective(**(objective | {"patch_drop": 0.0}), mesh=mesh) if drops else None
@@ -200,34 +195,47 @@ def plan(
         position=position,
         steps=lengths.last,
         tuning_from=lengths.last - tuning if drops else lengths.last,
-        tuning=training.with_loss(unmasked) if unmasked else None,
-        evaluated=_evaluated(config, momentum=make_carry is not None),
+        tuning=training.with_objective(unmasked) if unmasked else None,
+        evaluated=_evaluated(config),
         model_kwargs=kwargs,
         duration=duration,
+        groups=said,
     )
 
 
-def make_objective(name: str, *, mesh: Any, **settings: Any) -> Any:
-    """The objective of that name, its loss spread over the mesh.
+def make_objective(name: str, *, mesh: Any, **settings: Any) -> Objective:
+    """The objective of that name, with the mesh where it takes one.
 
     Raises:
         ValueError: when there is no such objective.
         TypeError: when it has no such setting.
     """
-    if name not in OBJECTIVES:
-        raise ValueError(f"objective.name must be one of {', '.join(OBJECTIVES)}, got {name!r}")
-    make, kind = OBJECTIVES[name]
-    if kind is None:
-        return make(**settings)
-    spread = {key: settings.pop(key) for key in ("implementation", "tile") if key in settings}
-    return make(contrastive_loss(kind, mesh=mesh, **spread), **settings)
+    known = objectives()
+    if name not in known:
+        raise ValueError(f"objective.name must be one of {', '.join(known)}, got {name!r}")
+    make = known[name]
+    if "mesh" in inspect.signature(make).parameters:
+        settings["mesh"] = mesh
+    return make(**settings)
 
 
-def _evaluated(config: ConfigDict, *, momentum: bool) -> str:
-    """Which weights of the train state are judged, reported and loaded.
+def _frozen(
+    config: ConfigDict, objective: Objective, given: Mapping[str, Any] | None
+) -> dict[str, tuple[Any, Any]]:
+    """Graph definitions and shapes of the frozen models, which the objective must ask for."""
+    asked, there = sorted(objective.frozen), sorted(config.frozen)
+    if asked != there:
+        raise ValueError(
+            f"config.frozen must name what objective {config.objective.name} looks at, "
+            f"{', '.join(asked) or 'nothing'}, got {', '.join(there) or 'nothing'}; give each a "
+            "section with the path of a model"
+        )
+    kwargs = planned_frozen(config) if given is None else given
+    return {name: abstract_frozen(each) for name, each in kwargs.items()}
 
-    The teacher of an objective that keeps its features is a part of the method, and the papers
-    judge the student; otherwise the average is kept to be judged.
+
+def _evaluated(config: ConfigDict) -> str:
+    """Which weights of the train state are judged, reported and loaded: an average if there is one.
 
     Raises:
         ValueError: when there is no average, or no such choice.
@@ -240,14 +248,7 @@ def _evaluated(config: ConfigDict, *, momentum: bool) -> str:
             "config.train.evaluate=average needs an average of the weights, and "
             "config.train.ema_decay is 0; set it, for example to 0.999"
         )
-    average = choice == "average" or (choice == "auto" and kept and not momentum)
-    return "teacher" if average else "params"
-
-
-def _make_carry(objective: Any, global_batch_size: int) -> Callable[[Any], Any] | None:
-    """What begins the objective's carry, where it has one."""
-    make = getattr(objective, "make_carry", None)
-    return make and functools.partial(make, global_batch_size=global_batch_size)
+    return "averaged" if kept and choice != "params" else "params"
 
 
 def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any = None) -> Any:
@@ -263,8 +264,8 @@ def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any
 def batch_shapes(config: ConfigDict, training: Training) -> dict[str, Any]:
     """The shapes of the batches that a training gets."""
     return abstract_batch(
+        training.fields,
         global_batch_size=config.train.global_batch_size,
         image_size=config.preprocess.size,
         text_length=config.tokenizer.length,
-        inputs=training.inputs,
     )

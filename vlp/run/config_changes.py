@@ -35,7 +35,8 @@ def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config by dotted key with all defaults, those of sections and those of constructors."""
     whole = ConfigDict(merge(as_json(base_config()), config))
     resolve_preset(whole)
-    return plain(defaults(whole)) | flatten(as_json(whole))
+    said = plain(defaults(whole)) | flatten(as_json(whole))
+    return {key: value for key, value in said.items() if value != {}}
 
 
 def defaults(config: ConfigDict) -> dict[str, Any]:

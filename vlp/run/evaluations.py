@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from vlp.evals.embed import Encoder
-from vlp.evals.results import write_json
+from vlp.files import write_json
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.tasks import check_data, check_task, evaluate
@@ -63,7 +63,7 @@ class Evaluations:
         self.sources: dict[str, Source] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
-        model = nnx.merge(plan.training.graphdef, plan.training.abstract.params)
+        model = nnx.merge(plan.training.recipe.graphdef, plan.training.abstract.params)
         for name, settings in self._settings.items():
             with _named(f"config.evals.{name}"):
                 task, own = settings["task"], _own(settings)
@@ -89,7 +89,7 @@ class Evaluations:
         if self._evaluator is None or self._evaluator.step != step:
             training = self._plan.training
             encoder = Encoder(
-                training.graphdef,
+                training.recipe.graphdef,
                 getattr(state, self._plan.evaluated),
                 text=self._plan.model_kwargs["text"],
                 mesh=training.mesh,

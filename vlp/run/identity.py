@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from vlp.evals.results import write_json
+from vlp.files import write_json
 
 FILE = "run.json"
 

@@ -21,8 +21,6 @@ from vlp.run.build import model_kwargs
 from vlp.run.sections import init_sources
 from vlp.training.params import path_name, select
 
-# What config.init.which says, in the words of vlp.load.
-WEIGHTS = {"params": "params", "teacher": "ema"}
 # What a run decides for itself, whatever the weights that it begins with were made with.
 OWN_SETTINGS = frozenset((
     "image_size", "length", "vocab_size", "eos_id", "pad_id", "dtype", "attention", "remat",
@@ -77,14 +75,11 @@ def _taken(
     Args:
         config: of the whole run.
         path: of a run, or weights of another stack.
-        which: "params" or "teacher", of a run.
+        which: of a run's weights: "params", or "ema" or "momentum", its averages.
         only: regular expressions over parameter names.
     """
-    if which not in WEIGHTS:
-        known = ", ".join(WEIGHTS)
-        raise ValueError(f"config.init.which must be one of {known}, got {which!r}")
     # The captions are read by this run's tokenizer.
-    given = load_run(path, weights=WEIGHTS[which], tokenizer=NONE)
+    given = load_run(path, weights=which, tokenizer=NONE)
     params = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(given.model)))
     kwargs, wanted = given.card["model"], model_kwargs(config)
     adopted = getattr(model_class(wanted), "adopted", None)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.augment import Augment
+from data_pipelines.emoji.styles import augmentation
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
@@ -58,7 +58,7 @@ class Inputs:
             text_length=self.length,
             objective=config.objective.name,
             attribution="\n".join(config.attribution),
-            weights="ema" if planned.evaluated == "teacher" else "params",
+            weights="ema" if planned.evaluated == "averaged" else "params",
         )
 
 
@@ -82,7 +82,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     augment = {"background": tuple(preprocess.background)} | config.augment.to_dict()
     loader = make_loader(
         source,
-        image_transform=Augment(preprocess.size, **augment),
+        image_transform=augmentation(preprocess.size, **augment),
         tokenizer=tokenizer,
         text_length=config.tokenizer.length,
         global_batch_size=config.train.global_batch_size,

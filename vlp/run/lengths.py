@@ -47,13 +47,18 @@ class Lengths:
         self._check_schedule()
         if position.changed:
             self._check_said_in_samples()
-            self.last = position.step_after(self._samples(total))
-        else:
-            self.last = self.whole
+        self.last = self.step_at(total)
 
     def steps(self, duration: Any) -> int:
         """The steps that a duration lasts."""
         return self._parsed(duration, global_batch_size=self._batch)
+
+    def step_at(self, duration: Any) -> int:
+        """The step of this run at which so much of it is over."""
+        if not self.position.changed:
+            return self.steps(duration)
+        samples = self._parsed(duration, global_batch_size=1)
+        return self.position.step_after(samples)
 
     def check_unchanged(self) -> None:
         """Raises ValueError where the batch size has changed, for what keeps whole batches."""
@@ -63,9 +68,6 @@ class Lengths:
                 f"that its config.train.global_batch_size cannot change, got {self._batch}; go on "
                 "with the one it had, or begin another run from this one (config.init.path)"
             )
-
-    def _samples(self, duration: Any) -> int:
-        return self._parsed(duration, global_batch_size=1)
 
     def _parsed(self, duration: Any, *, global_batch_size: int) -> int:
         return parse_duration(
@@ -130,8 +132,11 @@ class Lengths:
             ("optim.schedule", {"timescale": 10_000} if self._is_rsqrt() else {}),
             ("optim.schedule", config.optim.schedule.to_dict()),
             ("objective", config.objective.to_dict()),
+            *((f"optim.groups.{name}", group) for name, group in config.optim.groups.items()),
         ):
-            said |= {f"{section}.{key}": values[key] for key in DURATIONS if key in values}
+            said |= {
+                f"{section}.{key}": values[key] for key in DURATIONS if values.get(key) is not None
+            }
         return said
 
     def _is_rsqrt(self) -> bool:

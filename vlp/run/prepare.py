@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -12,6 +13,7 @@ from vlp.interop.export import check_model
 from vlp.parallel.together import everywhere, on_first
 from vlp.run.build import Plan, batch_shapes, plan
 from vlp.run.evaluations import Evaluations
+from vlp.run.frozen import Frozen, open_frozen
 from vlp.run.init_from import given_params
 from vlp.run.inputs import Inputs, open_inputs
 from vlp.run.values import as_json
@@ -69,9 +71,12 @@ def prepare(
     )
     inputs = everywhere(lambda: _checked_inputs(config, workdir))
     found = Checkpoints(workdir.checkpoints).newest()
-    planned = everywhere(lambda: _planned(config, inputs, found))
+    frozen = everywhere(lambda: _frozen(config, inputs, found, accept_changes=accept_changes))
+    planned = everywhere(lambda: _planned(config, inputs, found, frozen))
     evaluations = everywhere(lambda: Evaluations(config, planned, inputs, workdir))
     card = inputs.card(planned, config)
+    if frozen:
+        card["frozen"] = {name: each.reference for name, each in frozen.items()}
     checkpoints = Checkpoints(
         workdir.checkpoints.resolve(),
         keep=config.checkpoint.keep,
@@ -130,10 +135,35 @@ def _checked_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     return inputs
 
 
-def _planned(config: ConfigDict, inputs: Inputs, found: Found | None) -> Plan:
+def _frozen(
+    config: ConfigDict, inputs: Inputs, found: Found | None, *, accept_changes: bool
+) -> dict[str, Frozen]:
+    """The frozen models, which must be those that a run that goes on has looked at."""
+    frozen = open_frozen(config, inputs.tokenizer)
+    before = {} if found is None else found.card.get("frozen", {})
+    for name, reference in before.items():
+        now = frozen[name].reference if name in frozen else {"source": "none", "model": ""}
+        if now["model"] != reference["model"] and not accept_changes:
+            raise ValueError(
+                f"config.frozen.{name} must be what the run has looked at so far, "
+                f"{reference['source']} ({reference['model'][:16]}…), got {now['source']} "
+                f"({now['model'][:16]}…); put those weights back, or pass --accept-config-changes "
+                "to go on with these"
+            )
+    return frozen
+
+
+def _planned(
+    config: ConfigDict, inputs: Inputs, found: Found | None, frozen: Mapping[str, Frozen]
+) -> Plan:
     """The training, from where the data of the newest checkpoint stand."""
     place = {} if found is None else dict(step=found.step, samples=found.loader["samples"])
-    planned = plan(config, samples_per_epoch=inputs.loader.samples_per_epoch, **place)
+    planned = plan(
+        config,
+        samples_per_epoch=inputs.loader.samples_per_epoch,
+        frozen={name: each.kwargs for name, each in frozen.items()},
+        **place,
+    ).with_frozen({name: each.params for name, each in frozen.items()})
     planned.duration(config.checkpoint.every)
     check_export(config, planned.model_kwargs)
     for step in (planned.position.step, planned.steps - 1):

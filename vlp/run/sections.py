@@ -30,9 +30,11 @@ DECIDED = {
     "model.end_id": "tokenizer.eos_id",
     "optim.schedule.steps": "train.total",
 }
+# Sections of any number of sections, whose names a config chooses.
+NAMED = ("evals", "frozen", "optim.groups")
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 # Durations are steps for their constructor and may have a unit in a config.
-DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp")
+DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp", "frozen_until")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +85,13 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
     parent, _, name = section.rpartition(".")
     if parent == "evals":
         return _evaluation(_get(config, section))
+    if parent == "optim.groups":
+        return _group()
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
+    if parent == "frozen":
+        kinds = {"path": "", "weights": "auto", "towers": "both", "preset": ""}
+        return {name: Setting((str,), usual) for name, usual in kinds.items()}
     return _SECTIONS[section](config) if section in _SECTIONS else None
 
 
@@ -92,7 +99,8 @@ def sections(config: ConfigDict) -> list[str]:
     """The names of the sections of a config that are for a constructor, but an empty `export`."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
     there = [name for name in there if name != "export" or config.export]
-    return there + [f"evals.{name}" for name in config.get("evals", ())]
+    named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
+    return there + named
 
 
 def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
@@ -108,6 +116,7 @@ def near(config: ConfigDict, key: str) -> set[str]:
     """Keys that a config may have in the first section of this one."""
     top = key.split(".")[0]
     names = [name for name in _SECTIONS if name.split(".")[0] == top]
+    names.append(key.rpartition(".")[0])
     return {f"{name}.{setting}" for name in names for setting in settings_of(config, name) or ()}
 
 
@@ -148,8 +157,9 @@ def _preprocess(_: ConfigDict) -> Settings:
 
 def _augment(_: ConfigDict) -> Settings:
     from data_pipelines.augment import Augment
+    from data_pipelines.emoji.styles import Styles
 
-    return keywords(Augment, leaving=("size",))
+    return keywords(Augment, Styles, leaving=("size", "style"))
 
 
 def _model(config: ConfigDict) -> Settings:
@@ -208,22 +218,17 @@ def _multiway(_: ConfigDict) -> Settings:
 
 
 def _objective(config: ConfigDict) -> Settings | None:
-    from vlp.parallel.contrastive import contrastive_loss
-    from vlp.run.build import OBJECTIVES
+    from vlp.objectives import objectives
 
-    make, contrast = _choice(config, OBJECTIVES, "objective.name") or (None, None)
-    if make is None:
-        return None
-    own = keywords(make, leaving=("loss",))
-    spread = keywords(contrastive_loss, leaving=("kind", "mesh")) if contrast else {}
-    return {"name": Setting((str,)), **own, **spread}
+    make = _choice(config, objectives(), "objective.name")
+    return make and {"name": Setting((str,)), **keywords(make, leaving=("mesh",))}
 
 
 def _optimizer(config: ConfigDict) -> Settings | None:
     from vlp.training.optim.optimizers import OPTIMIZERS, make_optimizer
 
     make = _choice(config, OPTIMIZERS, "optim.optimizer.name", "adamw")
-    return make and keywords(make_optimizer, make, leaving=("schedule",))
+    return make and keywords(make_optimizer, make, leaving=("schedule", "groups"))
 
 
 def _schedule(config: ConfigDict) -> Settings | None:
@@ -231,6 +236,12 @@ def _schedule(config: ConfigDict) -> Settings | None:
 
     make = _choice(config, SCHEDULES, "optim.schedule.name", "cosine")
     return make and keywords(make_schedule, make, leaving=("steps",))
+
+
+def _group() -> Settings:
+    from vlp.training.optim.groups import Group
+
+    return keywords(Group)
 
 
 def _mesh(_: ConfigDict) -> Settings:

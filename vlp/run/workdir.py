@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 
-from vlp.evals.results import write_bytes, write_json
-from vlp.files import write_whole
+from vlp.files import write_bytes, write_json, write_whole
 from vlp.interop.card import FILE, read_card, write_card
 from vlp.interop.runs import read_tokenizer_of
+from vlp.jobs.outputs import check_folder
 from vlp.run.config_changes import check_same_config
 from vlp.training.checkpoint.checkpoints import saved_steps
 from vlp.version import versions
@@ -53,19 +53,12 @@ class Workdir:
         Raises:
             ValueError: when it holds a run of another config and changes are not accepted.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"--workdir must be a folder, {self.path} is a file; choose another")
         existing = self.config.is_file()
         if must_exist and not existing:
             raise ValueError(f"--resume needs a run in --workdir, {self.path} holds none")
+        check_folder("--workdir", self.path, manifest=self.config.name, ours="a run of vlp")
         if existing and self.begun and not accept_changes:
             check_same_config(self.read_config(), config, self.path)
-        # What begins with a dot is the lock, or of the file system.
-        if not existing and self.path.is_dir() and any(self.path.glob("[!.]*")):
-            raise ValueError(
-                f"--workdir must be new, empty or a run of vlp, {self.path} holds other files; "
-                "choose another folder"
-            )
 
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""

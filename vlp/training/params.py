@@ -2,18 +2,27 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 from flax import traverse_util
 
 Path = tuple[Any, ...]
+# Arrays called so are matrices; all others are biases, norms, positions, class tokens or the
+# temperature. The rank does not tell: stacked layers put a layer axis before every array.
+MATRICES = ("kernel", "tokens")
 
 
 def path_name(path: Path) -> str:
     """The name of a parameter, as patterns and messages say it: `image/blocks/mlp/up/kernel`."""
     return "/".join(str(part) for part in path)
+
+
+def by_path(tree: Any, function: Callable[[Path, Any], Any]) -> Any:
+    """A nested dict of what a function of path and array gives for every array."""
+    flat = traverse_util.flatten_dict(tree)
+    return traverse_util.unflatten_dict({path: function(path, leaf) for path, leaf in flat.items()})
 
 
 def leaf_names(tree: Any) -> list[str]:

@@ -1,14 +1,16 @@
 """A training set up on a mesh: makes its state, runs its step, compiles it without either."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
+from flax import nnx, traverse_util
 
+from vlp.objectives import Momentum, Objective
 from vlp.parallel.sharding import (
     MIN_ELEMENTS,
     AnyMesh,
@@ -21,9 +23,9 @@ from vlp.parallel.sharding import (
 from vlp.training.batch_statistics import statistics_paths, with_frozen_statistics
 from vlp.training.flops import model_flops
 from vlp.training.optim.optimizers import Optimizer
-from vlp.training.params import Path, leaf_names, partition, path_name, select
-from vlp.training.state import MakeCarry, MakeModel, TrainState, abstract_model, initial_state
-from vlp.training.step import Loss, Step, make_mean_loss, make_train_step
+from vlp.training.params import join, leaf_names, partition, path_name, select
+from vlp.training.state import VARIABLES, MakeModel, TrainState, abstract_model
+from vlp.training.step import Recipe, mean_loss, train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,29 +33,44 @@ class Training:
     """What stays the same during a run; made by `make_training`.
 
     Attributes:
-        step: compiled `(state, batch) -> (state, metrics)`; it takes over the memory of `state`.
+        recipe: what a step does.
         abstract: shapes and shardings of the state.
-        graphdef: the model's graph definition, for `flax.nnx.merge(graphdef, state.params)`.
+        frozen: parameters of the frozen models by name, or their shapes and shardings.
         mesh: where all this lives.
-        gradient_names: names of the arrays behind `grad/l2_by_array`, in order.
-        loss: what is minimised.
     """
 
-    step: Any
+    recipe: Recipe
     abstract: TrainState
-    graphdef: Any
+    frozen: Mapping[str, Any]
     mesh: Any
-    gradient_names: tuple[str, ...]
-    loss: Loss
-    _seed: int
-    _untrained: frozenset[Path]
     _init: Callable[[Any], TrainState]
-    _compiled: Callable[[Loss], Any]
+
+    def step(self, state: TrainState, batch: Mapping[str, Any]) -> tuple[TrainState, Any]:
+        """The next state and the metrics; takes over the memory of `state`, see `train_step`."""
+        return self._compiled(state, batch, self.frozen)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        state, frozen = (_shardings(tree) for tree in (self.abstract, self.frozen))
+        return jax.jit(
+            functools.partial(train_step, self.recipe),
+            donate_argnums=0,
+            in_shardings=(state, batch_sharding(self.mesh), frozen),
+            out_shardings=(state, replicated(self.mesh)),
+        )
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """What of a batch the loss asks for beyond images, texts and weights."""
-        return getattr(self.loss, "inputs", ())
+    def fields(self) -> tuple[str, ...]:
+        """What the step reads of a batch."""
+        return ("weight", *self.recipe.objective.fields)
+
+    @property
+    def gradient_names(self) -> tuple[str, ...]:
+        """Names of the arrays behind `grad/l2_by_array`, in order."""
+        recipe = self.recipe
+        return tuple(
+            leaf_names(partition(self.abstract.params, recipe.untrained | recipe.moving)[0])
+        )
 
     def init(self, params: Any = None) -> TrainState:
         """The state at step 0, each array made where it lives.
@@ -67,9 +84,24 @@ class Training:
         """
         return self._init(_placed_params(params or {}, self.abstract.params))
 
-    def with_loss(self, loss: Loss) -> "Training":
-        """The same training and state with another loss: the next stage of a run."""
-        return dataclasses.replace(self, loss=loss, step=self._compiled(loss))
+    def with_objective(self, objective: Objective) -> "Training":
+        """The same training and state with another objective: the next stage of a run."""
+        return dataclasses.replace(
+            self, recipe=dataclasses.replace(self.recipe, objective=objective)
+        )
+
+    def with_frozen(self, frozen: Mapping[str, Any]) -> "Training":
+        """The same training with the frozen models' parameters, placed as its shapes say.
+
+        Raises:
+            ValueError: when a model lacks a parameter, or has one of another name or shape.
+        """
+        placed = {name: _placed_params(frozen[name], like) for name, like in self.frozen.items()}
+        for name, like in self.frozen.items():
+            lacking = sorted(set(leaf_names(like)) - set(leaf_names(placed[name])))
+            if lacking:
+                raise ValueError(f"{name} must have all its parameters, lacks {lacking[0]}")
+        return dataclasses.replace(self, frozen=placed)
 
     def lower(
         self, batch: Mapping[str, jax.ShapeDtypeStruct], *, platforms: Sequence[str] | None = None
@@ -77,7 +109,7 @@ class Training:
         """The step lowered from shapes alone: no data, no parameters, no memory.
 
         Args:
-            batch: shapes of the global batch, as from `abstract_batch`.
+            batch: shapes of the global batch.
             platforms: `("tpu",)` and the like; needed for a mesh without devices.
 
         Returns:
@@ -88,7 +120,9 @@ class Training:
     def trace(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
         """The step traced from shapes alone, a `jax.stages.Traced`."""
         shardings = {name: batch_sharding(self.mesh) for name in batch}
-        return self.step.trace(self.abstract, with_shardings(dict(batch), shardings))
+        return self._compiled.trace(
+            self.abstract, with_shardings(dict(batch), shardings), self.frozen
+        )
 
     def flops(self, batch: Mapping[str, Any]) -> float:
         """The model FLOPs of one step: what forward and backward pass need, recomputation apart.
@@ -96,151 +130,136 @@ class Training:
         Args:
             batch: the global batch or its shapes.
         """
-        trainable, fixed = partition(self.abstract.params, self._untrained)
-        mean_loss = make_mean_loss(self.loss, graphdef=self.graphdef, seed=self._seed)
+        recipe = self.recipe
+        trainable, fixed = partition(self.abstract.params, recipe.untrained | recipe.moving)
+
+        def loss(trainable: Any, fixed: Any, state: Any, batch: Any, frozen: Any) -> Any:
+            return mean_loss(recipe, join(trainable, fixed), state, batch, frozen)
+
         shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in batch.items()}
-        jaxpr = jax.make_jaxpr(mean_loss)(trainable, fixed, self.abstract, shapes)
+        jaxpr = jax.make_jaxpr(loss)(trainable, fixed, self.abstract, shapes, self.frozen)
         count = len(jax.tree.leaves(trainable))
         return model_flops(jaxpr, trained=[i < count for i in range(len(jaxpr.in_avals))])
 
 
 def make_training(
     make_model: MakeModel,
-    loss: Loss,
+    objective: Objective,
     *,
     mesh: AnyMesh,
     optimizer: Optimizer,
+    global_batch_size: int,
     seed: int = 0,
     freeze: Sequence[str] = (),
     ema_decay: float | None = None,
     ema_warmup: bool = True,
-    make_carry: MakeCarry | None = None,
+    frozen: Mapping[str, tuple[Any, Any]] | None = None,
     fsdp_min_elements: int = MIN_ELEMENTS,
 ) -> Training:
     """Sets a training up on a mesh; allocates nothing and runs nothing yet.
 
     Args:
         make_model: from `nnx.Rngs` to the model.
-        loss: an objective, `loss(model, teacher, batch, *, key, carry)`, which returns the loss per
-            example `[n]`, metrics (scalars or `[n]`) and the carry.
+        objective: what is minimised.
         mesh: from `make_mesh`, or a mesh of devices that are not here.
         optimizer: from `make_optimizer`.
+        global_batch_size: examples of a batch.
         seed: of the parameters and of every step's randomness.
         freeze: regular expressions over parameter names (`image/.*`) of what does not train and has
             no optimiser state; batch norms whose statistics match normalise by them in training.
-        ema_decay: keep a teacher, the parameters' moving average with this decay.
-        ema_warmup: let the teacher's average begin short, decay `(1 + step) / (10 + step)`.
-        make_carry: from the model to what the objective carries from step to step, at the start.
-            Its arrays `[k, n, ...]` are split over the mesh like batches of n.
+        ema_decay: keep an average of the parameters with this decay, to be evaluated.
+        ema_warmup: let that average begin short, decay `(1 + step) / (10 + step)`.
+        frozen: graph definition and parameters' shapes of other models by name, for the objective.
         fsdp_min_elements: smaller arrays are not divided over the mesh's `fsdp` axis.
 
     Raises:
         ValueError: when a pattern of `freeze` matches no parameter, or all are frozen, or the decay
-            is out of its range.
+            of an average is out of its range.
     """
-    if ema_decay is not None and not 0 < ema_decay < 1:
-        raise ValueError(
-            f"ema_decay must be between 0 and 1, got {ema_decay}; try 0.999, or None for no average"
-        )
+    average = None if ema_decay is None else Momentum(ema_decay, ema_warmup)
+    _check_decay("ema_decay", average)
+    _check_decay("momentum_decay", objective.momentum)
     graphdef, shapes = abstract_model(make_model)
-    frozen = select(shapes, freeze)
-    moving = statistics_paths(graphdef, shapes)
-    graphdef = with_frozen_statistics(graphdef, shapes, frozen=frozen)
-    trainable, _ = partition(shapes, frozen | moving)
-    if not jax.tree.leaves(trainable):
+    untrained, moving = select(shapes, freeze), statistics_paths(graphdef, shapes)
+    if not jax.tree.leaves(partition(shapes, untrained | moving)[0]):
         raise ValueError(
             f"freeze must leave something to train, got {list(freeze)}; remove a pattern"
         )
+    # Apart from the keys of all steps, which are folded from the same seed.
+    key = jax.random.fold_in(jax.random.key(seed), np.uint32(2**32 - 1))
 
     def init(given: Any) -> TrainState:
-        return initial_state(
-            make_model,
-            given=given,
-            # Apart from the keys of all steps, which are folded from the same seed.
-            key=jax.random.fold_in(jax.random.key(seed), np.uint32(2**32 - 1)),
-            optimizer=optimizer,
-            frozen=frozen | moving,
-            with_teacher=ema_decay is not None,
-            make_carry=make_carry,
+        model = make_model(nnx.Rngs(key))
+        params = join(nnx.to_pure_dict(nnx.split(model, VARIABLES, ...)[1]), given)
+
+        def copy(average: Momentum | None) -> Any:
+            return average and jax.tree.map(jnp.copy, params)
+
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=optimizer.init(partition(params, untrained | moving)[0]),
+            momentum=copy(objective.momentum),
+            averaged=copy(average),
+            carry=objective.make_carry(model, global_batch_size=global_batch_size),
         )
+
+    def sharded(tree: Any) -> Any:
+        return shape_shardings(tree, mesh=mesh, min_elements=fsdp_min_elements)
 
     abstract = jax.eval_shape(init, {})
-    shardings = dataclasses.replace(
-        shape_shardings(abstract, mesh=mesh, min_elements=fsdp_min_elements),
-        carry=carry_shardings(abstract.carry, mesh=mesh),
+    carry = carry_shardings(abstract.carry, mesh=mesh)
+    shardings = dataclasses.replace(sharded(abstract), carry=carry)
+    foreign = dict(frozen or {})
+    others = {name: shapes for name, (_, shapes) in foreign.items()}
+    recipe = Recipe(
+        graphdef=with_frozen_statistics(graphdef, shapes, frozen=untrained),
+        objective=objective,
+        optimizer=optimizer,
+        seed=seed,
+        untrained=untrained,
+        moving=moving,
+        average=average,
+        foreign={name: graphdef for name, (graphdef, _) in foreign.items()},
     )
-
-    def compiled(loss: Loss) -> Any:
-        step: Step = make_train_step(
-            loss,
-            graphdef=graphdef,
-            optimizer=optimizer,
-            seed=seed,
-            frozen=frozen,
-            moving=moving,
-            ema_decay=ema_decay,
-            ema_warmup=ema_warmup,
-        )
-        return jax.jit(
-            step,
-            donate_argnums=0,
-            in_shardings=(shardings, batch_sharding(mesh)),
-            out_shardings=(shardings, replicated(mesh)),
-        )
-
     return Training(
-        step=compiled(loss),
+        recipe=recipe,
         abstract=with_shardings(abstract, shardings),
-        graphdef=graphdef,
+        frozen=with_shardings(others, sharded(others)),
         mesh=mesh,
-        gradient_names=tuple(leaf_names(trainable)),
-        loss=loss,
-        _seed=seed,
-        _untrained=frozen | moving,
         _init=jax.jit(init, out_shardings=shardings),
-        _compiled=compiled,
     )
-
-
-def lower_train_step(
-    make_model: MakeModel,
-    loss: Loss,
-    *,
-    mesh: AnyMesh,
-    batch: Mapping[str, jax.ShapeDtypeStruct],
-    platforms: Sequence[str] | None = None,
-    **settings: Any,
-) -> Any:
-    """The train step lowered for a mesh without data, parameters or memory.
-
-    Args:
-        make_model: from `nnx.Rngs` to the model.
-        loss: an objective's loss.
-        mesh: of devices here, of a topology that one does not have, or without devices.
-        batch: shapes of the global batch, as from `abstract_batch`.
-        platforms: what to lower for; needed for a mesh without devices.
-        **settings: further keyword arguments of `make_training`.
-    """
-    training = make_training(make_model, loss, mesh=mesh, **settings)
-    return training.lower(batch, platforms=platforms)
 
 
 def abstract_batch(
-    *, global_batch_size: int, image_size: int, text_length: int, inputs: Sequence[str] = ()
+    fields: Sequence[str], *, global_batch_size: int, image_size: int, text_length: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a global batch as it reaches the device.
 
     Args:
+        fields: names of what is in it.
         global_batch_size, image_size, text_length: sizes.
-        inputs: what a loss asks for beyond images, texts and weights, see `Training.inputs`.
     """
-    n = global_batch_size
-    asked = {name: jax.ShapeDtypeStruct((n,), jnp.int32) for name in inputs}
-    return asked | {
-        "image": jax.ShapeDtypeStruct((n, image_size, image_size, 3), jnp.uint8),
-        "text": jax.ShapeDtypeStruct((n, text_length), jnp.int32),
-        "weight": jax.ShapeDtypeStruct((n,), jnp.float32),
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "image": ((image_size, image_size, 3), jnp.uint8),
+        "text": ((text_length,), jnp.int32),
+        "weight": ((), jnp.float32),
+        "id": ((2,), jnp.int32),
     }
+    named = {name: shapes[name] for name in fields}
+    return {
+        name: jax.ShapeDtypeStruct((global_batch_size, *shape), dtype)
+        for name, (shape, dtype) in named.items()
+    }
+
+
+def _check_decay(name: str, average: Momentum | None) -> None:
+    if average is not None and not 0 < average.decay < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {average.decay}; try 0.999")
+
+
+def _shardings(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def _placed_params(given: Any, abstract: Any) -> Any:

@@ -5,16 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-
-from vlp.training.optim.optimizers import Optimizer
-from vlp.training.params import Path, join, partition
 
 # What a model may hold: what is learned, and the running statistics of batch norm.
 VARIABLES = (nnx.Param, nnx.BatchStat)
 MakeModel = Callable[[nnx.Rngs], nnx.Module]
-MakeCarry = Callable[[nnx.Module], Any]
 
 
 @jax.tree_util.register_dataclass
@@ -26,14 +21,16 @@ class TrainState:
         step: updates taken or skipped so far, int32.
         params: nested dict of the model's parameters, running statistics of batch norm included.
         opt_state: the optimiser's state, for the parameters that train.
-        teacher: moving average of `params`, or None.
+        momentum: the moving average of `params` that the objective looks at, or None.
+        averaged: the moving average of `params` that is evaluated, or None.
         carry: what the objective hands from step to step, or None.
     """
 
     step: Any
     params: Any
     opt_state: Any
-    teacher: Any = None
+    momentum: Any = None
+    averaged: Any = None
     carry: Any = None
 
 
@@ -53,37 +50,3 @@ def abstract_model(make_model: MakeModel) -> tuple[Any, Any]:
             f"got {names}; hand randomness in by key and keep constants outside of variables"
         )
     return graphdef, nnx.to_pure_dict(params)
-
-
-def initial_state(
-    make_model: MakeModel,
-    *,
-    given: Any,
-    key: jax.Array,
-    optimizer: Optimizer,
-    frozen: frozenset[Path],
-    with_teacher: bool,
-    make_carry: MakeCarry | None,
-) -> TrainState:
-    """The state at step 0; to be traced by `jax.jit` or `jax.eval_shape`, which say where it lives.
-
-    Args:
-        make_model: from `nnx.Rngs` to the model.
-        given: parameters to begin with, a nested dict of some of the model's; `{}` for none.
-        key: of all other parameters.
-        optimizer: whose state to begin with.
-        frozen: parameters that do not train.
-        with_teacher: begin a moving average.
-        make_carry: from the model to the objective's first carry.
-    """
-    model = make_model(nnx.Rngs(key))
-    carry = make_carry(model) if make_carry is not None else None
-    params = join(nnx.to_pure_dict(nnx.split(model, VARIABLES, ...)[1]), given)
-    trainable, _ = partition(params, frozen)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=optimizer.init(trainable),
-        teacher=jax.tree.map(jnp.copy, params) if with_teacher else None,
-        carry=carry,
-    )

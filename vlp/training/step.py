@@ -1,6 +1,9 @@
 """One training step: gradients of the mean over the global batch, a guarded update, the metrics."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+import operator
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,101 +12,128 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vlp.nn.batch_norm import statistics
+from vlp.objectives import Context, Losses, Momentum, Objective, Term
 from vlp.training.optim.optimizers import Optimizer
 from vlp.training.params import Path, join, partition
 from vlp.training.state import TrainState
-
-# loss(model, teacher, batch, *, key, carry) -> (per-example loss [n], metrics, carry)
-Loss = Callable[..., tuple[Any, Mapping[str, Any], Any]]
-Step = Callable[[TrainState, Mapping[str, Any]], tuple[TrainState, dict[str, Any]]]
 
 # One norm an array, for naming the culprits of a non-finite step; the only metric with an axis.
 BY_ARRAY = "grad/l2_by_array"
 
 
-def make_train_step(
-    loss: Loss,
-    *,
-    graphdef: Any,
-    optimizer: Optimizer,
-    seed: int,
-    frozen: frozenset[Path] = frozenset(),
-    moving: frozenset[Path] = frozenset(),
-    ema_decay: float | None = None,
-    ema_warmup: bool = True,
-) -> Step:
-    """The function from state and batch to next state and metrics, to be compiled by `jax.jit`.
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a step does, beside the arrays that it does it with.
+
+    Attributes:
+        graphdef: the model's graph definition.
+        objective: what is minimised.
+        optimizer: what turns gradients into updates.
+        seed: randomness at step k is `fold_in(key(seed), k)`.
+        untrained: paths of the parameters that do not train.
+        moving: paths of batch norm's running statistics, which the loss itself moves in the model.
+        average: of the parameters that are evaluated; None for no such average.
+        foreign: graph definitions of the frozen models, by name.
+    """
+
+    graphdef: Any
+    objective: Objective
+    optimizer: Optimizer
+    seed: int
+    untrained: frozenset[Path] = frozenset()
+    moving: frozenset[Path] = frozenset()
+    average: Momentum | None = None
+    foreign: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def train_step(
+    recipe: Recipe, state: TrainState, batch: Mapping[str, Any], frozen: Mapping[str, Any]
+) -> tuple[TrainState, dict[str, Any]]:
+    """The next state and the metrics; to be compiled by `jax.jit`.
 
     A non-finite loss, gradient or update leaves all but the step as it was: `train/skipped` is 1.
 
     Args:
-        loss: an objective's loss.
-        graphdef: the model's graph definition.
-        optimizer: what turns gradients into updates.
-        seed: randomness at step k is `fold_in(key(seed), k)`.
-        frozen: paths of the parameters that do not train.
-        moving: paths of batch norm's running statistics, which the loss itself moves in the model.
-        ema_decay: decay of the teacher's moving average; used when the state has a teacher. It
-            averages running statistics as it does parameters.
-        ema_warmup: begin with a shorter average, decay `(1 + step) / (10 + step)`.
+        recipe: what to do.
+        state: before the step.
+        batch: the global batch.
+        frozen: parameters of the frozen models, by name.
     """
-    mean_loss = make_mean_loss(loss, graphdef=graphdef, seed=seed)
+    trainable, fixed = partition(state.params, recipe.untrained | recipe.moving)
 
-    def train_step(
-        state: TrainState, batch: Mapping[str, Any]
-    ) -> tuple[TrainState, dict[str, Any]]:
-        trainable, fixed = partition(state.params, frozen | moving)
-        gradients = jax.value_and_grad(mean_loss, has_aux=True)
-        (value, (metrics, carry, moved_statistics)), grads = gradients(
-            trainable, fixed, state, batch
-        )
-        norms = l2_by_array(grads)
-        norm = jnp.sqrt(jnp.sum(jnp.square(norms)))
-        updates, opt_state = optimizer.update(grads, state.opt_state, trainable, step=state.step)
-        moved = l2(updates)
-        fine = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(moved)
-        params = join(jax.tree.map(jnp.add, trainable, updates), join(fixed, moved_statistics))
-        teacher = state.teacher
-        if teacher is not None and ema_decay is not None:
-            decay = _ema_decay(state.step, decay=ema_decay, warmup=ema_warmup)
-            teacher = _moved(teacher, params, decay=decay, frozen=frozen)
+    def loss(trainable: Any) -> tuple[jax.Array, tuple[Losses, dict[Any, Any]]]:
+        return mean_loss(recipe, join(trainable, fixed), state, batch, frozen)
 
-        new = TrainState(state.step + 1, params, opt_state, teacher, carry)
-        kept = TrainState(new.step, state.params, state.opt_state, state.teacher, state.carry)
-        new = jax.tree.map(lambda yes, no: jnp.where(fine, yes, no), new, kept)
-        metrics |= {
-            "train/loss": value,
-            "train/pairs": jnp.sum(batch["weight"]),
-            "train/lr": optimizer.schedule(state.step),
-            "train/skipped": 1.0 - fine.astype(jnp.float32),
-            "grad/l2": norm,
-            "params/l2": l2(partition(new.params, moving)[0]),
-            "update/l2": jnp.where(fine, moved, 0.0),
-            BY_ARRAY: norms,
-        }
-        return new, metrics
-
-    return train_step
+    (value, (losses, moved)), grads = jax.value_and_grad(loss, has_aux=True)(trainable)
+    norms = l2_by_array(grads)
+    norm = jnp.sqrt(jnp.sum(jnp.square(norms)))
+    optimizer = recipe.optimizer
+    updates, opt_state = optimizer.update(grads, state.opt_state, trainable, step=state.step)
+    length = l2(updates)
+    fine = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(length)
+    params = join(jax.tree.map(jnp.add, trainable, updates), join(fixed, moved))
+    new = TrainState(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        momentum=_average(state.momentum, params, recipe.objective.momentum, recipe, state.step),
+        averaged=_average(state.averaged, params, recipe.average, recipe, state.step),
+        carry=losses.carry,
+    )
+    kept = dataclasses.replace(state, step=new.step)
+    new = jax.tree.map(lambda yes, no: jnp.where(fine, yes, no), new, kept)
+    metrics = logged(losses, batch["weight"]) | {
+        "train/loss": value,
+        "train/pairs": jnp.sum(batch["weight"]),
+        "train/lr": optimizer.schedule(state.step),
+        "train/skipped": 1.0 - fine.astype(jnp.float32),
+        "grad/l2": norm,
+        "params/l2": l2(partition(new.params, recipe.moving)[0]),
+        "update/l2": jnp.where(fine, length, 0.0),
+        BY_ARRAY: norms,
+    }
+    return new, metrics
 
 
-def make_mean_loss(loss: Loss, *, graphdef: Any, seed: int) -> Callable[..., Any]:
-    """The function `(trainable, fixed, state, batch) -> (mean loss, (metrics, carry, statistics))`.
+def mean_loss(
+    recipe: Recipe,
+    params: Any,
+    state: TrainState,
+    batch: Mapping[str, Any],
+    frozen: Mapping[str, Any],
+) -> tuple[Float[Array, ""], tuple[Losses, dict[Any, Any]]]:
+    """What is minimised; besides the objective's losses and batch norm's statistics after it.
 
-    Its parameters are those of the first two arguments; the state gives step, teacher and carry.
-    The statistics are batch norm's running ones after this batch, a nested dict, empty for most.
+    Args:
+        params: the model's parameters; those of the state are not looked at.
+        recipe, state, batch, frozen: as in `train_step`.
     """
+    model = nnx.merge(recipe.graphdef, params)
+    momentum = state.momentum
+    ctx = Context(
+        model=model,
+        batch=batch,
+        key=jax.random.fold_in(jax.random.key(recipe.seed), state.step),
+        step=state.step,
+        carry=state.carry,
+        momentum=None if momentum is None else nnx.merge(recipe.graphdef, momentum),
+        frozen={name: nnx.merge(recipe.foreign[name], frozen[name]) for name in frozen},
+    )
+    losses = recipe.objective(ctx)
+    return total(losses, batch["weight"]), (losses, statistics(model))
 
-    def mean_loss(
-        trainable: Any, fixed: Any, state: TrainState, batch: Mapping[str, Any]
-    ) -> tuple[jax.Array, tuple[dict[str, Any], Any, dict[Any, Any]]]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        model = nnx.merge(graphdef, join(trainable, fixed))
-        teacher = None if state.teacher is None else nnx.merge(graphdef, state.teacher)
-        losses, metrics, carry = loss(model, teacher, batch, key=key, carry=state.carry)
-        mean = weighted_mean(losses, batch["weight"])
-        return mean, (_reduced(metrics, batch["weight"]), carry, statistics(model))
 
-    return mean_loss
+def total(losses: Losses, weight: Float[Array, " n"]) -> Float[Array, ""]:
+    """The sum of the terms' means times their weights.
+
+    Terms over all rows are added up first, and the mean of the sum is taken once.
+    """
+    whole = [term.weight * term.values for term in losses.terms.values() if term.rows is None]
+    means = [weighted_mean(functools.reduce(operator.add, whole), weight)] if whole else []
+    for term in losses.terms.values():
+        if term.rows is not None:
+            means.append(term.weight * weighted_mean(term.values, _of(term, weight)))
+    return functools.reduce(operator.add, means)
 
 
 def weighted_mean(values: Float[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, ""]:
@@ -118,6 +148,22 @@ def weighted_mean(values: Float[Array, " n"], weight: Float[Array, " n"]) -> Flo
     return jnp.where(total > 0, summed / jnp.where(total > 0, total, 1.0), 0.0)
 
 
+def logged(losses: Losses, weight: Float[Array, " n"]) -> dict[str, Float[Array, ""]]:
+    """The means of terms and metrics, under `train/` where their names say no other place."""
+    metrics = {
+        name: weighted_mean(value, weight) if jnp.ndim(value) else value
+        for name, value in losses.metrics.items()
+    }
+    for name, term in losses.terms.items():
+        metrics[f"{name}_loss"] = weighted_mean(term.values, _of(term, weight))
+    return {name if "/" in name else f"train/{name}": value for name, value in metrics.items()}
+
+
+def _of(term: Term, weight: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The weights of the rows that a term is about."""
+    return weight if term.rows is None else jnp.where(term.rows, weight, 0.0)
+
+
 def l2_by_array(tree: Any) -> Float[Array, " arrays"]:
     """The L2 norm of every array of a pytree, in the order of its leaves, float32."""
     squares = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
@@ -129,26 +175,15 @@ def l2(tree: Any) -> Float[Array, ""]:
     return jnp.sqrt(jnp.sum(jnp.square(l2_by_array(tree))))
 
 
-def _reduced(metrics: Mapping[str, Any], weight: jax.Array) -> dict[str, Any]:
-    """An objective's metrics as scalars under `train/`: one number an example becomes the mean."""
-    return {
-        name if "/" in name else f"train/{name}": (
-            weighted_mean(value, weight) if jnp.ndim(value) else value
-        )
-        for name, value in metrics.items()
-    }
-
-
-def _ema_decay(step: jax.Array, *, decay: float, warmup: bool) -> jax.Array:
-    if not warmup:
-        return jnp.asarray(decay, jnp.float32)
+def _average(before: Any, params: Any, how: Momentum | None, recipe: Recipe, step: Any) -> Any:
+    """A moving average one step on; parameters that do not train are the model's to the bit."""
+    if how is None:
+        return before
     now = step.astype(jnp.float32)
-    return jnp.minimum(decay, (1.0 + now) / (10.0 + now))
-
-
-def _moved(teacher: Any, params: Any, *, decay: jax.Array, frozen: frozenset[Path]) -> Any:
-    """The teacher one step on; frozen parameters are the student's to the bit."""
-    slow, fixed = partition(teacher, frozen)
-    fast, _ = partition(params, frozen)
+    decay = jnp.asarray(how.decay, jnp.float32)
+    if how.warmup:
+        decay = jnp.minimum(how.decay, (1.0 + now) / (10.0 + now))
+    slow, fixed = partition(before, recipe.untrained)
+    fast, _ = partition(params, recipe.untrained)
     moved = jax.tree.map(lambda t, p: (decay * t + (1.0 - decay) * p).astype(t.dtype), slow, fast)
     return join(moved, fixed)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vlp.files import write_bytes, write_text
 from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.big_vision.layout import WEIGHTS, rules
 from vlp.interop.hf.write import check_card
@@ -96,7 +97,7 @@ def write(
     np.savez(folder / WEIGHTS, **arrays)
     model = getattr(run.tokenizer, "model", None) if kwargs["text"] else None
     if model is not None:
-        (folder / "tokenizer.model").write_bytes(model)
+        write_bytes(folder / "tokenizer.model", model)
     text = portable_readme(
         run,
         title="arrays for big_vision",
@@ -104,7 +105,7 @@ def write(
         notes=[_ELSEWHERE, _RESIZE],
         metrics=metrics or {},
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", scan: bool = False) -> None:

@@ -13,6 +13,7 @@ from data_pipelines.tokens import (
     Tokenizer,
 )
 from data_pipelines.tokens.convert import BOS, EOS, UNK
+from vlp.files import write_json, write_text
 from vlp.interop.hf.processors import processor_class
 from vlp.interop.hf.tokenizers import FIXED, read_tokenizer
 
@@ -47,14 +48,14 @@ def write_tokenizer(
             f"{', '.join(kind.__name__ for kind in _WRITERS)}"
         )
     names = {key: value for key, value in settings.items() if key.endswith("_token")}
-    _write(folder / "special_tokens_map.json", names)
+    write_json(folder / "special_tokens_map.json", names)
     settings |= _shared(tokenizer, length, model_type)
-    _write(folder / "tokenizer_config.json", settings)
+    write_json(folder / "tokenizer_config.json", settings)
     if _same(tokenizer, folder, config):
         return
     if settings["tokenizer_class"] != GENERIC and model_type not in FIXED:
         # Not quite what that class does: as a pipeline of its own.
-        _write(folder / "tokenizer_config.json", settings | {"tokenizer_class": GENERIC})
+        write_json(folder / "tokenizer_config.json", settings | {"tokenizer_class": GENERIC})
         if _same(tokenizer, folder, config):
             return
     raise ValueError(
@@ -163,10 +164,10 @@ def _pipeline(tokenizer: PipelineTokenizer, folder: Path, length: int) -> dict[s
 
 def _clip(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     model = content["model"]
-    _write(folder / "vocab.json", model["vocab"])
+    write_json(folder / "vocab.json", model["vocab"])
     merges = (m if isinstance(m, str) else " ".join(m) for m in model["merges"])
     text = "\n".join(["#version: 0.2", *merges]) + "\n"
-    (folder / "merges.txt").write_text(text, encoding="utf-8")
+    write_text(folder / "merges.txt", text)
     begin = (content["post_processor"] or {}).get("cls", ["<|startoftext|>"])[0]
     return {"tokenizer_class": "CLIPTokenizer", "bos_token": begin}
 
@@ -174,7 +175,7 @@ def _clip(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _bert(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     pieces = sorted(content["model"]["vocab"].items(), key=lambda item: item[1])
     text = "".join(f"{piece}\n" for piece, _ in pieces)
-    (folder / "vocab.txt").write_text(text, encoding="utf-8")
+    write_text(folder / "vocab.txt", text)
     parts = (content["post_processor"] or {}).get("single", [])
     special = [part["SpecialToken"]["id"] for part in parts if "SpecialToken" in part]
     rules = content["normalizer"] or {}
@@ -194,8 +195,3 @@ _WRITERS: dict[type, Callable[[Any, Path, int], dict[str, Any]]] = {
     SiglipTokenizer: _siglip,
     PipelineTokenizer: _pipeline,
 }
-
-
-def _write(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

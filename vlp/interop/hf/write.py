@@ -4,7 +4,6 @@
 processor that belongs to it. Nothing here needs PyTorch: all of it is plain data.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +20,7 @@ from data_pipelines.tokens import (
     hf_clip_tokenizer,
 )
 from data_pipelines.tokens.clean import cleaning as clean_by_name
+from vlp.files import write_json, write_text
 from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
 from vlp.interop.hf.processors import processor_config
@@ -61,13 +61,13 @@ def write(
     kwargs = module.settled(kwargs, params) if module is blip else kwargs
     config = module.config(kwargs)
     check_card(run, kwargs)
-    _write(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     tensors = write_tensors(module.rules(kwargs), params)
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
     write_processors(run, folder, config=config, towers=towers)
     cleaned = towers != "image" and cleaning(run) is not None
     text = readme(run, config=config, metrics=metrics, cleaned=cleaned)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], towers: str) -> None:
@@ -75,11 +75,11 @@ def write_processors(run: Run, folder: Path, *, config: Mapping[str, Any], tower
     if towers != "text" and run.preprocess is not None:
         family = config["model_type"].removesuffix("_vision_model")
         image_processor = processor_config(run.preprocess, family)
-        _write(folder / "preprocessor_config.json", image_processor)
+        write_json(folder / "preprocessor_config.json", image_processor)
         whole = {"image_processor": image_processor}
         if "processor_class" in image_processor:
             whole["processor_class"] = image_processor["processor_class"]
-        _write(folder / "processor_config.json", whole)
+        write_json(folder / "processor_config.json", whole)
     if towers != "image" and run.tokenizer is not None:
         length = run.card["tokenizer"]["length"]
         tokenizer = stand_in(run.tokenizer, text=run.card["model"]["text"])
@@ -229,8 +229,3 @@ def _check_tokenizer(tokenizer: Tokenizer, length: int, text: Mapping[str, Any])
             f"the tokenizer's end token must be the model's eos_id {text['eos_id']}, "
             f"got {tokenizer.eos_id}; {_RESTORE}"
         )
-
-
-def _write(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

@@ -25,8 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vlp.files import write_json, write_text
 from vlp.interop.encoders import transformers_config
-from vlp.interop.files import write_json
 from vlp.interop.hf.write import cleaning, preprocessing, write_processors
 from vlp.interop.loaded import Run
 from vlp.interop.onnx.functions import onnx_files
@@ -81,7 +81,7 @@ def write(
     write_json(folder / "config.json", config | _for_javascript(folder / "onnx"))
     write_processors(run, folder, config=config, towers=towers)
     text = readme(run, files=files, metrics=metrics or {})
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def check_settings(*, opset: int = 17, precision: str = "fp32", **others: Any) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.tokens import ClipTokenizer, PipelineTokenizer, Tokenizer
+from vlp.files import write_json, write_text
 from vlp.interop.adapt import complete
-from vlp.interop.files import write_json
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
@@ -87,7 +87,7 @@ def write(
         notes=[_PICTURES, *([_REPAIRED] if extra else [])],
         metrics=metrics or {},
     )
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    write_text(folder / "README.md", readme)
 
 
 def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:

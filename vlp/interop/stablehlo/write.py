@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vlp.files import write_bytes, write_text
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
@@ -84,7 +85,7 @@ def write(
     usage += readme.shown(towers)
     title = "StableHLO encoders"
     text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
@@ -133,7 +134,7 @@ def _write_tower(model: DualEncoder, tower: str, batch: jax.ShapeDtypeStruct, fo
     function, params = tower_function(model, tower)
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, batch)
-    (folder / f"{tower}_encoder.stablehlo").write_bytes(exported.serialize())
+    write_bytes(folder / f"{tower}_encoder.stablehlo", exported.serialize())
     weights: dict[str, Any] = dict(params)
     np.savez(folder / f"{tower}_encoder.npz", **weights)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vlp.files import write_text
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
@@ -68,7 +69,7 @@ def write(
     usage += readme.shown(towers)
     title = "TensorFlow encoders"
     text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vlp.files import write_bytes, write_text
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
@@ -79,7 +80,7 @@ def write(
     usage = readme.imports("tensorflow as tf", towers=towers) + USAGE.format(batch=batch_size)
     for name in names:
         content = tflite(model, name, batch=batch_size)
-        (folder / f"{name}_encoder.tflite").write_bytes(content)
+        write_bytes(folder / f"{name}_encoder.tflite", content)
     if "image" in names:
         usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip()
     if "text" in names:
@@ -89,7 +90,7 @@ def write(
     usage += readme.shown(towers)
     title = "TFLite encoders"
     text = readme.portable_readme(run, title=title, usage=usage, notes=notes, metrics=metrics or {})
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def check_settings(*, batch_size: Any = 1) -> None:

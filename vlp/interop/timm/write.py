@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlp.files import write_json, write_text
 from vlp.interop.adapt import Params, adapt, complete, only_tower
-from vlp.interop.files import write_json
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
 from vlp.interop.loaded import Run, params_of, zeros
@@ -65,7 +65,7 @@ def write(
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
     title = "an image tower for timm"
     text = portable_readme(run, title=title, usage=_USAGE, notes=[_PICTURES], metrics=metrics or {})
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:

@@ -219,20 +219,22 @@ def load_params(
 
     Args:
         path: a run's `checkpoints` folder, or the folder of one checkpoint in it.
-        which: `params` or `teacher`, the moving average.
+        which: `params`, or `averaged` or `momentum`, the moving averages.
         step: which checkpoint; by default the newest that is undamaged.
         like: shapes and shardings to restore into; by default a nested dict of numpy contents.
 
     Raises:
-        ValueError: when there is no such checkpoint or it has no teacher.
+        ValueError: when there is no such checkpoint or it holds no such average.
     """
-    if which not in ("params", "teacher"):
-        raise ValueError(f"which must be params or teacher, got {which}")
+    if which not in ("params", "averaged", "momentum"):
+        raise ValueError(f"which must be params, averaged or momentum, got {which}")
     folder = find_checkpoint(path, step=step)
     saved = contents.saved_shapes(folder)
+    which = contents.place_of(which, saved)
     if which not in saved:
         raise ValueError(
-            f"checkpoint {folder} must hold a {which}, got {', '.join(saved)}; set ema_decay"
+            f"checkpoint {folder} must hold {which} weights, got {', '.join(saved)}; an average is "
+            "kept with train.ema_decay, a momentum with an objective that has one"
         )
     if like is not None:
         return contents.restore_arrays(folder, like, prefix=(which,))

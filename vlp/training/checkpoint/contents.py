@@ -13,6 +13,7 @@ from vlp.training.params import leaf_paths
 
 _log = logging.getLogger("vlp")
 _Leaves = Mapping[tuple[str, ...], Any]
+AVERAGES, EARLIER_AVERAGE = ("momentum", "averaged"), "teacher"
 JSON_ITEMS = ("loader", "config", "card")
 
 
@@ -42,8 +43,9 @@ def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]
 
     Arrays there that it has no place for are said.
     """
-    wanted = {(*prefix, *path): leaf for path, leaf in leaf_paths(abstract)}
     saved = dict(leaf_paths(saved_shapes(folder)))
+    wanted = {(*prefix, *path): leaf for path, leaf in leaf_paths(abstract)}
+    wanted = _as_saved(wanted, saved)
     _check_fits(folder, saved, wanted)
     left = sorted(path for path in saved.keys() - wanted.keys() if path[: len(prefix)] == prefix)
     if left:
@@ -58,6 +60,19 @@ def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]
         _put(nested, path, leaf)
     restored = dict(leaf_paths(read_arrays(folder, nested)))
     return jax.tree.unflatten(jax.tree.structure(abstract), [restored[path] for path in wanted])
+
+
+def place_of(name: str, saved: Mapping[str, Any]) -> str:
+    """Where an average is in a checkpoint: earlier ones had a single one, for both uses."""
+    return EARLIER_AVERAGE if name not in saved and EARLIER_AVERAGE in saved else name
+
+
+def _as_saved(wanted: _Leaves, saved: _Leaves) -> dict[tuple[str, ...], Any]:
+    tops = dict.fromkeys(path[0] for path in saved)
+    names = {path[0]: place_of(path[0], tops) for path in wanted if path[0] in AVERAGES}
+    if len(names) > 1:  # of an objective that had one: it was the momentum
+        names["averaged"] = "averaged"
+    return {(names.get(path[0], path[0]), *path[1:]): leaf for path, leaf in wanted.items()}
 
 
 def _check_fits(folder: epath.Path, saved: _Leaves, wanted: _Leaves) -> None:

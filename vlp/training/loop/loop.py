@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from vlp.parallel.ids import device_ids
+from vlp.parallel.ids import id_words
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.loop.interruption import Interruption
@@ -19,8 +19,6 @@ from vlp.training.loop.rows import Rows
 from vlp.training.loop.trackers import Tracker
 from vlp.training.setup import Training
 
-# What the device gets only where the loss asks for it.
-HOST_ONLY = ("id", "reject")
 # How much longer than a step may take what compiles, evaluates or saves.
 PATIENCE = 4.0
 BY_STEPS = Position()
@@ -87,7 +85,7 @@ def train(
         state: from `Training.init` or `Checkpoints.restore`; its memory is taken over.
         batches: begins with the batch of the next step.
         training_at: which training takes the step after so many steps; the stages of a run share
-            one state (`Training.with_loss`).
+            one state (`Training.with_objective`).
         steps: the step at which to end.
         position: how many samples that state has seen; by default its steps are counted instead.
         samples_per_epoch: for the metric `epoch`.
@@ -132,7 +130,7 @@ def train(
             step += 1
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
-            batch = _for_device(batch, training.inputs)
+            batch = _for_device(batch, training.fields)
             with pause("compiling the step") if compiles else contextlib.nullcontext():
                 state, metrics = training.step(state, put_batch(batch, training.mesh))
             vote = interruption.vote()
@@ -190,10 +188,9 @@ def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarr
         ) from None
 
 
-def _for_device(batch: Mapping[str, np.ndarray], inputs: Sequence[str]) -> dict[str, np.ndarray]:
-    """What the loss gets of a batch."""
-    kept = {k: v for k, v in batch.items() if k not in HOST_ONLY or k in inputs}
-    return {k: device_ids(v) if k in HOST_ONLY else v for k, v in kept.items()}
+def _for_device(batch: Mapping[str, np.ndarray], fields: Sequence[str]) -> dict[str, np.ndarray]:
+    """What the step reads of a batch."""
+    return {name: id_words(batch[name]) if name == "id" else batch[name] for name in fields}
 
 
 @contextlib.contextmanager

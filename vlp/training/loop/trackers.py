@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from vlp.files import write_whole
+from vlp.files import write_bytes
 
 _log = logging.getLogger("vlp")
 
@@ -193,7 +193,7 @@ def _truncate(path: Path, *, step: int) -> None:
         row = _parsed(line)
         if row is not None and row["step"] <= step:
             kept.append(line)
-    write_whole(path, lambda partial: partial.write_bytes(b"".join(kept)))
+    write_bytes(path, b"".join(kept))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

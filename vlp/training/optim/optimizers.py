@@ -1,21 +1,20 @@
 """Optimisers by name, as gradient transformations whose learning rate is a function of the step."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import traverse_util
 from optax import contrib
 
+from vlp.training.optim.groups import Overrides, apply_groups, clip_by_global_norm
 from vlp.training.optim.schedules import Schedule
+from vlp.training.params import MATRICES, Path, by_path
 
-# Arrays called so are matrices; all others are biases, norms, positions, class tokens or the
-# temperature. The rank does not tell: stacked layers put a layer axis before every array.
-MATRICES = ("kernel", "tokens")
 # Muon orthogonalises hidden matrices only; embeddings and heads take AdamW (Jordan, 2024).
 HIDDEN = ("blocks",)
 
@@ -25,11 +24,12 @@ class Optimizer:
     """A gradient transformation without learning rate, and that rate as a function of the step.
 
     The rate follows the step of the train state, not a counter of its own, so that a skipped update
-    does not delay the schedule.
+    does not delay the schedule. The groups say at what else some parameters learn, and when.
     """
 
     transform: optax.GradientTransformation
     schedule: Schedule
+    groups: Mapping[Path, Overrides] = dataclasses.field(default_factory=dict)
 
     def init(self, params: Any) -> Any:
         """The optimiser's state for these parameters."""
@@ -37,12 +37,13 @@ class Optimizer:
 
     def update(self, grads: Any, state: Any, params: Any, *, step: Any) -> tuple[Any, Any]:
         """What to add to the parameters at this step, and the next optimiser state."""
+        transform = optax.with_extra_args_support(self.transform)
         # optax raises Python floats to integer counters, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
-            directions, state = self.transform.update(grads, state, params)
+            directions, state = transform.update(grads, state, params, step=step)
         rate = self.schedule(step)
         updates = jax.tree.map(lambda d, p: (-rate * d).astype(p.dtype), directions, params)
-        return updates, state
+        return apply_groups(updates, self.groups, step=step), state
 
 
 def make_optimizer(
@@ -51,6 +52,7 @@ def make_optimizer(
     schedule: Schedule,
     weight_decay: float = 0.0,
     clip_norm: float | None = 1.0,
+    groups: Mapping[Path, Overrides] | None = None,
     **settings: Any,
 ) -> Optimizer:
     """The optimiser of that name.
@@ -61,6 +63,7 @@ def make_optimizer(
         weight_decay: decoupled decay of matrices, multiplied by the learning rate; biases, norms,
             positions, class token and temperature never decay.
         clip_norm: gradients are scaled down to this global L2 norm; None leaves them.
+        groups: what holds for some parameters besides, from `vlp.training.optim.groups.resolve`.
         **settings: keyword arguments of the function of that name in this module.
 
     Raises:
@@ -70,11 +73,10 @@ def make_optimizer(
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name}")
     _check_ranges(weight_decay=weight_decay, clip_norm=clip_norm, **settings)
-    parts = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
-    parts.append(OPTIMIZERS[name](**settings))
-    if weight_decay:
-        parts.append(optax.add_decayed_weights(weight_decay, mask=decays))
-    return Optimizer(optax.chain(*parts), schedule)
+    groups = groups or {}
+    parts = [] if clip_norm is None else [clip_by_global_norm(clip_norm, groups)]
+    parts += [OPTIMIZERS[name](**settings), *_weight_decays(weight_decay, groups)]
+    return Optimizer(optax.chain(*parts), schedule, groups)
 
 
 def adamw(*, b1: float = 0.9, b2: float = 0.98, eps: float = 1e-8) -> optax.GradientTransformation:
@@ -169,7 +171,24 @@ def _check_ranges(*, clip_norm: float | None, **settings: float) -> None:
 
 def decays(params: Any) -> Any:
     """Whether weight decay applies, for every parameter of a nested dict."""
-    return _by_path(params, lambda path, _: path[-1] in MATRICES)
+    return by_path(params, lambda path, _: path[-1] in MATRICES)
+
+
+def _weight_decays(
+    usual: float, groups: Mapping[Path, Overrides]
+) -> list[optax.GradientTransformation]:
+    """Decay of the matrices, one transformation for each rate but 0."""
+
+    def at(rate: float, params: Any) -> Any:
+        def has(path: Path, decays: bool) -> bool:
+            own = groups.get(path, Overrides()).weight_decay
+            return decays and rate == (usual if own is None else own)
+
+        return by_path(decays(params), has)
+
+    own = {said.weight_decay for said in groups.values() if said.weight_decay is not None}
+    rates = sorted(({usual} | own) - {0})
+    return [optax.add_decayed_weights(r, mask=functools.partial(at, r)) for r in rates]
 
 
 def _muon_labels(params: Any) -> Any:
@@ -177,7 +196,7 @@ def _muon_labels(params: Any) -> Any:
         hidden = path[-1] == "kernel" and any(part in HIDDEN for part in path) and leaf.ndim >= 2
         return "muon" if hidden else "adamw"
 
-    return _by_path(params, label)
+    return by_path(params, label)
 
 
 def _matrix_axes(params: Any) -> Any:
@@ -189,8 +208,3 @@ def _matrix_axes(params: Any) -> Any:
 def _to_rms(rms: float) -> Callable[[jax.Array], jax.Array]:
     """Scales orthogonal matrices, whose root mean square is `1 / sqrt(longer side)`, to `rms`."""
     return lambda matrix: matrix * (rms * max(matrix.shape[-2:]) ** 0.5)
-
-
-def _by_path(params: Any, function: Callable[[Sequence[Any], Any], Any]) -> Any:
-    flat = traverse_util.flatten_dict(params)
-    return traverse_util.unflatten_dict({p: function(p, leaf) for p, leaf in flat.items()})

@@ -1,50 +1,48 @@
-"""What ALBEF and BLIP share: contrast with the keys of a slow teacher, and matching."""
+"""What ALBEF and BLIP share: contrast with the keys of the momentum model, and matching."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
 from vlp.losses import momentum_contrastive_loss
 from vlp.losses.similarity import cosines
-from vlp.objectives.encode import clamped_scale, in_batch_accuracy
-from vlp.objectives.queue import empty_queue, enqueue, features
-from vlp.objectives.triples import match_triples
+from vlp.objectives.common.contract import Context, Losses, Term
+from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.queue import empty_queue, enqueue, features
+from vlp.objectives.common.triples import match_triples
 
 
 class Aligned(NamedTuple):
     """A batch, encoded and compared.
 
     Attributes:
-        image, slow_image: as the student and the teacher encode it.
-        loss: of contrast and matching, per pair, nats.
-        metrics: of both.
-        alpha: the weight of the teacher's targets at this step.
-        carry: the queue with this batch's features.
+        image, slow_image: as the model and its momentum encode it.
+        losses: contrast and matching, nats a pair, and the queue with this batch's features.
+        alpha: the weight of the momentum model's targets at this step.
     """
 
     image: Any
     slow_image: Any
-    loss: Any
-    metrics: dict[str, Any]
+    losses: Losses
     alpha: Any
-    carry: Any
 
 
 class Alignment:
-    """Image-text contrast (ITC) by a teacher's keys and a queue, and matching (ITM), weights 1.
+    """Image-text contrast (ITC) by the momentum's keys and a queue, and matching (ITM), weights 1.
 
     Followed from the authors' code where the papers are silent or differ: the keys of the contrast
-    are the teacher's features of this batch, then of the queue; negatives are drawn from this
-    batch by the softmax of the student's similarities to the teacher's keys; the weight of the
-    teacher's targets rises from 0. The authors move the teacher at the start of a step, the train
-    step here at the end of the one before: the features are the same. Different here: the
+    are the momentum model's features of this batch, then of the queue; negatives are drawn from
+    this batch by the softmax of the model's similarities to these keys; the weight of the momentum
+    model's targets rises from 0. The authors move it at the start of a step, the train step here at
+    the end of the one before: the features are the same. Different here: the
     negatives come from the global batch, not from one device's share of it, and never have the
     sample or the caption of the true match; the queue begins empty, not with random vectors.
 
     Args:
         queue_size: pairs whose features are kept; a multiple of the global batch size.
-        distillation: weight of the teacher's targets, alpha in the papers.
+        distillation: weight of the momentum model's targets, alpha in the papers.
         ramp: steps over which that weight rises to its value.
         negatives: "sampled" or "hardest".
         floor: added to the probabilities of negatives.
@@ -72,28 +70,29 @@ class Alignment:
         self.limits = dict(max_scale=max_scale, min_scale=min_scale)
 
     def make_carry(self, model: Any, *, global_batch_size: int) -> dict[str, Any]:
-        """An empty queue, which also counts the batches so far."""
+        """An empty queue."""
         return empty_queue(
             size=self.queue_size,
             global_batch_size=global_batch_size,
             embed_dim=model.kwargs["embed_dim"],
         )
 
-    def __call__(self, model: Any, teacher: Any, batch: Any, *, key: Any, carry: Any) -> Aligned:
+    def __call__(self, ctx: Context, *, key: Key[Array, ""]) -> Aligned:
         """Encodes a batch, tells its pairs apart and takes it into the queue.
 
-        Raises:
-            ValueError: when there is no teacher.
+        Args:
+            ctx: its key is not used.
+            key: of this call.
         """
-        _check(teacher)
+        model, batch = ctx.model, ctx.batch
         text, weight = batch["text"], batch["weight"]
-        alpha = self._alpha(carry["batches"])
+        alpha = self._alpha(ctx.step)
         scale = clamped_scale(model.log_scale[...], **self.limits)
         image, caption = model.encode_image(batch["image"]), model.encode_text(text)
-        slow_image = jax.lax.stop_gradient(teacher.encode_image(batch["image"]))
-        slow_caption = jax.lax.stop_gradient(teacher.encode_text(text))
+        slow_image = jax.lax.stop_gradient(ctx.momentum.encode_image(batch["image"]))
+        slow_caption = jax.lax.stop_gradient(ctx.momentum.encode_text(text))
         own = dict(zimg=slow_image.embedding, ztxt=slow_caption.embedding, present=weight > 0)
-        contrastive = _contrastive(image, caption, own, carry, scale=scale, alpha=alpha)
+        contrastive = _contrastive(image, caption, own, ctx.carry, scale=scale, alpha=alpha)
         matching, matched = match_triples(
             model,
             image,
@@ -105,18 +104,18 @@ class Alignment:
             **self.mining,
         )
         metrics = {
-            "contrastive_loss": contrastive,
-            "matching_loss": matching,
             "matching_accuracy": matched,
             "distillation": alpha,
             "scale": scale,
             **in_batch_accuracy(image.embedding, caption.embedding, weight=weight),
         }
-        queue = enqueue(carry, **own)
-        return Aligned(image, slow_image, contrastive + matching, metrics, alpha, queue)
+        terms = {"contrastive": Term(contrastive), "matching": Term(matching)}
+        losses = Losses(terms, metrics, enqueue(ctx.carry, **own))
+        return Aligned(image, slow_image, losses, alpha)
 
     def _alpha(self, step):
-        ramp = jnp.minimum(1.0, step.astype(jnp.float32) / self.ramp) if self.ramp else 1.0
+        step = jnp.asarray(step, jnp.float32)
+        ramp = jnp.minimum(1.0, step / self.ramp) if self.ramp else 1.0
         return self.distillation * ramp
 
 
@@ -131,11 +130,3 @@ def _contrastive(image, caption, own, queue, *, scale, alpha):
         scale=scale,
         distillation=alpha,
     )
-
-
-def _check(teacher: Any) -> None:
-    if teacher is None:
-        raise ValueError(
-            "momentum features need a teacher, the moving average of the model; set "
-            "train.ema_decay (0.995 in the papers)"
-        )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.losses import matching_loss
-from vlp.objectives.mining import mine, taken, true_matches
+from vlp.objectives.common.mining import mine, taken, true_matches
 
 
 def match_triples(
@@ -33,7 +33,7 @@ def match_triples(
         to_texts: scaled similarities of each image to all texts, by which wrong ones are chosen.
         to_images: likewise of each text to all images.
         key: of this call.
-        choice, floor: as in `vlp.objectives.mining.mine`.
+        choice, floor: as in `vlp.objectives.common.mining.mine`.
     """
     text: Int[Array, "n l"] = batch["text"]
     matches = true_matches(text, ids=batch["id"], weight=batch["weight"])

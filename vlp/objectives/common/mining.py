@@ -15,16 +15,19 @@ CHOICES = ("sampled", "hardest")
 
 
 def true_matches(
-    text: Int[Array, "n l"], *, ids: Int[Array, " n"], weight: Float[Array, " n"]
+    text: Int[Array, "n l"], *, ids: Int[Array, "n 2"], weight: Float[Array, " n"]
 ) -> Bool[Array, "n n"]:
     """Which images and texts of a batch must not be called a mismatch: equal samples or captions.
 
     What has weight 0 counts as a match with everything, so that nobody gets it as a negative.
     """
-    columns = [text[:, j] for j in range(text.shape[1])]
-    equal_text = functools.reduce(operator.and_, (c[:, None] == c[None] for c in columns))
     absent = weight <= 0
-    return equal_text | (ids[:, None] == ids[None]) | absent[:, None] | absent[None]
+    return _equal_rows(text) | _equal_rows(ids) | absent[:, None] | absent[None]
+
+
+def _equal_rows(x: Int[Array, "n k"]) -> Bool[Array, "n n"]:
+    columns = [x[:, j] for j in range(x.shape[1])]
+    return functools.reduce(operator.and_, (c[:, None] == c[None] for c in columns))
 
 
 def mine(

@@ -1,0 +1,1 @@
+"""What objectives share: the contract, encoding, masks, negatives and queues."""

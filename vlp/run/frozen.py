@@ -1,0 +1,152 @@
+"""The frozen models of a run: other weights, which the objective looks at and nobody changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from data_pipelines.text import Tokenizer
+from vlp.interop.adapt import only_tower
+from vlp.interop.describe import describe
+from vlp.interop.load import load_run
+from vlp.interop.loaded import fingerprint, model_of, params_of
+from vlp.interop.tokenizer_files import NONE
+from vlp.models.build import model_class
+from vlp.models.presets import dual_encoder_preset
+from vlp.training.state import abstract_model
+
+TOWERS = ("both", "image", "text")
+_log = logging.getLogger("vlp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """A model that a run looks at.
+
+    Attributes:
+        kwargs: its keyword arguments.
+        params: nested dict of arrays.
+        reference: what a checkpoint keeps of it: where it was read, and a hash.
+    """
+
+    kwargs: dict[str, Any]
+    params: Any
+    reference: dict[str, str]
+
+
+def open_frozen(config: ConfigDict, tokenizer: Tokenizer) -> dict[str, Frozen]:
+    """The models that `config.frozen` names, read.
+
+    Args:
+        config: of the whole run.
+        tokenizer: the run's, by whose ids frozen text towers read too.
+
+    Raises:
+        ValueError: nothing known is there, or a model does not take this run's pictures or texts;
+            names the trouble with all of them at once.
+    """
+    found, wrong = {}, []
+    for name, settings in config.frozen.items():
+        try:
+            found[name] = _open(config, tokenizer, name=name, **settings.to_dict())
+        except ValueError as error:
+            wrong.append(f"config.frozen.{name}: {error}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return found
+
+
+def planned_frozen(config: ConfigDict) -> dict[str, dict[str, Any]]:
+    """The keyword arguments of the models that `config.frozen` names; no weight is read."""
+    return {
+        name: _planned(config, **settings.to_dict()) for name, settings in config.frozen.items()
+    }
+
+
+def abstract_frozen(kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The graph definition of a frozen model, and its parameters' shapes."""
+    make = model_class(kwargs)
+    return abstract_model(lambda rngs: make(**kwargs, rngs=rngs))
+
+
+def _planned(
+    config: ConfigDict, *, path: str = "", towers: str = "both", preset: str = "", **_: Any
+) -> dict[str, Any]:
+    """The keyword arguments that `_open` will find; a preset says them where nothing is there."""
+    kwargs = dual_encoder_preset(preset) if preset else describe(path, tokenizer=NONE)[0]["model"]
+    kwargs, _ = only_tower(kwargs, {}, towers=towers)
+    for tower, size in _other_sizes(config, kwargs).values():
+        kwargs[tower] = kwargs[tower] | size
+    return kwargs
+
+
+def _open(
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    *,
+    name: str,
+    path: str = "",
+    weights: str = "auto",
+    towers: str = "both",
+    preset: str = "",
+) -> Frozen:
+    """A model, its positions resized to the run's pictures and texts.
+
+    Args:
+        config: of the whole run.
+        tokenizer: the run's.
+        name: of the section.
+        path: whatever `vlp.load` reads.
+        weights: as `vlp.load` takes them.
+        towers: "both", or "image" or "text" for one alone.
+        preset: for plans without weights.
+    """
+    if towers not in TOWERS:
+        raise ValueError(f"towers must be one of {', '.join(TOWERS)}, got {towers!r}")
+    card, _ = describe(path, tokenizer=NONE if towers == "image" else None)
+    kwargs, _ = only_tower(card["model"], {}, towers=towers)
+    if kwargs["text"] is not None:
+        _check_tokenizer(card, tokenizer)
+    sizes = _other_sizes(config, kwargs)
+    run = load_run(
+        path,
+        weights=weights,
+        tokenizer=None if kwargs["text"] else NONE,
+        **{argument: next(iter(size.values())) for argument, (_, size) in sizes.items()},
+    )
+    for tower, size in sizes.values():
+        _log.warning(
+            "config.frozen.%s: positions of its %s tower are resized: %s", name, tower, size
+        )
+    kwargs, params = only_tower(run.card["model"], params_of(run.model), towers=towers)
+    model = model_of(kwargs, params)
+    reference = {"source": f"{run.format}:{run.folder}", "model": fingerprint(model)}
+    return Frozen(kwargs, nnx.to_pure_dict(nnx.state(model)), reference)
+
+
+def _other_sizes(config: ConfigDict, kwargs: Mapping[str, Any]) -> dict[str, tuple[str, dict]]:
+    """By argument of `load_run`: the tower and the setting that differ from the run's."""
+    sizes = {
+        "image_size": ("image", {"image_size": config.preprocess.size}),
+        "text_length": ("text", {"length": config.tokenizer.length}),
+    }
+    return {
+        argument: (tower, size)
+        for argument, (tower, size) in sizes.items()
+        if kwargs[tower] is not None and not size.items() <= kwargs[tower].items()
+    }
+
+
+def _check_tokenizer(card: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    own = card["tokenizer"]
+    if own is None or own["sha256"] != tokenizer.sha256:
+        raise ValueError(
+            "its text tower must read by this run's tokenizer, and has "
+            f"{own['name'] if own else 'none'}; set config.tokenizer.path to that of these "
+            'weights, or towers="image" where its texts are not asked for'
+        )

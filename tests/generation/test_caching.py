@@ -58,10 +58,10 @@ def test_cached_logits_are_the_whole_caption_s_at_every_place(model, image, logi
     ids, cache = model.start_caption(image, length=LENGTH)
     np.testing.assert_array_equal(ids, text[:, 0])
     step = jax.jit(model.next_token)
-    for place in range(LENGTH):
-        logits, cache = step(cache, text[:, place], jnp.int32(place))
+    for position in range(LENGTH):
+        logits, cache = step(cache, text[:, position], jnp.int32(position))
         assert logits.dtype == jnp.float32
-        np.testing.assert_allclose(logits, whole[:, place], atol=1e-5)
+        np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 
 def test_a_cache_has_the_batch_second(model, image):
@@ -75,13 +75,13 @@ def test_greedy_is_the_argmax_of_the_decoder_token_by_token(model, image, logits
     rows = np.full((4, LENGTH), model.pad_id, np.int32)
     rows[:, 0] = BEGIN
     ended = np.zeros(4, bool)
-    for place in range(LENGTH - 1):
-        logits = np.array(logits_of(image.tokens, jnp.asarray(rows)))[:, place]
+    for position in range(LENGTH - 1):
+        logits = np.array(logits_of(image.tokens, jnp.asarray(rows)))[:, position]
         logits[:, model.pad_id] = -np.inf
-        if place + 1 < 2:
+        if position + 1 < 2:
             logits[:, END] = -np.inf
-        rows[~ended, place + 1] = logits.argmax(axis=1)[~ended]
-        ended |= rows[:, place + 1] == END
+        rows[~ended, position + 1] = logits.argmax(axis=1)[~ended]
+        ended |= rows[:, position + 1] == END
     np.testing.assert_array_equal(found.ids, rows)
     assert len({tuple(row) for row in rows.tolist()}) > 1  # the images are seen
 

@@ -116,9 +116,9 @@ def test_cached_logits_are_the_whole_caption_s_at_every_place(modes):
     np.testing.assert_array_equal(first, ids[:, 0])
     assert all(leaf.shape[1] == 3 for leaf in jax.tree.leaves(cache))
     step = jax.jit(model.next_token)
-    for place in range(LENGTH):
-        logits, cache = step(cache, ids[:, place], jnp.int32(place))
-        np.testing.assert_allclose(logits, whole[:, place], atol=1e-5)
+    for position in range(LENGTH):
+        logits, cache = step(cache, ids[:, position], jnp.int32(position))
+        np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 
 def test_captions_of_beam_search_have_the_probability_that_teacher_forcing_gives_them():

@@ -1,4 +1,4 @@
-"""Writing captions, token by token: with any model that is `vlp.models.protocols.WritesCaptions`."""
+"""Writing captions, token by token: with any model that does it."""
 
 from vlp.generation.beam import beam, check_beams
 from vlp.generation.contract import Captions, check_writes, form_of

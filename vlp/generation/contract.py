@@ -79,7 +79,7 @@ def form_of(model: Any, *, length: int | None, min_length: int, prefix: Sequence
 
 
 def possible(
-    model: WritesCaptions, values: Float[Array, "n v"], place: Int[Array, ""], form: Form
+    model: WritesCaptions, values: Float[Array, "n v"], position: Int[Array, ""], form: Form
 ) -> Float[Array, "n v"]:
     """Logits or log-probabilities, with minus infinity for what must not follow.
 
@@ -88,16 +88,16 @@ def possible(
 
     Args:
         model: whose tokens.
-        values: of what follows the token at `place`.
-        place: from 0.
+        values: of what follows the token at `position`.
+        position: from 0.
         form: of the captions.
     """
     ids = jnp.arange(values.shape[1])
-    too_early: Bool[Array, " v"] = (ids == model.end_id) & (place + 1 < form.min_length)
+    too_early: Bool[Array, " v"] = (ids == model.end_id) & (position + 1 < form.min_length)
     padding = (ids == model.pad_id) & (ids != model.end_id)
     values = jnp.where((too_early | padding)[None], -jnp.inf, values)
     if not form.prefix:
         return values
-    given = jnp.asarray(form.prefix)[jnp.minimum(place, len(form.prefix) - 1)]
+    given = jnp.asarray(form.prefix)[jnp.minimum(position, len(form.prefix) - 1)]
     certain = jnp.where(ids == given, 0.0, -jnp.inf)[None]
-    return jnp.where(place < len(form.prefix), certain, values)
+    return jnp.where(position < len(form.prefix), certain, values)

@@ -50,9 +50,9 @@ def nucleus(
     """
     _check(top_p, top_k, temperature)
 
-    def choose(logits: Float[Array, "n v"], place: Int[Array, ""]) -> Int[Array, " n"]:
+    def choose(logits: Float[Array, "n v"], position: Int[Array, ""]) -> Int[Array, " n"]:
         likeliest, ids = nucleus_logits(logits / temperature, top_p=top_p, top_k=top_k)
-        own = jax.vmap(lambda key: jax.random.fold_in(key, place))(keys)
+        own = jax.vmap(lambda key: jax.random.fold_in(key, position))(keys)
         drawn = jax.vmap(jax.random.categorical)(own, likeliest)
         return jnp.take_along_axis(ids, drawn[:, None], axis=1)[:, 0]
 

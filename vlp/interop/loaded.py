@@ -32,7 +32,7 @@ METHODS = (
 _STATIC = (bool, int, float, str)  # settings, which a compiled function is made for
 
 
-class Loaded(nnx.Module):
+class Loaded(Model):
     """A model with weights; abstract, see `loaded_class`.
 
     Compiles the methods of the class behind it, once for each shape of input: keep batches of one
@@ -40,11 +40,6 @@ class Loaded(nnx.Module):
     any other module.
     """
 
-    kwargs: Any
-    image: Any
-    text: Any
-    log_scale: Any
-    bias: Any
     encode_image: Callable[..., Encoded]
     encode_text: Callable[..., Encoded]
 

@@ -95,7 +95,7 @@ class Albef(PairModel):
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n l w"]:
         """The text's tokens after reading the image; see `Fuses`."""
-        return self.fusion(caption.tokens, image.tokens, present=self.text.present(text))
+        return self.fusion(caption.tokens, image.tokens, mask=self.text.padding_mask(text))
 
     def match(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]

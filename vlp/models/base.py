@@ -52,6 +52,13 @@ class Model(nnx.Module):
         ValueError: when a setting is unknown or widths do not fit.
     """
 
+    image: Any
+    text: Any
+    image_projection: Any
+    text_projection: Any
+    log_scale: Any
+    bias: Any
+
     def __init__(
         self,
         towers: Mapping[str, Any],
@@ -198,7 +205,7 @@ class PairModel(Model):
             rngs=rngs,
         )
         pair = all(towers[name] is not None and projections[name] is not None for name in towers)
-        self.log_scale: Any = learned_scalar(math.log(init_scale)) if pair else None
+        self.log_scale = learned_scalar(math.log(init_scale)) if pair else None
         self.bias = learned_scalar(init_bias) if pair and init_bias is not None else None
 
     def encode_image(
@@ -241,7 +248,7 @@ def unit_norm(x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
 
 
-def learnedlearned_scalar(value: float) -> nnx.Param:
+def learned_scalar(value: float) -> nnx.Param:
     """A parameter of one number."""
     return nnx.Param(jnp.asarray(value, jnp.float32))
 

@@ -204,17 +204,17 @@ class Blip(PairModel):
         return jnp.full(image.tokens.shape[:1], self.decode_id, jnp.int32), cache
 
     def next_token(
-        self, cache: DecoderCache, ids: Int[Array, " n"], place: Int[Array, ""]
+        self, cache: DecoderCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], DecoderCache]:
         """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
 
         Args:
-            cache: of `start_caption` or the place before.
+            cache: of `start_caption` or the position before.
             ids: none of them padding.
-            place: where they stand, from 0.
+            position: where they stand, from 0.
         """
-        x = self.text.embed_next(ids, place=place)
-        x, cache = self.grounding.next(self.text.stack, x, cache, place=place)
+        x = self.text.embed_next(ids, position=position)
+        x, cache = self.grounding.next(self.text.stack, x, cache, position=position)
         return self.token_head(x, self.text.tokens[...])[:, 0], cache
 
     def _grounded(self, image: Encoded, text: Any, *, first: int, writing: bool) -> Array:
@@ -224,7 +224,7 @@ class Blip(PairModel):
             self.text.stack,
             self.text.embed(text),
             context=image.tokens,
-            present=self.text.present(text),
+            mask=self.text.padding_mask(text),
             writing=writing,
         )
 

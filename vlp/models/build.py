@@ -52,10 +52,10 @@ def model_class(kwargs: Mapping[str, Any]) -> type[Model]:
     if kind not in MODELS:
         raise ValueError(f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}")
     if others := marks - {kind}:
+        extra = [mark for mark in _MARKS if mark in kwargs and _MARKS[mark] in others]
         raise ValueError(
-            f'a model of kind "{kind}" has nothing of {", ".join(sorted(others))}: remove '
-            f"{', '.join(mark for mark in _MARKS if _MARKS[mark] in others and mark in kwargs)}, or "
-            "give another model.kind"
+            f'a model of kind "{kind}" takes no {", ".join(extra)}, which are of '
+            f"{', '.join(sorted(others))}; remove them, or give another model.kind"
         )
     return MODELS[kind]
 

@@ -119,17 +119,17 @@ class CoCa(PairModel):
         )
 
     def next_token(
-        self, cache: CaptionCache, ids: Int[Array, " n"], place: Int[Array, ""]
+        self, cache: CaptionCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], CaptionCache]:
         """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
 
         Args:
-            cache: of `start_caption` or the place before.
+            cache: of `start_caption` or the position before.
             ids: none of them padding.
-            place: where they stand, from 0.
+            position: where they stand, from 0.
         """
-        x, text = self.text.next(ids, cache.text, place=place)
-        logits, read = self.decoder.next(x, cache.decoder, place=place)
+        x, text = self.text.next(ids, cache.text, position=position)
+        logits, read = self.decoder.next(x, cache.decoder, position=position)
         return logits[:, 0], CaptionCache(text, read)
 
 
@@ -191,10 +191,10 @@ class Decoder(nnx.Module):
         return self._logits(self.stack(text_tokens, image_tokens))
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 v"], DecoderCache]:
         """The logits behind one token more, and the cache of the stack with it."""
-        x, cache = self.stack.next(x, cache, place=place)
+        x, cache = self.stack.next(x, cache, position=position)
         return self._logits(x), cache
 
     def _logits(self, x: Float[Array, "n l w"]) -> Float[Array, "n l v"]:

@@ -49,8 +49,7 @@ class VisionTransformer(nnx.Module):
         pooler: a linear layer and tanh behind the pooled vector, as in BERT.
         layer_scale: see `vlp.nn.block`.
         patch_bias: whether the patch embedding has a bias (CLIP: no, SigLIP: yes).
-        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`; of the blocks alone,
-            for a pool's attention has too few queries to gain by another implementation.
+        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`.
         dtype: of the matrix products and the residual stream; parameters stay float32.
 
     Raises:
@@ -108,25 +107,25 @@ class VisionTransformer(nnx.Module):
         self.positions = table(count, width) if position == "learned" else None
         self.pre_norm = LayerNorm(width, eps=norm_eps) if pre_norm else None
         shared: dict[str, Any] = dict(
-            activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs
+            norm_eps=norm_eps, attention=attention, dtype=dtype, rngs=rngs
         )
         self.stack = Stack(
             width,
             depth,
             mlp_dim=mlp_dim,
             num_heads=num_heads,
+            activation=activation,
             layer_scale=layer_scale,
-            attention=attention,
             remat=remat,
             unroll=unroll,
             **shared,
         )
         head: Any = None
         if pool == "map":
-            head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, **shared)
+            head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, activation=activation, **shared)
         elif queries is not None:
             make_head = QUERY_POOLS[pool]
-            head = make_head(width, **queries, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+            head = make_head(width, **queries, **shared)
         self.head = head
         self.width = width if queries is None else queries["width"]
         self.norm = LayerNorm(self.width, eps=norm_eps)

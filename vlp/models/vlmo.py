@@ -92,14 +92,14 @@ class Vlmo(PairModel):
                 f"{settings}; leave them out, or take towers of their own"
             )
         x, mask = self._entering(name, inputs)
-        return self._encoded(name, x, self.multiway.alone(x, expert=name, present=mask))
+        return self._encoded(name, x, self.multiway.alone(x, expert=name, mask=mask))
 
     def branches(self, name: str, inputs: Any) -> tuple[Encoded, Float[Array, "n d"]]:
         """As `encode`, and embeddings by way of the upper blocks' expert for pairs."""
         x, mask = self._entering(name, inputs)
-        below = self.multiway.below(x, expert=name, present=mask)
-        last = self.multiway.above(below, expert=name, modality=name, present=mask)
-        pair = self.multiway.above(below, expert="pair", modality=name, present=mask)
+        below = self.multiway.below(x, expert=name, mask=mask)
+        last = self.multiway.above(below, expert=name, modality=name, mask=mask)
+        pair = self.multiway.above(below, expert="pair", modality=name, mask=mask)
         project = {"image": self.pair_image_projection, "text": self.pair_text_projection}[name]
         return self._encoded(name, x, last), unit_norm(project(pair[:, 0]))
 
@@ -123,7 +123,7 @@ class Vlmo(PairModel):
     def predict_words(self, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the tokens of a text with masks, alone; see `PredictsWords`."""
         x, mask = self._entering("text", text)
-        return self._vocabulary(self.multiway.alone(x, expert="text", present=mask))
+        return self._vocabulary(self.multiway.alone(x, expert="text", mask=mask))
 
     def predict_pixels(
         self, images: UInt8[Array, "n h w 3"], *, hidden: Bool[Array, "n p"]
@@ -136,20 +136,21 @@ class Vlmo(PairModel):
     def hidden_states(self, name: str, inputs: Any) -> Float[Array, "states n t w"]:
         """The input of the first block and the output of each, none of them normalised."""
         x, mask = self._entering(name, inputs)
-        return self.multiway.hidden_states(x, expert=name, present=mask)
+        return self.multiway.hidden_states(x, expert=name, mask=mask)
 
     def _entering(self, name: str, inputs: Any) -> tuple[Float[Array, "n t w"], Any]:
         """What enters the first block, and which tokens of it are no padding; None for all."""
         x = self._tower(name).embed(self._prepared(name, inputs))
-        return x, self.text.present(inputs) if name == "text" else None
+        return x, self.text.padding_mask(inputs) if name == "text" else None
 
     def _encoded(self, name: str, x: Any, last: Float[Array, "n t w"]) -> Encoded:
         pooled = last[:, 0]
         return Encoded(self.embed(name, pooled), last, pooled, entering=x)
 
     def _together(self, words: Any, image: Encoded, text: Int[Array, "n l"]) -> Any:
-        """The text's tokens after reading the image."""
-        return self.multiway.together(words, image.entering, present=self.text.present(text))[0]
+        """The text's tokens, read together with the image's."""
+        assert image.entering is not None, "as `encode` gives it"
+        return self.multiway.together(words, image.entering, mask=self.text.padding_mask(text))[0]
 
     def _vocabulary(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n l v"]:
         return self.token_head(tokens, self.vocabulary.kernel[...].T)

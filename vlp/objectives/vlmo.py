@@ -6,7 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from vlp.losses.sharded import DEFAULT_TILE
-from vlp.losses.softmax import cosines
+from vlp.losses.similarity import cosines
 from vlp.models.vlmo import Vlmo as Model
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy

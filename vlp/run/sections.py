@@ -188,7 +188,7 @@ def _tower(config: ConfigDict, tower: str) -> Settings | None:
 def _queries(_: ConfigDict) -> Settings:
     from vlp.nn.query_pool import QueryPool
 
-    return keywords(QueryPool, leaving=("context_width", "norm_eps", "dtype"))
+    return keywords(QueryPool, leaving=("context_width", "norm_eps", "attention", "dtype"))
 
 
 def _decoder(_: ConfigDict) -> Settings:

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 from experiments import blip, coca, emoji, own_data, vlmo
 from vlp.cli.config import load_config
 from vlp.interop.adapt import complete
-from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS
 from vlp.models.presets import dual_encoder_preset
+from vlp.models.towers import TOWERS
 from vlp.run.build import model_kwargs, plan
 from vlp.run.config_changes import check_same_config, defaults
 from vlp.run.sections import DECIDED, sections, settings_of
@@ -31,7 +31,7 @@ NEEDS = {
 }
 # A value of each type that no default has.
 OTHERS = {str: "other", int: "77", float: "0.125", bool: None, tuple: "(9, 9)", dict: "{'a': 9}"}
-KINDS = [("image", kind) for kind in IMAGE_TOWERS] + [("text", kind) for kind in TEXT_TOWERS]
+KINDS = [(tower, kind) for tower, kinds in TOWERS.items() for kind in kinds]
 
 
 def flags(section: str, settings: list[str]) -> list[str]:
@@ -41,7 +41,7 @@ def flags(section: str, settings: list[str]) -> list[str]:
 @pytest.mark.parametrize(("tower", "kind"), KINDS)
 def test_every_keyword_of_every_tower_has_a_flag(tower, kind):
     """Read from the constructor itself, not by the code under test."""
-    make = {"image": IMAGE_TOWERS, "text": TEXT_TOWERS}[tower][kind]
+    make = TOWERS[tower][kind]
     section = f"model.{tower}"
     needs = [f"kind={kind}", *NEEDS[kind]]
     given = {need.split("=")[0] for need in needs}

@@ -108,8 +108,8 @@ class Model(nnx.Module):
         tower = self._tower(name)
         for setting in settings.keys() - inspect.signature(type(tower).__call__).parameters.keys():
             raise ValueError(
-                f"{setting} is nothing that an {name} tower of class {type(tower).__name__} can "
-                f"do, got {settings[setting]!r}; take another tower, or leave it out"
+                f"the {name} tower is a {type(tower).__name__}, which takes no {setting}, got "
+                f"{settings[setting]!r}; leave it out, or take a tower of another kind"
             )
         pooled, tokens = tower(self._prepared(name, inputs), **settings)
         return Encoded(self.embed(name, pooled), tokens, pooled)

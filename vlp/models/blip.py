@@ -144,14 +144,15 @@ class Blip(PairModel):
         """The most tokens of a caption, the first and the last included."""
         return self.text.length
 
-    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
-        """Embeddings and tokens of captions, from the text alone.
+    def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
+        """Embeddings and tokens of images, or of captions alone; see `Model.encode`.
 
         Raises:
-            ValueError: when the model is for "decode" alone.
+            ValueError: when texts are given to a model for "decode" alone.
         """
-        self._need("encode")
-        return super().encode_text(text)
+        if name == "text":
+            self._need("encode")
+        return super().encode(name, inputs, **settings)
 
     @property
     def lacks(self) -> tuple[str, ...]:

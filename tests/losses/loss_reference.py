@@ -25,6 +25,20 @@ def sigmoid_reference(zimg, ztxt, scale, bias, weight):
     return loss
 
 
+def affinity_reference(student, teacher, weight):
+    """Both are images, texts and the multiplier."""
+    present = [i for i in range(len(weight)) if weight[i] > 0]
+    loss = np.zeros(len(weight))
+    for i in present:
+        for one, other in ((0, 1), (1, 0)):
+            theirs, own = (
+                np.array([np.exp(model[2] * model[one][i] @ model[other][j]) for j in present])
+                for model in (teacher, student)
+            )
+            loss[i] -= (theirs / sum(theirs)) @ np.log(own / sum(own)) / 2
+    return loss
+
+
 def captioning_reference(logits, targets, pad_id, label_smoothing):
     loss = np.zeros(len(logits))
     for i, caption in enumerate(targets):

@@ -66,13 +66,12 @@ def contrastive_loss(
         )
     if tile < 1:
         raise ValueError(f"tile must be at least 1, got {tile}")
-    axes = () if mesh is None else tuple(name for name in BATCH_AXES if name in mesh.shape)
+    axes, shards = batch_axes(mesh)
     if implementation in ("gathered", "ring") and not axes:
         raise ValueError(
             f"implementation {implementation!r} needs a mesh with an axis "
             f"{' or '.join(BATCH_AXES)}, got {mesh}; use 'auto'"
         )
-    shards = 1 if mesh is None else math.prod(mesh.shape[name] for name in axes)
 
     def loss(zimg, ztxt, *, weight=None, similarity="dot", positives=None, **parameters):
         n = vectors(zimg).shape[0]
@@ -83,13 +82,29 @@ def contrastive_loss(
         function = functools.partial(KINDS[kind][chosen], similarity=similarity)
         if chosen == "dense" or mesh is None:
             return function(zimg, ztxt, weight=weight, positives=positives, **parameters)
-        _check_divides(n, shards)
+        check_divides(n, shards)
         _check_taken(chosen, similarity, positives)
         if chosen == "ring":
             function = functools.partial(function, tile=max(1, tile // math.isqrt(products)))
         return _over_mesh(function, mesh, axes)(zimg, ztxt, weight, positives, parameters)
 
     return loss
+
+
+def batch_axes(mesh: Mesh | None) -> tuple[tuple[str, ...], int]:
+    """The axes of a mesh over which batches are split, and how many parts that makes."""
+    axes = () if mesh is None else tuple(name for name in BATCH_AXES if name in mesh.shape)
+    return axes, 1 if mesh is None else math.prod(mesh.shape[name] for name in axes)
+
+
+def check_divides(n: int, shards: int) -> None:
+    """Raises ValueError, with sizes that do, where a batch does not divide by the devices."""
+    if n % shards:
+        lower = n // shards * shards
+        raise ValueError(
+            f"global_batch_size must divide by {shards} devices, got {n}; "
+            f"try {lower or shards} or {lower + shards}"
+        )
 
 
 def _vectors_each(z: Embeddings) -> int:
@@ -125,13 +140,4 @@ def _check_taken(form: str, similarity: Any, positives: Any) -> None:
         raise ValueError(
             f"similarity of the 'ring' form must be one of {', '.join(SIMILARITIES)}, got a "
             "function; set implementation to 'gathered' or 'dense'"
-        )
-
-
-def _check_divides(n: int, shards: int) -> None:
-    if n % shards:
-        lower = n // shards * shards
-        raise ValueError(
-            f"global_batch_size must divide by {shards} devices, got {n}; "
-            f"try {lower or shards} or {lower + shards}"
         )

@@ -63,7 +63,9 @@ def compiled(n):
         teacher = dict(teacher_zimg=teacher_zimg, teacher_ztxt=teacher_ztxt)
         return jnp.sum(loss(zimg, ztxt, **teacher, **SCALES))
 
-    shapes = (jax.ShapeDtypeStruct((n, width), jnp.float32, sharding=split) for width in (D, D, E, E))
+    shapes = (
+        jax.ShapeDtypeStruct((n, width), jnp.float32, sharding=split) for width in (D, D, E, E)
+    )
     run = jax.jit(jax.grad(total, argnums=(0, 1)), out_shardings=(split, split))
     return run.lower(*shapes).compile()
 

@@ -5,12 +5,15 @@ import functools
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+from tests.filled import filled
 from vlp.models.build import model_class
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
+from vlp.objectives.distillation import Distillation
 from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
@@ -19,6 +22,7 @@ from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
 from vlp.training.setup import make_training
+from vlp.training.state import abstract_model
 
 TOWER = dict(width=16, depth=1, num_heads=2)
 IMAGE = dict(image_size=8, patch_size=4, **TOWER)
@@ -49,13 +53,23 @@ VLMO = dict(
     multiway=dict(depth=2, num_heads=2, fused_from=1),
     embed_dim=8,
 )
-MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF, "blip": BLIP, "vlmo": VLMO}
+MODELS = {
+    "clip": CLIP,
+    "coca": COCA,
+    "albef": ALBEF,
+    "blip": BLIP,
+    "vlmo": VLMO,
+    "distillation": CLIP,
+}
+# Of the student's width behind its projections, and of another within.
+TEACHER = CLIP | dict(image=IMAGE | dict(width=56), text=TEXT | dict(width=56))
 OBJECTIVES = {
     "clip": lambda mesh: Clip(mesh=mesh, patch_drop=0.5),
     "coca": lambda mesh: Coca(mesh=mesh, patch_drop=0.5),
     "albef": lambda mesh: Albef(mask_id=31, queue_size=32, ramp=2, momentum_decay=0.9),
     "blip": lambda mesh: Blip(queue_size=32, ramp=2, momentum_decay=0.9),
     "vlmo": lambda mesh: Vlmo(mesh=mesh, mask_id=31, pair_contrast=0.0),
+    "distillation": lambda mesh: Distillation(mesh=mesh, feature_weight=8.0, patch_drop=0.5),
 }
 
 KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind != "clip" else kind for kind in MODELS]
@@ -63,14 +77,23 @@ KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind != "clip" else kind 
 
 def make_tiny_training(kind, mesh):
     kwargs = MODELS[kind]
-    return make_training(
-        lambda rngs: model_class(kwargs)(**kwargs, rngs=rngs),
-        OBJECTIVES[kind](mesh),
+    objective = OBJECTIVES[kind](mesh)
+    teacher = functools.partial(model_of, TEACHER)
+    training = make_training(
+        functools.partial(model_of, kwargs),
+        objective,
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
         global_batch_size=16,
+        frozen={name: abstract_model(teacher) for name in objective.frozen},
     )
+    params = nnx.to_pure_dict(nnx.state(filled(lambda: teacher(nnx.Rngs(0)))))
+    return training.with_frozen({name: params for name in objective.frozen})
+
+
+def model_of(kwargs, rngs):
+    return model_class(kwargs)(**kwargs, rngs=rngs)
 
 
 def batches(count):

@@ -220,7 +220,7 @@ def make_training(
         untrained=untrained,
         moving=moving,
         average=average,
-        foreign={name: graphdef for name, (graphdef, _) in foreign.items()},
+        foreign={name: _still(*model) for name, model in foreign.items()},
     )
     return Training(
         recipe=recipe,
@@ -251,6 +251,11 @@ def abstract_batch(
         name: jax.ShapeDtypeStruct((global_batch_size, *shape), dtype)
         for name, (shape, dtype) in named.items()
     }
+
+
+def _still(graphdef: Any, shapes: Any) -> Any:
+    """The graph definition of a model whose batch norms normalise as in evaluation."""
+    return with_frozen_statistics(graphdef, shapes, frozen=statistics_paths(graphdef, shapes))
 
 
 def _check_decay(name: str, average: Momentum | None) -> None:

@@ -124,13 +124,18 @@ def test_micro_batches_change_nothing_and_the_student_alone_has_patches_dropped(
     assert_equal(outcome(parts, teacher=teacher()), outcome(whole, stored(teacher=teacher())))
 
 
+def losses_of(objective, batch, **frozen):
+    return call(objective, model(), batch, frozen=frozen)[:2]
+
+
 def test_of_two_teachers_each_counts_half_and_their_scales_are_not_limited():
     settings = dict(contrastive_weight=0.0, max_scale=5.0, stored=True)
     objective = Distillation(**settings, teachers=("one", "other"), teacher_scales=(30.0, 60.0))
     one, other = teacher(), teacher(seed=2)
-    losses, metrics, _ = outcome(objective, stored(one=one, other=other))
+    batch = stored(one=one, other=other)
+    losses, metrics = jax.jit(functools.partial(losses_of, objective))(batch)
     assert float(metrics["scale"]) == pytest.approx(5.0)
-    given = dict(scale=5.0, weight=make_batch()["weight"])
+    given = dict(scale=5.0, weight=batch["weight"])
     alone = (
         affinity_loss(*encoded(model()), **vectors_of(which), teacher_scale=scale, **given)
         for which, scale in ((one, 30.0), (other, 60.0))
@@ -139,28 +144,21 @@ def test_of_two_teachers_each_counts_half_and_their_scales_are_not_limited():
 
 
 def test_a_frozen_teacher_may_be_given_another_scale():
-    def program(**settings):
-        def run(batch):
-            return call(Distillation(**settings), model(), batch, frozen=teachers)[0]
-
-        return str(jax.make_jaxpr(run)(make_batch()))
-
-    teachers = dict(teacher=teacher(scale=5.0))
-    assert "5.125:f32[]" in program(teacher_scales=(5.125,))
-    assert "5.125:f32[]" not in program()
+    objective = Distillation(contrastive_weight=0.0, teacher_scales=(5.0,))
+    run = functools.partial(losses_of, objective, teacher=teacher())
+    given = dict(scale=10.0, teacher_scale=5.0, weight=make_batch()["weight"])
+    want = affinity_loss(*encoded(model()), **vectors_of(teacher()), **given)
+    assert_equal(jax.jit(run)(make_batch())[0], want)
 
 
 def test_widths_may_differ_for_the_affinity_and_not_for_features():
-    def losses(**settings):
-        def run(batch):
-            return call(Distillation(**settings), model(), batch, frozen=dict(teacher=wide))[0]
+    def shapes(objective):
+        run = functools.partial(losses_of, objective, teacher=teacher(embed_dim=12))
+        return jax.eval_shape(run, make_batch())[0]
 
-        return jax.eval_shape(run, make_batch())
-
-    wide = teacher(embed_dim=12)
-    assert losses().shape == (N,)
+    assert shapes(Distillation()).shape == (N,)
     with pytest.raises(ValueError, match="teacher's, 12, got 8; set model.embed_dim to 12"):
-        losses(feature_weight=1.0)
+        shapes(Distillation(feature_weight=1.0))
 
 
 @pytest.mark.parametrize(

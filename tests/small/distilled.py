@@ -1,0 +1,17 @@
+"""A student of a small run, with that as its teacher; `data=` names the pairs."""
+
+from ml_collections import ConfigDict
+
+from experiments.common import parse_arg
+from experiments.emoji_distilled import set_teacher
+from tests.small import config as small
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """A run of `steps` steps on `data`, half as deep as its teacher."""
+    args = parse_arg(arg, data="", teacher="", steps=4)
+    config = small.get_config(f"data={args.data},steps={args.steps}")
+    for tower in (config.model.image, config.model.text):
+        tower.depth = 1
+    set_teacher(config, args.teacher, affinity=0.75, feature=8.0)
+    return config

@@ -29,7 +29,8 @@ def test_mean_losses_and_gradients_are_open_clip_s(weights, scale, teacher_scale
     sum(weight * term for weight, term in zip(weights, want, strict=True)).backward()
 
     def mean(zimg, ztxt, scale):
-        vectors = dict(zip(("teacher_zimg", "teacher_ztxt", "teacher_scale"), teacher, strict=True))
+        names = ("teacher_zimg", "teacher_ztxt", "teacher_scale")
+        vectors = dict(zip(names, map(jnp.asarray, teacher), strict=True))
         contrastive = jnp.mean(softmax_loss(zimg, ztxt, scale=scale))
         affinity = jnp.mean(affinity_loss(zimg, ztxt, scale=scale, **vectors))
         return weights[0] * contrastive + weights[1] * affinity, (contrastive, affinity)

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -97,25 +97,29 @@ class Distillation(Objective):
             return self.contrast(zimg, ztxt, scale=scale, weight=weight)
 
         def affinity():
-            own = dict(scale=scale, weight=weight)
-            return _mean([self.affinity(zimg, ztxt, **teacher, **own) for teacher in teachers])
+            given = dict(scale=scale, weight=weight)
+            return _mean(
+                self.affinity(zimg, ztxt, **vectors, teacher_scale=theirs, **given)
+                for vectors, theirs in teachers
+            )
 
         def feature():
-            return _mean([_feature(zimg, ztxt, **teacher) for teacher in teachers])
+            return _mean(feature_loss(zimg, ztxt, **vectors) for vectors, _ in teachers)
 
         losses = dict(contrastive=contrastive, affinity=affinity, feature=feature)
         terms = {name: Term(losses[name](), value) for name, value in self.weights.items() if value}
         return Losses(terms, {"scale": scale, **in_batch_accuracy(zimg, ztxt, weight=weight)})
 
-    def _teacher(self, ctx: Context, name: str, scale: float | None) -> dict[str, Any]:
+    def _teacher(
+        self, ctx: Context, name: str, scale: float | None
+    ) -> tuple[dict[str, Array], float | Array]:
         """A teacher's embeddings of the batch, and the multiplier of their cosines."""
         if self.frozen:
             zimg, ztxt = self._encode(ctx.frozen[name], ctx)
         else:
             zimg, ztxt = (ctx.batch[field.format(name)] for field in STORED)
-        if scale is None:
-            scale = jnp.exp(ctx.frozen[name].log_scale[...])
-        return dict(teacher_zimg=zimg, teacher_ztxt=ztxt, teacher_scale=scale)
+        vectors = dict(teacher_zimg=zimg, teacher_ztxt=ztxt)
+        return vectors, jnp.exp(ctx.frozen[name].log_scale[...]) if scale is None else scale
 
     def _encode(self, model: Any, ctx: Context, *, patch_drop: float = 0.0) -> Any:
         size = self.micro_batch_size
@@ -124,12 +128,9 @@ class Distillation(Objective):
         )
 
 
-def _mean(losses: Sequence[Float[Array, " n"]]) -> Float[Array, " n"]:
-    return functools.reduce(operator.add, losses) / len(losses)
-
-
-def _feature(zimg, ztxt, *, teacher_scale, **teacher):
-    return feature_loss(zimg, ztxt, **teacher)
+def _mean(losses: Iterable[Float[Array, " n"]]) -> Float[Array, " n"]:
+    every = tuple(losses)
+    return functools.reduce(operator.add, every) / len(every)
 
 
 def _check(

@@ -18,6 +18,7 @@ from vlp.interop.loaded import fingerprint, model_of, params_of
 from vlp.interop.tokenizer_files import NONE
 from vlp.models.build import make_model
 from vlp.models.presets import dual_encoder_preset
+from vlp.run.weights import same_words
 from vlp.training.state import abstract_model
 
 TOWERS = ("both", "image", "text")
@@ -107,10 +108,10 @@ def _open(
     """
     if towers not in TOWERS:
         raise ValueError(f"towers must be one of {', '.join(TOWERS)}, got {towers!r}")
-    card, _ = describe(path, tokenizer=NONE if towers == "image" else None)
+    card, theirs = describe(path, tokenizer=NONE if towers == "image" else None)
     kwargs, _ = only_tower(card["model"], {}, towers=towers)
     if kwargs["text"] is not None:
-        _check_tokenizer(card, tokenizer)
+        _check_tokenizer(theirs, tokenizer)
     sizes = _other_sizes(config, kwargs)
     run = load_run(
         path,
@@ -141,11 +142,10 @@ def _other_sizes(config: ConfigDict, kwargs: Mapping[str, Any]) -> dict[str, tup
     }
 
 
-def _check_tokenizer(card: Mapping[str, Any], tokenizer: Tokenizer) -> None:
-    own = card["tokenizer"]
-    if own is None or own["sha256"] != tokenizer.sha256:
+def _check_tokenizer(theirs: Tokenizer | None, tokenizer: Tokenizer) -> None:
+    if theirs is None or not same_words(theirs, tokenizer):
         raise ValueError(
             "its text tower must read by this run's tokenizer, and has "
-            f"{own['name'] if own else 'none'}; set config.tokenizer.path to that of these "
+            f"{theirs.name if theirs else 'none'}; set config.tokenizer.path to that of these "
             'weights, or towers="image" where its texts are not asked for'
         )

@@ -3,7 +3,7 @@
 The student learns from the pairs with weight 1 - lambda, and with weight lambda from how alike each
 teacher finds each image and each text of a batch. All see the same crops, through RandAugment.
 
-Method: Vasu et al., 2024, https://arxiv.org/abs/2311.17049, sections 3.2 and 4, and
+Method: Vasu et al., 2024, https://arxiv.org/abs/2311.17049, section 3.2, and
 https://github.com/apple/ml-mobileclip (`training/configs/run_datacompdr1b.sh`, and beside it the
 run on 12 M pairs: batch=8192,steps=30000,weight=1): batch 65,536; 200,000 steps; lambda 0.75 for
 the B model, 1 for the small ones; the teachers' cosines times 100; AdamW with b2 0.95 and weight
@@ -12,7 +12,7 @@ are OpenAI's ViT-L/14 and DataComp's, in the mean of whose probabilities lies th
 Different: the teachers are in memory and see every crop; the authors stored what they say of ten
 crops an image, and of five captions of CoCa's, each of which is compared as well. A caption of a
 sample is drawn for each batch. Images are of any preset here; the paper's own towers are not.
-Cost: 480 GFLOPs a pair and training step, of which the teachers take 355; the authors, who read
+Cost: 480 GFLOPs a pair and training step, of which the teachers take 357; the authors, who read
 theirs from disk, had 16 machines of 8 GPUs.
 Expected on ImageNet without training there: 76.8 % top-1 for MobileCLIP-B, and 61.7 % for a
 ViT-B/16 after the run on 12 M pairs (the paper's tables); not repeated here.

@@ -25,7 +25,7 @@ from experiments.common import parse_arg
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of the student."""
-    args = parse_arg(arg, teacher="", epochs=42.0, affinity=0.75, feature=0.0, size=48)
+    args = parse_arg(arg, teacher="", epochs=15.0, affinity=0.75, feature=0.0, size=48)
     config = emoji.get_config(f"epochs={args.epochs},size={args.size}")
     config.model.image.update(width=96, depth=4, num_heads=3, unroll=4)
     config.model.text.update(width=64, num_heads=2)

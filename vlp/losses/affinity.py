@@ -42,10 +42,9 @@ def affinity_loss(
         Per-pair loss in nats, float32.
 
     References:
-        Vasu et al., 2024 (MobileCLIP), https://arxiv.org/abs/2311.17049, equation 2; Yang et al.,
-        2024 (CLIP-KD), https://arxiv.org/abs/2307.12732, section 3.2 (contrastive relational
-        distillation); Wu et al., 2023 (TinyCLIP), https://arxiv.org/abs/2309.12314 (affinity
-        mimicking).
+        Vasu et al., 2024 (MobileCLIP), https://arxiv.org/abs/2311.17049, section 3.2; Yang et al.,
+        2024 (CLIP-KD), https://arxiv.org/abs/2307.12732 (contrastive relational distillation); Wu
+        et al., 2023 (TinyCLIP), https://arxiv.org/abs/2309.12314 (affinity mimicking).
     """
     present = present_pairs(zimg, weight)
     candidates = _everyone(present, axis_name)[None, :]

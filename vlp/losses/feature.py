@@ -27,7 +27,7 @@ def feature_loss(
         ValueError: when the widths differ.
 
     References:
-        Yang et al., 2024 (CLIP-KD), https://arxiv.org/abs/2307.12732, section 3.2 (feature
+        Yang et al., 2024 (CLIP-KD), https://arxiv.org/abs/2307.12732 (feature
         distillation).
     """
     width, own = teacher_zimg.shape[1], zimg.shape[1]

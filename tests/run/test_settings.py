@@ -7,6 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments import blip, coca, emoji, own_data, vlmo
+from tests.small.runs import SMALL
 from vlp.cli.config import load_config
 from vlp.interop.adapt import complete
 from vlp.models.presets import dual_encoder_preset
@@ -259,3 +260,24 @@ def test_what_no_one_constructor_has_stays_without_settings():
     config = load_config(EMOJI, [])
     assert settings_of(config, "train") is None
     assert set(sections(config)) >= {"model.image", "optim.schedule", "evals.twemoji"}
+
+
+def test_precision_remat_and_attention_hold_for_all_parts_of_a_model_but_those_that_say_another():
+    config = load_config(
+        f"{SMALL / 'config.py'}:data=x,objective=coca",
+        [
+            "--config.model.precision=bfloat16",
+            "--config.model.remat=dots",
+            "--config.model.attention=xla",
+            "--config.model.text.remat=none",
+        ],
+    )
+    kwargs = model_kwargs(config)
+    assert not {"precision", "remat", "attention"} & kwargs.keys()
+    for part in ("image", "text", "decoder"):
+        assert kwargs[part]["dtype"] == "bfloat16" and kwargs[part]["attention"] == "xla"
+    assert (kwargs["image"]["remat"], kwargs["text"]["remat"]) == ("dots", "none")
+    assert "dtype" not in kwargs["image"]["queries"]  # which takes the tower's
+    plain = model_kwargs(load_config(f"{SMALL / 'config.py'}:data=x,objective=coca", []))
+    for part in ("image", "text", "decoder"):
+        assert not {"dtype", "attention", "remat"} & plain[part].keys()

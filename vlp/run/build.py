@@ -16,7 +16,7 @@ from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
-from vlp.run.sections import DURATIONS
+from vlp.run.sections import DURATIONS, SHARED, shared_settings
 from vlp.training.loop.position import Position
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
@@ -68,7 +68,9 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     _check_resolved(config)
     own = config.model.to_dict()
     kwargs = merge(of_preset(own), own) if own.get("preset") else own
-    kwargs.pop("preset", None)
+    kwargs = merge(shared_settings(kwargs), kwargs)
+    for name in ("preset", *SHARED):
+        kwargs.pop(name, None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.common import base_config
-from vlp.run.sections import TOWERS, init_sources, undecided
+from vlp.run.sections import TOWERS, init_sources, shared_settings, undecided
 
 ADOPTABLE = ("model", "preprocess", "tokenizer", "objective")
 
@@ -48,7 +48,10 @@ def resolve(
     for section in ADOPTABLE[1:]:  # what is still open
         usual = base_config()[section].to_dict()
         _fill(config[section], usual, prefix=f"{section}.", source="usual", found=found)
-    return found | resolve_preset(config, towers=towers)
+    found |= resolve_preset(config, towers=towers)
+    shared = shared_settings(config.model.to_dict())
+    _fill(config.model, shared, prefix="model.", source="model", found=found)
+    return found
 
 
 def _resolve_tokenizer(

@@ -33,6 +33,8 @@ DECIDED = {
 # Sections of any number of sections, whose names a config chooses.
 NAMED = ("evals", "frozen", "optim.groups")
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
+# Settings of the section `model` for all its parts, by what the constructors of these call them.
+SHARED = {"precision": "dtype", "remat": "remat", "attention": "attention"}
 # Durations are steps for their constructor and may have a unit in a config.
 DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp", "frozen_until")
 
@@ -112,6 +114,30 @@ def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
     return [source for source in (own, *sections) if source["path"]]
 
 
+def shared_settings(model: Mapping[str, Any], section: str = "model") -> dict[str, Any]:
+    """What a model's `precision`, `remat` and `attention` say of parts that leave it open.
+
+    Args:
+        model: the section `model`, its preset filled in.
+        section: a part of it, to look at that and its own parts alone.
+
+    Returns:
+        Nested as the section is.
+    """
+    config = ConfigDict({"model": dict(model)})
+    settings = {} if section == "model" else settings_of(config, section) or {}
+    there = _get(config, section)
+    found: dict[str, Any] = {
+        name: model[shared]
+        for shared, name in SHARED.items()
+        if model.get(shared) and name in settings and name not in there
+    }
+    for name, part in there.items():
+        if isinstance(part, ConfigDict) and (own := shared_settings(model, f"{section}.{name}")):
+            found[name] = own
+    return found
+
+
 def near(config: ConfigDict, key: str) -> set[str]:
     """Keys that a config may have in the first section of this one."""
     top = key.split(".")[0]
@@ -171,7 +197,8 @@ def _model(config: ConfigDict) -> Settings:
     own = keywords(
         model_class(config.model.to_dict()), PairModel, leaving=("settings", *parts, *decided)
     )
-    return {"kind": Setting((str,), ""), "preset": Setting((str,), ""), **own}
+    chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
+    return chosen | own
 
 
 def _tower(config: ConfigDict, tower: str) -> Settings | None:

@@ -162,7 +162,7 @@ def test_a_misspelt_setting_of_a_file_is_refused_as_one_of_a_flag(tmp_path):
         "from experiments import own_data\n"
         "def get_config(arg=''):\n"
         "    config = own_data.get_config('data=x,dtype=bfloat16')\n"
-        "    config.model.image.atention = 'xla'\n"
+        "    config.model.image = dict(atention='xla')\n"
         "    return config\n"
     )
     with pytest.raises(ValueError, match="config.model.image has no setting atention; .*attention"):
@@ -197,7 +197,10 @@ def test_a_resolved_preset_is_the_model_that_its_name_means(arg):
     unresolved = own_data.get_config(f"data=x,{arg}")
     config = load_config(f"experiments/own_data.py:data=x,{arg}", [])
     own = unresolved.model.to_dict()
-    preset = own.pop("preset")
+    preset, dtype = own.pop("preset"), own.pop("precision", None)
+    if dtype:  # of all parts alike
+        shared = dict(dtype=dtype, remat=own.pop("remat"))
+        own |= dict.fromkeys(("image", "text", "decoder"), shared)
     assert "preset" not in config.model and config.preset == preset
     assert model_kwargs(config) == merged_by_hand(preset, own, config)
     assert model_kwargs(config) == model_kwargs(unresolved)

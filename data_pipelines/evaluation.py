@@ -125,7 +125,7 @@ class _ImageBatches:
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self._rows
-        batch, limit = empty_batch(self._rows, ()), self._source.limits.pixels
+        batch, limit = empty_batch(self._rows), self._source.limits.pixels
         images = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index

@@ -10,6 +10,7 @@ import pytest
 from data_makers import Noisy, encoded, pairs, pixels, write_tar
 
 from data_pipelines.faults import REASONS, Reject
+from data_pipelines.fields import Pictures, Texts
 from data_pipelines.loader import Mixture, make_loader
 from data_pipelines.opening import open_source
 from data_pipelines.sources import (
@@ -69,10 +70,12 @@ def web(tmp_path_factory):
 
 
 def loader(source, **values):
-    defaults = dict(
-        image_transform=Noisy(), tokenizer=Words(), text_length=60, global_batch_size=COUNT,
-        seed=1, num_threads=0,
-    )  # fmt: skip
+    first = values.pop("first_probability", 0.5)
+    fields = {
+        "text": Texts(Words(), length=60, pad_id=0, first_probability=first),
+        "image": Pictures(Noisy(), size=4),
+    }
+    defaults = dict(fields=fields, global_batch_size=COUNT, seed=1, num_threads=0)
     return make_loader(source, **(defaults | values))
 
 
@@ -155,7 +158,7 @@ def test_a_state_fits_the_same_templates_and_field_only(images, source):
 
 def test_beside_pairs_each_keeps_its_own_captions(source, web):
     both = ConcatSource([web, source])
-    for round in epochs(both, 3, global_batch_size=17, caption_first_probability=1.0):
+    for round in epochs(both, 3, global_batch_size=17, first_probability=1.0):
         for index, text in round.items():
             wanted = {f"caption {index}"} if index < 5 else filled(NAMES[(index - 5) % 4])
             assert text in wanted

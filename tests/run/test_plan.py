@@ -27,7 +27,7 @@ def test_the_tile_of_the_ring_is_a_setting():
 
     def tiles(tile):
         config = tiny(objective=dict(implementation="ring", tile=tile))
-        loss = plan(config, samples_per_epoch=100, mesh=mesh).training.loss.loss
+        loss = plan(config, samples_per_epoch=100, mesh=mesh).training.recipe.objective.loss
         text = str(jax.make_jaxpr(lambda zimg, ztxt: loss(zimg, ztxt, scale=scale))(z, z))
         return {size for size in (2, 4, 8) if f"f32[{size},{size}]" in text}
 

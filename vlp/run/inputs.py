@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.emoji.styles import augmentation
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
@@ -21,7 +20,8 @@ from vlp.evals.classes import read_classes
 from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.jobs.data_checks import check_captions
-from vlp.run.build import Plan
+from vlp.run.build import Plan, objective_fields
+from vlp.run.fields import host_fields, optional_fields
 from vlp.run.tokenizers import published_tokenizer
 from vlp.run.weights import check_tokenizer
 from vlp.run.workdir import Workdir
@@ -34,19 +34,20 @@ class Inputs:
     Attributes:
         source: the training pairs.
         loader: their batches.
-        tokenizer: captions to ids.
+        tokenizer: captions to ids; None where no tower reads any.
         preprocess: evaluation preprocessing.
         length: tokens a caption.
     """
 
     source: Source
     loader: Loader
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     preprocess: ImagePreprocess
     length: int
 
     def tokenize(self, texts: list[str]) -> np.ndarray:
         """Token ids int32 `[n, l]`."""
+        assert self.tokenizer is not None, "nothing reads texts"
         return self.tokenizer.encode(texts, self.length)
 
     def card(self, planned: Plan, config: ConfigDict) -> dict[str, Any]:
@@ -69,29 +70,30 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         ValueError: when data, tokenizer and config do not fit together.
     """
     data = config.data
+    names = objective_fields(config)
+    optional = optional_fields(names)
     labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
     source, mixture = training_data(
         data.train,
         **{name: data[name] for name in labels},
         limits=Limits(**data.limits.to_dict()),
+        captions="text" in set(names) - optional,
     )
-    tokenizer = _tokenizer(config, source, workdir)
+    reads = "text" in names or config.model.get("text", {}) is not None
+    tokenizer = _tokenizer(config, source, workdir) if reads else None
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
     preprocess = ImagePreprocess(**config.preprocess.to_dict())
-    augment = {"background": tuple(preprocess.background)} | config.augment.to_dict()
     loader = make_loader(
         source,
-        image_transform=augmentation(preprocess.size, **augment),
-        tokenizer=tokenizer,
-        text_length=config.tokenizer.length,
+        fields=host_fields(config, names, tokenizer=tokenizer),
+        optional=optional,
         global_batch_size=config.train.global_batch_size,
         seed=config.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         num_threads=data.threads,
         num_workers=data.workers,
-        caption_first_probability=data.caption_first_probability,
         mixture=mixture,
         max_reject_share=data.max_reject_share,
     )
@@ -107,6 +109,7 @@ def training_data(
     label_classes: str = "",
     label_share: float | None = None,
     limits: Limits = LIMITS,
+    captions: bool = True,
 ) -> tuple[Source, Mixture | None]:
     """The pairs of a run, those with captions made of labels last, and how they are mixed.
 
@@ -119,6 +122,7 @@ def training_data(
             that are numbers need it.
         label_share: of each batch, from the labelled images; None uses every sample equally often.
         limits: how large the parts of a sample may be.
+        captions: whether pairs need them.
 
     Raises:
         ValueError: when there are neither, or something is wrong with what is there.
@@ -131,7 +135,7 @@ def training_data(
             f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
         )
     if not labelled:
-        return _pairs(train, limits), None
+        return _pairs(train, limits, captions=captions), None
     by_labels = LabelSource(
         open_source(labelled, limits=limits),
         field=label_field,
@@ -140,14 +144,15 @@ def training_data(
     )
     if not train:
         return by_labels, None
-    pairs = _pairs(train, limits)
+    pairs = _pairs(train, limits, captions=captions)
     mixture = None if label_share is None else Mixture(len(pairs), label_share)
     return ConcatSource([pairs, by_labels]), mixture
 
 
-def _pairs(train: str, limits: Limits) -> Source:
+def _pairs(train: str, limits: Limits, *, captions: bool) -> Source:
     source = open_source(train, limits=limits)
-    check_captions(source, "training on image-text pairs")
+    if captions:
+        check_captions(source, "training on image-text pairs")
     return source
 
 

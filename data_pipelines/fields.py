@@ -9,7 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from data_pipelines.audio import Spectrogram
 from data_pipelines.decode import decode
+from data_pipelines.sound import decode_sound
+from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.labels import LabelCaptions
 from data_pipelines.text import Tokenizer, clean_caption
@@ -18,7 +21,7 @@ ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # First words of the seeds: without them the trailing zeros of one kind could equal the other. The
 # order of the samples has 1.
-_SAMPLE, _LABEL = 2, 3
+_SAMPLE, _LABEL, _SOUND = 2, 3, 4
 # Always drawn first, so that the image does not depend on the number of captions.
 _CAPTION_DRAWS = 2
 
@@ -78,6 +81,26 @@ class Pictures:
         rng.random(_CAPTION_DRAWS)
         data = example.source.image(example.index)
         return self._transform(decode(data, max_pixels=example.source.limits.pixels), rng)
+
+
+class Sounds:
+    """Spectrograms, float32 `[frames, n_mels]`.
+
+    Args:
+      spectrogram: what the sounds become.
+      augment: how they are changed before.
+    """
+
+    def __init__(self, spectrogram: Spectrogram, augment: SoundAugment) -> None:
+        self._spectrogram, self._augment = spectrogram, augment
+        self.absent = np.zeros((spectrogram.frames, spectrogram.n_mels), np.float32)
+
+    def __call__(self, example: Example) -> np.ndarray:
+        """The sound as this epoch plays it."""
+        data, limits = example.source.audio(example.index), example.source.limits
+        wave, rate = decode_sound(data, max_seconds=limits.audio_seconds)
+        rng = example.generator(_SOUND)
+        return self._augment(wave, rng, rate=rate, spectrogram=self._spectrogram)
 
 
 class Texts:

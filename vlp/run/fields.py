@@ -13,8 +13,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from data_pipelines.audio import Spectrogram
 from data_pipelines.emoji.styles import augmentation
-from data_pipelines.fields import Field, Pictures, Texts
+from data_pipelines.fields import Field, Pictures, Sounds, Texts
+from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.text import Tokenizer
 
 PRESENT = "present/"
@@ -40,6 +42,7 @@ def host_fields(
     """
     known: dict[str, Callable[[], Field]] = {
         "text": lambda: _texts(config, tokenizer),
+        "audio": lambda: _sounds(config),
         "image": lambda: _pictures(config),
     }
     every = {*known, *_ALWAYS, *(PRESENT + name for name in known if name in names)}
@@ -81,6 +84,11 @@ def _texts(config: ConfigDict, tokenizer: Tokenizer | None) -> Texts:
         pad_id=config.tokenizer.pad_id,
         first_probability=config.data.caption_first_probability,
     )
+
+
+def _sounds(config: ConfigDict) -> Sounds:
+    augment = SoundAugment(**config.augment_audio.to_dict())
+    return Sounds(Spectrogram(**config.audio.to_dict()), augment)
 
 
 def _pictures(config: ConfigDict) -> Pictures:

@@ -32,6 +32,7 @@ DECIDED = {
 }
 # Sections of any number of sections, whose names a config chooses.
 NAMED = ("evals", "frozen", "optim.groups")
+OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 # Durations are steps for their constructor and may have a unit in a config.
 DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp", "frozen_until")
@@ -96,9 +97,10 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
 
 
 def sections(config: ConfigDict) -> list[str]:
-    """The names of the sections of a config that are for a constructor, but an empty `export`."""
+    """The names of the sections of a config that are for a constructor, but those of `OPTIONAL`
+    that are empty."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
-    there = [name for name in there if name != "export" or config.export]
+    there = [name for name in there if name not in OPTIONAL or _get(config, name)]
     named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
     return there + named
 
@@ -160,6 +162,18 @@ def _augment(_: ConfigDict) -> Settings:
     from data_pipelines.emoji.styles import Styles
 
     return keywords(Augment, Styles, leaving=("size", "style"))
+
+
+def _audio(_: ConfigDict) -> Settings:
+    from data_pipelines.audio import Spectrogram
+
+    return keywords(Spectrogram)
+
+
+def _augment_audio(_: ConfigDict) -> Settings:
+    from data_pipelines.sound_augment import SoundAugment
+
+    return keywords(SoundAugment)
 
 
 def _model(config: ConfigDict) -> Settings:
@@ -279,6 +293,8 @@ _SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
     "preprocess": _preprocess,
     "tokenizer": _tokenizer,
     "augment": _augment,
+    "audio": _audio,
+    "augment_audio": _augment_audio,
     "model": _model,
     "model.image": lambda config: _tower(config, "image"),
     "model.text": lambda config: _tower(config, "text"),

@@ -57,8 +57,14 @@ class TrainBatches:
         return rest
 
     def check(self) -> None:
-        """Raises ValueError when none of some samples spread over the source can be used."""
-        indices = np.unique(np.linspace(0, len(self.source) - 1, _LOOKED_AT).astype(int)).tolist()
+        """Raises ValueError when none of some samples spread over the source, or over a part of
+        the mixture, can be used."""
+        boundaries = () if self.mixture is None else self.mixture.boundaries
+        for first, stop in zip((0, *boundaries), (*boundaries, len(self.source)), strict=True):
+            self._check_part(first, stop)
+
+    def _check_part(self, first: int, stop: int) -> None:
+        indices = np.unique(np.linspace(first, stop - 1, _LOOKED_AT).astype(int)).tolist()
         rejects: Counter[str] = Counter()
         for index in indices:
             try:

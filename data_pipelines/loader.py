@@ -69,7 +69,7 @@ def make_loader(
         it is asked for. Each worker process has one thread of its own.
       num_workers: processes that load instead of threads, for transforms that keep the
         interpreter lock.
-      mixture: two parts of the source in fixed shares, each with epochs of its own; else all
+      mixture: parts of the source in fixed shares, each with epochs of its own; else all
         samples equally often. An epoch of the stream is as many samples as the source has.
       max_reject_share: share of bad samples above which the loader stops; not one good sample
         stops it whatever the share.
@@ -88,6 +88,9 @@ def make_loader(
         num_workers=(num_workers, 0, None),
         max_reject_share=(max_reject_share, 0, 1),
     )
+    unmade = sorted(set(optional) - fields.keys())
+    if unmade:
+        raise ValueError(f"optional fields must be fields, got {unmade[0]}; add it or leave it out")
     if epochs is not None:
         _check(epochs=(epochs, 1, None))
     if global_batch_size % process_count:
@@ -153,7 +156,7 @@ class Loader:
     @property
     def _mixture(self) -> list[float] | None:
         mixture = self._batches.mixture
-        return None if mixture is None else [mixture.boundary, mixture.share]
+        return None if mixture is None else mixture.to_json()
 
     def __iter__(self) -> "Loader":
         return self

@@ -110,6 +110,8 @@ def base_config() -> ConfigDict:
                 label_templates="clip7",
                 label_classes="",  # a file that names the classes, where labels are numbers
                 label_share=placeholder(float),
+                # Sets of pairs in place of `train`: name -> vlp.run.sets.pair_set.
+                sets=dict(),
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,

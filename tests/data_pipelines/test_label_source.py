@@ -170,7 +170,7 @@ def test_beside_pairs_each_keeps_its_own_captions(source, web):
 
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.9])
 def test_a_mixture_keeps_its_shares_in_every_batch_and_each_part_its_epochs(source, web, share):
-    both, mixture = ConcatSource([web, source]), Mixture(5, share)
+    both, mixture = ConcatSource([web, source]), Mixture((5,), (share,))
     stream = list(itertools.islice(loader(both, global_batch_size=20, mixture=mixture), 12))
     second = round(20 * share)
     assert [int((batch["id"] >= 5).sum()) for batch in stream] == [second] * 12
@@ -181,7 +181,7 @@ def test_a_mixture_keeps_its_shares_in_every_batch_and_each_part_its_epochs(sour
 
 
 def test_a_mixture_resumes_and_is_the_same_for_any_number_of_processes(source, web):
-    both, mixture = ConcatSource([web, source]), Mixture(5, 0.5)
+    both, mixture = ConcatSource([web, source]), Mixture((5,), (0.5,))
     whole = epochs(both, 8, global_batch_size=4, mixture=mixture)
     before = loader(both, global_batch_size=4, mixture=mixture)
     for _ in range(3):
@@ -193,11 +193,11 @@ def test_a_mixture_resumes_and_is_the_same_for_any_number_of_processes(source, w
     assert ids == [index for round in whole[3:] for index in round]
     after.close()
     with pytest.raises(ValueError, match="only fits the stream .*its mixture is"):
-        loader(both, mixture=Mixture(5, 0.25)).set_state(state)
+        loader(both, mixture=Mixture((5,), (0.25,))).set_state(state)
     with pytest.raises(ValueError, match="between 0 and 1, got 1.0"):
-        loader(both, mixture=Mixture(5, 1.0))
-    with pytest.raises(ValueError, match="both parts of a mixture need a sample, got 0 and 17"):
-        loader(both, mixture=Mixture(0, 0.5))
+        loader(both, mixture=Mixture((5,), (1.0,)))
+    with pytest.raises(ValueError, match="every part of a mixture needs a sample, got 0 and 17"):
+        loader(both, mixture=Mixture((0,), (0.5,)))
 
 
 def test_without_a_field_the_captions_are_the_names(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from data_pipelines.audio import Spectrogram
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
@@ -22,6 +24,7 @@ from vlp.interop.card import build_card
 from vlp.jobs.data_checks import check_captions
 from vlp.run.build import Plan, objective_fields
 from vlp.run.fields import host_fields, optional_fields
+from vlp.run.sets import pair_sets
 from vlp.run.tokenizers import published_tokenizer
 from vlp.run.weights import check_tokenizer
 from vlp.run.workdir import Workdir
@@ -52,7 +55,7 @@ class Inputs:
 
     def card(self, planned: Plan, config: ConfigDict) -> dict[str, Any]:
         """The card of the model that trains on these inputs."""
-        return build_card(
+        card = build_card(
             model=planned.model_kwargs,
             preprocess=self.preprocess.to_dict(),
             tokenizer=self.tokenizer,
@@ -61,6 +64,9 @@ class Inputs:
             attribution="\n".join(config.attribution),
             weights="ema" if planned.evaluated == "averaged" else "params",
         )
+        if "audio" in planned.training.fields:
+            card["audio"] = Spectrogram(**config.audio.to_dict()).to_dict()
+        return card
 
 
 def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
@@ -72,13 +78,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     data = config.data
     names = objective_fields(config)
     optional = optional_fields(names)
-    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
-    source, mixture = training_data(
-        data.train,
-        **{name: data[name] for name in labels},
-        limits=Limits(**data.limits.to_dict()),
-        captions="text" in set(names) - optional,
-    )
+    source, mixture = _training_data(config, needs=set(names) - optional)
     reads = "text" in names or config.model.get("text", {}) is not None
     tokenizer = _tokenizer(config, source, workdir) if reads else None
     if data.shuffled_captions:
@@ -98,6 +98,22 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         max_reject_share=data.max_reject_share,
     )
     return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
+
+
+def _training_data(config: ConfigDict, *, needs: Collection[str]) -> tuple[Source, Mixture | None]:
+    """The data that a config names, by sets or by one."""
+    data = config.data
+    limits = Limits(**data.limits.to_dict())
+    if data.sets:
+        if data.train or data.labelled:
+            raise ValueError(
+                "config.data.sets take the place of config.data.train and config.data.labelled, "
+                f"got {data.train!r} and {data.labelled!r} as well; make each a set"
+            )
+        return pair_sets(data.sets.to_dict(), needs=needs, limits=limits)
+    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
+    own = {name: data[name] for name in labels}
+    return training_data(data.train, **own, limits=limits, captions="text" in needs)
 
 
 def training_data(
@@ -128,7 +144,10 @@ def training_data(
         ValueError: when there are neither, or something is wrong with what is there.
     """
     if not labelled and not train:
-        raise ValueError("a run needs config.data.train or config.data.labelled, got neither")
+        raise ValueError(
+            "a run needs config.data.train or config.data.labelled, got neither; or sets of pairs, "
+            "config.data.sets"
+        )
     if label_share is not None and not (labelled and train):
         raise ValueError(
             "config.data.label_share mixes config.data.train and config.data.labelled, got "
@@ -145,7 +164,7 @@ def training_data(
     if not train:
         return by_labels, None
     pairs = _pairs(train, limits, captions=captions)
-    mixture = None if label_share is None else Mixture(len(pairs), label_share)
+    mixture = None if label_share is None else Mixture((len(pairs),), (label_share,))
     return ConcatSource([pairs, by_labels]), mixture
 
 

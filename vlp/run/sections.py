@@ -31,7 +31,7 @@ DECIDED = {
     "optim.schedule.steps": "train.total",
 }
 # Sections of any number of sections, whose names a config chooses.
-NAMED = ("evals", "frozen", "optim.groups")
+NAMED = ("evals", "frozen", "optim.groups", "data.sets")
 OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 # Durations are steps for their constructor and may have a unit in a config.
@@ -88,6 +88,8 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
         return _evaluation(_get(config, section))
     if parent == "optim.groups":
         return _group()
+    if parent == "data.sets":
+        return _pair_set()
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     if parent == "frozen":
@@ -256,6 +258,12 @@ def _group() -> Settings:
     from vlp.training.optim.groups import Group
 
     return keywords(Group)
+
+
+def _pair_set() -> Settings:
+    from vlp.run.sets import pair_set
+
+    return keywords(pair_set, leaving=("needs", "limits"))
 
 
 def _mesh(_: ConfigDict) -> Settings:

@@ -6,9 +6,9 @@ A spec names one or several places, joined by commas:
   dir/*.tar              all that match, in the order of their names
   shard-{0000..0012}.tar a numbered range
   dir/                   a folder: with a table (captions.csv, .tsv or .jsonl, or metadata.csv or
-                         .jsonl), with tars at any depth, or with pictures at any depth
+                         .jsonl), with tars at any depth, or with pictures or sounds at any depth
   dir/table.csv          a table of another name
-  cat.jpg, dir/*.jpg     pictures
+  cat.jpg, dir/*.ogg     pictures, sounds
   -                      what comes by the standard input: a picture, or a path a line
   emoji:noto             an embedded data set
 
@@ -31,7 +31,7 @@ from data_pipelines.sources.base import Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.files import walk
 from data_pipelines.sources.folder import FolderSource, tables
-from data_pipelines.sources.members import IMAGE, role_of
+from data_pipelines.sources.members import ENCODED, role_of
 from data_pipelines.sources.pictures import OnePicture, PictureSource, with_beside
 from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.table import SUFFIXES
@@ -143,11 +143,11 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     strays = Strays()
     files = walk(folder, strays)
     tars = [file for file in files if file.lower().endswith(".tar")]
-    pictures = [file for file in files if role_of(Path(file).suffix[1:]) == IMAGE]
-    if tars and pictures:
+    encoded = [file for file in files if role_of(Path(file).suffix[1:]) in ENCODED]
+    if tars and encoded:
         raise ValueError(
             f"a folder is read as tars or as pictures, {folder} holds {shown(tars[0])} and "
-            f"{shown(pictures[0])}; say which by a pattern, such as '*.tar'"
+            f"{shown(encoded[0])}; say which by a pattern, such as '*.tar'"
         )
     packed = [file for file in files if _PACKED.search(file)]
     if packed:

@@ -39,7 +39,7 @@ class Frozen:
     reference: dict[str, str]
 
 
-def open_frozen(config: ConfigDict, tokenizer: Tokenizer) -> dict[str, Frozen]:
+def open_frozen(config: ConfigDict, tokenizer: Tokenizer | None) -> dict[str, Frozen]:
     """The models that `config.frozen` names, read.
 
     Args:
@@ -86,7 +86,7 @@ def _planned(
 
 def _open(
     config: ConfigDict,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     *,
     name: str,
     path: str = "",
@@ -141,9 +141,9 @@ def _other_sizes(config: ConfigDict, kwargs: Mapping[str, Any]) -> dict[str, tup
     }
 
 
-def _check_tokenizer(card: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+def _check_tokenizer(card: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
     own = card["tokenizer"]
-    if own is None or own["sha256"] != tokenizer.sha256:
+    if own is None or tokenizer is None or own["sha256"] != tokenizer.sha256:
         raise ValueError(
             "its text tower must read by this run's tokenizer, and has "
             f"{own['name'] if own else 'none'}; set config.tokenizer.path to that of these "

@@ -31,7 +31,8 @@ DECIDED = {
     "optim.schedule.steps": "train.total",
 }
 # Sections of any number of sections, whose names a config chooses.
-NAMED = ("evals", "frozen", "optim.groups")
+NAMED = ("evals", "frozen", "optim.groups", "data.sets")
+OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 # Settings of the section `model` for all its parts, by what the constructors of these call them.
 SHARED = {"precision": "dtype", "remat": "remat", "attention": "attention"}
@@ -89,6 +90,8 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
         return _evaluation(_get(config, section))
     if parent == "optim.groups":
         return _group()
+    if parent == "data.sets":
+        return _pair_set()
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     if parent == "frozen":
@@ -98,9 +101,10 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
 
 
 def sections(config: ConfigDict) -> list[str]:
-    """The names of the sections of a config that are for a constructor, but an empty `export`."""
+    """The names of the sections of a config that are for a constructor, but those of `OPTIONAL`
+    that are empty."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
-    there = [name for name in there if name != "export" or config.export]
+    there = [name for name in there if name not in OPTIONAL or _get(config, name)]
     named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
     return there + named
 
@@ -188,6 +192,18 @@ def _augment(_: ConfigDict) -> Settings:
     return keywords(Augment, Styles, leaving=("size", "style"))
 
 
+def _audio(_: ConfigDict) -> Settings:
+    from data_pipelines.audio import Spectrogram
+
+    return keywords(Spectrogram)
+
+
+def _augment_audio(_: ConfigDict) -> Settings:
+    from data_pipelines.sound_augment import SoundAugment
+
+    return keywords(SoundAugment)
+
+
 def _model(config: ConfigDict) -> Settings:
     from vlp.models.base import PairModel
     from vlp.models.build import model_class
@@ -267,6 +283,12 @@ def _group() -> Settings:
     return keywords(Group)
 
 
+def _pair_set() -> Settings:
+    from vlp.run.sets import pair_set
+
+    return keywords(pair_set, leaving=("needs", "limits"))
+
+
 def _mesh(_: ConfigDict) -> Settings:
     from vlp.parallel.mesh import make_mesh
     from vlp.training.setup import make_training
@@ -302,6 +324,8 @@ _SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
     "preprocess": _preprocess,
     "tokenizer": _tokenizer,
     "augment": _augment,
+    "audio": _audio,
+    "augment_audio": _augment_audio,
     "model": _model,
     "model.image": lambda config: _tower(config, "image"),
     "model.text": lambda config: _tower(config, "text"),

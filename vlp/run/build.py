@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from data_pipelines.audio import Spectrogram
 from vlp.models.build import check_sizes, make_model
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
@@ -84,6 +85,9 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
+    if kwargs.get("audio"):
+        spectrogram = Spectrogram(**config.audio.to_dict())
+        decided["audio"] = dict(frames=spectrogram.frames, n_mels=spectrogram.n_mels)
     absent = [tower for tower in TOWERS if kwargs.get(tower, {}) is None]
     kwargs = merge(kwargs, {key: value for key, value in decided.items() if key not in absent})
     if "modes" in kwargs:

@@ -28,12 +28,15 @@ DECIDED = {
     "model.text.eos_id": "tokenizer.eos_id",
     "model.text.pad_id": "tokenizer.pad_id",
     "model.end_id": "tokenizer.eos_id",
+    "model.audio.frames": "audio.frames",
+    "model.audio.n_mels": "audio.n_mels",
     "optim.schedule.steps": "train.total",
 }
 # Sections of any number of sections, whose names a config chooses.
 NAMED = ("evals", "frozen", "optim.groups", "data.sets")
 OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
+USUAL = TOWERS | {"audio": "ast"}
 # Settings of the section `model` for all its parts, by what the constructors of these call them.
 SHARED = {"precision": "dtype", "remat": "remat", "attention": "attention"}
 # Durations are steps for their constructor and may have a unit in a config.
@@ -209,10 +212,10 @@ def _model(config: ConfigDict) -> Settings:
     from vlp.models.build import model_class
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
-    parts = ("image", "text", "decoder", "fusion", "multiway")  # sections of their own
-    own = keywords(
-        model_class(config.model.to_dict()), PairModel, leaving=("settings", *parts, *decided)
-    )
+    parts = ("image", "text", "audio", "decoder", "fusion", "multiway")  # sections of their own
+    make = model_class(config.model.to_dict())
+    base = (PairModel,) if issubclass(make, PairModel) else ()
+    own = keywords(make, *base, leaving=("settings", *parts, *decided))
     chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
     return chosen | own
 
@@ -220,7 +223,7 @@ def _model(config: ConfigDict) -> Settings:
 def _tower(config: ConfigDict, tower: str) -> Settings | None:
     from vlp.models.towers import TOWERS as KINDS
 
-    usual = TOWERS[tower]
+    usual = USUAL[tower]
     make = _choice(config, KINDS[tower], f"model.{tower}.kind", usual)
     decided = [key.removeprefix(f"model.{tower}.") for key in DECIDED]
     if make is None:
@@ -329,6 +332,7 @@ _SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
     "model": _model,
     "model.image": lambda config: _tower(config, "image"),
     "model.text": lambda config: _tower(config, "text"),
+    "model.audio": lambda config: _tower(config, "audio"),
     "model.image.queries": _queries,
     "model.decoder": _decoder,
     "model.fusion": _fusion,

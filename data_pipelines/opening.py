@@ -16,6 +16,7 @@ Captions: KEY.txt is one, whatever its lines; KEY.captions holds several, one a 
 front of a spec reads KEY.txt, too, one a line.
 """
 
+import functools
 import logging
 import os
 import re
@@ -31,6 +32,7 @@ from data_pipelines.sources.base import Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.files import walk
 from data_pipelines.sources.folder import FolderSource, tables
+from data_pipelines.sources.join import JoinedSource
 from data_pipelines.sources.members import ENCODED, role_of
 from data_pipelines.sources.pictures import OnePicture, PictureSource, with_beside
 from data_pipelines.sources.survey import Strays
@@ -46,10 +48,13 @@ _PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECA
 _TAR, _PICTURE, _TABLE = "tar", "picture", "table"
 _FOLDER, _BYTES, _EMOJI = "folder of pictures", "picture by itself", "set of the package"
 _Place = tuple[str, Any]
+JOIN = " + "  # between data that are joined by key
 
 
 def open_source(spec: str | Path, *, limits: Limits = LIMITS) -> Source:
-    """The source that a spec names; several are joined, and ids count through all of them.
+    """The source that a spec names; several are one, and ids count through all of them.
+
+    "A + B" is what A and B have in common by key, such as pictures and tars of sounds.
 
     Args:
       spec: see the package's docstring. A path that exists is taken as it stands.
@@ -58,6 +63,9 @@ def open_source(spec: str | Path, *, limits: Limits = LIMITS) -> Source:
     Raises:
       ValueError: nothing is there, it cannot be read, or what is there is damaged.
     """
+    if JOIN in str(spec) and not Path(spec).exists():
+        parts = (open_source(part, limits=limits) for part in str(spec).split(JOIN))
+        return functools.reduce(JoinedSource, parts)
     text, by_line = _without_prefix(str(spec))
     try:
         places = list(_places(text))

@@ -52,4 +52,17 @@ def get_config(arg: str = "") -> ConfigDict:
     )  # fmt: skip
     config.objective = ConfigDict(dict(name="imagebind", pairs=("image-text", "image-audio")))
     config.export = ConfigDict()
+    if args.heard:
+        every, task = config.evals.twemoji.every, "retrieval"
+        config.evals.heard_names = ConfigDict(
+            dict(task=task, data=args.heard, between="audio-text", every=every)
+        )
+        config.evals.heard_drawings = ConfigDict(
+            dict(
+                task=task,
+                data=f"emoji:twemoji + {args.heard}",
+                between="image-audio",
+                every=every,
+            )
+        )
     return config

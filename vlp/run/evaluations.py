@@ -103,6 +103,7 @@ class Evaluations:
                 step,
                 (towers["image"] or towers["text"]).get("dtype", "float32"),
                 sources=self._opened,
+                spectrogram=self._inputs.spectrogram,
             )
         return self._evaluator
 

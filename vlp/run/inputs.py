@@ -40,6 +40,7 @@ class Inputs:
         tokenizer: captions to ids; None where no tower reads any.
         preprocess: evaluation preprocessing.
         length: tokens a caption.
+        spectrogram: what sounds become; None where no tower hears.
     """
 
     source: Source
@@ -47,6 +48,7 @@ class Inputs:
     tokenizer: Tokenizer | None
     preprocess: ImagePreprocess
     length: int
+    spectrogram: Spectrogram | None = None
 
     def tokenize(self, texts: list[str]) -> np.ndarray:
         """Token ids int32 `[n, l]`."""
@@ -64,8 +66,8 @@ class Inputs:
             attribution="\n".join(config.attribution),
             weights="ema" if planned.evaluated == "averaged" else "params",
         )
-        if "audio" in planned.training.fields:
-            card["audio"] = Spectrogram(**config.audio.to_dict()).to_dict()
+        if self.spectrogram is not None:
+            card["audio"] = self.spectrogram.to_dict()
         return card
 
 
@@ -97,7 +99,9 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         mixture=mixture,
         max_reject_share=data.max_reject_share,
     )
-    return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
+    hears = "audio" in names
+    spectrogram = Spectrogram(**config.audio.to_dict()) if hears else None
+    return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length, spectrogram)
 
 
 def _training_data(config: ConfigDict, *, needs: Collection[str]) -> tuple[Source, Mixture | None]:

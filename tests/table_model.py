@@ -10,7 +10,7 @@ PAD, END, BEGIN = 0, 1, 2
 
 
 class TableModel:
-    """What follows depends on the place, on the last two tokens and on the image.
+    """What follows depends on the position, on the last two tokens and on the image.
 
     An image is a row of logits. The last but one of the tokens lies in the cache, so that a search
     which mixes up its rows is found out.
@@ -29,8 +29,8 @@ class TableModel:
         cache = {"image": image[None], "before": jnp.zeros((1, n), jnp.int32)}
         return jnp.full((n,), BEGIN, jnp.int32), cache
 
-    def next_token(self, cache, ids, place):
-        logits = self.table[place, cache["before"][0], ids] + cache["image"][0]
+    def next_token(self, cache, ids, position):
+        logits = self.table[position, cache["before"][0], ids] + cache["image"][0]
         return logits, {**cache, "before": ids[None]}
 
 
@@ -41,8 +41,8 @@ def images(n=5, vocab_size=6, seed=1):
 def log_probs(model, image, caption):
     """Of each token of a caption behind the first, float64, one token at a time."""
     before, found = 0, []
-    for place, (token, following) in enumerate(itertools.pairwise(caption)):
-        logits = np.float64(model.table[place, before, token]) + np.float64(image)
+    for position, (token, following) in enumerate(itertools.pairwise(caption)):
+        logits = np.float64(model.table[position, before, token]) + np.float64(image)
         found.append(logits[following] - np.log(np.exp(logits).sum()))
         before = token
     return found

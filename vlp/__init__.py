@@ -11,7 +11,7 @@ from vlp.version import __version__
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlp.interop.loaded import LoadedEncoder
+    from vlp.interop.loaded import Loaded
 
 __all__ = ["__version__", "load"]
 
@@ -25,7 +25,7 @@ def load(
     tokenizer: str | os.PathLike | None = None,
     allow_pickle_weights: bool = False,
     arch: str | None = None,
-) -> tuple[LoadedEncoder, Any, Callable[[str | Sequence[str]], np.ndarray]]:
+) -> tuple[Loaded, Any, Callable[[str | Sequence[str]], np.ndarray]]:
     """What one needs to embed images and texts with a trained model.
 
         import vlp

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from vlp.models.dual_encoder import Encoded, unit_norm
+from vlp.models.base import Encoded, unit_norm
 
 VOCABULARY, LENGTH, PAD, END, MASK = 30, 7, 0, 1, 29
 

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from tests.filled import filled
+from tests.models.following import following
 from vlp.generation import beam, greedy
 from vlp.models import CoCa
 
@@ -46,22 +47,22 @@ def logits_of(model):
     """What the model says of whole captions, compiled once."""
 
     @jax.jit
-    def run(tokens, text):
-        return model.decode(tokens, model.encode_text(text).tokens)
+    def run(image, text):
+        return following(model, image, model.encode_text(text), text)
 
     return run
 
 
 def test_cached_logits_are_the_whole_caption_s_at_every_place(model, image, logits_of):
     text = jnp.int32(np.random.default_rng(1).integers(2, VOCAB, (4, LENGTH))).at[:, 0].set(BEGIN)
-    whole = logits_of(image.tokens, text)
+    whole = logits_of(image, text)
     ids, cache = model.start_caption(image, length=LENGTH)
     np.testing.assert_array_equal(ids, text[:, 0])
     step = jax.jit(model.next_token)
-    for place in range(LENGTH):
-        logits, cache = step(cache, text[:, place], jnp.int32(place))
+    for position in range(LENGTH):
+        logits, cache = step(cache, text[:, position], jnp.int32(position))
         assert logits.dtype == jnp.float32
-        np.testing.assert_allclose(logits, whole[:, place], atol=1e-5)
+        np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 
 def test_a_cache_has_the_batch_second(model, image):
@@ -75,20 +76,20 @@ def test_greedy_is_the_argmax_of_the_decoder_token_by_token(model, image, logits
     rows = np.full((4, LENGTH), model.pad_id, np.int32)
     rows[:, 0] = BEGIN
     ended = np.zeros(4, bool)
-    for place in range(LENGTH - 1):
-        logits = np.array(logits_of(image.tokens, jnp.asarray(rows)))[:, place]
+    for position in range(LENGTH - 1):
+        logits = np.array(logits_of(image, jnp.asarray(rows)))[:, position]
         logits[:, model.pad_id] = -np.inf
-        if place + 1 < 2:
+        if position + 1 < 2:
             logits[:, END] = -np.inf
-        rows[~ended, place + 1] = logits.argmax(axis=1)[~ended]
-        ended |= rows[:, place + 1] == END
+        rows[~ended, position + 1] = logits.argmax(axis=1)[~ended]
+        ended |= rows[:, position + 1] == END
     np.testing.assert_array_equal(found.ids, rows)
     assert len({tuple(row) for row in rows.tolist()}) > 1  # the images are seen
 
 
 def test_a_row_s_score_is_that_of_the_whole_caption(model, image, logits_of):
     found = jax.jit(lambda image: beam(model, image, num_beams=3, length_penalty=0.0))(image)
-    said = jax.nn.log_softmax(logits_of(image.tokens, found.ids)[:, :-1])
+    said = jax.nn.log_softmax(logits_of(image, found.ids)[:, :-1])
     chosen = jnp.take_along_axis(said, found.ids[:, 1:, None], axis=2)[:, :, 0]
     total = jnp.sum(jnp.where(found.ids[:, 1:] == model.pad_id, 0.0, chosen), axis=1)
     np.testing.assert_allclose(found.scores, total, atol=1e-5)

@@ -64,10 +64,10 @@ def test_it_stops_where_all_captions_have_ended():
     steps = []
 
     class Counting(TableModel):
-        def next_token(self, cache, ids, place):
-            jax.debug.callback(lambda place: steps.append(int(place)), place)
-            logits, cache = super().next_token(cache, ids, place)
-            return logits.at[:, END].add(jnp.where(place == 2, 99.0, -99.0)), cache
+        def next_token(self, cache, ids, position):
+            jax.debug.callback(lambda position: steps.append(int(position)), position)
+            logits, cache = super().next_token(cache, ids, position)
+            return logits.at[:, END].add(jnp.where(position == 2, 99.0, -99.0)), cache
 
     found = run(greedy, Counting(), images(4))
     jax.effects_barrier()

@@ -93,7 +93,7 @@ def test_the_average_of_the_weights_is_preferred_where_the_run_has_one(run, tmp_
 def test_asking_for_an_average_that_is_not_there_is_an_error(folder):
     with pytest.raises(ValueError, match="must hold averaged weights"):
         load_run(folder, weights="ema")
-    with pytest.raises(ValueError, match="weights must be one of auto, params, ema, got 'best'"):
+    with pytest.raises(ValueError, match="one of auto, params, ema, momentum, got 'best'"):
         load_run(folder, weights="best")
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
 from vlp.interop.card import build_card, write_card
-from vlp.interop.loaded import LoadedEncoder, Run
+from vlp.interop.loaded import Loaded, Run, abstract_model
 from vlp.interop.tensors import Tensors
 from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.state import TrainState
@@ -57,13 +57,13 @@ def merged(base: dict, changes: dict) -> dict:
     return result
 
 
-def model(settings: dict, *, seed: int = 0) -> LoadedEncoder:
+def model(settings: dict, *, seed: int = 0) -> Loaded:
     """A dual encoder with noise on every parameter, biases and scales included.
 
     Filled by numpy: compiling the initialisation would take longer than all else in a test.
     """
     rng = np.random.default_rng(seed)
-    abstract = nnx.eval_shape(lambda: LoadedEncoder(**settings, rngs=nnx.Rngs(0)))
+    abstract = abstract_model(settings)
     graphdef, state = nnx.split(abstract)
 
     def fill(path, leaf):

@@ -64,7 +64,7 @@ IDS = {
     ),
     "the first of its kind": lambda ids: first_position(ids, 3),
     "one row of each": lambda ids: take_token(jnp.asarray(W)[ids], first_position(ids, 3)),
-    "mean of what is there": lambda ids: mean_pool(jnp.asarray(W)[ids], present=ids != 0),
+    "mean of what is there": lambda ids: mean_pool(jnp.asarray(W)[ids], mask=ids != 0),
     "earlier ones": lambda ids: jnp.tril(jnp.ones((ids.shape[1],) * 2, bool)) & (ids != 0)[:, None],
     "padded to a length": lambda ids: jnp.concatenate(
         [ids, jnp.full((ids.shape[0], 7), 5, ids.dtype)], axis=1

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from tests.filled import filled
+from tests.models.following import following
 from vlp.generation import beam
 from vlp.models import Bert, Blip, DualEncoder
 from vlp.models.build import model_class
@@ -60,7 +61,7 @@ def outputs():
         return dict(
             text=caption.tokens,
             match=model.match(seen, caption, text),
-            words=model.decode(seen, text),
+            words=following(model, seen, None, text),
         )
 
     return run
@@ -111,14 +112,14 @@ def test_all_is_shared_but_the_self_attention_of_the_writer_and_the_heads():
 def test_cached_logits_are_the_whole_caption_s_at_every_place(modes):
     model, seen = make(modes), image(modes)
     ids = jnp.int32(np.random.default_rng(1).integers(2, 20, (3, LENGTH))).at[:, 0].set(DECODE)
-    whole = jax.jit(model.decode)(seen, ids)
+    whole = jax.jit(lambda seen, ids: following(model, seen, None, ids))(seen, ids)
     first, cache = model.start_caption(seen, length=LENGTH)
     np.testing.assert_array_equal(first, ids[:, 0])
     assert all(leaf.shape[1] == 3 for leaf in jax.tree.leaves(cache))
     step = jax.jit(model.next_token)
-    for place in range(LENGTH):
-        logits, cache = step(cache, ids[:, place], jnp.int32(place))
-        np.testing.assert_allclose(logits, whole[:, place], atol=1e-5)
+    for position in range(LENGTH):
+        logits, cache = step(cache, ids[:, position], jnp.int32(position))
+        np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 
 def test_captions_of_beam_search_have_the_probability_that_teacher_forcing_gives_them():
@@ -126,7 +127,7 @@ def test_captions_of_beam_search_have_the_probability_that_teacher_forcing_gives
     found = jax.jit(lambda seen: beam(model, seen, num_beams=3))(seen)
     ids = np.asarray(found.ids)
     assert ids.shape == (3, LENGTH) and (ids[:, 0] == DECODE).all()
-    log_p = jax.nn.log_softmax(model.decode(seen, found.ids[:, :-1]))
+    log_p = jax.nn.log_softmax(model.decode(seen, None, found.ids))
     own = np.take_along_axis(np.asarray(log_p), ids[:, 1:, None], axis=2)[..., 0]
     written = np.cumsum(ids[:, 1:] == END, axis=1) - (ids[:, 1:] == END) == 0
     np.testing.assert_allclose(found.scores, np.average(own, axis=1, weights=written), atol=1e-5)
@@ -170,7 +171,7 @@ def test_a_model_of_one_mode_refuses_the_other_by_name():
     with pytest.raises(ValueError, match='needs a BLIP for "encode"'):
         writer.match(image("decode"), image("decode"), text())
     for call in (
-        lambda: reader.decode(image("encode"), text()),
+        lambda: reader.decode(image("encode"), None, text()),
         lambda: reader.start_caption(image("encode"), length=LENGTH),
     ):
         with pytest.raises(ValueError, match='needs a BLIP for "decode", and this one is for'):

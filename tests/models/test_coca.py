@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from tests.filled import filled
+from tests.models.following import following
 from vlp.models import CoCa
 
 QUERIES = dict(width=12, num_queries=5, num_heads=2)
@@ -37,7 +38,7 @@ def text():
 
 def captions(model, images, text):
     image, caption = model.encode_image(images), model.encode_text(text)
-    return model.decode(image.tokens, caption.tokens)
+    return following(model, image, caption, text)
 
 
 def test_a_caption_s_logits_know_nothing_of_later_words():
@@ -58,10 +59,11 @@ def test_the_decoder_reads_all_image_tokens_but_the_pooled_one(pool):
     count = 5 if pool == "queries" else 6
     image, caption = jax.jit(lambda: (model.encode_image(images()), model.encode_text(text())))()
     decode = jax.jit(model.decode)
-    logits = decode(image.tokens, caption.tokens)
+    logits = decode(image, caption, text())
     assert image.tokens.shape == (3, count, 12) and caption.tokens.shape == (3, 5, 12)
     for token in range(count):
-        other = decode(image.tokens.at[:, token].add(1.5), caption.tokens)
+        tokens = image.tokens.at[:, token].add(1.5)
+        other = decode(image._replace(tokens=tokens), caption, text())
         assert np.array_equal(other, logits) == (token == 0)
 
 
@@ -82,7 +84,7 @@ def test_the_same_model_is_built_again_from_its_own_kwargs():
 
 def caption_loss(model):
     image, caption = model.encode_image(images()), model.encode_text(text())
-    said = jax.nn.log_softmax(model.decode(image.tokens, caption.tokens[:, :-1]))
+    said = jax.nn.log_softmax(model.decode(image, caption, text()))
     return -jnp.sum(jnp.take_along_axis(said, text()[:, 1:, None], axis=-1))
 
 

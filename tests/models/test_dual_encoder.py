@@ -9,7 +9,8 @@ from flax import nnx
 
 from tests.filled import filled
 from vlp.models import DualEncoder
-from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS, unit_norm
+from vlp.models.base import unit_norm
+from vlp.models.towers import TOWERS
 
 KWARGS = dict(
     image=dict(image_size=8, patch_size=4, width=16, depth=1, num_heads=2),
@@ -105,11 +106,11 @@ def test_towers_are_chosen_by_kind_and_the_default_is_a_pair_of_transformers():
     }
     for kind, settings in kinds.items():
         model = make(text=dict(kind=kind, **settings))
-        assert type(model.text) is TEXT_TOWERS[kind]
+        assert type(model.text) is TOWERS["text"][kind]
         assert model.encode_text(text()).embedding.shape == (3, 10)
         assert model.kwargs["text"]["kind"] == kind
-    assert type(make().image) is IMAGE_TOWERS["vit"]
-    assert type(make().text) is TEXT_TOWERS["transformer"]
+    assert type(make().image) is TOWERS["image"]["vit"]
+    assert type(make().text) is TOWERS["text"]["transformer"]
 
 
 def test_hidden_states_are_those_of_the_towers():

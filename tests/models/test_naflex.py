@@ -99,7 +99,9 @@ def test_a_dual_encoder_takes_such_images():
     encoded = jax.jit(lambda model, images: model.encode_image(images))(model, images())
     assert encoded.embedding.shape == (3, 8) and encoded.tokens.shape == (3, 9, WIDTH)
     assert model.image_hidden_states(images()).shape == (3, 3, 9, WIDTH)
-    with pytest.raises(ValueError, match='needs an image tower of kind "vit", got NaflexTransf'):
+    with pytest.raises(
+        ValueError, match="is a NaflexTransformer, which takes no patch_drop, got 0.5"
+    ):
         model.encode_image(images(), patch_drop=0.5)
 
 

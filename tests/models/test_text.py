@@ -101,7 +101,7 @@ def test_a_class_token_behind_sees_one_token_of_padding_and_itself_in_full_rows_
     x, present = tower.embed(captions()), tower._visible(captions())
 
     def pooled(x):
-        return jnp.sum(tower.stack(x, present=present)[1, -1])
+        return jnp.sum(tower.stack(x, mask=present)[1, -1])
 
     # The class token's own gradient is never zero: it is on the residual stream.
     seen = jnp.abs(jax.jit(jax.grad(pooled))(x)[1]).max(-1) > 0

@@ -14,7 +14,8 @@ from tests.objectives.calling import call
 from vlp.interop.adapt import complete
 from vlp.interop.loaded import model_of, param_shapes
 from vlp.models import DualEncoder, Vlmo
-from vlp.objectives import masked_words, triples
+from vlp.objectives import masked_words
+from vlp.objectives.common import triples
 from vlp.objectives.vlmo import Vlmo as Objective
 from vlp.parallel.ids import id_words
 from vlp.training.optim.optimizers import decays, muon
@@ -174,9 +175,11 @@ def graphdef_of_plain(positions="absolute"):
 
 
 def outputs(module, batch, shown):
-    image, pair_image = module.image_branches(batch["image"])
-    caption, pair_text = module.text_branches(batch["text"])
-    words, patches = module.fuse(image, caption, batch["text"])
+    image, pair_image = module.branches("image", batch["image"])
+    caption, pair_text = module.branches("text", batch["text"])
+    words = module.fuse(image, caption, batch["text"])
+    mask = module.text.padding_mask(batch["text"])
+    _, patches = module.multiway.together(caption.entering, image.entering, mask=mask)
     last = {
         "text": module.text_hidden_states(batch["text"])[-1],
         "image": module.image_hidden_states(batch["image"])[-1],
@@ -322,7 +325,7 @@ def test_inputs_of_another_size_and_dropped_patches_are_refused():
         model().encode_image(jnp.zeros((1, 16, 16, 3), jnp.uint8))
     with pytest.raises(ValueError, match="at most 9 tokens, got 10"):
         model().encode_text(jnp.zeros((1, 10), jnp.int32))
-    with pytest.raises(ValueError, match="patch_drop needs .* set patch_drop to 0"):
+    with pytest.raises(ValueError, match="takes no patch_drop, got .*leave them out"):
         model().encode_image(jnp.zeros((1, 32, 32, 3), jnp.uint8), patch_drop=0.5)
 
 

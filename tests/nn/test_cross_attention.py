@@ -35,7 +35,7 @@ def test_what_is_not_present_is_as_if_it_were_not_there():
     attention, block = cross(), filled(make_block)
     for module in (attention, block):
         cut = module(X, CONTEXT[:, :3])
-        np.testing.assert_allclose(module(X, CONTEXT, present=present), cut, atol=1e-6)
+        np.testing.assert_allclose(module(X, CONTEXT, mask=present), cut, atol=1e-6)
 
 
 def make_block():

@@ -34,13 +34,13 @@ def inputs():
 
 
 MODES = {
-    "text": lambda m, text, image, present: m.alone(text, expert="text", present=present),
+    "text": lambda m, text, image, present: m.alone(text, expert="text", mask=present),
     "image": lambda m, text, image, present: m.alone(image, expert="image"),
     "branch": lambda m, text, image, present: m.above(
         m.below(image, expert="image"), expert="pair", modality="image"
     ),
     "pair": lambda m, text, image, present: jnp.concatenate(
-        m.together(text, image, present=present), axis=1
+        m.together(text, image, mask=present), axis=1
     ),
 }
 
@@ -147,7 +147,7 @@ def test_recomputing_and_unrolling_change_no_gradient():
         graphdef, state = nnx.split(module)
 
         def total(state):
-            both = nnx.merge(graphdef, state).together(text, image, present=present)
+            both = nnx.merge(graphdef, state).together(text, image, mask=present)
             return sum(jnp.sum(x**3) for x in both)
 
         return jax.tree.leaves(jax.jit(jax.grad(total))(state))

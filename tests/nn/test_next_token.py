@@ -19,8 +19,8 @@ CONTEXT = jnp.asarray(RNG.normal(size=(2, 3, 6)), jnp.float32)
 def token_by_token(module, cache):
     step = jax.jit(module.next)
     found = []
-    for place in range(X.shape[1]):
-        y, cache = step(X[:, place : place + 1], cache, place=jnp.int32(place))
+    for position in range(X.shape[1]):
+        y, cache = step(X[:, position : position + 1], cache, position=jnp.int32(position))
         found.append(y)
     return jnp.concatenate(found, axis=1)
 
@@ -50,8 +50,8 @@ def test_a_cache_is_of_the_dtype_of_the_products():
 
     def two_tokens(x, context):
         cache = stack.start(context, length=5)
-        y, cache = stack.next(x, cache, place=jnp.int32(0))
-        return stack.next(y, cache, place=jnp.int32(1))
+        y, cache = stack.next(x, cache, position=jnp.int32(0))
+        return stack.next(y, cache, position=jnp.int32(1))
 
     x, context = jnp.bfloat16(X[:, :1]), jnp.bfloat16(CONTEXT)
     y, cache = jax.eval_shape(two_tokens, x, context)

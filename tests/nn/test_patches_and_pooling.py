@@ -62,7 +62,7 @@ def test_sine_positions_are_those_of_the_formula():
 def test_mean_pooling_leaves_padding_out():
     tokens = normal(3, 4, 5)
     present = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
-    pooled = mean_pool(tokens, present=jnp.asarray(present))
+    pooled = mean_pool(tokens, mask=jnp.asarray(present))
     np.testing.assert_allclose(pooled[0], tokens[0, :2].mean(0), rtol=1e-5)
     np.testing.assert_allclose(pooled[1], mean_pool(tokens)[1], rtol=1e-5, atol=1e-6)
     assert float(jnp.sum(jnp.abs(pooled[2]))) == 0
@@ -102,7 +102,7 @@ def test_attention_pooling_leaves_padding_out():
     pool = attention_pool()
     tokens = jnp.float32(np.random.default_rng(0).normal(size=(2, 5, 8)))
     present = jnp.arange(5)[None] < jnp.int32([[5], [3]])
-    pooled = pool(tokens, present=present)
+    pooled = pool(tokens, mask=present)
     np.testing.assert_allclose(pooled[:1], pool(tokens[:1]), atol=1e-5)
     np.testing.assert_allclose(pooled[1:], pool(tokens[1:, :3]), atol=1e-5)
 

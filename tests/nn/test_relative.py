@@ -121,12 +121,12 @@ def inputs():
 def _ways(graphdef, state, text, image, present):
     module = nnx.merge(graphdef, state)
     below = {
-        "text": module.below(text, expert="text", present=present),
+        "text": module.below(text, expert="text", mask=present),
         "image": module.below(image, expert="image"),
     }
     return {
-        "pair": module.together(text, image, present=present),
-        "text": module.above(below["text"], expert="pair", modality="text", present=present),
+        "pair": module.together(text, image, mask=present),
+        "text": module.above(below["text"], expert="pair", modality="text", mask=present),
         "image": module.above(below["image"], expert="pair", modality="image"),
         "states": module.hidden_states(image, expert="image"),
         "last": module.upper(below["image"], route=(("image", 5),), kinds=(("image", 5),)),
@@ -170,7 +170,7 @@ def test_recomputing_unrolling_and_xla_change_no_gradient_of_a_table():
         graphdef, state = nnx.split(module)
 
         def total(state):
-            both = nnx.merge(graphdef, state).together(text, image, present=present)
+            both = nnx.merge(graphdef, state).together(text, image, mask=present)
             return sum(jnp.sum(x**3) for x in both)
 
         return nnx.to_pure_dict(jax.jit(jax.grad(total))(state))

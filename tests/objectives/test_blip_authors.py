@@ -11,6 +11,7 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from tests.interop.tiny import in_memory
+from tests.models.following import following
 from vlp.interop.adapt import complete
 from vlp.interop.blip import layout
 from vlp.interop.layout import read_params, write_tensors
@@ -147,7 +148,7 @@ def step_losses(model, teacher, alpha):
         (image, taken(caption, chosen), text[chosen]),
     )
     logits = model.match(*jax.tree.map(lambda *parts: jnp.concatenate(parts), *three))
-    words = model.decode(image, text)
+    words = following(model, image, None, text)
     losses = dict(
         ita=jnp.mean(contrastive),
         itm=jnp.mean(matching_loss(logits, jnp.arange(18) < 6)),
@@ -246,7 +247,7 @@ def test_a_checkpoint_of_the_authors_is_read(kind, tmp_path, monkeypatch):
     close(tokens, x["image_embeds"])
     image = Encoded(tokens[:, 0], tokens, tokens[:, 0])
     if "decode" in modes:
-        close(run.model.decode(image, x["text"]), x["lm_logits"])
+        close(following(run.model, image, None, x["text"]), x["lm_logits"])
     if "encode" in modes:
         close(run.model.match(image, image, x["text"]), x["vl_output"][:6])
 

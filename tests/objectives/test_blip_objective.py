@@ -119,7 +119,7 @@ def test_it_is_the_sum_of_its_three_losses():
 def test_the_caption_s_loss_is_a_mean_over_the_tokens_of_all_present_captions():
     _, _, metrics, *_ = usual()
     model, batch = models()[0], make_batch()
-    logits = model.decode(model.encode_image(batch["image"]), batch["text"][:, :-1])
+    logits = model.decode(model.encode_image(batch["image"]), None, batch["text"])
     targets = np.asarray(batch["text"][:, 1:])
     log_p = np.asarray(jax.nn.log_softmax(logits), np.float64)
     own = np.take_along_axis(log_p, targets[..., None], axis=2)[..., 0]
@@ -211,9 +211,9 @@ def refused(model, message):
 
 
 def test_it_refuses_models_that_lack_a_mode():
-    refused(make(0, modes=["encode"]), r"got Blip with modes \['encode'\]; give")
+    refused(make(0, modes=["encode"]), r"needs a model for write, got Blip, which is not; give")
     refused(make(0, end_id=PAD), "end with a token that is not padding")
     kwargs = {k: v for k, v in KWARGS.items() if k not in ("modes", "end_id")}
     kwargs |= dict(text=TEXT, fusion=dict(depth=1, num_heads=2))
     albef = nnx.eval_shape(lambda: Albef(**kwargs, rngs=nnx.Rngs(0)))
-    refused(albef, r"got Albef with modes \[\]; give model.preset")
+    refused(albef, r"needs a model for write, got Albef, which is not; give model.preset")

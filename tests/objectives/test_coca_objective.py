@@ -84,8 +84,8 @@ def assert_equal(got, want):
 def predictions():
     """Log-probabilities of what follows each token, and where it is the likeliest; numpy."""
     batch, coca = make_batch(), model()
-    images = coca.encode_image(batch["image"]).tokens
-    logits = np.float64(coca.decode(images, coca.encode_text(batch["text"]).tokens))
+    image, caption = coca.encode_image(batch["image"]), coca.encode_text(batch["text"])
+    logits = np.float64(coca.decode(image, caption, batch["text"]))
     logs = logits - np.log(np.sum(np.exp(logits), axis=2, keepdims=True))
     return logs, np.argmax(logits, axis=2)
 

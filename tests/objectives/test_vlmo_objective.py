@@ -183,7 +183,7 @@ def test_the_loss_is_half_of_each_contrast_and_matching_and_a_quarter_of_the_wor
     these = {name: jnp.asarray(value) for name, value in these.items()}
     losses, metrics, _ = run("pairs", these)
     (image, pair_image), (caption, pair_text) = jax.jit(
-        lambda images, text: (module.image_branches(images), module.text_branches(text))
+        lambda images, text: (module.branches("image", images), module.branches("text", text))
     )(these["image"], these["text"])
 
     def contrast(zimg, ztxt, scale):

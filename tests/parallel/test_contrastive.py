@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from vlp.losses.similarity import Tokens, cosines
 from vlp.parallel.contrastive import contrastive_loss
 
 N, D = 48, 8
@@ -50,6 +51,46 @@ def dense(kind, weights="none", n=N):
     return outcome(contrastive_loss(kind), kind, weights, n)
 
 
+GROUPS = jnp.int32(np.random.default_rng(5).integers(0, 12, N))
+OTHERS = {
+    "dot": dict(positives=GROUPS),
+    "max_over_queries": dict(),
+    "late_interaction": dict(positives=GROUPS),
+}
+
+
+@functools.cache
+def several_vectors(similarity):
+    """Pairs as the similarity takes them: of a few tokens some are real, of texts one has none."""
+    zimg, ztxt, weight = pairs()
+    rng = np.random.default_rng(1)
+    zimg, ztxt = (z[:, None] + 0.3 * jnp.float32(rng.normal(size=(N, 3, D))) for z in (zimg, ztxt))
+    if similarity == "dot":
+        return zimg[:, 0], ztxt[:, 0], weight
+    if similarity == "max_over_queries":
+        return zimg, ztxt[:, 0], weight
+    real = jnp.asarray(rng.integers(0, 4, N))[:, None] > jnp.arange(3)[None]
+    return Tokens(zimg), Tokens(ztxt, real), weight
+
+
+def outcome_of(similarity, kind, loss, weights="some"):
+    """Losses and all gradients, with the positives of `OTHERS`."""
+    zimg, ztxt, weight = several_vectors(similarity)
+    weight = {"none": None, "some": weight, "zero": jnp.zeros(N)}[weights]
+    share = jnp.linspace(0.0, 2.0, N) / N
+
+    def total(zimg, ztxt, parameters):
+        given = dict(similarity=similarity, weight=weight, **OTHERS[similarity], **parameters)
+        losses = loss(zimg, ztxt, **given)
+        return jnp.sum(losses * share), losses
+
+    parameters = {name: jnp.float32(value) for name, value in PARAMETERS[kind].items()}
+    run = jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True, allow_int=True)
+    (_, losses), (to_images, to_texts, to_parameters) = jax.jit(run)(zimg, ztxt, parameters)
+    to_images, to_texts = (getattr(z, "vectors", z) for z in (to_images, to_texts))
+    return jax.tree.map(np.asarray, (losses, to_images, to_texts, to_parameters))
+
+
 def assert_equal(got, want):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
 
@@ -68,6 +109,50 @@ def test_sharded_forms_equal_the_dense_one_in_values_and_gradients(kind, impleme
 def test_missing_and_all_zero_weights_are_as_in_the_dense_form(kind, weights, implementation):
     loss = contrastive_loss(kind, mesh=make_mesh(data=8), implementation=implementation, tile=4)
     assert_equal(outcome(loss, kind, weights), dense(kind, weights))
+
+
+@pytest.mark.parametrize("similarity", OTHERS)
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_other_similarities_and_groups_are_as_in_the_dense_form(kind, similarity):
+    mesh, want = make_mesh(data=8), outcome_of(similarity, kind, contrastive_loss(kind))
+    # A tile for single vectors has 12 rows, more than a device; one for 9 products a pair has 4.
+    for form in (dict(implementation="gathered"), dict(implementation="ring", tile=12)):
+        loss = contrastive_loss(kind, mesh=mesh, **form)
+        assert_equal(outcome_of(similarity, kind, loss), want)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_groups_meet_across_uneven_tiles_and_meshes(kind, weights):
+    mesh = make_mesh(data=2, fsdp=4)
+    loss = contrastive_loss(kind, mesh=mesh, implementation="ring", tile=4)
+    want = outcome_of("dot", kind, contrastive_loss(kind), weights)
+    assert_equal(outcome_of("dot", kind, loss, weights), want)
+
+
+def test_what_a_form_does_not_take_is_refused():
+    z, mesh = jnp.ones((N, D)), make_mesh(data=8)
+    for form in ("gathered", "ring"):
+        loss = contrastive_loss("softmax", mesh=mesh, implementation=form)
+        with pytest.raises(ValueError, match=f"the '{form}' form must be groups .n., got .48, 48"):
+            loss(z, z, scale=1.0, positives=jnp.eye(N, dtype=bool))
+    with pytest.raises(ValueError, match="of the 'ring' form must be one of dot, max_over_queries"):
+        loss(z, z, scale=1.0, similarity=cosines)
+    gathered = contrastive_loss("softmax", mesh=mesh, implementation="gathered")
+    by_function = jax.jit(functools.partial(gathered, scale=1.0, similarity=cosines))(z, z)
+    np.testing.assert_allclose(by_function, np.log(N), rtol=1e-5)
+
+
+def test_auto_counts_the_inner_products_of_a_pair():
+    def collectives(n, tokens):
+        z = jax.ShapeDtypeStruct((n, tokens, D), jnp.float32)
+        loss = contrastive_loss("softmax", mesh=make_mesh(data=8))
+        texts = jax.ShapeDtypeStruct((n, D), jnp.float32)
+        how = dict(scale=1.0, similarity="max_over_queries")
+        text = str(jax.make_jaxpr(functools.partial(loss, **how))(z, texts))
+        return {name for name in ("all_gather", "ppermute") if name in text}
+
+    assert collectives(16384, 1) == {"all_gather"} and collectives(16384, 4) == {"ppermute"}
 
 
 @pytest.mark.parametrize("implementation", ["gathered", "ring"])
@@ -97,10 +182,11 @@ def test_the_ring_takes_and_returns_bfloat16(kind):
         assert float(error) < 0.01 * float(jnp.linalg.norm(exact))
 
 
-def temporary_bytes(loss, mesh, n, kind="softmax"):
+def temporary_bytes(loss, mesh, n, kind="softmax", tokens=(), **given):
     batch = NamedSharding(mesh, PartitionSpec("data"))
-    z = jax.ShapeDtypeStruct((n, D), jnp.float32, sharding=batch)
-    run = jax.jit(jax.grad(lambda a, b: jnp.sum(loss(a, b, **PARAMETERS[kind])), argnums=(0, 1)))
+    z = jax.ShapeDtypeStruct((n, *tokens, D), jnp.float32, sharding=batch)
+    given = given | PARAMETERS[kind]
+    run = jax.jit(jax.grad(lambda a, b: jnp.sum(loss(a, b, **given)), argnums=(0, 1)))
     return run.lower(z, z).compile().memory_analysis().temp_size_in_bytes
 
 
@@ -112,6 +198,16 @@ def test_the_ring_never_holds_the_logits(kind):
     assert temporary_bytes(ring, mesh, n, kind) < rows_of_logits // 20
     gathered = contrastive_loss(kind, mesh=mesh, implementation="gathered")
     assert temporary_bytes(gathered, mesh, n, kind) >= rows_of_logits
+
+
+def test_nor_does_it_hold_the_products_of_all_tokens():
+    n, t, mesh = 1024, 8, make_mesh(data=8)
+    ring = contrastive_loss("softmax", mesh=mesh, implementation="ring", tile=128)
+
+    def loss(zimg, ztxt, **given):
+        return ring(Tokens(zimg), Tokens(ztxt), similarity="late_interaction", **given)
+
+    assert temporary_bytes(loss, mesh, n, tokens=(t,)) < 4 * (n * t) ** 2 // 8 // 20
 
 
 def test_auto_is_dense_alone_then_gathered_then_ring():

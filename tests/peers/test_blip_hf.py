@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from tests.interop.tiny import make_run
+from tests.models.following import following
 from tests.peers.copied import assert_same, randomised
 from vlp.generation import greedy
 from vlp.interop.export import export
@@ -117,7 +118,7 @@ def test_matching_is_that_of_the_retrieval_class_with_the_token_it_was_trained_b
 def test_caption_logits_are_those_of_the_generating_class(runs, folders, images):
     run, (_, model) = runs["captions"], folders["captions"]
     ids = texts(first=DECODE)
-    ours = run.model.decode(run.model.encode_image(images), texts(first=2))
+    ours = following(run.model, run.model.encode_image(images), None, texts(first=2))
     with torch.no_grad():
         theirs = model(pixel_values=pixels(run, images), **torch_text(ids)).logits
     assert_same(ours, theirs)
@@ -202,7 +203,10 @@ def test_of_both_modes_one_is_exported(both, mode, images, tmp_path):
     assert list(again.modes) == [mode] and again.kwargs["text"]["causal"] == (mode == "decode")
     image, ids = again.encode_image(images), texts(first=2)
     if mode == "decode":
-        assert_same(again.decode(image, ids), torch.tensor(np.array(both.model.decode(image, ids))))
+        assert_same(
+            following(again, image, None, ids),
+            torch.tensor(np.array(following(both.model, image, None, ids))),
+        )
     else:
         np.testing.assert_allclose(again.log_scale[...], 1.25, atol=1e-6)
 
@@ -269,7 +273,7 @@ def test_the_output_layer_is_the_class_s_own(tie, apart, folders, images, tmp_pa
     assert run.card["model"].get("tied_head", True) is (apart in ("nothing", "the bias"))
     export(run, tmp_path / "out", check="transformers")
     ids = texts(first=DECODE)
-    ours = run.model.decode(run.model.encode_image(images), ids)
+    ours = following(run.model, run.model.encode_image(images), None, ids)
     for folder in ("in", "out"):
         theirs = CLASSES["captions"].from_pretrained(tmp_path / folder).eval()
         with torch.inference_mode():

@@ -158,7 +158,7 @@ def test_embeddings_tokens_and_captions_are_open_clip_s(name):
     def run(params, images, text):
         model = nnx.merge(graphdef, params)
         image, caption = model.encode_image(images), model.encode_text(text)
-        return image, caption, model.decode(image.tokens, caption.tokens[:, :-1])
+        return image, caption, model.decode(image, caption, text)
 
     image, caption, logits = jax.jit(run)(params, images, text)
     pixels = torch.from_numpy((images / 255 - 0.5) / 0.5).float().permute(0, 3, 1, 2)

@@ -121,7 +121,7 @@ def ours(run, images, ids):
         model = nnx.merge(graphdef, state)
         image, text = model.encode_image(images), model.encode_text(ids)
         states = () if resnet else model.image_hidden_states(images)[1:]
-        captions = model.decode(image.tokens, text.tokens[:, :-1]) if is_coca else None
+        captions = model.decode(image, text, ids) if is_coca else None
         logits = model.logits(image.embedding, text.embedding)
         return image, states, text, model.text_hidden_states(ids)[1:], logits, captions
 

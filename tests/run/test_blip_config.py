@@ -30,7 +30,7 @@ def test_the_paper_s_numbers_arrive():
     assert kwargs["end_id"] == 102 and kwargs["text"]["vocab_size"] == 30524
     assert kwargs["image"]["image_size"] == 224 and kwargs["text"]["length"] == 30
     planned = plan(config, samples_per_epoch=2_880_000)
-    assert planned.steps == 20_000 and planned.training.loss.align.ramp == 2000
+    assert planned.steps == 20_000 and planned.training.recipe.objective.align.ramp == 2000
     assert planned.training.abstract.carry["present"].shape == (20, 2880)
 
 

@@ -43,7 +43,7 @@ def test_the_paper_s_numbers_arrive():
     schedule = make_schedule(**settings, steps=planned.steps)
     rates = [float(schedule(step)) for step in (10_000, 255_000, 500_000)]
     np.testing.assert_allclose(rates, [8e-4, 4e-4, 0.0], atol=1e-9)
-    loss = planned.training.loss
+    loss = planned.training.recipe.objective
     assert (loss.contrastive_weight, loss.caption_weight) == (1.0, 2.0)
 
 

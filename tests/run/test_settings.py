@@ -7,10 +7,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments import blip, coca, emoji, own_data, vlmo
+from tests.small.runs import SMALL
 from vlp.cli.config import load_config
 from vlp.interop.adapt import complete
-from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS
 from vlp.models.presets import dual_encoder_preset
+from vlp.models.towers import TOWERS
 from vlp.run.build import model_kwargs, plan
 from vlp.run.config_changes import check_same_config, defaults
 from vlp.run.sections import DECIDED, sections, settings_of
@@ -31,7 +32,7 @@ NEEDS = {
 }
 # A value of each type that no default has.
 OTHERS = {str: "other", int: "77", float: "0.125", bool: None, tuple: "(9, 9)", dict: "{'a': 9}"}
-KINDS = [("image", kind) for kind in IMAGE_TOWERS] + [("text", kind) for kind in TEXT_TOWERS]
+KINDS = [(tower, kind) for tower, kinds in TOWERS.items() for kind in kinds]
 
 
 def flags(section: str, settings: list[str]) -> list[str]:
@@ -41,7 +42,7 @@ def flags(section: str, settings: list[str]) -> list[str]:
 @pytest.mark.parametrize(("tower", "kind"), KINDS)
 def test_every_keyword_of_every_tower_has_a_flag(tower, kind):
     """Read from the constructor itself, not by the code under test."""
-    make = {"image": IMAGE_TOWERS, "text": TEXT_TOWERS}[tower][kind]
+    make = TOWERS[tower][kind]
     section = f"model.{tower}"
     needs = [f"kind={kind}", *NEEDS[kind]]
     given = {need.split("=")[0] for need in needs}
@@ -161,7 +162,7 @@ def test_a_misspelt_setting_of_a_file_is_refused_as_one_of_a_flag(tmp_path):
         "from experiments import own_data\n"
         "def get_config(arg=''):\n"
         "    config = own_data.get_config('data=x,dtype=bfloat16')\n"
-        "    config.model.image.atention = 'xla'\n"
+        "    config.model.image = dict(atention='xla')\n"
         "    return config\n"
     )
     with pytest.raises(ValueError, match="config.model.image has no setting atention; .*attention"):
@@ -196,7 +197,10 @@ def test_a_resolved_preset_is_the_model_that_its_name_means(arg):
     unresolved = own_data.get_config(f"data=x,{arg}")
     config = load_config(f"experiments/own_data.py:data=x,{arg}", [])
     own = unresolved.model.to_dict()
-    preset = own.pop("preset")
+    preset, dtype = own.pop("preset"), own.pop("precision", None)
+    if dtype:  # of all parts alike
+        shared = dict(dtype=dtype, remat=own.pop("remat"))
+        own |= dict.fromkeys(("image", "text", "decoder"), shared)
     assert "preset" not in config.model and config.preset == preset
     assert model_kwargs(config) == merged_by_hand(preset, own, config)
     assert model_kwargs(config) == model_kwargs(unresolved)
@@ -259,3 +263,24 @@ def test_what_no_one_constructor_has_stays_without_settings():
     config = load_config(EMOJI, [])
     assert settings_of(config, "train") is None
     assert set(sections(config)) >= {"model.image", "optim.schedule", "evals.twemoji"}
+
+
+def test_precision_remat_and_attention_hold_for_all_parts_of_a_model_but_those_that_say_another():
+    config = load_config(
+        f"{SMALL / 'config.py'}:data=x,objective=coca",
+        [
+            "--config.model.precision=bfloat16",
+            "--config.model.remat=dots",
+            "--config.model.attention=xla",
+            "--config.model.text.remat=none",
+        ],
+    )
+    kwargs = model_kwargs(config)
+    assert not {"precision", "remat", "attention"} & kwargs.keys()
+    for part in ("image", "text", "decoder"):
+        assert kwargs[part]["dtype"] == "bfloat16" and kwargs[part]["attention"] == "xla"
+    assert (kwargs["image"]["remat"], kwargs["text"]["remat"]) == ("dots", "none")
+    assert "dtype" not in kwargs["image"]["queries"]  # which takes the tower's
+    plain = model_kwargs(load_config(f"{SMALL / 'config.py'}:data=x,objective=coca", []))
+    for part in ("image", "text", "decoder"):
+        assert not {"dtype", "attention", "remat"} & plain[part].keys()

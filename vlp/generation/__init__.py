@@ -1,7 +1,7 @@
-"""Writing captions, token by token: with any model that keeps the contract of `CaptionModel`."""
+"""Writing captions, token by token: with any model that does it."""
 
 from vlp.generation.beam import beam, check_beams
-from vlp.generation.contract import CaptionModel, Captions, check_writes, form_of
+from vlp.generation.contract import Captions, check_writes, form_of
 from vlp.generation.greedy import greedy
 from vlp.generation.methods import METHODS, Method
 from vlp.generation.nucleus import nucleus
@@ -9,7 +9,6 @@ from vlp.generation.prompt import prompt_tokens
 
 __all__ = [
     "METHODS",
-    "CaptionModel",
     "Captions",
     "Method",
     "beam",

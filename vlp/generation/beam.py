@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.generation.contract import CaptionModel, Captions, Form, form_of, possible
+from vlp.generation.contract import Captions, Form, form_of, possible
+from vlp.models.protocols import WritesCaptions
 
 MOST_BEAMS = 1024
 
 
 class _State(NamedTuple):
-    """What goes from place to place; beams are in descending order.
+    """What goes from position to position; beams are in descending order.
 
     Attributes:
-        place: of the last tokens, from 0.
+        position: of the last tokens, from 0.
         ids, totals: the captions being written, padded, and their log-probabilities.
         cache: of the model, whose rows are all beams of the first image, of the second, ...
         ended_ids, scores: the captions that have ended, and their scores; minus infinity where
@@ -25,7 +26,7 @@ class _State(NamedTuple):
         open: whether what is being written can still become better than all of these.
     """
 
-    place: Int[Array, ""]
+    position: Int[Array, ""]
     ids: Int[Array, "n b l"]
     totals: Float[Array, "n b"]
     cache: Any
@@ -56,15 +57,15 @@ def beam(
 
     The rule is that of transformers' beam search with early_stopping=False: a caption's score is
     its log-probability over the `length_penalty`-th power of the number of its tokens, without the
-    first and the prefix. At each place the best `2 num_beams` continuations are found. Those among
-    the first `num_beams` of them that end, by their end token or because the row is full, are kept
-    if they are among the best `num_beams` that have; the best that do not end are gone on with. A
-    row is finished when the best of these, were it to end now, would be no better than the worst
-    that is kept. With a `length_penalty` above 0 that is a heuristic: a longer caption might have
-    been better. Departs from transformers: padding is never written.
+    first and the prefix. At each position the best `2 num_beams` continuations are found. Those
+    among the first `num_beams` of them that end, by their end token or because the row is full, are
+    kept if they are among the best `num_beams` that have; the best that do not end are gone on
+    with. A row is finished when the best of these, were it to end now, would be no better than the
+    worst that is kept. With a `length_penalty` above 0 that is a heuristic: a longer caption might
+    have been better. Departs from transformers: padding is never written.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         num_beams: captions written at the same time for each image.
         length_penalty: above 0 favours long captions, below 0 short ones.
@@ -88,7 +89,7 @@ def beam(
     ids = jnp.full((n, num_beams, length), model.pad_id, jnp.int32)
     nothing = jnp.full((n, num_beams), -jnp.inf, jnp.float32)
     state = _State(
-        place=jnp.int32(0),
+        position=jnp.int32(0),
         ids=ids.at[:, :, 0].set(first[:, None]),
         totals=nothing.at[:, 0].set(0.0),  # all begin alike: only one of them is gone on with
         cache=jax.tree.map(lambda leaf: jnp.repeat(leaf, num_beams, axis=1), cache),
@@ -98,7 +99,7 @@ def beam(
     )
 
     def unfinished(state: _State) -> Bool[Array, ""]:
-        return (state.place < length - 1) & jnp.any(state.open)
+        return (state.position < length - 1) & jnp.any(state.open)
 
     def step(state: _State) -> _State:
         return _step(model, state, form=form, length_penalty=length_penalty)
@@ -107,20 +108,20 @@ def beam(
     return Captions(state.ended_ids[:, 0], state.scores[:, 0])
 
 
-def _step(model: CaptionModel, state: _State, *, form: Form, length_penalty: float) -> _State:
+def _step(model: WritesCaptions, state: _State, *, form: Form, length_penalty: float) -> _State:
     """All beams, one token longer."""
-    place, (n, num_beams) = state.place, state.totals.shape
-    last = jax.lax.dynamic_index_in_dim(state.ids, place, axis=2, keepdims=False)
-    logits, cache = model.next_token(state.cache, last.reshape(-1), place)
-    said = possible(model, jax.nn.log_softmax(logits), place, form)
+    position, (n, num_beams) = state.position, state.totals.shape
+    last = jax.lax.dynamic_index_in_dim(state.ids, position, axis=2, keepdims=False)
+    logits, cache = model.next_token(state.cache, last.reshape(-1), position)
+    said = possible(model, jax.nn.log_softmax(logits), position, form)
     v = said.shape[1]
     totals = (state.totals[:, :, None] + said.reshape(n, num_beams, v)).reshape(n, -1)
     totals, best = jax.lax.top_k(totals, min(2 * num_beams, totals.shape[1]))
     parents, tokens = best // v, (best % v).astype(jnp.int32)
-    ids = _rows(state.ids, parents).at[:, :, place + 1].set(tokens)
-    ended = (tokens == model.end_id) | (place + 2 == form.length)
+    ids = _rows(state.ids, parents).at[:, :, position + 1].set(tokens)
+    ended = (tokens == model.end_id) | (position + 2 == form.length)
 
-    written = jnp.maximum(place + 1 - len(form.prefix), 1)  # of the prefix nothing is
+    written = jnp.maximum(position + 1 - len(form.prefix), 1)  # of the prefix nothing is
     power = written.astype(jnp.float32) ** length_penalty
     kept = ended & (jnp.arange(ended.shape[1]) < num_beams)[None] & state.open[:, None]
     scores = jnp.where(kept, totals / power, -jnp.inf)
@@ -131,7 +132,7 @@ def _step(model: CaptionModel, state: _State, *, form: Form, length_penalty: flo
     parents = jnp.take_along_axis(parents, going_on, axis=1)
     places = (parents + num_beams * jnp.arange(n)[:, None]).reshape(-1)
     return _State(
-        place=place + 1,
+        position=position + 1,
         ids=_rows(ids, going_on),
         totals=totals,
         cache=jax.tree.map(lambda leaf: leaf[:, places], cache),

@@ -1,38 +1,12 @@
 """What a model that writes captions offers, and what is written."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-
-@runtime_checkable
-class CaptionModel(Protocol):
-    """A model that writes captions.
-
-    Attributes:
-        end_id: the token that ends a caption.
-        pad_id: what fills a row behind it.
-        caption_length: the most tokens of a caption, the first and the last included.
-    """
-
-    end_id: int
-    pad_id: int
-    caption_length: int
-
-    def start_caption(self, image: Any, *, length: int) -> tuple[Int[Array, " n"], Any]:
-        """The first token of each caption, and a cache with everything of the image in it.
-
-        The cache is a pytree whose leaves all have the batch as their second axis.
-        """
-        ...
-
-    def next_token(
-        self, cache: Any, ids: Int[Array, " n"], place: Int[Array, ""]
-    ) -> tuple[Float[Array, "n v"], Any]:
-        """The logits of what follows the tokens `ids` at `place`, float32, and the cache."""
-        ...
+from vlp.models.protocols import WritesCaptions, offers
 
 
 class Captions(NamedTuple):
@@ -50,7 +24,7 @@ class Captions(NamedTuple):
 
 def check_writes(model: Any) -> None:
     """Raises ValueError when a model writes no captions."""
-    if not hasattr(model, "start_caption"):
+    if not offers(model, WritesCaptions):
         raise ValueError(
             "only a model with a decoder writes captions, and this one has none; train one "
             "(--config=experiments/emoji.py:model=coca) or load one, such as a CoCa of open_clip"
@@ -105,7 +79,7 @@ def form_of(model: Any, *, length: int | None, min_length: int, prefix: Sequence
 
 
 def possible(
-    model: CaptionModel, values: Float[Array, "n v"], place: Int[Array, ""], form: Form
+    model: WritesCaptions, values: Float[Array, "n v"], position: Int[Array, ""], form: Form
 ) -> Float[Array, "n v"]:
     """Logits or log-probabilities, with minus infinity for what must not follow.
 
@@ -114,16 +88,16 @@ def possible(
 
     Args:
         model: whose tokens.
-        values: of what follows the token at `place`.
-        place: from 0.
+        values: of what follows the token at `position`.
+        position: from 0.
         form: of the captions.
     """
     ids = jnp.arange(values.shape[1])
-    too_early: Bool[Array, " v"] = (ids == model.end_id) & (place + 1 < form.min_length)
+    too_early: Bool[Array, " v"] = (ids == model.end_id) & (position + 1 < form.min_length)
     padding = (ids == model.pad_id) & (ids != model.end_id)
     values = jnp.where((too_early | padding)[None], -jnp.inf, values)
     if not form.prefix:
         return values
-    given = jnp.asarray(form.prefix)[jnp.minimum(place, len(form.prefix) - 1)]
+    given = jnp.asarray(form.prefix)[jnp.minimum(position, len(form.prefix) - 1)]
     certain = jnp.where(ids == given, 0.0, -jnp.inf)[None]
-    return jnp.where(place < len(form.prefix), certain, values)
+    return jnp.where(position < len(form.prefix), certain, values)

@@ -1,4 +1,4 @@
-"""The likeliest token at every place."""
+"""The likeliest token at every position."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,15 +17,15 @@ def greedy(
     min_length: int = 0,
     prefix: Sequence[int] = (),
 ) -> Captions:
-    """Captions of the likeliest token at every place; of equally likely ones the first.
+    """Captions of the likeliest token at every position; of equally likely ones the first.
 
     The tokens are those of open_clip's `generate(generation_type="top_k", top_k=1)`, except that
     there padding may be chosen, which then ends the caption, and a caption that fills its row gets
-    an end token in place of its last word. Its mask of padding, one place too late (see
+    an end token in place of its last word. Its mask of padding, one position too late (see
     `TextTransformer`), changes nothing: no padding stands in front of a word that is written.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         length: tokens of a row; the model's `caption_length` if not given. A caption for which
             that is not enough has no end token.

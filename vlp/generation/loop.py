@@ -11,10 +11,10 @@ from vlp.generation.contract import Captions, form_of, possible
 
 
 class _State(NamedTuple):
-    """What goes from place to place.
+    """What goes from position to position.
 
     Attributes:
-        place: of the last tokens, from 0.
+        position: of the last tokens, from 0.
         ids: the captions so far, padded.
         total: their log-probabilities.
         written: how many tokens each has, without the first and the prefix.
@@ -22,7 +22,7 @@ class _State(NamedTuple):
         cache: of the model.
     """
 
-    place: Int[Array, ""]
+    position: Int[Array, ""]
     ids: Int[Array, "n l"]
     total: Float[Array, " n"]
     written: Int[Array, " n"]
@@ -42,9 +42,9 @@ def write(
     """Captions of tokens chosen one after the other, until all have ended.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
-        choose: from the logits, minus infinity for what must not follow, and the place of the
+        choose: from the logits, minus infinity for what must not follow, and the position of the
             token that they follow, to one id a row.
         length: tokens of a row; the model's `caption_length` if not given.
         min_length, prefix: as in `greedy`.
@@ -57,7 +57,7 @@ def write(
     first, cache = model.start_caption(image, length=length)
     n = first.shape[0]
     state = _State(
-        place=jnp.int32(0),
+        position=jnp.int32(0),
         ids=jnp.full((n, length), model.pad_id, jnp.int32).at[:, 0].set(first),
         total=jnp.zeros(n, jnp.float32),
         written=jnp.zeros(n, jnp.int32),
@@ -66,19 +66,19 @@ def write(
     )
 
     def unfinished(state: _State) -> Bool[Array, ""]:
-        return (state.place < length - 1) & ~jnp.all(state.ended)
+        return (state.position < length - 1) & ~jnp.all(state.ended)
 
     def step(state: _State) -> _State:
         # Captions that have ended go on with padding; what the model makes of it is thrown away.
-        last = jax.lax.dynamic_index_in_dim(state.ids, state.place, axis=1, keepdims=False)
-        logits, cache = model.next_token(state.cache, last, state.place)
-        chosen = choose(possible(model, logits, state.place, form), state.place)
-        counted = ~state.ended & (state.place >= len(form.prefix))
+        last = jax.lax.dynamic_index_in_dim(state.ids, state.position, axis=1, keepdims=False)
+        logits, cache = model.next_token(state.cache, last, state.position)
+        chosen = choose(possible(model, logits, state.position, form), state.position)
+        counted = ~state.ended & (state.position >= len(form.prefix))
         said = jnp.take_along_axis(jax.nn.log_softmax(logits), chosen[:, None], axis=1)[:, 0]
         chosen = jnp.where(state.ended, model.pad_id, chosen).astype(jnp.int32)
         return _State(
-            place=state.place + 1,
-            ids=state.ids.at[:, state.place + 1].set(chosen),
+            position=state.position + 1,
+            ids=state.ids.at[:, state.position + 1].set(chosen),
             total=state.total + jnp.where(counted, said, 0.0),
             written=state.written + counted.astype(jnp.int32),
             ended=state.ended | (chosen == model.end_id),

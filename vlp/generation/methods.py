@@ -70,7 +70,7 @@ class Method:
         """Captions of encoded images.
 
         Args:
-            model: see `vlp.generation.contract.CaptionModel`.
+            model: see `vlp.models.protocols.WritesCaptions`.
             image: `encode_image(...)`.
             ids: a number an image, from which what is drawn for it follows, with the seed.
         """

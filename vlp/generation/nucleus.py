@@ -31,7 +31,7 @@ def nucleus(
     comes first, then `top_k`, then `top_p`; open_clip has the temperature last.
 
     Args:
-        model: see `vlp.generation.contract.CaptionModel`.
+        model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
         keys: one a caption, so that a caption is the same whatever else is in the batch.
         top_p: share of the probability, above 0 and at most 1, which keeps all tokens.
@@ -50,9 +50,9 @@ def nucleus(
     """
     _check(top_p, top_k, temperature)
 
-    def choose(logits: Float[Array, "n v"], place: Int[Array, ""]) -> Int[Array, " n"]:
+    def choose(logits: Float[Array, "n v"], position: Int[Array, ""]) -> Int[Array, " n"]:
         likeliest, ids = nucleus_logits(logits / temperature, top_p=top_p, top_k=top_k)
-        own = jax.vmap(lambda key: jax.random.fold_in(key, place))(keys)
+        own = jax.vmap(lambda key: jax.random.fold_in(key, position))(keys)
         drawn = jax.vmap(jax.random.categorical)(own, likeliest)
         return jnp.take_along_axis(ids, drawn[:, None], axis=1)[:, 0]
 

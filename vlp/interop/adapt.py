@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vlp.interop.checks import check_values
-from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS, DualEncoder
+from vlp.models.base import PairModel
+from vlp.models.towers import TOWERS, usual_kind
 from vlp.nn.positions import sincos_2d
 
 Params = dict[str, np.ndarray]
@@ -22,22 +23,19 @@ _PARTS = {"image": ("image/", "image_projection/"), "text": ("text/", "text_proj
 
 
 def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `DualEncoder` with every default written out.
+    """Keyword arguments of a `PairModel` with every default written out.
 
     Raises:
         ValueError: a value is of another type, or beyond all bounds.
     """
     check_values(kwargs)
-    full = _defaults(DualEncoder) | dict(kwargs)
-    for tower, classes, usual in (
-        ("image", IMAGE_TOWERS, "vit"),
-        ("text", TEXT_TOWERS, "transformer"),
-    ):
+    full = _defaults(PairModel) | dict(kwargs)
+    for tower, kinds in TOWERS.items():
         if full[tower] is None:
             continue
         own = dict(full[tower])
-        kind = own.pop("kind", usual)
-        own = _defaults(classes[kind]) | own
+        kind = own.pop("kind", usual_kind(tower))
+        own = _defaults(kinds[kind]) | own
         if "mlp_dim" in own:
             own["mlp_dim"] = own["mlp_dim"] or round(own["width"] * own.get("mlp_ratio", 4))
         full[tower] = {"kind": kind, **own}

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,122 +18,68 @@ from jaxtyping import Array, Float, Int
 from data_pipelines.text import Tokenizer
 from vlp.interop.given import captions, checked_images, checked_text
 from vlp.interop.runs import RUN
-from vlp.models import Albef, Blip, CoCa, DualEncoder, Encoded, Vlmo
-from vlp.models.build import model_class
+from vlp.models.base import Encoded, Model
+from vlp.models.build import model_class, without_kind
 from vlp.models.naflex import device_images
 from vlp.training.params import leaf_paths, path_name
 
+# What of a model takes arrays.
+METHODS = (
+    "encode", "encode_image", "encode_text", "hidden_states", "image_hidden_states",
+    "text_hidden_states", "fuse", "match", "decode", "predict_tokens", "predict_words",
+    "predict_pixels",
+)  # fmt: skip
+_STATIC = (bool, int, float, str)  # settings, which a compiled function is made for
 
-class Compiled(nnx.Module):
-    """Compiles the methods of the class behind it, once for each shape of input.
 
-    Keep batches of one size where speed matters. Inside a function of your own under `jax.jit`
-    such a model is like any other module.
+class Loaded(Model):
+    """A model with weights; abstract, see `loaded_class`.
+
+    Compiles the methods of the class behind it, once for each shape of input: keep batches of one
+    size where speed matters. Inside a function of your own under `jax.jit` such a model is like
+    any other module.
     """
 
-    kwargs: Any
-    log_scale: Any
-    bias: Any
-
-    def encode_image(self, images: Any, **settings: Any) -> Encoded:
-        """Unit-norm embeddings `[n, d]`, and tokens, of preprocessed images."""
-        return _call("encode_image", self, checked_images(device_images(images)), **settings)
-
-    def encode_text(self, text: Int[Array | np.ndarray, "n l"]) -> Encoded:
-        """Unit-norm embeddings `[n, d]`, and tokens, of tokenized captions."""
-        return _call("encode_text", self, self._ids(text))
-
-    def image_hidden_states(self, images: Any) -> Float[Array, "states n t w"]:
-        """What enters the image tower's first block and what leaves each of them."""
-        return _call("image_hidden_states", self, checked_images(device_images(images)))
-
-    def text_hidden_states(
-        self, text: Int[Array | np.ndarray, "n l"]
-    ) -> Float[Array, "states n t w"]:
-        """What enters the text tower's first block and what leaves each of them."""
-        return _call("text_hidden_states", self, self._ids(text))
+    encode_image: Callable[..., Encoded]
+    encode_text: Callable[..., Encoded]
 
     def logits(self, zimg: Float[Array, "n d"], ztxt: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """What the model was trained to judge by: scaled (and shifted) cosines."""
         logits = zimg @ ztxt.T * jnp.exp(self.log_scale[...])
         return logits if self.bias is None else logits + self.bias[...]
 
-    def _ids(self, text: Any) -> Any:
-        tower = self.kwargs["text"]
-        return checked_text(text, vocab_size=tower["vocab_size"]) if tower else text
+    def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Arguments from outside, with arrays that a tower can take."""
+        name, tower = given.get("name"), self.kwargs.get("text")
+        for argument, value in given.items():
+            if argument == "images" or (argument == "inputs" and name == "image"):
+                given[argument] = checked_images(device_images(value))
+            elif tower and (argument == "text" or (argument == "inputs" and name == "text")):
+                given[argument] = checked_text(value, vocab_size=tower["vocab_size"])
+        return given
 
 
-class LoadedEncoder(Compiled, DualEncoder):  # type: ignore[misc]  # its settings pass through
-    """A `DualEncoder` with weights."""
+def _compiling(method: str, function: Callable) -> Callable:
+    """A method that compiles the one of that name in the class behind."""
+    names = tuple(inspect.signature(function).parameters)[1:]
+
+    @functools.wraps(function)
+    def call(self: Loaded, *args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        return _call(method, self, self._checked(given))
+
+    return call
 
 
-class LoadedCoCa(LoadedEncoder, CoCa):  # type: ignore[misc]
-    """A `CoCa` with weights."""
-
-    def decode(
-        self, image_tokens: Float[Array, "n t c"], text_tokens: Float[Array, "n l w"]
-    ) -> Float[Array, "n l v"]:
-        """The logits of what follows each text token."""
-        return _call("decode", self, image_tokens, text_tokens)
-
-
-class LoadedAlbef(LoadedEncoder, Albef):  # type: ignore[misc]
-    """An `Albef` with weights."""
-
-    def match(
-        self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
-    ) -> Float[Array, "n 2"]:
-        """Logits of "these do not belong together" and "they do"."""
-        return _call("match", self, image, caption, self._ids(text))
-
-    def predict_tokens(
-        self, image: Encoded, text: Int[Array | np.ndarray, "n l"]
-    ) -> Float[Array, "n l v"]:
-        """The logits of the token at each place of a text with masks, given its image."""
-        return _call("predict_tokens", self, image, self._ids(text))
-
-
-class LoadedBlip(LoadedEncoder, Blip):  # type: ignore[misc]
-    """A `Blip` with weights."""
-
-    def match(
-        self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
-    ) -> Float[Array, "n 2"]:
-        """Logits of "these do not belong together" and "they do"."""
-        return _call("match", self, image, caption, self._ids(text))
-
-    def decode(self, image: Encoded, text: Int[Array | np.ndarray, "n l"]) -> Float[Array, "n l v"]:
-        """The logits of what follows each token of a caption."""
-        return _call("decode", self, image, self._ids(text))
-
-
-class LoadedVlmo(LoadedEncoder, Vlmo):  # type: ignore[misc]
-    """A `Vlmo` with weights."""
-
-    def match(
-        self, image: Encoded, caption: Encoded, text: Int[Array | np.ndarray, "n l"]
-    ) -> Float[Array, "n 2"]:
-        """Logits of "these do not belong together" and "they do"."""
-        return _call("match", self, image, caption, self._ids(text))
-
-    def predict_tokens(
-        self, image: Encoded, text: Int[Array | np.ndarray, "n l"]
-    ) -> Float[Array, "n l v"]:
-        """The logits of the token at each place of a text with masks, given its image."""
-        return _call("predict_tokens", self, image, self._ids(text))
-
-    def predict_words(self, text: Int[Array | np.ndarray, "n l"]) -> Float[Array, "n l v"]:
-        """The logits of the token at each place of a text with masks, without an image."""
-        return _call("predict_words", self, self._ids(text))
-
-
-LOADED = {
-    DualEncoder: LoadedEncoder,
-    Albef: LoadedAlbef,
-    Blip: LoadedBlip,
-    CoCa: LoadedCoCa,
-    Vlmo: LoadedVlmo,
-}
+@functools.cache
+def loaded_class(make: type[Model]) -> Any:
+    """The class of a model with weights, whose methods on arrays may be called as they are."""
+    methods = {
+        name: _compiling(name, function)
+        for name in METHODS
+        if (function := getattr(make, name, None)) is not None
+    }
+    return type(f"Loaded{make.__name__}", (Loaded, make), methods)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +100,7 @@ class Run:
             their names of tensors.
     """
 
-    model: LoadedEncoder
+    model: Loaded
     preprocess: Any
     tokenizer: Tokenizer | None
     card: dict[str, Any]
@@ -178,14 +125,14 @@ class Run:
         return self.tokenizer.encode(captions(texts), self.card["tokenizer"]["length"])
 
 
-def abstract_model(kwargs: Mapping[str, Any]) -> LoadedEncoder:
+def abstract_model(kwargs: Mapping[str, Any]) -> Loaded:
     """The model of these keyword arguments, with shapes in place of arrays.
 
     Raises:
         ValueError: a setting is unknown or does not fit another.
     """
-    make = LOADED[model_class(kwargs)]
-    return nnx.eval_shape(lambda: make(**kwargs, rngs=nnx.Rngs(0)))
+    make = loaded_class(model_class(kwargs))
+    return nnx.eval_shape(lambda: make(**without_kind(kwargs), rngs=nnx.Rngs(0)))
 
 
 def param_shapes(kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -200,7 +147,7 @@ def zeros(kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(zero, shape) for name, shape in param_shapes(kwargs).items()}
 
 
-def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> LoadedEncoder:
+def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> Loaded:
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))
     filled = jax.tree_util.tree_map_with_path(
@@ -217,7 +164,7 @@ def params_of(model: nnx.Module) -> dict[str, np.ndarray]:
     return {path_name(path): np.asarray(leaf) for path, leaf in leaf_paths(state)}
 
 
-def fingerprint(model: DualEncoder) -> str:
+def fingerprint(model: Any) -> str:
     """A hash of a model's architecture and parameters, hexadecimal."""
     digest = hashlib.sha256(json.dumps(model.kwargs, sort_keys=True).encode())
     for name, array in sorted(params_of(model).items()):
@@ -230,20 +177,15 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _call(method: str, model: Compiled, *args: Any, **kwargs: Any) -> Any:
-    fixed = tuple((key, kwargs.pop(key)) for key in ("patch_drop", "train") if key in kwargs)
+def _call(method: str, model: Loaded, given: dict[str, Any]) -> Any:
+    arrays = {name: given.pop(name) for name in list(given) if not isinstance(given[name], _STATIC)}
     graphdef, state = nnx.split(model)
-    return _compiled(method, graphdef, fixed, state, args, kwargs)
+    return _compiled(method, graphdef, tuple(given.items()), state, arrays)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
-    method: str,
-    graphdef: Any,
-    fixed: tuple[tuple[str, Any], ...],
-    state: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    method: str, graphdef: Any, fixed: tuple[tuple[str, Any], ...], state: Any, arrays: Any
 ) -> Any:
     model = nnx.merge(graphdef, state)
-    return getattr(super(Compiled, model), method)(*args, **dict(fixed), **kwargs)
+    return getattr(super(Loaded, model), method)(**dict(fixed), **arrays)

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from vlp.interop.loaded import LoadedEncoder, Run, abstract_model
+from vlp.interop.loaded import Loaded, Run, abstract_model
 from vlp.interop.samples import TEXTS, sample_images
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns
@@ -185,7 +185,7 @@ def _ids(run: Run) -> np.ndarray:
     return ids.astype(np.int32)
 
 
-def _levels(model: LoadedEncoder, images: Any, theirs: Any) -> float:
+def _levels(model: Loaded, images: Any, theirs: Any) -> float:
     """The largest difference of pixels in levels of 255."""
     ours = _normalised(model, images)
     if isinstance(ours, NaflexImages):
@@ -252,11 +252,12 @@ def _forward(
             image, caption = model.encode_image(images), model.encode_text(ids)
             found["match"] = model.match(image, caption, ids)
         if "caption_logits" in wanted:
-            found["caption_logits"] = model.decode(model.encode_image(images), ids)
+            behind = np.pad(ids, ((0, 0), (0, 1)))  # of the last token nothing is asked
+            found["caption_logits"] = model.decode(model.encode_image(images), None, behind)
     return {name: np.asarray(value) for name, value in found.items()}
 
 
-def _normalised(model: LoadedEncoder, images: Any) -> Any:
+def _normalised(model: Loaded, images: Any) -> Any:
     """What the tower gets; `[n, 3, h, w]` where it is a picture."""
     pixels = model.normalise(jax.tree.map(jnp.asarray, images))
     if isinstance(pixels, NaflexImages):
@@ -264,7 +265,7 @@ def _normalised(model: LoadedEncoder, images: Any) -> Any:
     return np.asarray(pixels).transpose(0, 3, 1, 2)
 
 
-def _in_float32(model: LoadedEncoder) -> LoadedEncoder:
+def _in_float32(model: Loaded) -> Loaded:
     """The same weights in a model that computes in float32 and runs on any device."""
     kwargs = model.kwargs
     for tower in ("image", "text"):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from vlp.interop.adapt import only_tower
 from vlp.interop.loaded import Run, abstract_model, params_of
-from vlp.models.dual_encoder import DualEncoder, unit_norm
+from vlp.models.base import Model, unit_norm
 from vlp.training.params import leaf_names
 
 Encoder = Callable[[Mapping[str, Any], jax.Array], tuple[jax.Array, jax.Array]]
@@ -23,7 +23,7 @@ IMAGE_KINDS = ("vit", "resnet")
 _EXACT: Mapping[str, Any] = {"dtype": "float32", "attention": "einsum", "remat": "none"}
 
 
-def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> DualEncoder:
+def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> Model:
     """The run's weights in a model whose operations every stack has.
 
     Args:
@@ -65,7 +65,7 @@ def check_portable(kwargs: Mapping[str, Any], *, target: str, towers: str) -> No
         )
 
 
-def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, np.ndarray]]:
+def tower_function(model: Model, tower: str) -> tuple[Encoder, dict[str, np.ndarray]]:
     """A tower as a function of its parameters, by name, and a batch; and those parameters.
 
     The function takes bytes `[n, S, S, 3]` or token ids `[n, l]` and returns unit-norm embeddings
@@ -88,14 +88,14 @@ def tower_function(model: DualEncoder, tower: str) -> tuple[Encoder, dict[str, n
     return function, params
 
 
-def images_of_any_number(model: DualEncoder) -> jax.ShapeDtypeStruct:
+def images_of_any_number(model: Model) -> jax.ShapeDtypeStruct:
     """Bytes `[batch, S, S, 3]` for any number of images."""
     batch, size = jax.export.symbolic_shape("batch")[0], model.image.image_size
     return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
 
 
 def encode_pixels(
-    model: DualEncoder, pixels: Float[Array, "n h w 3"]
+    model: Model, pixels: Float[Array, "n h w 3"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
     """Unit-norm embeddings, tokens, and the embeddings before they had unit norm."""
     pooled, tokens = model.image(pixels)
@@ -104,14 +104,14 @@ def encode_pixels(
 
 
 def encode_images(
-    model: DualEncoder, images: UInt8[Array, "n h w 3"]
+    model: Model, images: UInt8[Array, "n h w 3"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
     """As `encode_pixels`, of bytes: the normalisation is part of the function."""
     return encode_pixels(model, model.normalise(images))
 
 
 def encode_ids(
-    model: DualEncoder, ids: Int[Array, "n l"]
+    model: Model, ids: Int[Array, "n l"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
     """Unit-norm embeddings, tokens, and the embeddings before they had unit norm.
 
@@ -127,7 +127,7 @@ def encode_ids(
     return unit_norm(pooled), tokens, pooled
 
 
-def ids_of_any_shape(model: DualEncoder) -> jax.ShapeDtypeStruct:
+def ids_of_any_shape(model: Model) -> jax.ShapeDtypeStruct:
     """Token ids int32 `[batch, sequence]` of as many rows and columns as the tower can take."""
     short = takes_short_rows(model.kwargs["text"])
     limits = [f"sequence <= {model.text.length}"] if short else []

@@ -26,6 +26,7 @@ from vlp.interop.loaded import Run
 from vlp.jobs.filter_folder import SOURCES, FilterFolder
 from vlp.jobs.job import Job, origin
 from vlp.jobs.labels import metadata
+from vlp.models.protocols import Matches, offers
 
 FIELD = "vlp_filter"  # of the metadata; the data may have a field "filter" of their own
 Synthetic = Mapping[int, list[str]]
@@ -120,7 +121,7 @@ class Filter(Job[FilterFolder]):
 
 def check_matches(run: Run) -> None:
     """Raises ValueError when a model does not tell whether image and text belong together."""
-    if not hasattr(run.model, "match") or "encode" not in getattr(run.model, "modes", ("encode",)):
+    if not offers(run.model, Matches):
         raise ValueError(
             "vlp filter needs a model that tells whether image and text belong together, and this "
             "one does not; train one (--config=experiments/emoji.py:model=blip) or load a BLIP for "

@@ -24,6 +24,7 @@ from vlp.jobs.data_checks import check_data
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import BATCH, Gallery, Images
 from vlp.jobs.labels import read_labels
+from vlp.models.protocols import Matches, PredictsTokens, WritesCaptions, offers
 from vlp.parallel.ids import device_ids
 from vlp.version import versions
 
@@ -37,12 +38,12 @@ class Task(NamedTuple):
     Attributes:
         run: from the evaluator and the data's name to scores and images; its keyword arguments are
             the settings of the task.
-        method: what the model must offer beyond both encoders; "" = nothing.
+        capability: what the model must offer beyond both encoders; None for nothing.
         does: what that is, in words.
     """
 
     run: Callable[..., tuple[Scores, Images]]
-    method: str = ""
+    capability: type | None = None
     does: str = ""
 
 
@@ -85,19 +86,19 @@ def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
     """
     check_settings(task, settings)
     if task == "retrieval" and settings.get("rerank"):
-        _check_offers(model, "match", "tells whether image and text belong together", "rerank")
-    elif TASKS[task].method:
-        _check_offers(model, TASKS[task].method, TASKS[task].does, f"task {task}")
+        _check_offers(model, TASKS["matching"], "rerank")
+    elif TASKS[task].capability is not None:
+        _check_offers(model, TASKS[task], f"task {task}")
     if task == "masked_words":
         _check_mask(settings["mask_id"], vocab_size=model.text.vocab_size)
     if task == "captioning":
         Method.of("beam", **{k: v for k, v in settings.items() if k != "prompt"}).check(model)
 
 
-def _check_offers(model: Any, method: str, does: str, what: str) -> None:
-    if not hasattr(model, method):
+def _check_offers(model: Any, like: Task, what: str) -> None:
+    if like.capability is not None and not offers(model, like.capability):
         raise ValueError(
-            f"{what} needs a model that {does} (it has a method {method}), and this one does not; "
+            f"{what} needs a model that {like.does}, and this one does not; "
             "judge another model, or this one by the tasks retrieval and classification"
         )
 
@@ -272,9 +273,9 @@ def _captioning(
 TASKS: dict[str, Task] = {
     "retrieval": Task(_retrieval),
     "classification": Task(_classification),
-    "matching": Task(_matching, "match", "tells whether image and text belong together"),
-    "masked_words": Task(_masked_words, "predict_tokens", "tells hidden words"),
-    "captioning": Task(_captioning, "start_caption", "writes captions"),
+    "matching": Task(_matching, Matches, "tells whether image and text belong together"),
+    "masked_words": Task(_masked_words, PredictsTokens, "tells hidden words"),
+    "captioning": Task(_captioning, WritesCaptions, "writes captions"),
 }
 
 

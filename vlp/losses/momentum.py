@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from vlp.losses.distillation import soft_cross_entropy
-from vlp.losses.softmax import MASKED, cosines
+from vlp.losses.similarity import MASKED, cosines
 
 
 def momentum_contrastive_loss(

@@ -8,8 +8,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from vlp.losses.similarity import Embeddings, vectors
 
 AxisName = str | tuple[str, ...]
+
+
+def present_pairs(zimg: Embeddings, weight: Float[Array, " n"] | None) -> Bool[Array, " n"]:
+    """Which of this device's pairs have a weight; all, if there are no weights."""
+    if weight is not None:
+        return weight > 0
+    # Made of what varies over devices, as what is gathered or travels has to.
+    z = vectors(zimg)
+    return jnp.ones_like(z.reshape(len(z), -1)[:, 0], bool)
 
 
 def around_the_ring(

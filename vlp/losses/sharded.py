@@ -1,13 +1,9 @@
-"""The softmax and sigmoid losses for one shard of the batch, inside `jax.shard_map`.
+"""The softmax and sigmoid losses for one shard of the batch, tile by tile, inside `jax.shard_map`.
 
-Device p holds n of the N = K n pairs. Two forms of each loss give the values of the dense one:
-
-Gathered: all texts come to every device, which then has n rows of the logits, `[n, N]`. Rows are
-normalised locally; the columns' sums of exponentials are added up across devices. Plain autodiff.
-
-Ring: texts travel from device to device and meet all images in K steps; no more than one tile
-`[tile, tile]` of the logits exists at a time. With the logits S, rows i (images) and columns j
-(texts), everything but a pair's own logit, which is local, comes from two reductions,
+Device p holds n of the N = K n pairs. Texts travel from device to device and meet all images in K
+steps; no more than one tile `[tile, tile]` of the logits exists at a time. With the logits S, rows
+i (images) and columns j (texts), everything but a pair's own logit, which is local, comes from two
+reductions,
 
     r_i = log sum_j exp S_ij,   c_j = log sum_i exp S_ij        (softmax)
     b_i = sum_j softplus S_ij                                   (sigmoid)
@@ -23,7 +19,13 @@ gradients, which stay, and dS^T z_img to the texts' gradients, which travel. One
 directions, so the cost is 8 N^2 d / K operations a device, and memory is O(n d). Autodiff through
 the loop would keep every tile; hence the custom derivatives.
 
-Embeddings travel, and enter the matrix products, in their own dtype; sums are float32.
+Where the pairs of a group belong together, T_ij is 1 (sigmoid) or 1 over the size of the group
+(softmax) for two of one group, else 0; then sum_j T_ij S_ij is taken off r_i and b_i, and the like
+off c_j, and T_ij off the factors of r', c' and b'.
+
+Inner products travel, and enter the matrix products, in their own dtype; sums are float32. Another
+similarity is computed in float32 and a tile's gradients by JAX; where images see texts otherwise
+than texts see images, r is of the one matrix and c of the other.
 
 References:
     Zhai et al., 2023, https://arxiv.org/abs/2303.15343, section 3.3 (the ring for the sigmoid);
@@ -34,196 +36,195 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
-from vlp.losses.ring import AxisName, around_the_ring
-from vlp.losses.softmax import MASKED, cosines, own_cross_entropy
+from vlp.losses.ring import AxisName, around_the_ring, present_pairs
+from vlp.losses.similarity import (
+    MASKED,
+    Embeddings,
+    Tokens,
+    mean_of,
+    own_similarity,
+    replaced,
+    similarities,
+    vectors,
+)
+from vlp.losses.softmax import own_cross_entropy
 
 DEFAULT_TILE = 2048
 
 
-def gathered_softmax_loss(
-    zimg: Float[Array, "n d"],
-    ztxt: Float[Array, "n d"],
-    *,
-    axis_name: AxisName,
-    scale: Float[Array, ""] | float,
-    weight: Float[Array, " n"] | None = None,
-) -> Float[Array, " n"]:
-    """`softmax_loss` of this shard's pairs against those of all shards of `axis_name`."""
-    present = _present(zimg, weight)
-    everyone = _gather(present, axis_name)
-    logits = scale * cosines(zimg, _gather(ztxt, axis_name))
-    logits = jnp.where(present[:, None] & everyone[None, :], logits, MASKED)
-    over_texts = jax.nn.logsumexp(logits, axis=1)
-    top = jax.lax.pmax(jax.lax.stop_gradient(jnp.max(logits, axis=0)), axis_name)
-    sums = jnp.sum(jnp.exp(logits - top[None, :]), axis=0)
-    sums = jax.lax.psum_scatter(sums, axis_name, tiled=True)
-    over_images = jnp.log(sums) + _own_part(top, zimg.shape[0], axis_name)
-    loss = own_cross_entropy(scale * _own_cosines(zimg, ztxt), over_texts, over_images)
-    return jnp.where(present, loss, 0.0)
-
-
-def gathered_sigmoid_loss(
-    zimg: Float[Array, "n d"],
-    ztxt: Float[Array, "n d"],
-    *,
-    axis_name: AxisName,
-    scale: Float[Array, ""] | float,
-    bias: Float[Array, ""] | float,
-    weight: Float[Array, " n"] | None = None,
-) -> Float[Array, " n"]:
-    """`sigmoid_loss` of this shard's images against the texts of all shards of `axis_name`."""
-    present = _present(zimg, weight)
-    logits = scale * cosines(zimg, _gather(ztxt, axis_name)) + bias
-    losses = jnp.where(_gather(present, axis_name)[None, :], jax.nn.softplus(logits), 0.0)
-    own = scale * _own_cosines(zimg, ztxt) + bias
-    return jnp.where(present, jnp.sum(losses, axis=1) - own, 0.0)
-
-
 def ring_softmax_loss(
-    zimg: Float[Array, "n d"],
-    ztxt: Float[Array, "n d"],
+    zimg: Embeddings,
+    ztxt: Embeddings,
     *,
     axis_name: AxisName,
     scale: Float[Array, ""] | float,
     weight: Float[Array, " n"] | None = None,
+    similarity: str = "dot",
+    positives: Int[Array, " n"] | None = None,
     tile: int = DEFAULT_TILE,
 ) -> Float[Array, " n"]:
     """`softmax_loss` of this shard's pairs against those of all shards, tile by tile.
 
     Args:
+        similarity: a name, all of which grow with the length of the vectors; see
+            `_input_gradients`.
         tile: rows and columns of the piece of the logits that is held at a time.
     """
-    present = _present(zimg, weight)
+    present = present_pairs(zimg, weight)
     scale = jax.lax.pcast(jnp.asarray(scale, jnp.float32), axis_name, to="varying")
-    over_texts, over_images = _logsumexps(zimg, ztxt, scale, present, axis_name, tile)
-    loss = own_cross_entropy(scale * _own_cosines(zimg, ztxt), over_texts, over_images)
-    return jnp.where(present, loss, 0.0)
+    groups = None
+    if positives is not None:
+        groups = (positives, 1 / _group_sizes(present, positives, axis_name, tile))
+    who = (present, groups)
+    over_texts, over_images = _entropies(zimg, ztxt, scale, who, axis_name, tile, similarity)
+    if positives is None:
+        own = scale * own_similarity(similarity, zimg, ztxt)
+    else:
+        own = jnp.zeros_like(over_texts)
+    return jnp.where(present, own_cross_entropy(own, over_texts, over_images), 0.0)
 
 
 def ring_sigmoid_loss(
-    zimg: Float[Array, "n d"],
-    ztxt: Float[Array, "n d"],
+    zimg: Embeddings,
+    ztxt: Embeddings,
     *,
     axis_name: AxisName,
     scale: Float[Array, ""] | float,
     bias: Float[Array, ""] | float,
     weight: Float[Array, " n"] | None = None,
+    similarity: str = "dot",
+    positives: Int[Array, " n"] | None = None,
     tile: int = DEFAULT_TILE,
 ) -> Float[Array, " n"]:
     """`sigmoid_loss` of this shard's images against the texts of all shards, tile by tile.
 
     Args:
-        tile: rows and columns of the piece of the logits that is held at a time.
+        similarity, tile: as in `ring_softmax_loss`.
     """
-    present = _present(zimg, weight)
+    present = present_pairs(zimg, weight)
     scale = jax.lax.pcast(jnp.asarray(scale, jnp.float32), axis_name, to="varying")
     bias = jax.lax.pcast(jnp.asarray(bias, jnp.float32), axis_name, to="varying")
-    sums = _softplus_sums(zimg, ztxt, scale, bias, present, axis_name, tile)
-    # softplus(-x) = softplus(x) - x turns the own text's term into that of a positive.
-    own = scale * _own_cosines(zimg, ztxt) + bias
-    return jnp.where(present, sums - own, 0.0)
+    groups = None if positives is None else (positives, jnp.ones_like(present, jnp.float32))
+    who = (present, groups)
+    sums = _softplus_sums(zimg, ztxt, scale, bias, who, axis_name, tile, similarity)
+    if positives is None:
+        # softplus(-x) = softplus(x) - x turns the own text's term into that of a positive.
+        sums = sums - (scale * own_similarity(similarity, zimg, ztxt) + bias)
+    return jnp.where(present, sums, 0.0)
 
 
-# The two reductions over everyone's logits, with their derivatives.
+# The two reductions over everyone's logits, with their derivatives. `who` are the pairs present
+# and, where there are any, the groups and T of each.
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _logsumexps(zimg, ztxt, scale, present, axis_name, tile):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _entropies(zimg, ztxt, scale, who, axis_name, tile, similarity):
     """Of each local image over all texts, and of each local text over all images."""
-    return _logsumexps_forward(zimg, ztxt, scale, present, axis_name, tile)[0]
+    return _entropies_forward(zimg, ztxt, scale, who, axis_name, tile, similarity)[0]
 
 
-def _logsumexps_forward(zimg, ztxt, scale, present, axis_name, tile):
+def _entropies_forward(zimg, ztxt, scale, who, axis_name, tile, similarity):
     def visit(row, column, over_texts, over_images):
-        logits = _masked_logits(row[0], row[1], column[0], column[1], scale)
-        return _add_exponentials(over_texts, logits, 1), _add_exponentials(over_images, logits, 0)
+        ways, targets = _tile(similarity, row, column, scale)
+        return _added(over_texts, ways[0], targets, 1), _added(over_images, ways[-1], targets, 0)
 
-    nothing = jnp.zeros((zimg.shape[0],), jnp.float32)
-    start = (nothing + MASKED, nothing)
-    sums = around_the_ring(
-        visit, (zimg, present), (ztxt, present), start, start, axis_name=axis_name, tile=tile
+    nothing = jnp.zeros(who[0].shape, jnp.float32)
+    start = (nothing + MASKED, nothing, None if who[1] is None else nothing)
+    states = around_the_ring(
+        visit, (zimg, who), (ztxt, who), start, start, axis_name=axis_name, tile=tile
     )
-    over_texts, over_images = (top + jnp.log(total) for top, total in sums)
-    return (over_texts, over_images), (zimg, ztxt, scale, present, over_texts, over_images)
+    sums = tuple(top + jnp.log(total) for top, total, _ in states)
+    found = tuple(_less(x, mean) for x, (_, _, mean) in zip(sums, states, strict=True))
+    return found, (zimg, ztxt, scale, who, sums)
 
 
-def _add_exponentials(state, logits, axis):
-    """Adds one tile to sums of exponentials, kept relative to the largest logit so far.
+def _added(state, logits, targets, axis):
+    """Adds one tile to sums of exponentials, kept relative to the largest logit so far, and to the
+    mean of the positives.
 
     A running maximum and sum round once a tile where a running log-sum-exp would do so in units
     of the logarithm, which is up to 100.
     """
-    top, total = state
+    top, total, mean = state
     new_top = jnp.maximum(top, jnp.max(logits, axis=axis))
     exponentials = jnp.exp(logits - jnp.expand_dims(new_top, axis))
-    return new_top, total * jnp.exp(top - new_top) + jnp.sum(exponentials, axis=axis)
+    total = total * jnp.exp(top - new_top) + jnp.sum(exponentials, axis=axis)
+    mean = None if targets is None else mean + jnp.sum(targets * logits, axis=axis)
+    return new_top, total, mean
 
 
-def _logsumexps_backward(axis_name, tile, saved, cotangents):
-    zimg, ztxt, scale, present, over_texts, over_images = saved
+def _entropies_backward(axis_name, tile, similarity, saved, cotangents):
+    zimg, ztxt, scale, who, sums = saved
 
     def visit(row, column, to_images, to_texts):
-        zi, row_present, row_lse, row_grad = row
-        zt, column_present, column_lse, column_grad = column
-        logits = _masked_logits(zi, row_present, zt, column_present, scale)
-        # Absent pairs need no mask: their cotangents are zero and so is exp(MASKED - lse).
-        dlogits = row_grad[:, None] * jnp.exp(logits - row_lse[:, None])
-        dlogits = dlogits + column_grad[None, :] * jnp.exp(logits - column_lse[None, :])
-        return to_images + _dot(dlogits, zt), to_texts + _dot(dlogits.T, zi)
+        (images, row_sum, row_grad), (texts, column_sum, column_grad) = row, column
+        ways, targets = _tile(similarity, images, texts, scale)
+        # Absent pairs need no mask: their cotangents are zero and so is exp(MASKED - sum).
+        slopes: tuple[Array, ...] = (
+            row_grad[:, None] * _less(jnp.exp(ways[0] - row_sum[:, None]), targets),
+            column_grad[None, :] * _less(jnp.exp(ways[-1] - column_sum[None, :]), targets),
+        )
+        if len(ways) == 1:
+            slopes = (slopes[0] + slopes[1],)
+        more_images, more_texts = _tile_gradients(similarity, images[0], texts[0], slopes)
+        return to_images + more_images, to_texts + more_texts
 
     to_images, to_texts = around_the_ring(
         visit,
-        (zimg, present, over_texts, cotangents[0]),
-        (ztxt, present, over_images, cotangents[1]),
-        jnp.zeros(zimg.shape, jnp.float32),
-        jnp.zeros(ztxt.shape, jnp.float32),
+        ((zimg, who), sums[0], cotangents[0]),
+        ((ztxt, who), sums[1], cotangents[1]),
+        jnp.zeros(vectors(zimg).shape, jnp.float32),
+        jnp.zeros(vectors(ztxt).shape, jnp.float32),
         axis_name=axis_name,
         tile=tile,
     )
     return *_input_gradients(zimg, ztxt, scale, to_images, to_texts), None
 
 
-_logsumexps.defvjp(_logsumexps_forward, _logsumexps_backward)
+_entropies.defvjp(_entropies_forward, _entropies_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _softplus_sums(zimg, ztxt, scale, bias, present, axis_name, tile):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
+def _softplus_sums(zimg, ztxt, scale, bias, who, axis_name, tile, similarity):
     """Of each local image over the logits of all texts."""
-    return _softplus_sums_forward(zimg, ztxt, scale, bias, present, axis_name, tile)[0]
+    return _softplus_sums_forward(zimg, ztxt, scale, bias, who, axis_name, tile, similarity)[0]
 
 
-def _softplus_sums_forward(zimg, ztxt, scale, bias, present, axis_name, tile):
+def _softplus_sums_forward(zimg, ztxt, scale, bias, who, axis_name, tile, similarity):
     def visit(row, column, sums, _):
-        logits = _masked_logits(row[0], row[1], column[0], column[1], scale, bias)
-        return sums + jnp.sum(jax.nn.softplus(logits), axis=1), ()
+        ways, targets = _tile(similarity, row, column, scale, bias)
+        logits = mean_of(ways)
+        losses = jax.nn.softplus(logits)
+        losses = losses if targets is None else losses - targets * logits
+        return sums + jnp.sum(losses, axis=1), ()
 
-    start = jnp.zeros((zimg.shape[0],), jnp.float32)
+    start = jnp.zeros(who[0].shape, jnp.float32)
     sums, _ = around_the_ring(
-        visit, (zimg, present), (ztxt, present), start, (), axis_name=axis_name, tile=tile
+        visit, (zimg, who), (ztxt, who), start, (), axis_name=axis_name, tile=tile
     )
-    return sums, (zimg, ztxt, scale, bias, present)
+    return sums, (zimg, ztxt, scale, bias, who)
 
 
-def _softplus_sums_backward(axis_name, tile, saved, cotangent):
-    zimg, ztxt, scale, bias, present = saved
+def _softplus_sums_backward(axis_name, tile, similarity, saved, cotangent):
+    zimg, ztxt, scale, bias, who = saved
 
-    def visit(row, column, row_state, to_texts):
-        (zi, row_present, row_grad), (zt, column_present) = row, column
-        to_images, to_bias = row_state
-        logits = _masked_logits(zi, row_present, zt, column_present, scale, bias)
-        dlogits = row_grad[:, None] * jax.nn.sigmoid(logits)
-        to_images = to_images + _dot(dlogits, zt)
-        to_bias = to_bias + jnp.sum(dlogits, axis=1)
-        return (to_images, to_bias), to_texts + _dot(dlogits.T, zi)
+    def visit(row, texts, row_state, to_texts):
+        (images, row_grad), (to_images, to_bias) = row, row_state
+        ways, targets = _tile(similarity, images, texts, scale, bias)
+        slope = row_grad[:, None] * _less(jax.nn.sigmoid(mean_of(ways)), targets)
+        slopes = tuple(slope / len(ways) for _ in ways)
+        more_images, more_texts = _tile_gradients(similarity, images[0], texts[0], slopes)
+        state = (to_images + more_images, to_bias + jnp.sum(slope, axis=1))
+        return state, to_texts + more_texts
 
     (to_images, to_bias), to_texts = around_the_ring(
         visit,
-        (zimg, present, cotangent),
-        (ztxt, present),
-        (jnp.zeros(zimg.shape, jnp.float32), jnp.zeros(cotangent.shape, jnp.float32)),
-        jnp.zeros(ztxt.shape, jnp.float32),
+        ((zimg, who), cotangent),
+        (ztxt, who),
+        (jnp.zeros(vectors(zimg).shape, jnp.float32), jnp.zeros(cotangent.shape, jnp.float32)),
+        jnp.zeros(vectors(ztxt).shape, jnp.float32),
         axis_name=axis_name,
         tile=tile,
     )
@@ -235,15 +236,59 @@ _softplus_sums.defvjp(_softplus_sums_forward, _softplus_sums_backward)
 
 
 def _input_gradients(zimg, ztxt, scale, to_images, to_texts):
-    """Gradients of zimg, ztxt and scale from `dS z_txt` and `dS^T z_img`."""
-    dscale = jnp.sum(zimg.astype(jnp.float32) * to_images)
-    return (scale * to_images).astype(zimg.dtype), (scale * to_texts).astype(ztxt.dtype), dscale
+    """Gradients of zimg, ztxt and scale from those of images and texts through unscaled logits.
+
+    All similarities are proportional to the length of an image's vectors, so their sum, weighted by
+    its cotangents, is that of the vectors times their gradients (Euler).
+    """
+    dscale = jnp.sum(vectors(zimg).astype(jnp.float32) * to_images)
+    return _scaled(zimg, scale, to_images), _scaled(ztxt, scale, to_texts), dscale
 
 
-def _masked_logits(zi, row_present, zt, column_present, scale, bias=0.0):
-    """One tile of the logits; MASKED where image or text is absent."""
-    logits = scale * _dot(zi, zt.T) + bias
-    return jnp.where(row_present[:, None] & column_present[None, :], logits, MASKED)
+def _scaled(z, scale, gradient):
+    gradient = (scale * gradient).astype(vectors(z).dtype)
+    return Tokens(gradient) if isinstance(z, Tokens) else gradient
+
+
+def _tile(similarity, row, column, scale, bias=0.0):
+    """One tile of the logits, one or both ways, MASKED where image or text is absent; and T."""
+    (zi, (row_present, row_groups)), (zt, (column_present, column_groups)) = row, column
+    ways = (_dot(zi, zt.T),) if similarity == "dot" else similarities(similarity, zi, zt)
+    both = row_present[:, None] & column_present[None, :]
+    ways = tuple(jnp.where(both, scale * x + bias, MASKED) for x in ways)
+    if row_groups is None:
+        return ways, None
+    same = both & (row_groups[0][:, None] == column_groups[0][None, :])
+    return ways, jnp.where(same, row_groups[1][:, None], 0.0)
+
+
+def _tile_gradients(similarity, zi, zt, slopes):
+    """Of images and texts, float32, through a tile of unscaled logits with these cotangents."""
+    if similarity == "dot":
+        return _dot(slopes[0], zt), _dot(slopes[0].T, zi)
+
+    def ways(image, text):
+        return similarities(similarity, replaced(zi, image), replaced(zt, text))
+
+    inputs = (vectors(z).astype(jnp.float32) for z in (zi, zt))
+    return jax.vjp(ways, *inputs)[1](slopes)
+
+
+def _less(x, y):
+    """`x - y` where there is a y."""
+    return x if y is None else x - y
+
+
+def _group_sizes(present, groups, axis_name, tile):
+    """How many pairs present, on all devices, are of the group of each local one; at least 1."""
+
+    def visit(row, column, count, _):
+        same = (row[1][:, None] == column[1][None, :]) & column[0][None, :]
+        return count + jnp.sum(same, axis=1).astype(jnp.float32), ()
+
+    who, start = (present, groups), jnp.zeros(present.shape, jnp.float32)
+    count, _ = around_the_ring(visit, who, who, start, (), axis_name=axis_name, tile=tile)
+    return jnp.maximum(count, 1)
 
 
 def _dot(a, b):
@@ -254,20 +299,3 @@ def _dot(a, b):
         precision=jax.lax.Precision.HIGHEST,
         preferred_element_type=jnp.float32,
     )
-
-
-def _present(zimg: Float[Array, "n d"], weight: Float[Array, " n"] | None) -> Bool[Array, " n"]:
-    # Without weights too it must vary over devices, as what is gathered or travels has to.
-    return jnp.ones_like(zimg[:, 0], bool) if weight is None else weight > 0
-
-
-def _gather(x: Array, axis_name: AxisName) -> Array:
-    return jax.lax.all_gather(x, axis_name, tiled=True)
-
-
-def _own_part(x: Float[Array, " m"], n: int, axis_name: AxisName) -> Float[Array, " n"]:
-    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis_name) * n, n)
-
-
-def _own_cosines(zimg: Float[Array, "n d"], ztxt: Float[Array, "n d"]) -> Float[Array, " n"]:
-    return jnp.sum(zimg.astype(jnp.float32) * ztxt.astype(jnp.float32), axis=1)

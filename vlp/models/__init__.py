@@ -1,11 +1,12 @@
 """Towers and the models made of them."""
 
 from vlp.models.albef import Albef
+from vlp.models.base import Encoded
 from vlp.models.bert import Bert
 from vlp.models.blip import Blip
 from vlp.models.bow import BagOfWords
 from vlp.models.coca import CoCa
-from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.dual_encoder import DualEncoder
 from vlp.models.naflex import NaflexImages, NaflexTransformer
 from vlp.models.presets import dual_encoder_preset, text_preset, vision_preset
 from vlp.models.resnet import ModifiedResNet

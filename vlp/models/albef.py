@@ -1,6 +1,5 @@
 """ALBEF: a dual encoder, and a fusion encoder in which the text reads the image."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,28 +8,28 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vlp.models.base import Encoded, PairModel
 from vlp.models.bert import Bert
-from vlp.models.dual_encoder import DualEncoder, Encoded
 from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
 from vlp.nn.fusion import FusionStack
 from vlp.nn.linear import Linear
 
 
-class Albef(DualEncoder):
-    """A dual encoder with a fusion encoder; `Albef(**model.kwargs, rngs=rngs)` builds it again.
+class Albef(PairModel):
+    """Two towers and a fusion encoder; `Albef(**model.kwargs, rngs=rngs)` builds it again.
 
     Text tower and fusion encoder are the two halves of one BERT: the first sees the text alone,
     each block of the second also reads the image's tokens, class token included.
 
     Args:
-        image: as in `DualEncoder`; its tokens are what is read.
+        image: as in `PairModel`; its tokens are what is read.
         text: of a `Bert` (kind "bert").
         fusion: keyword arguments of `FusionStack` except the widths, which follow from the towers;
             `mlp_ratio` (4) or `mlp_dim` is the hidden width of the perceptrons.
         embed_dim: width of the shared space.
         tied_head: whether the embedding table is also that of the predicted words.
-        **settings: further keyword arguments of `DualEncoder`.
+        **settings: further keyword arguments of `PairModel`.
 
     Raises:
         ValueError: when a setting is unknown, the image tower is no vision transformer or the text
@@ -58,22 +57,15 @@ class Albef(DualEncoder):
                 'a fusion encoder needs a text tower of kind "bert", '
                 f"got {type(self.text).__name__}"
             )
-        self._fusion = json.dumps(fusion)
+        self._remember(fusion=fusion, **({} if tied_head else {"tied_head": False}))
         width = self.text.width
         sizes = dict(fusion)
         ratio = sizes.pop("mlp_ratio", 4.0)
         sizes.setdefault("mlp_dim", round(width * ratio))
         self.fusion = FusionStack(width, context_width=self.image.width, **sizes, rngs=rngs)
         self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
-        self.tied_head = tied_head
         vocab_size = self.text.vocab_size
         self.token_head = TokenHead(width, vocab_size=vocab_size, tied=tied_head, rngs=rngs)
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """The constructor's arguments, except `rngs`, as plain JSON data."""
-        head = {} if self.tied_head else {"tied_head": False}
-        return {**super().kwargs, "fusion": json.loads(self._fusion), **head}
 
     @staticmethod
     def adopted(
@@ -99,24 +91,20 @@ class Albef(DualEncoder):
         cut = {**params, "text": own, "fusion": {"blocks": upper}}
         return {**kwargs, "text": {**text, "depth": depth, "pooler": False}}, cut
 
-    def fuse(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Array:
-        """The text's tokens after reading the image, `[n, l, w]`."""
-        return self.fusion(caption.tokens, image.tokens, present=self.text.present(text))
+    def fuse(
+        self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
+    ) -> Float[Array, "n l w"]:
+        """The text's tokens after reading the image; see `Fuses`."""
+        return self.fusion(caption.tokens, image.tokens, mask=self.text.padding_mask(text))
 
     def match(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n 2"]:
-        """Logits of "these do not belong together" and "they do", float32.
-
-        Args:
-            image: what `encode_image` returned.
-            caption: what `encode_text(text)` returned.
-            text: token ids.
-        """
+        """Logits of "these do not belong together" and "they do"; see `Matches`."""
         return self.match_head(self.fuse(image, caption, text)[:, 0]).astype(jnp.float32)
 
     def predict_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
-        """The logits of the token at each place of a text with masks, given its image, float32."""
+        """The logits of the tokens of a text with masks, given its image; see `PredictsTokens`."""
         tokens = self.fuse(image, self.encode_text(text), text)
         return self.token_head(tokens, self.text.tokens[...])
 

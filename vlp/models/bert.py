@@ -102,9 +102,9 @@ class Bert(nnx.Module):
         Raises:
             ValueError: when the text is longer than `length`, or has kinds without a table of them.
         """
-        present = self.present(text)
-        tokens = self.stack(self.embed(text, token_types=token_types), present=present)
-        pooled = tokens[:, 0] if self.pool == "cls" else mean_pool(tokens, present=present)
+        mask = self.padding_mask(text)
+        tokens = self.stack(self.embed(text, token_types=token_types), mask=mask)
+        pooled = tokens[:, 0] if self.pool == "cls" else mean_pool(tokens, mask=mask)
         if self.pooler is not None:
             pooled = jnp.tanh(self.pooler(pooled))
         return pooled, tokens
@@ -114,7 +114,7 @@ class Bert(nnx.Module):
     ) -> Float[Array, "states n l w"]:
         """The input of the first block and the output of each; the last are the tokens."""
         x = self.embed(text, token_types=token_types)
-        return self.stack.hidden_states(x, present=self.present(text))
+        return self.stack.hidden_states(x, mask=self.padding_mask(text))
 
     def embed(
         self, text: Int[Array, "n l"], *, token_types: Int[Array, "n l"] | None = None
@@ -128,10 +128,12 @@ class Bert(nnx.Module):
         positions = self.positions[...][None, : text.shape[1]]
         return self._normed(self.tokens[...][text], positions, token_types)
 
-    def embed_next(self, ids: Int[Array, " n"], *, place: Int[Array, ""]) -> Float[Array, "n 1 w"]:
-        """What enters the first block for tokens at one place of their texts."""
-        position = jax.lax.dynamic_slice_in_dim(self.positions[...], place, 1)[None]
-        return self._normed(self.tokens[...][ids[:, None]], position, None)
+    def embed_next(
+        self, ids: Int[Array, " n"], *, position: Int[Array, ""]
+    ) -> Float[Array, "n 1 w"]:
+        """What enters the first block for tokens at one position of their texts."""
+        vector = jax.lax.dynamic_slice_in_dim(self.positions[...], position, 1)[None]
+        return self._normed(self.tokens[...][ids[:, None]], vector, None)
 
     def _normed(
         self,
@@ -146,6 +148,6 @@ class Bert(nnx.Module):
             tokens = tokens + (types[0][None, None] if token_types is None else types[token_types])
         return self.embed_norm(tokens + positions).astype(jnp.dtype(self.dtype))
 
-    def present(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
+    def padding_mask(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
         """Which tokens are no padding."""
         return text != self.pad_id

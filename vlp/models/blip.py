@@ -1,6 +1,5 @@
 """BLIP: one BERT in three modes: text alone, text that reads the image, text that is written."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models.bert import Bert
-from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.base import Encoded, PairModel
 from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
 from vlp.nn.decoder import DecoderCache
@@ -22,7 +20,7 @@ MODES = ("encode", "decode")
 _SHARED = ("num_heads", "norm_eps", "attention", "dtype")  # settings of the BERT's blocks
 
 
-class Blip(DualEncoder):
+class Blip(PairModel):
     """A multimodal mixture of encoder and decoder; `Blip(**model.kwargs, rngs=rngs)` builds it
     again.
 
@@ -32,7 +30,7 @@ class Blip(DualEncoder):
     the methods here put in its place.
 
     Args:
-        image: as in `DualEncoder`; its tokens are what is read.
+        image: as in `PairModel`; its tokens are what is read.
         text: of a `Bert` (kind "bert") without pooler. A model for "decode" alone has it with
             `causal=True`.
         modes: which of "encode" and "decode" the model has: both after pretraining, one in a
@@ -44,7 +42,7 @@ class Blip(DualEncoder):
         tied_head: whether the embedding table is also that of the words that are written; after
             fine-tuning the two apart a checkpoint has one for each.
         embed_dim: width of the shared space.
-        **settings: further keyword arguments of `DualEncoder`.
+        **settings: further keyword arguments of `PairModel`.
 
     Raises:
         ValueError: when a setting is unknown, or a tower is another.
@@ -71,14 +69,18 @@ class Blip(DualEncoder):
         _check_modes(modes)
         self.modes = tuple(mode for mode in MODES if mode in modes)
         encodes, decodes = "encode" in modes, "decode" in modes
-        # A decoder alone shares no space with the images: it has no projections and no scale.
-        compared = text if encodes else None
-        super().__init__(image=image, text=compared, embed_dim=embed_dim, rngs=rngs, **settings)
-        check_read(self.image, reader="BLIP")
         _check_text(text, causal=not encodes)
-        if not encodes:
-            self.text = nnx.data(Bert(**{k: v for k, v in text.items() if k != "kind"}, rngs=rngs))
-        self._text = json.dumps(text)
+        projection = settings.pop("text_projection", "linear")
+        super().__init__(
+            image=image,
+            text=text,
+            # A decoder alone shares no space with the images.
+            text_projection=projection if encodes else None,
+            embed_dim=embed_dim,
+            rngs=rngs,
+            **settings,
+        )
+        check_read(self.image, reader="BLIP")
         width, vocab_size = self.text.width, self.text.vocab_size
         self.end_id = end_id
         self.encode_id = vocab_size - 1 if encode_id is None else encode_id
@@ -92,17 +94,11 @@ class Blip(DualEncoder):
             rngs=rngs,
         )
         self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
-        self.tied_head = tied_head or not decodes
         sizes = dict(vocab_size=vocab_size, tied=tied_head)
         self.token_head: Any = TokenHead(width, **sizes, rngs=rngs) if decodes else None
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """The constructor's arguments, except `rngs`, as plain JSON data."""
-        ids = dict(end_id=self.end_id, encode_id=self.encode_id, decode_id=self.decode_id)
-        head = {} if self.tied_head else {"tied_head": False}
-        own = dict(text=json.loads(self._text), modes=list(self.modes), **ids, **head)
-        return {**super().kwargs, **own}
+        ids = dict(end_id=end_id, encode_id=self.encode_id, decode_id=self.decode_id)
+        head = {"tied_head": False} if decodes and not tied_head else {}
+        self._remember(text_projection=projection, modes=list(self.modes), **ids, **head)
 
     @staticmethod
     def adopted(
@@ -148,24 +144,28 @@ class Blip(DualEncoder):
         """The most tokens of a caption, the first and the last included."""
         return self.text.length
 
-    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
-        """Embeddings and tokens of captions, from the text alone.
+    def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
+        """Embeddings and tokens of images, or of captions alone; see `Model.encode`.
 
         Raises:
-            ValueError: when the model is for "decode" alone.
+            ValueError: when texts are given to a model for "decode" alone.
         """
-        self._need("encode")
-        return super().encode_text(text)
+        if name == "text":
+            self._need("encode")
+        return super().encode(name, inputs, **settings)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The methods for which it has no parameters."""
+        needs = {"encode": ("encode_text", "match"), "decode": ("decode", "start_caption")}
+        return sum((needs[mode] for mode in MODES if mode not in self.modes), ())
 
     def match(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n 2"]:
-        """Logits of "these do not belong together" and "they do", float32.
+        """Logits of "these do not belong together" and "they do"; see `Matches`.
 
-        Args:
-            image: what `encode_image` returned.
-            caption: not looked at: BLIP reads a text to match from its first block on.
-            text: token ids.
+        The caption is not looked at: BLIP reads a text to match from its first block on.
 
         Raises:
             ValueError: when the model is for "decode" alone.
@@ -174,19 +174,18 @@ class Blip(DualEncoder):
         tokens = self._grounded(image, text, first=self.encode_id, writing=False)
         return self.match_head(tokens[:, 0]).astype(jnp.float32)
 
-    def decode(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
-        """The logits of what follows each token of a caption, float32.
+    def decode(
+        self, image: Encoded, caption: Encoded | None, text: Int[Array, "n l"]
+    ) -> Float[Array, "n l-1 v"]:
+        """The logits of what follows each token but the last; see `Decodes`.
 
-        Args:
-            image: what `encode_image` returned.
-            text: token ids; the first is taken for `decode_id`. For teacher forcing all but the
-                last, to be compared with `text[:, 1:]`.
+        The caption is not looked at, and the first token is taken for `decode_id`.
 
         Raises:
             ValueError: when the model is for "encode" alone.
         """
         self._need("decode")
-        tokens = self._grounded(image, text, first=self.decode_id, writing=True)
+        tokens = self._grounded(image, text[:, :-1], first=self.decode_id, writing=True)
         return self.token_head(tokens, self.text.tokens[...])
 
     def start_caption(
@@ -206,17 +205,17 @@ class Blip(DualEncoder):
         return jnp.full(image.tokens.shape[:1], self.decode_id, jnp.int32), cache
 
     def next_token(
-        self, cache: DecoderCache, ids: Int[Array, " n"], place: Int[Array, ""]
+        self, cache: DecoderCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], DecoderCache]:
         """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
 
         Args:
-            cache: of `start_caption` or the place before.
+            cache: of `start_caption` or the position before.
             ids: none of them padding.
-            place: where they stand, from 0.
+            position: where they stand, from 0.
         """
-        x = self.text.embed_next(ids, place=place)
-        x, cache = self.grounding.next(self.text.stack, x, cache, place=place)
+        x = self.text.embed_next(ids, position=position)
+        x, cache = self.grounding.next(self.text.stack, x, cache, position=position)
         return self.token_head(x, self.text.tokens[...])[:, 0], cache
 
     def _grounded(self, image: Encoded, text: Any, *, first: int, writing: bool) -> Array:
@@ -226,7 +225,7 @@ class Blip(DualEncoder):
             self.text.stack,
             self.text.embed(text),
             context=image.tokens,
-            present=self.text.present(text),
+            mask=self.text.padding_mask(text),
             writing=writing,
         )
 

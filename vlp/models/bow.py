@@ -52,7 +52,7 @@ class BagOfWords(nnx.Module):
             ValueError: when the text is longer than `length`.
         """
         tokens = self.embed(text)
-        return self.norm(mean_pool(tokens, present=text != self.pad_id)), tokens
+        return self.norm(mean_pool(tokens, mask=text != self.pad_id)), tokens
 
     def hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n l w"]:
         """The embedded tokens, the only state: there are no blocks."""

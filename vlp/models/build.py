@@ -3,20 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flax import nnx
+
 from vlp.models.albef import Albef
+from vlp.models.base import Model
 from vlp.models.blip import Blip
+from vlp.models.bound import Bound
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
 from vlp.models.vlmo import Vlmo
 
-# The argument that only this model has.
-MODELS: dict[str, type[DualEncoder]] = {
-    "decoder": CoCa,
-    "fusion": Albef,
-    "modes": Blip,
-    "multiway": Vlmo,
+MODELS: dict[str, type[Model]] = {
+    "dual_encoder": DualEncoder,
+    "coca": CoCa,
+    "albef": Albef,
+    "blip": Blip,
+    "vlmo": Vlmo,
+    "bound": Bound,
 }
-
+# What only these have, by which a model is known that does not say its kind.
+_MARKS = {"decoder": "coca", "fusion": "albef", "modes": "blip", "multiway": "vlmo"}
 
 # Settings of towers and heads that count something there has to be.
 SIZES = frozenset((
@@ -37,13 +43,30 @@ def check_sizes(kwargs: Mapping[str, Any], section: str = "") -> None:
             )
 
 
-def model_class(kwargs: Mapping[str, Any]) -> type[DualEncoder]:
-    """The class of a model's keyword arguments.
+def model_class(kwargs: Mapping[str, Any]) -> type[Model]:
+    """The class of a model's keyword arguments: that of their "kind", or what they are like.
 
     Raises:
-        ValueError: when they are of several classes at once.
+        ValueError: when there is no such kind, or they are of several at once.
     """
-    found = [name for name in MODELS if name in kwargs]
-    if len(found) > 1:
-        raise ValueError(f"a model must have one of {', '.join(found)}, got all; remove the others")
-    return MODELS[found[0]] if found else DualEncoder
+    marks = {kind for mark, kind in _MARKS.items() if mark in kwargs}
+    kind = kwargs.get("kind") or next(iter(marks), "dual_encoder")
+    if kind not in MODELS:
+        raise ValueError(f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}")
+    if others := marks - {kind}:
+        extra = [mark for mark in _MARKS if mark in kwargs and _MARKS[mark] in others]
+        raise ValueError(
+            f'a model of kind "{kind}" takes no {", ".join(extra)}, which are of '
+            f"{', '.join(sorted(others))}; remove them, or give another model.kind"
+        )
+    return MODELS[kind]
+
+
+def make_model(kwargs: Mapping[str, Any], *, rngs: nnx.Rngs) -> Model:
+    """The model that keyword arguments describe."""
+    return model_class(kwargs)(**without_kind(kwargs), rngs=rngs)
+
+
+def without_kind(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as the constructor of `model_class` takes them."""
+    return {name: value for name, value in kwargs.items() if name != "kind"}

@@ -1,13 +1,12 @@
 """CoCa: a dual encoder whose text continues into a decoder that reads the image and captions it."""
 
-import json
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models.dual_encoder import DualEncoder, Encoded
+from vlp.models.base import Encoded, PairModel
 from vlp.models.text import TextTransformer
 from vlp.models.vit import QUERY_POOLS, VisionTransformer
 from vlp.nn.attention import KeyValue
@@ -23,8 +22,8 @@ class CaptionCache(NamedTuple):
     decoder: DecoderCache
 
 
-class CoCa(DualEncoder):
-    """A dual encoder and a decoder; `CoCa(**model.kwargs, rngs=rngs)` builds the same again.
+class CoCa(PairModel):
+    """Two towers and a decoder; `CoCa(**model.kwargs, rngs=rngs)` builds the same again.
 
     The text tower is the decoder's first half, which sees no image; its tokens go on into the
     second. The first of the image tower's tokens is for the embedding, the others for the decoder.
@@ -38,7 +37,7 @@ class CoCa(DualEncoder):
         embed_dim: width of the shared space.
         begin_id: the token that every caption begins with, from which captions are written; None
             where they begin with their first word.
-        **settings: further keyword arguments of `DualEncoder`.
+        **settings: further keyword arguments of `PairModel`.
 
     Raises:
         ValueError: when a setting is unknown or the towers are others than those.
@@ -65,7 +64,7 @@ class CoCa(DualEncoder):
         _check_image(self.image)
         _check_text(self.text)
         self.begin_id = begin_id
-        self._decoder = json.dumps(decoder)
+        self._remember(decoder=decoder, **({} if begin_id is None else {"begin_id": begin_id}))
         self.decoder = Decoder(
             self.text.width,
             context_width=self.image.width,
@@ -73,12 +72,6 @@ class CoCa(DualEncoder):
             **decoder,
             rngs=rngs,
         )
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """The constructor's arguments, except `rngs`, as plain JSON data."""
-        begin = {} if self.begin_id is None else {"begin_id": self.begin_id}
-        return {**super().kwargs, "decoder": json.loads(self._decoder), **begin}
 
     @property
     def end_id(self) -> int:
@@ -96,16 +89,10 @@ class CoCa(DualEncoder):
         return self.text.length
 
     def decode(
-        self, image_tokens: Float[Array, "n t c"], text_tokens: Float[Array, "n l w"]
-    ) -> Float[Array, "n l v"]:
-        """The logits of what follows each text token, float32.
-
-        Args:
-            image_tokens: `encode_image(...).tokens`.
-            text_tokens: `encode_text(...).tokens`, or the first of them; for teacher forcing all
-                but the last, to be compared with `text[:, 1:]`.
-        """
-        return self.decoder(text_tokens, image_tokens[:, 1:])
+        self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
+    ) -> Float[Array, "n l-1 v"]:
+        """The logits of what follows each token but the last; see `Decodes`."""
+        return self.decoder(caption.tokens[:, :-1], image.tokens[:, 1:])
 
     def start_caption(
         self, image: Encoded, *, length: int
@@ -132,17 +119,17 @@ class CoCa(DualEncoder):
         )
 
     def next_token(
-        self, cache: CaptionCache, ids: Int[Array, " n"], place: Int[Array, ""]
+        self, cache: CaptionCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], CaptionCache]:
         """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
 
         Args:
-            cache: of `start_caption` or the place before.
+            cache: of `start_caption` or the position before.
             ids: none of them padding.
-            place: where they stand, from 0.
+            position: where they stand, from 0.
         """
-        x, text = self.text.next(ids, cache.text, place=place)
-        logits, read = self.decoder.next(x, cache.decoder, place=place)
+        x, text = self.text.next(ids, cache.text, position=position)
+        logits, read = self.decoder.next(x, cache.decoder, position=position)
         return logits[:, 0], CaptionCache(text, read)
 
 
@@ -204,10 +191,10 @@ class Decoder(nnx.Module):
         return self._logits(self.stack(text_tokens, image_tokens))
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 v"], DecoderCache]:
         """The logits behind one token more, and the cache of the stack with it."""
-        x, cache = self.stack.next(x, cache, place=place)
+        x, cache = self.stack.next(x, cache, position=position)
         return self._logits(x), cache
 
     def _logits(self, x: Float[Array, "n l w"]) -> Float[Array, "n l v"]:

@@ -143,7 +143,7 @@ class WordTokens(nnx.Module):
         x = self.embed_norm(x) + self.kind[...][None, None]
         return x.astype(jnp.dtype(self.dtype))
 
-    def present(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
+    def padding_mask(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
         """Which tokens are no padding."""
         return text != self.pad_id
 

@@ -29,6 +29,11 @@ class NaflexImages(NamedTuple):
     mask: Bool[Array, "n p"]
     grid: Int[Array, "n 2"]
 
+    @property
+    def lengths(self) -> Int[Array, " n"]:
+        """How many patches each has."""
+        return jnp.sum(self.mask, axis=1)
+
 
 def device_images(images: Any) -> Any:
     """Images as the towers know them: the host's tuples of these fields become `NaflexImages`."""
@@ -82,31 +87,28 @@ class NaflexTransformer(nnx.Module):
         self.width, self.dtype = width, dtype
         mlp_dim = mlp_dim or round(width * mlp_ratio)
         shared: dict[str, Any] = dict(
-            mlp_dim=mlp_dim, activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs
+            mlp_dim=mlp_dim,
+            activation=activation,
+            norm_eps=norm_eps,
+            attention=attention,
+            dtype=dtype,
+            rngs=rngs,
         )
         normal = nnx.initializers.normal(width**-0.5)
         self.patches = PatchEmbedding(patch_size, width, dtype=dtype, rngs=rngs)
         self.positions = nnx.Param(normal(rngs.params(), (num_patches, width), jnp.float32))
-        self.stack = Stack(
-            width,
-            depth,
-            num_heads=num_heads,
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            **shared,
-        )
+        self.stack = Stack(width, depth, num_heads=num_heads, remat=remat, unroll=unroll, **shared)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.head = AttentionPool(width, num_heads, **shared)
 
     def __call__(self, images: NaflexImages) -> tuple[Float[Array, "n f"], Float[Array, "n p f"]]:
         """The pooled vectors and the normalised tokens; tokens of padding mean nothing."""
-        tokens = self.norm(self.stack(self.embed(images), present=images.mask))
-        return self.head(tokens, present=images.mask), tokens
+        tokens = self.norm(self.stack(self.embed(images), mask=images.lengths))
+        return self.head(tokens, mask=images.lengths), tokens
 
     def hidden_states(self, images: NaflexImages) -> Float[Array, "states n p f"]:
         """The input of the first block and the output of each, none of them normalised."""
-        return self.stack.hidden_states(self.embed(images), present=images.mask)
+        return self.stack.hidden_states(self.embed(images), mask=images.lengths)
 
     def embed(self, images: NaflexImages) -> Float[Array, "n p f"]:
         """What enters the first block: embedded patches with positions.

@@ -29,6 +29,7 @@ class ModifiedResNet(nnx.Module):
             `image_projection` is then "none".
         width: channels after the stem; tokens have 32 times as many.
         num_heads: of the attention pooling; half the `width`, if not given, as published.
+        attention: of the attention pooling, see `vlp.nn.attention`.
         dtype: of convolutions and matrix products; parameters and statistics stay float32.
 
     Raises:
@@ -47,6 +48,7 @@ class ModifiedResNet(nnx.Module):
         output_dim: int,
         width: int = 64,
         num_heads: int | None = None,
+        attention: str = "einsum",
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
@@ -70,6 +72,7 @@ class ModifiedResNet(nnx.Module):
             num_heads or width // 2,
             num_tokens=(image_size // REDUCTION) ** 2,
             output_dim=output_dim,
+            implementation=attention,
             **kinds,
         )
 

@@ -103,14 +103,18 @@ class TextTransformer(nnx.Module):
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def __call__(
-        self, text: Int[Array, "n l"]
+        self, text: Int[Array, "n l"], *, stack: Stack | None = None
     ) -> tuple[Float[Array, "n w"], Float[Array, "n t w"]]:
         """The pooled vectors and the normalised tokens (class token first, where there is one).
+
+        Args:
+            text: token ids.
+            stack: blocks of another tower in place of its own.
 
         Raises:
             ValueError: when the text is longer than `length`.
         """
-        x = self.stack(self.embed(text), present=self._visible(text))
+        x = (stack or self.stack)(self.embed(text), mask=self._visible(text))
         if self.pool == "cls_last":
             return self.norm(x[:, -1]), x[:, :-1]
         tokens = self.norm(x)
@@ -118,7 +122,7 @@ class TextTransformer(nnx.Module):
 
     def hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n t w"]:
         """The input of the first block and the output of each, none of them normalised."""
-        return self.stack.hidden_states(self.embed(text), present=self._visible(text))
+        return self.stack.hidden_states(self.embed(text), mask=self._visible(text))
 
     def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n t w"]:
         """What enters the first block: embedded tokens with positions."""
@@ -140,14 +144,16 @@ class TextTransformer(nnx.Module):
         return empty_cache(attention, depth=self.stack.depth, n=n, length=length)
 
     def next(
-        self, ids: Int[Array, " n"], cache: KeyValue, *, place: Int[Array, ""]
+        self, ids: Int[Array, " n"], cache: KeyValue, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
-        """The token that `ids` become at `place`, and the cache with it; for a causal tower.
+        """The token that `ids` become at `position`, and the cache with it; for a causal tower.
 
         The class token sees them and they do not see it. No id may be padding.
         """
-        x = self.tokens[...][ids] + jax.lax.dynamic_slice_in_dim(self.positions[...], place, 1)
-        x, cache = self.stack.next(x[:, None].astype(jnp.dtype(self.dtype)), cache, place=place)
+        x = self.tokens[...][ids] + jax.lax.dynamic_slice_in_dim(self.positions[...], position, 1)
+        x, cache = self.stack.next(
+            x[:, None].astype(jnp.dtype(self.dtype)), cache, position=position
+        )
         return x if self.pool == "cls_last" else self.norm(x), cache
 
     def _pool(self, tokens: Float[Array, "n t w"], text: Int[Array, "n l"]) -> Float[Array, "n w"]:
@@ -156,17 +162,17 @@ class TextTransformer(nnx.Module):
         if self.pool == "argmax":
             return take_token(tokens, jnp.argmax(text, axis=1))
         if self.pool == "mean":
-            return mean_pool(tokens, present=self._present(text))
+            return mean_pool(tokens, mask=self._padding_mask(text))
         return tokens[:, -1 if self.pool == "last" else 0]
 
     def _visible(self, text: Int[Array, "n l"]) -> Bool[Array, "n t"] | None:
-        return self._present(text) if self.mask_padding else None
+        return self._padding_mask(text) if self.mask_padding else None
 
-    def _present(self, text: Int[Array, "n l"]) -> Bool[Array, "n t"]:
-        present = text != self.pad_id
+    def _padding_mask(self, text: Int[Array, "n l"]) -> Bool[Array, "n t"]:
+        mask = text != self.pad_id
         if self.class_token is None:
-            return present
-        return jnp.concatenate([jnp.ones((text.shape[0], 1), bool), present], axis=1)
+            return mask
+        return jnp.concatenate([jnp.ones((text.shape[0], 1), bool), mask], axis=1)
 
 
 def _check(pool: str, causal: bool) -> None:

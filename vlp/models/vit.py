@@ -49,8 +49,7 @@ class VisionTransformer(nnx.Module):
         pooler: a linear layer and tanh behind the pooled vector, as in BERT.
         layer_scale: see `vlp.nn.block`.
         patch_bias: whether the patch embedding has a bias (CLIP: no, SigLIP: yes).
-        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`; of the blocks alone,
-            for a pool's attention has too few queries to gain by another implementation.
+        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`.
         dtype: of the matrix products and the residual stream; parameters stay float32.
 
     Raises:
@@ -108,25 +107,25 @@ class VisionTransformer(nnx.Module):
         self.positions = table(count, width) if position == "learned" else None
         self.pre_norm = LayerNorm(width, eps=norm_eps) if pre_norm else None
         shared: dict[str, Any] = dict(
-            activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs
+            norm_eps=norm_eps, attention=attention, dtype=dtype, rngs=rngs
         )
         self.stack = Stack(
             width,
             depth,
             mlp_dim=mlp_dim,
             num_heads=num_heads,
+            activation=activation,
             layer_scale=layer_scale,
-            attention=attention,
             remat=remat,
             unroll=unroll,
             **shared,
         )
         head: Any = None
         if pool == "map":
-            head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, **shared)
+            head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, activation=activation, **shared)
         elif queries is not None:
             make_head = QUERY_POOLS[pool]
-            head = make_head(width, **queries, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+            head = make_head(width, **queries, **shared)
         self.head = head
         self.width = width if queries is None else queries["width"]
         self.norm = LayerNorm(self.width, eps=norm_eps)
@@ -138,6 +137,7 @@ class VisionTransformer(nnx.Module):
         *,
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
+        stack: Stack | None = None,
     ) -> tuple[Float[Array, "n f"], Float[Array, "n t f"]]:
         """The pooled vectors and the normalised tokens (class token first, where there is one).
 
@@ -147,12 +147,13 @@ class VisionTransformer(nnx.Module):
             pixels: normalised pixels.
             keys: one random key an example, needed when `patch_drop` is over 0.
             patch_drop: share of patches left out, of each image others (FLIP). Training only.
+            stack: blocks of another tower in place of its own.
 
         Raises:
             ValueError: when the image size or the share does not fit, or keys are missing.
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
-        tokens = self.stack(x)
+        tokens = (stack or self.stack)(x)
         if self.pool in QUERY_POOLS:
             tokens = self.head(tokens)
         if not self.norm_after_pool:

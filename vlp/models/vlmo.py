@@ -1,13 +1,12 @@
 """VLMo: one transformer that reads images, texts, and both at once."""
 
-import json
 from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from vlp.models.dual_encoder import DualEncoder, Encoded, unit_norm
+from vlp.models.base import Encoded, PairModel, unit_norm
 from vlp.models.heads import TokenHead
 from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.nn.linear import Linear
@@ -16,12 +15,11 @@ from vlp.nn.multiway import Multiway
 POSITIONS = ("absolute", "relative")
 
 
-class Vlmo(DualEncoder):
+class Vlmo(PairModel):
     """Images and texts through one transformer; `Vlmo(**model.kwargs, rngs=rngs)` builds it again.
 
-    The `tokens` of what is encoded are those that *enter* the first block, for a pair is read from
-    there: that is what `match` and `predict_tokens` need, and all that they need. What leaves the
-    last block is in `image_hidden_states` and `text_hidden_states`.
+    A pair is read from the first block on: of what is encoded, `match` and `predict_tokens` need
+    `entering`, and no more.
 
     The heads of all stages of pretraining are part of the model, so that each stage may begin with
     the whole of the one before.
@@ -34,7 +32,7 @@ class Vlmo(DualEncoder):
             "relative" in its stead, a number for each distance, added to the logits of all
             attention, see `vlp.nn.relative`.
         embed_dim: width of the shared space.
-        **settings: further keyword arguments of `DualEncoder`.
+        **settings: further keyword arguments of `PairModel`.
 
     Raises:
         ValueError: when a setting is unknown, or the towers are of other kinds or widths.
@@ -64,7 +62,7 @@ class Vlmo(DualEncoder):
         _check_towers(self.image, self.text)
         if positions not in POSITIONS:
             raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
-        self._multiway, self._positions = json.dumps(multiway), positions
+        self._remember(multiway=multiway, positions=positions)
         width, relative = self.text.width, None
         if positions == "relative":
             self.image.positions = self.text.positions = None
@@ -82,95 +80,50 @@ class Vlmo(DualEncoder):
         self.pair_text_projection = Linear(width, embed_dim, **projection)
         self.pair_log_scale = nnx.Param(jnp.array(self.log_scale[...]))
 
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """The constructor's arguments, except `rngs`, as plain JSON data."""
-        own = {"multiway": json.loads(self._multiway), "positions": self._positions}
-        return {**super().kwargs, **own}
-
-    def encode_image(
-        self,
-        images: UInt8[Array, "n h w 3"] | Any,
-        *,
-        keys: Any = None,
-        patch_drop: float = 0.0,
-        train: bool = False,
-        present: Bool[Array, " n"] | None = None,
-    ) -> Encoded:
-        """Embeddings of images, and the tokens that enter the first block.
-
-        Args:
-            images: bytes.
-            keys, patch_drop, train, present: as in `DualEncoder`; without effect here.
+    def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
+        """Embeddings and tokens of images or captions, see `Model.encode`.
 
         Raises:
-            ValueError: when patches are to be dropped, which this model does not do.
+            ValueError: when there is no such tower, or a setting is given: there is none.
         """
-        if patch_drop:
+        if settings:
             raise ValueError(
-                f'patch_drop needs an image tower of kind "vit", got {patch_drop} for a '
-                "transformer that images and texts share; set patch_drop to 0"
+                f"a transformer that images and texts share takes no {', '.join(settings)}, got "
+                f"{settings}; leave them out, or take towers of their own"
             )
-        x = self.image.embed(self.normalise(images))
-        return _encoded(x, self.multiway.alone(x, expert="image"), self.image_projection)
+        x, mask = self._entering(name, inputs)
+        return self._encoded(name, x, self.multiway.alone(x, expert=name, mask=mask))
 
-    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
-        """Embeddings of captions, and the tokens that enter the first block."""
-        x = self.text.embed(text)
-        last = self.multiway.alone(x, expert="text", present=self.text.present(text))
-        return _encoded(x, last, self.text_projection)
-
-    def image_branches(
-        self, images: UInt8[Array, "n h w 3"]
-    ) -> tuple[Encoded, Float[Array, "n d"]]:
-        """As `encode_image`, and embeddings by way of the upper blocks' expert for pairs."""
-        x = self.image.embed(self.normalise(images))
-        below = self.multiway.below(x, expert="image")
-        last = self.multiway.above(below, expert="image", modality="image")
-        pair = self.multiway.above(below, expert="pair", modality="image")
-        own = _encoded(x, last, self.image_projection)
-        return own, unit_norm(self.pair_image_projection(pair[:, 0]))
-
-    def text_branches(self, text: Int[Array, "n l"]) -> tuple[Encoded, Float[Array, "n d"]]:
-        """As `encode_text`, and embeddings by way of the upper blocks' expert for pairs."""
-        x, present = self.text.embed(text), self.text.present(text)
-        below = self.multiway.below(x, expert="text", present=present)
-        last = self.multiway.above(below, expert="text", modality="text", present=present)
-        pair = self.multiway.above(below, expert="pair", modality="text", present=present)
-        own = _encoded(x, last, self.text_projection)
-        return own, unit_norm(self.pair_text_projection(pair[:, 0]))
+    def branches(self, name: str, inputs: Any) -> tuple[Encoded, Float[Array, "n d"]]:
+        """As `encode`, and embeddings by way of the upper blocks' expert for pairs."""
+        x, mask = self._entering(name, inputs)
+        below = self.multiway.below(x, expert=name, mask=mask)
+        last = self.multiway.above(below, expert=name, modality=name, mask=mask)
+        pair = self.multiway.above(below, expert="pair", modality=name, mask=mask)
+        project = {"image": self.pair_image_projection, "text": self.pair_text_projection}[name]
+        return self._encoded(name, x, last), unit_norm(project(pair[:, 0]))
 
     def fuse(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
-    ) -> tuple[Float[Array, "n l w"], Float[Array, "n t w"]]:
-        """The tokens of text and image that were read together, behind the last norm."""
-        return self.multiway.together(caption.tokens, image.tokens, present=self.text.present(text))
+    ) -> Float[Array, "n l w"]:
+        """The text's tokens, read together with the image's, behind the last norm; see `Fuses`."""
+        return self._together(caption.entering, image, text)
 
     def match(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n 2"]:
-        """Logits of "these do not belong together" and "they do", float32.
-
-        Args:
-            image: what `encode_image` returned.
-            caption: what `encode_text(text)` returned.
-            text: token ids.
-        """
-        words, _ = self.fuse(image, caption, text)
+        """Logits of "these do not belong together" and "they do"; see `Matches`."""
+        words = self.fuse(image, caption, text)
         return self.match_head(jnp.tanh(self.pooler(words[:, 0]))).astype(jnp.float32)
 
     def predict_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
-        """The logits of the token at each place of a text with masks, given its image, float32."""
-        words, _ = self.multiway.together(
-            self.text.embed(text), image.tokens, present=self.text.present(text)
-        )
-        return self._vocabulary(words)
+        """The logits of the tokens of a text with masks, given its image; see `PredictsTokens`."""
+        return self._vocabulary(self._together(self.text.embed(text), image, text))
 
     def predict_words(self, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
-        """The logits of the token at each place of a text with masks, without an image, float32."""
-        present = self.text.present(text)
-        x = self.multiway.alone(self.text.embed(text), expert="text", present=present)
-        return self._vocabulary(x)
+        """The logits of the tokens of a text with masks, alone; see `PredictsWords`."""
+        x, mask = self._entering("text", text)
+        return self._vocabulary(self.multiway.alone(x, expert="text", mask=mask))
 
     def predict_pixels(
         self, images: UInt8[Array, "n h w 3"], *, hidden: Bool[Array, "n p"]
@@ -180,25 +133,27 @@ class Vlmo(DualEncoder):
         x = self.multiway.alone(x, expert="image")
         return self.pixel_head(x[:, 1:]).astype(jnp.float32)
 
-    def image_hidden_states(self, images: Any) -> Float[Array, "states n t w"]:
+    def hidden_states(self, name: str, inputs: Any) -> Float[Array, "states n t w"]:
         """The input of the first block and the output of each, none of them normalised."""
-        x = self.image.embed(self.normalise(images))
-        return self.multiway.hidden_states(x, expert="image")
+        x, mask = self._entering(name, inputs)
+        return self.multiway.hidden_states(x, expert=name, mask=mask)
 
-    def text_hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n l w"]:
-        """The input of the first block and the output of each, none of them normalised."""
-        x, present = self.text.embed(text), self.text.present(text)
-        return self.multiway.hidden_states(x, expert="text", present=present)
+    def _entering(self, name: str, inputs: Any) -> tuple[Float[Array, "n t w"], Any]:
+        """What enters the first block, and which tokens of it are no padding; None for all."""
+        x = self._tower(name).embed(self._prepared(name, inputs))
+        return x, self.text.padding_mask(inputs) if name == "text" else None
+
+    def _encoded(self, name: str, x: Any, last: Float[Array, "n t w"]) -> Encoded:
+        pooled = last[:, 0]
+        return Encoded(self.embed(name, pooled), last, pooled, entering=x)
+
+    def _together(self, words: Any, image: Encoded, text: Int[Array, "n l"]) -> Any:
+        """The text's tokens, read together with the image's."""
+        assert image.entering is not None, "as `encode` gives it"
+        return self.multiway.together(words, image.entering, mask=self.text.padding_mask(text))[0]
 
     def _vocabulary(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n l v"]:
         return self.token_head(tokens, self.vocabulary.kernel[...].T)
-
-
-def _encoded(
-    x: Float[Array, "n t w"], last: Float[Array, "n t w"], projection: Linear | None
-) -> Encoded:
-    pooled = last[:, 0]
-    return Encoded(unit_norm(pooled if projection is None else projection(pooled)), x, pooled)
 
 
 def _check_towers(image: Any, text: Any) -> None:

@@ -1,6 +1,6 @@
 """Multi-head attention over short sequences: images of patches and captions."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,11 @@ from jaxtyping import Array, Bool, Float, Int
 from vlp.nn.linear import Linear
 
 IMPLEMENTATIONS = ("einsum", "xla", "cudnn")
-_MASKED = -1e30  # finite, so that a row without any visible key gives no NaN
+_MASKED = -1e30  # finite, so that a query without any visible key gives no NaN
+
+# Which keys a query may see: True where all queries of a row may, `[n s]`, or where this one may,
+# `[n 1 q s]` (each axis may be 1); or how many of a row's first keys, `[n]`.
+Mask: TypeAlias = Bool[Array, "n keys"] | Bool[Array, "#n 1 #queries #keys"] | Int[Array, " n"]
 
 
 class KeyValue(NamedTuple):
@@ -56,7 +60,7 @@ class SelfAttention(nnx.Module):
         self,
         x: Float[Array, "n l w"],
         *,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
         bias: Float[Array, "h l l"] | None = None,
     ) -> Float[Array, "n l w"]:
         query, key, value = self._heads(x)
@@ -64,28 +68,29 @@ class SelfAttention(nnx.Module):
             query,
             key,
             value,
-            mask=attention_mask(x.shape[1], causal=self.causal, present=present),
+            mask=mask,
+            causal=self.causal,
             bias=bias,
             implementation=self.implementation,
         )
         return self.out(y.reshape(x.shape))
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
         """One token more of a causal sequence, and the cache with it.
 
         Args:
             x: the token.
-            cache: of all places of the sequence; those behind `place` are not looked at.
-            place: of the token, from 0.
+            cache: of all positions of the sequence; those behind `position` are not looked at.
+            position: of the token, from 0.
         """
         query, key, value = self._heads(x)
         cache = KeyValue(
-            jax.lax.dynamic_update_slice_in_dim(cache.key, key, place, axis=1),
-            jax.lax.dynamic_update_slice_in_dim(cache.value, value, place, axis=1),
+            jax.lax.dynamic_update_slice_in_dim(cache.key, key, position, axis=1),
+            jax.lax.dynamic_update_slice_in_dim(cache.value, value, position, axis=1),
         )
-        earlier = jnp.arange(cache.key.shape[1]) <= place
+        earlier = jnp.arange(cache.key.shape[1]) <= position
         # A single query leaves nothing for the other implementations to save.
         y = dot_product_attention(query, *cache, mask=earlier[None, None, None, :])
         return self.out(y.reshape(x.shape)), cache
@@ -104,25 +109,11 @@ def empty_cache(attention: SelfAttention, *, depth: int, n: int, length: int) ->
         attention: that of a stack: its parameters have a leading layer axis.
         depth: layers.
         n: sequences.
-        length: places of each.
+        length: positions of each.
     """
     width = attention.out.kernel.shape[-1]
     shape = (depth, n, length, attention.num_heads, width // attention.num_heads)
     return KeyValue(*(jnp.zeros(shape, jnp.dtype(attention.qkv.dtype)) for _ in range(2)))
-
-
-def attention_mask(
-    length: Any, *, causal: bool, present: Bool[Array, "n l"] | None
-) -> Bool[Array, "_ 1 _ l"] | None:
-    """What each query may see: earlier tokens when causal, keys that are no padding; or None.
-
-    `length` is an integer, or a symbolic dimension where a tower is exported.
-    """
-    mask = None if present is None else present[:, None, None, :]
-    if not causal:
-        return mask
-    earlier = jnp.tril(jnp.ones((1, 1, length, length), bool))
-    return earlier if mask is None else earlier & mask
 
 
 def dot_product_attention(
@@ -130,24 +121,28 @@ def dot_product_attention(
     key: Float[Array, "n s h k"],
     value: Float[Array, "n s h k"],
     *,
-    mask: Bool[Array, "_ 1 _ s"] | None = None,
+    mask: Mask | None = None,
+    causal: bool = False,
     bias: Float[Array, "h q s"] | None = None,
     implementation: str = "einsum",
 ) -> Float[Array, "n q h k"]:
     """Softmax-weighted values, with the softmax in float32.
 
+    A query that may see no key gets the mean of all values ("cudnn", by a length of 0: the first).
+
     Args:
         query, key, value: per-head vectors; the scale `k ** -0.5` is applied here.
-        mask: True where a query may see a key.
+        mask: which keys a query may see, see `Mask`.
+        causal: query i sees no key behind the i-th, whatever the mask says.
         bias: added to the logits of all sequences; nothing is if not given.
         implementation: "einsum" is written out below and is exact everywhere; "xla" and "cudnn"
-            are those of `jax.nn.dot_product_attention` ("cudnn": flash attention on NVIDIA GPUs,
-            bfloat16 only).
+            are those of `jax.nn.dot_product_attention`. "cudnn" is flash attention on NVIDIA GPUs,
+            bfloat16 only. It never builds what causality and lengths hide, and trains with another
+            mask or a bias for even numbers of queries and keys only.
     """
     if implementation != "einsum":
-        flash: Any = jax.nn.dot_product_attention  # its annotation names the two literals only
-        added = None if bias is None else bias[None]
-        return flash(query, key, value, bias=added, mask=mask, implementation=implementation)
+        return _flash(query, key, value, mask, causal, bias, implementation)
+    mask = visible(mask, causal=causal, queries=query.shape[1], keys=key.shape[1])
     # Heads to the front: then these are plain matrix products, 1.5 times as fast on CPUs.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     query = query * query.shape[-1] ** -0.5
@@ -158,6 +153,46 @@ def dot_product_attention(
         logits = jnp.where(mask, logits, _MASKED)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
     return jnp.einsum("nhqs,nhsk->nhqk", weights, value).transpose(0, 2, 1, 3)
+
+
+def visible(
+    mask: Mask | None, *, causal: bool = False, queries: Any, keys: Any
+) -> Bool[Array, "_ 1 _ _"] | None:
+    """Any mask as one of pairs, `[n 1 q s]` with axes of 1 where all are alike; None if none is.
+
+    `queries` and `keys` are integers, or symbolic dimensions where a tower is exported.
+    """
+    if mask is not None and mask.ndim == 1:
+        mask = jnp.arange(keys)[None] < mask[:, None]
+    if mask is not None and mask.ndim == 2:
+        mask = mask[:, None, None, :]
+    if not causal:
+        return mask
+    earlier = jnp.tril(jnp.ones((1, 1, queries, keys), bool))
+    return earlier if mask is None else earlier & mask
+
+
+def _flash(query, key, value, mask, causal, bias, implementation):
+    """The attention of `jax.nn`, which is told of causality and lengths as such."""
+    queries, keys = query.shape[1], key.shape[1]
+    lengths = None
+    if mask is not None and mask.ndim == 1:
+        # cuDNN promises no numbers where there is no key.
+        lengths = jnp.maximum(mask.astype(jnp.int32), int(implementation == "cudnn"))
+        mask = None
+    elif mask is not None:
+        mask = visible(mask, queries=queries, keys=keys)
+        mask = jnp.broadcast_to(mask, (*mask.shape[:2], queries, keys))  # cuDNN takes no axes of 1
+    return jax.nn.dot_product_attention(
+        query,
+        key,
+        value,
+        bias=None if bias is None else bias[None],
+        mask=mask,
+        is_causal=causal,
+        key_value_seq_lengths=lengths,
+        implementation=implementation,
+    )
 
 
 def check_heads(width: int, num_heads: int) -> None:

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from vlp.nn.attention import KeyValue, SelfAttention
+from vlp.nn.attention import KeyValue, Mask, SelfAttention
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm, last_axis
 
@@ -18,6 +18,7 @@ class Block(nnx.Module):
     stream's variance does not grow with depth.
 
     Args:
+        mlp_dim: hidden width of the perceptron; None for attention alone.
         norm_order: "pre": a LayerNorm in front of attention and perceptron; "post": behind each
             addition, as in BERT, so that the stream itself is normalised.
         layer_scale: start value of a learned factor on each channel of what is added to the stream
@@ -36,7 +37,7 @@ class Block(nnx.Module):
         self,
         width: int,
         *,
-        mlp_dim: int,
+        mlp_dim: int | None,
         num_heads: int,
         depth: int,
         causal: bool = False,
@@ -64,23 +65,26 @@ class Block(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
+        self.attention_scale = scale_factors(width, layer_scale)
+        if mlp_dim is None:
+            self.mlp: Mlp | None = None
+            return
         self.norm2 = LayerNorm(width, eps=norm_eps)
         self.mlp = Mlp(
             width, mlp_dim, activation=activation, out_std=out_std, dtype=dtype, rngs=rngs
         )
-        self.attention_scale = scale_factors(width, layer_scale)
         self.mlp_scale = scale_factors(width, layer_scale)
 
     def __call__(
-        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+        self, x: Float[Array, "n l w"], *, mask: Mask | None = None
     ) -> Float[Array, "n l w"]:
-        return self._add(x, self.attention(self._attending(x), present=present))
+        return self._add(x, self.attention(self._attending(x), mask=mask))
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
         """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
-        seen, cache = self.attention.next(self._attending(x), cache, place=place)
+        seen, cache = self.attention.next(self._attending(x), cache, position=position)
         return self._add(x, seen), cache
 
     def _attending(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
@@ -89,9 +93,12 @@ class Block(nnx.Module):
 
     def _add(self, x: Float[Array, "n l w"], seen: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
         """The stream with what the attention saw, and behind the perceptron."""
+        post = self.norm_order == "post"
         x = x + scaled(seen, self.attention_scale)
-        if self.norm_order == "post":
-            x = self.norm1(x)
+        x = self.norm1(x) if post else x
+        if self.mlp is None:
+            return x
+        if post:
             return self.norm2(x + scaled(self.mlp(x), self.mlp_scale))
         return x + scaled(self.mlp(self.norm2(x)), self.mlp_scale)
 

@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from vlp.nn.attention import (
     KeyValue,
+    Mask,
     check_heads,
     check_implementation,
     dot_product_attention,
@@ -65,16 +66,16 @@ class CrossAttention(nnx.Module):
         x: Float[Array, "n q w"],
         context: Float[Array, "n s c"],
         *,
-        present: Bool[Array, "n s"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n q o"]:
         """What each query finds.
 
         Args:
             x: the queries' sequence.
             context: the sequence to look at.
-            present: False hides a token of the context, such as padding.
+            mask: which tokens of the context a query may see.
         """
-        return self.read(x, self.keys(context), present=present)
+        return self.read(x, self.keys(context), mask=mask)
 
     def keys(self, context: Float[Array, "n s c"]) -> KeyValue:
         """The context's keys and values, for any number of `read`."""
@@ -83,14 +84,14 @@ class CrossAttention(nnx.Module):
         return KeyValue(*(part.reshape(n, s, self.num_heads, -1) for part in (key, value)))
 
     def read(
-        self, x: Float[Array, "n q w"], context: KeyValue, *, present: Bool[Array, "n s"] | None
+        self, x: Float[Array, "n q w"], context: KeyValue, *, mask: Mask | None = None
     ) -> Float[Array, "n q o"]:
         """What each query finds in a context of which keys and values are known."""
         n, q, w = x.shape
         y = dot_product_attention(
             self.query(x).reshape(n, q, self.num_heads, -1),
             *context,
-            mask=None if present is None else present[:, None, None, :],
+            mask=mask,
             implementation=self.implementation,
         )
         return self.out(y.reshape(n, q, w))
@@ -143,9 +144,9 @@ class CrossBlock(nnx.Module):
         x: Float[Array, "n q w"],
         context: Float[Array, "n s c"],
         *,
-        present: Bool[Array, "n s"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n q w"]:
-        return self.read(x, self.keys(context), present=present)
+        return self.read(x, self.keys(context), mask=mask)
 
     def keys(self, context: Float[Array, "n s c"]) -> KeyValue:
         """The context's keys and values, for any number of `read`."""
@@ -156,8 +157,8 @@ class CrossBlock(nnx.Module):
         x: Float[Array, "n q w"],
         context: KeyValue,
         *,
-        present: Bool[Array, "n s"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n q w"]:
         """The block over a context of which keys and values are known."""
-        x = x + self.attention.read(self.norm1(x), context, present=present)
+        x = x + self.attention.read(self.norm1(x), context, mask=mask)
         return x + self.mlp(self.norm2(x))

@@ -4,12 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from vlp.nn.attention import KeyValue, SelfAttention, empty_cache
+from vlp.nn.attention import KeyValue, Mask, SelfAttention, empty_cache
 from vlp.nn.block import Block
 from vlp.nn.cross_attention import CrossBlock
-from vlp.nn.norm import LayerNorm
 from vlp.nn.stack import Layers, next_in_layers
 
 
@@ -23,42 +22,6 @@ class DecoderCache(NamedTuple):
 
     own: KeyValue
     context: KeyValue
-
-
-class CausalAttention(nnx.Module):
-    """Pre-norm attention to the own sequence, added to the residual stream: half a block."""
-
-    def __init__(
-        self,
-        width: int,
-        *,
-        num_heads: int,
-        depth: int,
-        norm_eps: float,
-        attention: str,
-        dtype: str,
-        rngs: nnx.Rngs,
-    ):
-        self.norm1 = LayerNorm(width, eps=norm_eps)
-        self.attention = SelfAttention(
-            width,
-            num_heads,
-            causal=True,
-            out_std=width**-0.5 * (2 * depth) ** -0.5,
-            implementation=attention,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-    def __call__(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
-        return x + self.attention(self.norm1(x))
-
-    def next(
-        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
-    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
-        """One token more, and the cache with it; see `SelfAttention.next`."""
-        seen, cache = self.attention.next(self.norm1(x), cache, place=place)
-        return x + seen, cache
 
 
 class DecoderLayer(nnx.Module):
@@ -92,33 +55,29 @@ class DecoderLayer(nnx.Module):
         shared: dict[str, Any] = dict(
             num_heads=num_heads,
             depth=depth,
+            activation=activation,
             norm_eps=norm_eps,
             attention=attention,
             dtype=dtype,
             rngs=rngs,
         )
-        perceptron: dict[str, Any] = dict(mlp_dim=mlp_dim, activation=activation)
-        self.own: Any = (
-            Block(width, causal=True, **perceptron, **shared)
-            if mlp_between
-            else CausalAttention(width, **shared)
-        )
-        self.cross = CrossBlock(width, context_width=context_width, **perceptron, **shared)
+        self.own = Block(width, mlp_dim=mlp_dim if mlp_between else None, causal=True, **shared)
+        self.cross = CrossBlock(width, context_width=context_width, mlp_dim=mlp_dim, **shared)
 
     def __call__(
         self,
         x: Float[Array, "n l w"],
         *,
         context: Float[Array, "n s c"],
-        present: Bool[Array, "n s"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
-        return self.cross(self.own(x), context, present=present)
+        return self.cross(self.own(x), context, mask=mask)
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
         """One token more, and the cache with it."""
-        x, own = self.own.next(x, cache.own, place=place)
+        x, own = self.own.next(x, cache.own, position=position)
         return self.cross.read(x, cache.context), cache._replace(own=own)
 
 
@@ -159,10 +118,10 @@ class DecoderStack(Layers):
         x: Float[Array, "n l w"],
         context: Float[Array, "n s c"],
         *,
-        present: Bool[Array, "n s"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
-        """The sequence after all layers; `present` hides tokens of the context."""
-        return self.through(x, context=context, present=present)
+        """The sequence after all layers; `mask` is of the context."""
+        return self.through(x, context=context, mask=mask)
 
     def start(self, context: Float[Array, "n s c"], *, length: int) -> DecoderCache:
         """What is kept from token to token, before the first of `length` tokens."""
@@ -171,10 +130,10 @@ class DecoderStack(Layers):
         )
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
         """One token more, and the cache with it; see `SelfAttention.next`."""
-        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, place=place)
+        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, position=position)
 
 
 def start_cache(

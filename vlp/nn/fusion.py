@@ -3,9 +3,9 @@
 from typing import Any
 
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from vlp.nn.attention import SelfAttention
+from vlp.nn.attention import Mask, SelfAttention
 from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
@@ -62,9 +62,9 @@ class FusionBlock(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         context: Float[Array, "n s c"],
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
-        x = self.norm1(x + self.attention(x, present=present))
+        x = self.norm1(x + self.attention(x, mask=mask))
         x = self.norm_cross(x + self.cross(x, context))
         return self.norm2(x + self.mlp(x))
 
@@ -104,7 +104,7 @@ class FusionStack(Layers):
         x: Float[Array, "n l w"],
         context: Float[Array, "n s c"],
         *,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
-        """The sequence after all blocks; `present` hides tokens of it."""
-        return self.through(x, context=context, present=present)
+        """The sequence after all blocks; `mask` is of it."""
+        return self.through(x, context=context, mask=mask)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from vlp.nn.attention import SelfAttention
+from vlp.nn.attention import Mask, SelfAttention
 from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.decoder import DecoderCache, start_cache
 from vlp.nn.norm import LayerNorm
@@ -64,7 +64,7 @@ class Grounding(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         context: Float[Array, "n s c"],
-        present: Bool[Array, "n l"],
+        mask: Mask | None,
         writing: bool = False,
     ) -> Float[Array, "n l w"]:
         """The sequence after all blocks.
@@ -73,7 +73,7 @@ class Grounding(nnx.Module):
             stack: of post-norm blocks.
             x: what enters the first block.
             context: the sequence to read.
-            present: False hides a token of `x`, such as padding.
+            mask: which tokens of `x` its own may see.
             writing: by the attention that sees no later token.
         """
         return through_layers(
@@ -82,7 +82,7 @@ class Grounding(nnx.Module):
             remat=stack.remat,
             unroll=stack.unroll,
             context=context,
-            present=present,
+            mask=mask,
             writing=writing,
         )
 
@@ -92,11 +92,16 @@ class Grounding(nnx.Module):
         return start_cache(self.blocks, attention=attention, context=context, length=length)
 
     def next(
-        self, stack: Stack, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+        self,
+        stack: Stack,
+        x: Float[Array, "n 1 w"],
+        cache: DecoderCache,
+        *,
+        position: Int[Array, ""],
     ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
         """One token more, and the cache with it; see `SelfAttention.next`."""
         blocks = _Grounded(stack.blocks, self.blocks)
-        return next_in_layers(blocks, x, cache, unroll=stack.unroll, place=place)
+        return next_in_layers(blocks, x, cache, unroll=stack.unroll, position=position)
 
 
 class GroundingLayer(nnx.Module):
@@ -138,20 +143,20 @@ class _Grounded(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         context: Float[Array, "n s c"],
-        present: Bool[Array, "n l"],
+        mask: Mask | None,
         writing: bool,
     ) -> Float[Array, "n l w"]:
-        seen = self.attention(writing=writing)(x, present=present)
+        seen = self.attention(writing=writing)(x, mask=mask)
         x = self._seen(x, seen, writing=writing)
         return self._read(x, self.reading.cross(x, context))
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], DecoderCache]:
         """One token more, and the cache with it."""
-        seen, own = self.attention(writing=True).next(x, cache.own, place=place)
+        seen, own = self.attention(writing=True).next(x, cache.own, position=position)
         x = self._seen(x, seen, writing=True)
-        x = self._read(x, self.reading.cross.read(x, cache.context, present=None))
+        x = self._read(x, self.reading.cross.read(x, cache.context))
         return x, cache._replace(own=own)
 
     def attention(self, *, writing: bool) -> SelfAttention:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from vlp.nn.attention import SelfAttention
+from vlp.nn.attention import Mask, SelfAttention
 from vlp.nn.block import scale_factors, scaled
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
@@ -95,10 +95,10 @@ class MultiwayBlock(nnx.Module):
         *,
         route: Route,
         kinds: Kinds,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
         bias = None if self.relative is None else self.relative(kinds)
-        y = self.attention(self.norm(x), present=present, bias=bias)
+        y = self.attention(self.norm(x), mask=mask, bias=bias)
         x = x + scaled(y, self.attention_scale)
         return x + scaled(self._experts(x, route), self.mlp_scale)
 
@@ -142,9 +142,9 @@ class MultiwayStack(Layers):
         *,
         route: Route,
         kinds: Kinds,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
-        return self.through(x, route=route, kinds=kinds, present=present)
+        return self.through(x, route=route, kinds=kinds, mask=mask)
 
     def hidden_states(
         self,
@@ -152,10 +152,10 @@ class MultiwayStack(Layers):
         *,
         route: Route,
         kinds: Kinds,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "count n l w"]:
         """The output of every block."""
-        return self.outputs(x, route=route, kinds=kinds, present=present)
+        return self.outputs(x, route=route, kinds=kinds, mask=mask)
 
 
 class Multiway(nnx.Module):
@@ -220,28 +220,28 @@ class Multiway(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         expert: str,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
         """The tokens of one modality behind all blocks.
 
         Args:
             x: what enters the first block.
             expert: "image" or "text".
-            present: which tokens may be looked at; all if not given.
+            mask: which tokens a token may see; all if not given.
         """
-        x = self.below(x, expert=expert, present=present)
-        return self.above(x, expert=expert, modality=expert, present=present)
+        x = self.below(x, expert=expert, mask=mask)
+        return self.above(x, expert=expert, modality=expert, mask=mask)
 
     def below(
         self,
         x: Float[Array, "n l w"],
         *,
         expert: str,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
         """The tokens of one modality where the first block with an expert for pairs begins."""
         kinds = ((expert, x.shape[1]),)
-        return self.lower(x, route=kinds, kinds=kinds, present=present)
+        return self.lower(x, route=kinds, kinds=kinds, mask=mask)
 
     def above(
         self,
@@ -249,7 +249,7 @@ class Multiway(nnx.Module):
         *,
         expert: str,
         modality: str,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "n l w"]:
         """From the tokens of `below` to those behind all blocks.
 
@@ -257,32 +257,32 @@ class Multiway(nnx.Module):
             x: what `below` returned.
             expert: that of the modality, or "pair".
             modality: "image" or "text".
-            present: which tokens may be looked at; all if not given.
+            mask: which tokens a token may see; all if not given.
         """
         count = x.shape[1]
         route, kinds = ((expert, count),), ((modality, count),)
-        return self.norm(self.upper(x, route=route, kinds=kinds, present=present))
+        return self.norm(self.upper(x, route=route, kinds=kinds, mask=mask))
 
     def together(
         self,
         text: Float[Array, "n l w"],
         image: Float[Array, "n t w"],
         *,
-        present: Bool[Array, "n l"],
+        mask: Bool[Array, "n l"],
     ) -> tuple[Float[Array, "n l w"], Float[Array, "n t w"]]:
         """The tokens of texts and images that were read as pairs, behind all blocks.
 
         Args:
             text, image: what enters the first block.
-            present: which tokens of the texts may be looked at.
+            mask: which tokens of the texts may be looked at.
         """
         length, patches = text.shape[1], image.shape[1]
         kinds = (("text", length), ("image", patches))
-        present = jnp.concatenate([present, jnp.ones(image.shape[:2], bool)], axis=1)
+        mask = jnp.concatenate([mask, jnp.ones(image.shape[:2], bool)], axis=1)
         x = jnp.concatenate([text, image], axis=1)
-        x = self.lower(x, route=kinds, kinds=kinds, present=present)
+        x = self.lower(x, route=kinds, kinds=kinds, mask=mask)
         route = (("pair", length + patches),)
-        x = self.norm(self.upper(x, route=route, kinds=kinds, present=present))
+        x = self.norm(self.upper(x, route=route, kinds=kinds, mask=mask))
         return x[:, :length], x[:, length:]
 
     def hidden_states(
@@ -290,11 +290,11 @@ class Multiway(nnx.Module):
         x: Float[Array, "n l w"],
         *,
         expert: str,
-        present: Bool[Array, "n l"] | None = None,
+        mask: Mask | None = None,
     ) -> Float[Array, "states n l w"]:
         """The input of the first block and the output of each, of one modality alone."""
         kinds = ((expert, x.shape[1]),)
-        inputs: dict[str, Any] = dict(route=kinds, kinds=kinds, present=present)
+        inputs: dict[str, Any] = dict(route=kinds, kinds=kinds, mask=mask)
         lower = self.lower.hidden_states(x, **inputs)
         upper = self.upper.hidden_states(lower[-1], **inputs)
         return jnp.concatenate([x[None], lower, upper])

@@ -4,19 +4,19 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import check_heads, dot_product_attention
+from vlp.nn.attention import Mask, check_heads, check_implementation, dot_product_attention
 from vlp.nn.linear import Linear
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 
 
 def mean_pool(
-    tokens: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+    tokens: Float[Array, "n l w"], *, mask: Bool[Array, "n l"] | None = None
 ) -> Float[Array, "n w"]:
-    """The mean over all tokens, or over those present; zero where none is."""
-    if present is None:
+    """The mean over all tokens, or over those of the mask; zero where none is."""
+    if mask is None:
         return jnp.mean(tokens, axis=1)
-    share = present.astype(tokens.dtype)
+    share = mask.astype(tokens.dtype)
     count = jnp.maximum(jnp.sum(share, axis=1, keepdims=True), 1)
     return jnp.einsum("nlw,nl->nw", tokens, share / count)
 
@@ -32,7 +32,7 @@ def take_token(tokens: Float[Array, "n l w"], position: Int[Array, " n"]) -> Flo
 
 
 class AttentionPool(nnx.Module):
-    """One learned query attends to all tokens, or to those present, then a residual perceptron.
+    """One learned query attends to all tokens, or to those of the mask, then a residual perceptron.
 
     References:
         Zhai et al., 2022, https://arxiv.org/abs/2106.04560 (the MAP head); used by SigLIP.
@@ -46,11 +46,13 @@ class AttentionPool(nnx.Module):
         mlp_dim: int,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        attention: str = "einsum",
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
         check_heads(width, num_heads)
-        self.num_heads = num_heads
+        check_implementation(attention)
+        self.num_heads, self.implementation = num_heads, attention
         std = width**-0.5
         normal = nnx.initializers.normal(std)
         kinds = dict(std=std, dtype=dtype, rngs=rngs)
@@ -62,7 +64,7 @@ class AttentionPool(nnx.Module):
         self.mlp = Mlp(width, mlp_dim, activation=activation, out_std=std, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, tokens: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+        self, tokens: Float[Array, "n l w"], *, mask: Mask | None = None
     ) -> Float[Array, "n w"]:
         n, length, w = tokens.shape
         head = (self.num_heads, w // self.num_heads)
@@ -72,7 +74,8 @@ class AttentionPool(nnx.Module):
             jnp.broadcast_to(query, (n, 1, *head)),
             key_value[:, :, 0],
             key_value[:, :, 1],
-            mask=None if present is None else present[:, None, None, :],
+            mask=mask,
+            implementation=self.implementation,
         )
         x = self.out(x.reshape(n, w))
         return x + self.mlp(self.norm(x))

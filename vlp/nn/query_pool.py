@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vlp.nn.attention import Mask
 from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.norm import LayerNorm
 
@@ -18,6 +19,7 @@ class QueryPool(nnx.Module):
         width: of queries and results.
         num_queries: how many.
         num_heads: attention heads.
+        attention: see `vlp.nn.attention.dot_product_attention`.
 
     References:
         Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917, section 3.2; Lee et al., 2019,
@@ -32,6 +34,7 @@ class QueryPool(nnx.Module):
         num_queries: int,
         num_heads: int,
         norm_eps: float = 1e-6,
+        attention: str = "einsum",
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
@@ -44,14 +47,17 @@ class QueryPool(nnx.Module):
             num_heads,
             context_width=context_width,
             out_std=width**-0.5,
+            implementation=attention,
             dtype=dtype,
             rngs=rngs,
         )
 
-    def __call__(self, tokens: Float[Array, "n s c"]) -> Float[Array, "n q w"]:
+    def __call__(
+        self, tokens: Float[Array, "n s c"], *, mask: Mask | None = None
+    ) -> Float[Array, "n q w"]:
         queries = self.norm_query(self.queries[...])[None]
         queries = jnp.broadcast_to(queries, (tokens.shape[0], *queries.shape[1:]))
-        return self.attention(queries, self.norm_context(tokens))
+        return self.attention(queries, self.norm_context(tokens), mask=mask)
 
 
 class TwoQueryPools(nnx.Module):
@@ -61,7 +67,7 @@ class TwoQueryPools(nnx.Module):
     contrastive pooler, for the embedding of the whole.
 
     Args:
-        context_width, width, num_heads, norm_eps, dtype: as in `QueryPool`.
+        context_width, width, num_heads, norm_eps, attention, dtype: as in `QueryPool`.
         num_queries: the others.
         cascade: whether the one query reads what the others found, in place of the sequence.
 
@@ -81,12 +87,18 @@ class TwoQueryPools(nnx.Module):
         num_heads: int,
         cascade: bool,
         norm_eps: float = 1e-6,
+        attention: str = "einsum",
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
         self.cascade = cascade
         shared: Any = dict(
-            width=width, num_heads=num_heads, norm_eps=norm_eps, dtype=dtype, rngs=rngs
+            width=width,
+            num_heads=num_heads,
+            norm_eps=norm_eps,
+            attention=attention,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.generative = QueryPool(context_width, num_queries=num_queries, **shared)
         self.contrastive = QueryPool(width if cascade else context_width, num_queries=1, **shared)

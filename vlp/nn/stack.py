@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from vlp.nn.attention import KeyValue
+from vlp.nn.attention import KeyValue, Mask
 from vlp.nn.block import Block
 
 REMAT = {
@@ -113,21 +113,21 @@ class Stack(Layers):
         super().__init__(make, depth, remat=remat, unroll=unroll, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+        self, x: Float[Array, "n l w"], *, mask: Mask | None = None
     ) -> Float[Array, "n l w"]:
-        return self.through(x, present=present)
+        return self.through(x, mask=mask)
 
     def hidden_states(
-        self, x: Float[Array, "n l w"], *, present: Bool[Array, "n l"] | None = None
+        self, x: Float[Array, "n l w"], *, mask: Mask | None = None
     ) -> Float[Array, "states n l w"]:
         """The input and the output of every block, `[depth + 1, n, l, w]`."""
-        return jnp.concatenate([x[None], self.outputs(x, present=present)])
+        return jnp.concatenate([x[None], self.outputs(x, mask=mask)])
 
     def next(
-        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, place: Int[Array, ""]
+        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
         """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
-        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, place=place)
+        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, position=position)
 
 
 def through_layers(

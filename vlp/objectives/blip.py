@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlp.losses import captioning_loss
+from vlp.models.protocols import Decodes, Matches, offers
 from vlp.objectives.common.alignment import Alignment
 from vlp.objectives.common.contract import Context, Losses, Momentum, Objective, Term
 from vlp.objectives.common.tokens import share_correct, token_shares
 
-# The modes of a model that each task trains.
-TASKS = {"align": "encode", "write": "decode"}
+# What a model must do for each task.
+TASKS: dict[str, type] = {"align": Matches, "write": Decodes}
 
 
 class Blip(Objective):
@@ -96,7 +97,7 @@ class Blip(Objective):
     def _write(self, model: Any, image: Any, batch: Any) -> Losses:
         """The captions, nats a token."""
         text, pad_id = batch["text"], model.text.pad_id
-        logits, targets = model.decode(image, text[:, :-1]), text[:, 1:]
+        logits, targets = model.decode(image, None, text), text[:, 1:]
         share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
         loss = share * captioning_loss(
             logits, targets, pad_id=pad_id, label_smoothing=self.label_smoothing
@@ -111,12 +112,12 @@ def _check_tasks(tasks: Sequence[str]) -> None:
 
 
 def _check(model: Any, *, tasks: Sequence[str]) -> None:
-    modes, needed = getattr(model, "modes", ()), [TASKS[task] for task in tasks]
-    if set(needed) - set(modes):
+    lacking = [task for task in tasks if not offers(model, TASKS[task])]
+    if lacking:
         raise ValueError(
-            f"BLIP with tasks {list(tasks)} needs a model with modes {needed}, got "
-            f"{type(model).__name__} with modes {list(modes)}; give "
-            'model.preset="blip/ViT-B/16" or model.modes=("encode", "decode")'
+            f"BLIP with tasks {list(tasks)} needs a model for {' and '.join(lacking)}, got "
+            f'{type(model).__name__}, which is not; give model.preset="blip/ViT-B/16" or '
+            'model.modes=("encode", "decode")'
         )
     if "write" in tasks and model.pad_id == model.end_id:
         raise ValueError(

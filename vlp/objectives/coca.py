@@ -6,6 +6,7 @@ from jax.sharding import Mesh
 
 from vlp.losses import captioning_loss
 from vlp.losses.sharded import DEFAULT_TILE
+from vlp.models.protocols import Decodes, offers
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, embeddings, encode_pairs, in_batch_accuracy
 from vlp.objectives.common.tokens import share_correct, token_shares
@@ -69,8 +70,7 @@ class Coca(Objective):
         weight, pad_id = batch["weight"], model.text.pad_id
 
         def outputs(image, caption, text):
-            targets = text[:, 1:]
-            logits = model.decode(image.tokens, caption.tokens[:, :-1])
+            logits, targets = model.decode(image, caption, text), text[:, 1:]
             return (
                 *embeddings(image, caption, text),
                 captioning_loss(logits, targets, pad_id=pad_id),
@@ -96,7 +96,7 @@ class Coca(Objective):
 
 
 def _check(model: Any) -> None:
-    if getattr(model, "decoder", None) is None:
+    if not offers(model, Decodes):
         raise ValueError(
             "CoCa needs a model that writes captions, got one without a decoder; "
             'give model.decoder, such as model.preset="coca/ViT-B/32"'

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from vlp.models.protocols import PredictsPixels, offers
 from vlp.nn.patches import extract_patches, kept_patches
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 
@@ -49,7 +50,7 @@ class MaskedImages(Objective):
             ValueError: when the model does not predict pixels.
         """
         model, batch = ctx.model, ctx.batch
-        if not hasattr(model, "predict_pixels"):
+        if not offers(model, PredictsPixels):
             raise ValueError(
                 "masked images need a model that predicts pixels, got "
                 f"{type(model).__name__}; give model.multiway"

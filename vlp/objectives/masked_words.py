@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.losses import captioning_loss
+from vlp.models.protocols import PredictsWords, offers
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.masking import mask_tokens
 from vlp.objectives.common.tokens import share_correct, token_shares
@@ -40,7 +41,7 @@ class MaskedWords(Objective):
             ValueError: when the model does not predict words from texts alone.
         """
         model = ctx.model
-        if not hasattr(model, "predict_words"):
+        if not offers(model, PredictsWords):
             raise ValueError(
                 "masked words need a model that predicts them from the text alone, got "
                 f"{type(model).__name__}; give model.multiway"

@@ -6,7 +6,8 @@ import jax
 from jax.sharding import Mesh
 
 from vlp.losses.sharded import DEFAULT_TILE
-from vlp.losses.softmax import cosines
+from vlp.losses.similarity import cosines
+from vlp.models.vlmo import Vlmo as Model
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.common.triples import match_triples
@@ -119,8 +120,8 @@ class Vlmo(Objective):
             image, caption = model.encode_image(batch["image"]), model.encode_text(batch["text"])
             own = self.loss(image.embedding, caption.embedding, scale=scale, weight=weight)
             return image, caption, own, {"scale": scale}
-        image, pair_image = model.image_branches(batch["image"])
-        caption, pair_text = model.text_branches(batch["text"])
+        image, pair_image = model.branches("image", batch["image"])
+        caption, pair_text = model.branches("text", batch["text"])
         own = self.loss(image.embedding, caption.embedding, scale=scale, weight=weight)
         pair_scale = clamped_scale(model.pair_log_scale[...], max_scale=self.max_scale)
         pair = self.loss(pair_image, pair_text, scale=pair_scale, weight=weight)
@@ -130,7 +131,7 @@ class Vlmo(Objective):
 
 
 def _check(model: Any) -> None:
-    if not hasattr(model, "image_branches"):
+    if not isinstance(model, Model):
         raise ValueError(
             "VLMo needs a transformer that images and texts share, got "
             f"{type(model).__name__}; give model.multiway"

@@ -3,19 +3,16 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from vlp.losses import sigmoid_loss, softmax_loss
-from vlp.losses.sharded import (
-    DEFAULT_TILE,
-    gathered_sigmoid_loss,
-    gathered_softmax_loss,
-    ring_sigmoid_loss,
-    ring_softmax_loss,
-)
+from vlp.losses.gathered import gathered_sigmoid_loss, gathered_softmax_loss
+from vlp.losses.sharded import DEFAULT_TILE, ring_sigmoid_loss, ring_softmax_loss
+from vlp.losses.similarity import SIMILARITIES, Embeddings, vectors
 
 BATCH_AXES = ("data", "fsdp")
 KINDS: dict[str, dict[str, Callable[..., Float[Array, " n"]]]] = {
@@ -43,6 +40,9 @@ def contrastive_loss(
 ) -> Callable[..., Float[Array, " n"]]:
     """A function with the signature of the dense loss, over global arrays.
 
+    Of several positives the forms other than "dense" take groups, `[n]`; of the similarities "ring"
+    takes the names.
+
     Args:
         kind: "softmax" (CLIP) or "sigmoid" (SigLIP).
         mesh: the batch is taken to be split over its axes "data" and "fsdp"; None means one device.
@@ -50,12 +50,13 @@ def contrastive_loss(
             texts to every device, which holds N / devices rows of the logits; "ring" never holds
             more than one tile of them. "auto" takes dense where nothing is split, else gathered
             while a device's rows take at most 256 MiB (32,768 pairs over 16 devices), else ring.
-        tile: rows and columns of a tile of the ring.
+        tile: rows and columns of a tile of the ring; fewer, if each image or text has several
+            vectors, so that it holds as many inner products.
 
     Raises:
         ValueError: when the kind or implementation is unknown, the mesh has no batch axis to go
             along, or the tile is under 1; the returned function raises it when the batch
-            does not divide by the devices.
+            does not divide by the devices, or the form takes no such positives or similarity.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -73,36 +74,58 @@ def contrastive_loss(
         )
     shards = 1 if mesh is None else math.prod(mesh.shape[name] for name in axes)
 
-    def loss(zimg, ztxt, *, weight=None, **parameters):
-        n = zimg.shape[0]
-        chosen = _choose(n, shards) if implementation == "auto" else implementation
-        function = KINDS[kind][chosen]
+    def loss(zimg, ztxt, *, weight=None, similarity="dot", positives=None, **parameters):
+        n = vectors(zimg).shape[0]
+        products = _vectors_each(zimg) * _vectors_each(ztxt)
+        chosen = implementation
+        if chosen == "auto":
+            chosen = _choose(n, shards, bytes_each=4 * products)
+        function = functools.partial(KINDS[kind][chosen], similarity=similarity)
         if chosen == "dense" or mesh is None:
-            return function(zimg, ztxt, weight=weight, **parameters)
+            return function(zimg, ztxt, weight=weight, positives=positives, **parameters)
         _check_divides(n, shards)
+        _check_taken(chosen, similarity, positives)
         if chosen == "ring":
-            function = functools.partial(function, tile=tile)
-        return _over_mesh(function, mesh, axes)(zimg, ztxt, weight, parameters)
+            function = functools.partial(function, tile=max(1, tile // math.isqrt(products)))
+        return _over_mesh(function, mesh, axes)(zimg, ztxt, weight, positives, parameters)
 
     return loss
 
 
-def _choose(n: int, shards: int) -> str:
+def _vectors_each(z: Embeddings) -> int:
+    return math.prod(vectors(z).shape[1:-1])
+
+
+def _choose(n: int, shards: int, *, bytes_each: int) -> str:
     if shards == 1:
         return "dense"
-    return "gathered" if 4 * n * n // shards <= GATHERED_BYTES else "ring"
+    return "gathered" if bytes_each * n * n // shards <= GATHERED_BYTES else "ring"
 
 
 def _over_mesh(function: Callable, mesh: Mesh, axes: tuple[str, ...]) -> Callable:
     """The loss of one shard applied to arrays split over `axes`; scale and bias are everywhere."""
     split = PartitionSpec(axes)
 
-    def shard(zimg, ztxt, weight, parameters):
-        return function(zimg, ztxt, axis_name=axes, weight=weight, **parameters)
+    def shard(zimg, ztxt, weight, positives, parameters):
+        return function(
+            zimg, ztxt, axis_name=axes, weight=weight, positives=positives, **parameters
+        )
 
-    return jax.shard_map(
-        shard, mesh=mesh, in_specs=(split, split, split, PartitionSpec()), out_specs=split
-    )
+    specs = (split, split, split, split, PartitionSpec())
+    return jax.shard_map(shard, mesh=mesh, in_specs=specs, out_specs=split)
+
+
+def _check_taken(form: str, similarity: Any, positives: Any) -> None:
+    if positives is not None and positives.ndim != 1:
+        raise ValueError(
+            f"positives of the {form!r} form must be groups [n], got {positives.shape}; number "
+            "the groups, or set implementation to 'dense'"
+        )
+    if form == "ring" and not isinstance(similarity, str):
+        raise ValueError(
+            f"similarity of the 'ring' form must be one of {', '.join(SIMILARITIES)}, got a "
+            "function; set implementation to 'gathered' or 'dense'"
+        )
 
 
 def _check_divides(n: int, shards: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vlp.models.build import check_sizes, model_class
+from data_pipelines.audio import Spectrogram
+from vlp.models.build import check_sizes, make_model
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.run.fields import batch_shapes
@@ -17,7 +18,7 @@ from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
-from vlp.run.sections import DURATIONS, TOWERS
+from vlp.run.sections import DURATIONS, SHARED, TOWERS, shared_settings
 from vlp.training.loop.position import Position
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
@@ -69,7 +70,9 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     _check_resolved(config)
     own = config.model.to_dict()
     kwargs = merge(of_preset(own), own) if own.get("preset") else own
-    kwargs.pop("preset", None)
+    kwargs = merge(shared_settings(kwargs), kwargs)
+    for name in ("preset", *SHARED):
+        kwargs.pop(name, None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),
@@ -82,6 +85,9 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
+    if kwargs.get("audio"):
+        spectrogram = Spectrogram(**config.audio.to_dict())
+        decided["audio"] = dict(frames=spectrogram.frames, n_mels=spectrogram.n_mels)
     absent = [tower for tower in TOWERS if kwargs.get(tower, {}) is None]
     kwargs = merge(kwargs, {key: value for key, value in decided.items() if key not in absent})
     if "modes" in kwargs:
@@ -169,10 +175,9 @@ def plan(
     check_sizes(kwargs)
     if kwargs["image"]:
         _check_patches(kwargs["image"])
-    make_model = model_class(kwargs)
-    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(**kwargs, rngs=rngs))
+    groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(kwargs, rngs=rngs))
     training = make_training(
-        lambda rngs: make_model(**kwargs, rngs=rngs),
+        lambda rngs: make_model(kwargs, rngs=rngs),
         loss,
         mesh=mesh,
         global_batch_size=batch,

@@ -16,7 +16,7 @@ from vlp.interop.describe import describe
 from vlp.interop.load import load_run
 from vlp.interop.loaded import fingerprint, model_of, params_of
 from vlp.interop.tokenizer_files import NONE
-from vlp.models.build import model_class
+from vlp.models.build import make_model
 from vlp.models.presets import dual_encoder_preset
 from vlp.training.state import abstract_model
 
@@ -70,8 +70,7 @@ def planned_frozen(config: ConfigDict) -> dict[str, dict[str, Any]]:
 
 def abstract_frozen(kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
     """The graph definition of a frozen model, and its parameters' shapes."""
-    make = model_class(kwargs)
-    return abstract_model(lambda rngs: make(**kwargs, rngs=rngs))
+    return abstract_model(lambda rngs: make_model(kwargs, rngs=rngs))
 
 
 def _planned(

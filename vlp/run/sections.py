@@ -28,12 +28,17 @@ DECIDED = {
     "model.text.eos_id": "tokenizer.eos_id",
     "model.text.pad_id": "tokenizer.pad_id",
     "model.end_id": "tokenizer.eos_id",
+    "model.audio.frames": "audio.frames",
+    "model.audio.n_mels": "audio.n_mels",
     "optim.schedule.steps": "train.total",
 }
 # Sections of any number of sections, whose names a config chooses.
 NAMED = ("evals", "frozen", "optim.groups", "data.sets")
 OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
+USUAL = TOWERS | {"audio": "ast"}
+# Settings of the section `model` for all its parts, by what the constructors of these call them.
+SHARED = {"precision": "dtype", "remat": "remat", "attention": "attention"}
 # Durations are steps for their constructor and may have a unit in a config.
 DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp", "frozen_until")
 
@@ -116,6 +121,30 @@ def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
     return [source for source in (own, *sections) if source["path"]]
 
 
+def shared_settings(model: Mapping[str, Any], section: str = "model") -> dict[str, Any]:
+    """What a model's `precision`, `remat` and `attention` say of parts that leave it open.
+
+    Args:
+        model: the section `model`, its preset filled in.
+        section: a part of it, to look at that and its own parts alone.
+
+    Returns:
+        Nested as the section is.
+    """
+    config = ConfigDict({"model": dict(model)})
+    settings = {} if section == "model" else settings_of(config, section) or {}
+    there = _get(config, section)
+    found: dict[str, Any] = {
+        name: model[shared]
+        for shared, name in SHARED.items()
+        if model.get(shared) and name in settings and name not in there
+    }
+    for name, part in there.items():
+        if isinstance(part, ConfigDict) and (own := shared_settings(model, f"{section}.{name}")):
+            found[name] = own
+    return found
+
+
 def near(config: ConfigDict, key: str) -> set[str]:
     """Keys that a config may have in the first section of this one."""
     top = key.split(".")[0]
@@ -179,26 +208,23 @@ def _augment_audio(_: ConfigDict) -> Settings:
 
 
 def _model(config: ConfigDict) -> Settings:
-    from vlp.models.build import MODELS, model_class
-    from vlp.models.dual_encoder import DualEncoder
+    from vlp.models.base import PairModel
+    from vlp.models.build import model_class
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
-    return {
-        "preset": Setting((str,), ""),
-        **keywords(
-            model_class(config.model.to_dict()),
-            DualEncoder,
-            leaving=("image", "text", *(set(MODELS) - {"modes"}), *decided),
-        ),
-    }
+    parts = ("image", "text", "audio", "decoder", "fusion", "multiway")  # sections of their own
+    make = model_class(config.model.to_dict())
+    base = (PairModel,) if issubclass(make, PairModel) else ()
+    own = keywords(make, *base, leaving=("settings", *parts, *decided))
+    chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
+    return chosen | own
 
 
 def _tower(config: ConfigDict, tower: str) -> Settings | None:
-    from vlp.models.dual_encoder import IMAGE_TOWERS, TEXT_TOWERS
+    from vlp.models.towers import TOWERS as KINDS
 
-    kinds = {"image": IMAGE_TOWERS, "text": TEXT_TOWERS}[tower]
-    usual = TOWERS[tower]
-    make = _choice(config, kinds, f"model.{tower}.kind", usual)
+    usual = USUAL[tower]
+    make = _choice(config, KINDS[tower], f"model.{tower}.kind", usual)
     decided = [key.removeprefix(f"model.{tower}.") for key in DECIDED]
     if make is None:
         return None
@@ -208,7 +234,7 @@ def _tower(config: ConfigDict, tower: str) -> Settings | None:
 def _queries(_: ConfigDict) -> Settings:
     from vlp.nn.query_pool import QueryPool
 
-    return keywords(QueryPool, leaving=("context_width", "norm_eps", "dtype"))
+    return keywords(QueryPool, leaving=("context_width", "norm_eps", "attention", "dtype"))
 
 
 def _decoder(_: ConfigDict) -> Settings:
@@ -306,6 +332,7 @@ _SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
     "model": _model,
     "model.image": lambda config: _tower(config, "image"),
     "model.text": lambda config: _tower(config, "text"),
+    "model.audio": lambda config: _tower(config, "audio"),
     "model.image.queries": _queries,
     "model.decoder": _decoder,
     "model.fusion": _fusion,

@@ -28,7 +28,7 @@ from vlp.interop.portable import (
     portable_model,
     tower_function,
 )
-from vlp.models import DualEncoder
+from vlp.models.base import Model
 
 __all__ = ["cleaning", "reader", "write"]
 
@@ -130,7 +130,7 @@ class StableHloReader(EncodersReader):
         return np.asarray(self._encoders["text"](ids)[0])
 
 
-def _write_tower(model: DualEncoder, tower: str, batch: jax.ShapeDtypeStruct, folder: Path) -> None:
+def _write_tower(model: Model, tower: str, batch: jax.ShapeDtypeStruct, folder: Path) -> None:
     function, params = tower_function(model, tower)
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, batch)

@@ -5,10 +5,10 @@ import tempfile
 import tensorflow as tf
 
 from vlp.interop.tensorflow.graph import Towers
-from vlp.models import DualEncoder
+from vlp.models.base import Model
 
 
-def tflite(model: DualEncoder, tower: str, *, batch: int) -> bytes:
+def tflite(model: Model, tower: str, *, batch: int) -> bytes:
     """A TFLite file of one tower for batches of one size."""
     module = Towers(model, (tower,), batch=batch, platforms=("cpu",))
     name = f"encode_{tower}"

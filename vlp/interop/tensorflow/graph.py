@@ -14,7 +14,7 @@ from jaxlib.mlir.dialects import stablehlo
 from tensorflow.compiler.tf2xla.python import xla
 
 from vlp.interop.portable import ids_of_any_shape, images_of_any_number, tower_function
-from vlp.models import DualEncoder
+from vlp.models.base import Model
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _EXPAND = "builtin.module(func.func(stablehlo-legalize-composite-to-call))"
@@ -32,7 +32,7 @@ class Towers(tf.Module):
 
     def __init__(
         self,
-        model: DualEncoder,
+        model: Model,
         towers: Sequence[str],
         *,
         batch: int | None = None,
@@ -74,7 +74,7 @@ def _function(tower: str, exported: jax.export.Exported, weights: list[tf.Variab
     return tf.function(encode, input_signature=[spec], autograph=False)
 
 
-def _input(model: DualEncoder, tower: str, batch: int | None) -> jax.ShapeDtypeStruct:
+def _input(model: Model, tower: str, batch: int | None) -> jax.ShapeDtypeStruct:
     if batch is None:
         return images_of_any_number(model) if tower == "image" else ids_of_any_shape(model)
     if tower == "image":

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from vlp.losses import momentum_contrastive_loss
-from vlp.losses.softmax import cosines
+from vlp.losses.similarity import cosines
 from vlp.objectives.common.contract import Context, Losses, Term
 from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.common.queue import empty_queue, enqueue, features

@@ -55,9 +55,8 @@ def encode_pairs(
         learning = dict(train=True, present=batch["weight"] > 0)
 
     def encode(part):
-        image = model.encode_image(
-            part["image"], keys=part.get("key"), patch_drop=patch_drop, **learning
-        )
+        drop = dict(keys=part["key"], patch_drop=patch_drop) if patch_drop else {}
+        image = model.encode_image(part["image"], **drop, **learning)
         return outputs(image, model.encode_text(part["text"]), part["text"])
 
     if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:

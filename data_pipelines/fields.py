@@ -5,12 +5,13 @@ A row is a function of (seed, epoch, index) alone, and so are the numbers that a
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from data_pipelines.audio import Spectrogram
 from data_pipelines.decode import decode
+from data_pipelines.faults import Reject
 from data_pipelines.sound import decode_sound
 from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources.base import Source
@@ -62,6 +63,32 @@ class Field(Protocol):
         ...
 
 
+class Embedded(NamedTuple):
+    """Which samples of a stream a folder of embeddings is of, and which augmentations of them.
+
+    Attributes:
+      first: index of the first of them in the stream's source.
+      stop: index behind the last.
+      views: augmentations of each image: those of as many epochs of the folder's own stream; 0
+        where images were embedded as they are.
+      seed: of that stream.
+    """
+
+    first: int
+    stop: int
+    views: int = 0
+    seed: int = 0
+
+    def own(self, example: Example) -> Example | None:
+        """The sample at its place in the folder's own stream; None where it is not of it."""
+        if not self.first <= example.index < self.stop:
+            return None
+        own = dataclasses.replace(example, index=example.index - self.first)
+        if not self.views:
+            return own
+        return dataclasses.replace(own, epoch=example.epoch % self.views, seed=self.seed)
+
+
 class Pictures:
     """Augmented images, uint8 `[size, size, 3]`.
 
@@ -69,15 +96,19 @@ class Pictures:
       transform: called with uint8 RGBA `[h, w, 4]` (read-only) and a generator; returns uint8
         `[size, size, 3]`.
       size: height and width in pixels.
+      embedded: whose augmentations are repeated where there are stored vectors of them.
     """
 
-    def __init__(self, transform: ImageTransform, *, size: int) -> None:
-        self._transform = transform
+    def __init__(
+        self, transform: ImageTransform, *, size: int, embedded: Embedded | None = None
+    ) -> None:
+        self._transform, self._embedded = transform, embedded
         self.absent = np.zeros((size, size, 3), np.uint8)
 
     def __call__(self, example: Example) -> np.ndarray:
         """The image as this epoch shows it."""
-        rng = example.generator(_SAMPLE)
+        own = self._embedded.own(example) if self._embedded else None
+        rng = (own or example).generator(_SAMPLE)
         rng.random(_CAPTION_DRAWS)
         data = example.source.image(example.index)
         return self._transform(decode(data, max_pixels=example.source.limits.pixels), rng)
@@ -139,6 +170,68 @@ class Texts:
         assert self._tokenizer is not None, "made for its shape only"
         caption = draw_caption(example, first_probability=self._first_probability)
         return self._tokenizer.encode([caption], len(self.absent))[0]
+
+
+class ImageVectors:
+    """Stored vectors of the images, float32 `[d]`: of the augmentation that the epoch shows.
+
+    Args:
+      find: from an index and a view, see `Embedded`, to a vector, or None where there is none.
+      dim: d.
+      embedded: what the vectors are of.
+    """
+
+    def __init__(
+        self, find: Callable[[int, int], np.ndarray | None], *, dim: int, embedded: Embedded
+    ) -> None:
+        self._find, self._embedded = find, embedded
+        self.absent = np.zeros(dim, np.float32)
+
+    def __call__(self, example: Example) -> np.ndarray:
+        """The vector of the image."""
+        own = self._embedded.own(example)
+        if own is None:
+            raise Reject("vector missing", "these data were not embedded")
+        view = own.epoch if self._embedded.views else 0
+        return _found(self._find(own.index, view), "of its image")
+
+
+class CaptionVectors:
+    """Stored vectors of the captions, float32 `[d]`: of the very caption that the epoch draws.
+
+    Args:
+      find: from an index, see `Embedded`, and a caption to a vector, or None where there is none.
+      dim: d.
+      embedded: what the vectors are of.
+      first_probability: see `draw_caption`.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[int, str], np.ndarray | None],
+        *,
+        dim: int,
+        embedded: Embedded,
+        first_probability: float = 0.5,
+    ) -> None:
+        self._find, self._embedded = find, embedded
+        self._first_probability = first_probability
+        self.absent = np.zeros(dim, np.float32)
+
+    def __call__(self, example: Example) -> np.ndarray:
+        """The vector of the caption."""
+        own = self._embedded.own(example)
+        if own is None:
+            raise Reject("vector missing", "these data were not embedded")
+        caption = draw_caption(example, first_probability=self._first_probability)
+        what = f"of {caption[:60]!r}; --captions=all embeds all of a sample"
+        return _found(self._find(own.index, caption), what)
+
+
+def _found(vector: np.ndarray | None, what: str) -> np.ndarray:
+    if vector is None:
+        raise Reject("vector missing", what)
+    return vector
 
 
 def draw_caption(example: Example, *, first_probability: float) -> str:

@@ -112,6 +112,9 @@ def base_config() -> ConfigDict:
                 label_share=placeholder(float),
                 # Sets of pairs in place of `train`: name -> vlp.run.sets.pair_set.
                 sets=dict(),
+                # Stored vectors: name -> folder of vlp embed, for the fields NAME/image_embedding
+                # and NAME/text_embedding of an objective that reads them.
+                vectors=dict(),
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines.audio import open_spectrogram
+from data_pipelines.audio import Spectrogram, open_spectrogram
 from data_pipelines.opening import open_source
 from experiments import emoji
-from tests.small.runs import COLOURS, SHAPES, TINY, add
+from tests.small.runs import COLOURS, SHAPES, TINY, add, losses
 from vlp.cli.config import load_config
+from vlp.cli.main import main
+from vlp.interop.card import read_card
 from vlp.jobs.data_table import say_data
-from vlp.run.banner import data_name
+from vlp.objectives.clip import Clip
 from vlp.run.inputs import open_inputs
+from vlp.run.sets import data_name
 from vlp.run.workdir import Workdir
 
 NAMES = ("image", "text", "audio", "present/text", "present/audio", "id")
@@ -136,3 +139,42 @@ def test_sounds_without_the_library_are_refused_before_training(config, tmp_path
     del config.data.sets["seen"], config.data.sets.heard["share"]
     with pytest.raises(ValueError, match=r"pip install 'vlp\[audio\]'"):
         inputs_of(config, tmp_path).loader.check()
+
+
+RUN = """
+from ml_collections import ConfigDict
+from tests.small import config as small
+
+def get_config(arg=""):
+    config = small.get_config("data={pairs},steps=4,batch=8")
+    config.data.train = ""
+    config.data.sets = ConfigDict(dict(
+        heard=dict(data="{pairs}", join="{tones}", fields=("image", "audio"), share=0.25),
+        seen=dict(data="{pairs}", fields=("image", "text"), share=0.75),
+    ))
+    config.audio = ConfigDict({audio})
+    config.augment_audio = ConfigDict(dict(shift=1.0, speed=0.1))
+    config.export, config.report.data = ConfigDict(), ""
+    return config
+"""
+
+
+@pytest.mark.slow
+def test_a_run_on_sets_resumes_to_the_bit_and_its_card_says_how_it_hears(
+    pairs, tones, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Clip, "fields", NAMES)
+    file = tmp_path / "sets.py"
+    file.write_text(RUN.format(pairs=pairs, tones=tones, audio=AUDIO))
+
+    def run(workdir, *flags):
+        places = [f"--config={file}", f"--workdir={tmp_path / workdir}"]
+        assert main(["train", *places, *flags]) == 0
+        return losses(tmp_path / workdir)
+
+    whole = run("whole")
+    run("parts", "--config.train.total=2 steps")
+    assert run("parts", "--accept-config-changes") == whole and len(whole) == 4
+    card = read_card(tmp_path / "whole")
+    assert open_spectrogram(card["audio"]).to_dict() == Spectrogram(**AUDIO).to_dict()
+    assert "tones has no such key" in (tmp_path / "whole" / "data.json").read_text()

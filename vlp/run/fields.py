@@ -7,6 +7,7 @@ and lowered with their shapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,10 +15,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram
-from data_pipelines.emoji.styles import augmentation
-from data_pipelines.fields import Field, Pictures, Sounds, Texts
+from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Sounds, Texts
 from data_pipelines.sound_augment import SoundAugment
+from data_pipelines.sources import Source
 from data_pipelines.text import Tokenizer
+from vlp.run.vectors import Stored, pictures, stored_vectors
 
 PRESENT = "present/"
 # What every batch has beside its fields: shape and type of a row on the device.
@@ -28,7 +30,11 @@ _ALWAYS: dict[str, tuple[tuple[int, ...], Any]] = {
 
 
 def host_fields(
-    config: ConfigDict, names: Collection[str], *, tokenizer: Tokenizer | None = None
+    config: ConfigDict,
+    names: Collection[str],
+    *,
+    tokenizer: Tokenizer | None = None,
+    source: Source | None = None,
 ) -> dict[str, Field]:
     """How the host makes the fields that an objective names, those first that cost least.
 
@@ -36,14 +42,21 @@ def host_fields(
         config: of the whole run.
         names: of `vlp.objectives.Objective.fields`.
         tokenizer: of the run; None where only shapes are asked for.
+        source: the data of the run, likewise.
 
     Raises:
         ValueError: an unknown name, or settings that make no such field.
     """
-    known: dict[str, Callable[[], Field]] = {
+    stored = stored_vectors(config, names, source=source)
+    views = [each.embedded for each in stored.values() if each.embedded.views]
+    known: dict[str, Callable[[], Field]] = {}
+    for name, each in stored.items():
+        known[f"{name}/image_embedding"] = partial(_image_vectors, each)
+        known[f"{name}/text_embedding"] = partial(_caption_vectors, config, each)
+    known |= {
         "text": lambda: _texts(config, tokenizer),
         "audio": lambda: _sounds(config),
-        "image": lambda: _pictures(config),
+        "image": lambda: pictures(config, embedded=views[0] if views else None),
     }
     every = {*known, *_ALWAYS, *(PRESENT + name for name in known if name in names)}
     unknown = sorted(set(names) - every)
@@ -91,7 +104,16 @@ def _sounds(config: ConfigDict) -> Sounds:
     return Sounds(Spectrogram(**config.audio.to_dict()), augment)
 
 
-def _pictures(config: ConfigDict) -> Pictures:
-    size = config.preprocess.size
-    augment = {"background": tuple(config.preprocess.background)} | config.augment.to_dict()
-    return Pictures(augmentation(size, **augment), size=size)
+def _image_vectors(stored: Stored) -> ImageVectors:
+    vectors = stored.vectors
+    return ImageVectors(vectors.image, dim=vectors.dim, embedded=stored.embedded)
+
+
+def _caption_vectors(config: ConfigDict, stored: Stored) -> CaptionVectors:
+    vectors = stored.vectors
+    return CaptionVectors(
+        vectors.caption,
+        dim=vectors.dim,
+        embedded=stored.embedded,
+        first_probability=config.data.caption_first_probability,
+    )

@@ -88,7 +88,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
     preprocess = ImagePreprocess(**config.preprocess.to_dict())
     loader = make_loader(
         source,
-        fields=host_fields(config, names, tokenizer=tokenizer),
+        fields=host_fields(config, names, tokenizer=tokenizer, source=source),
         optional=optional,
         global_batch_size=config.train.global_batch_size,
         seed=config.seed,

@@ -132,6 +132,7 @@ def test_the_step_is_lowered_for_the_vectors_that_are_loaded(plain, inputs):
         assert batch[name].shape[1:] == like.shape[1:] == (20,) and batch[name].dtype == like.dtype
 
 
+@pytest.mark.slow
 def test_worker_processes_find_the_same_vectors(views, inputs):
     one, other = inputs(views), inputs(views, workers=1, threads=0)
     for name, rows in next(other.loader).items():

@@ -23,7 +23,8 @@ import numpy as np
 
 from experiments import emoji
 from vlp.parallel.sharding import put_batch
-from vlp.run.build import Plan, batch_shapes, plan
+from vlp.run.build import Plan, plan
+from vlp.run.fields import batch_shapes
 from vlp.version import versions
 
 
@@ -68,7 +69,7 @@ def prepare(name: str, config: Any, batch_size: int) -> Candidate:
         config.objective.queue_size = 4 * batch_size
     planned: Plan = plan(config, samples_per_epoch=100 * batch_size)
     training = planned.training
-    shapes = batch_shapes(config, training)
+    shapes = batch_shapes(config, training.fields)
     compiled = training.lower(shapes).compile()
     candidate = Candidate(
         name=name,

@@ -1,8 +1,9 @@
-"""A source in order, once: its images in batches, its captions as one list.
+"""A source in order, once: its images or sounds in batches, its captions as one list.
 
-Images and captions are encoded separately, each once, and meet by sample id:
+Images, sounds and captions are encoded separately, each once, and meet by sample id:
 
     images = eval_images(source, preprocess, batch_size=64)
+    sounds = eval_sounds(source, spectrogram, batch_size=64)
     texts, image_ids, rejects = eval_captions(source, captions="all")
 
 A bad image has weight 0 in its batch; its captions should then be left out by the caller, who sees
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.assemble import Batch, empty_batch
+from data_pipelines.audio import Spectrogram
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.prefetch import prefetch
@@ -62,9 +64,74 @@ def eval_images(
     Raises:
       ValueError: `batch_size` is below 1.
     """
+    # Rows of weight 0 show a black picture, which every model can take.
+    black = np.zeros((32, 32, 4), np.uint8)
+    black[..., 3] = 255
+
+    def load(index: int) -> Any:
+        # The file itself: an array of one row of pixels may be read in two ways.
+        return preprocess(source.image(index), max_pixels=source.limits.pixels)
+
+    return eval_rows(
+        source,
+        "image",
+        load=load,
+        blank=preprocess(black),
+        batch_size=batch_size,
+        num_threads=num_threads,
+    )
+
+
+def eval_sounds(
+    source: Source,
+    spectrogram: Spectrogram,
+    *,
+    batch_size: int,
+    num_threads: int = THREADS,
+) -> Iterator[Batch]:
+    """Every sound once, in the source's order: as `eval_images`, of "audio" float32
+    `[batch_size, frames, n_mels]`.
+
+    Args:
+      source, batch_size, num_threads: as in `eval_images`.
+      spectrogram: what the sounds become.
+    """
+
+    def load(index: int) -> np.ndarray:
+        return spectrogram(source.audio(index), max_seconds=source.limits.audio_seconds)
+
+    return eval_rows(
+        source,
+        "audio",
+        load=load,
+        blank=np.zeros((1, spectrogram.frames, spectrogram.n_mels), np.float32),
+        batch_size=batch_size,
+        num_threads=num_threads,
+    )
+
+
+def eval_rows(
+    source: Source,
+    name: str,
+    *,
+    load: Callable[[int], Any],
+    blank: Any,
+    batch_size: int,
+    num_threads: int,
+) -> Iterator[Batch]:
+    """Every sample once, in the source's order, in batches as those of `eval_images`.
+
+    Args:
+      source: the samples.
+      name: of what is made of them, in a batch.
+      load: that, with the leading axis of one, of the sample with an index. Raises Reject.
+      blank: the same for rows of weight 0.
+      batch_size, num_threads: as in `eval_images`.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    return prefetch(_ImageBatches(source, preprocess, batch_size), num_threads=num_threads)
+    batches = _Batches(source, name, load=load, blank=blank, rows=batch_size)
+    return prefetch(batches, num_threads=num_threads)
 
 
 def check_which(captions: str) -> None:
@@ -108,37 +175,41 @@ def sample_pixels(source: Source, index: int) -> np.ndarray:
     return decode(source.image(index), max_pixels=source.limits.pixels)
 
 
-class _ImageBatches:
-    """The images of a source in batches, by number."""
+class _Batches:
+    """One modality of a source in batches, by number.
 
-    def __init__(self, source: Source, preprocess: Callable[..., Any], rows: int) -> None:
-        self._source = source
-        self._preprocess = preprocess
-        self._rows = rows
-        black = np.zeros((32, 32, 4), np.uint8)
-        black[..., 3] = 255
-        # Rows of weight 0 show a black picture, which every model can take.
-        self._blank = preprocess(black)
+    Args:
+      source: the samples.
+      name: of the modality in a batch.
+      load: the rows of a sample by its index, with the leading axis of one. Raises Reject.
+      blank: what rows of weight 0 hold, likewise.
+      rows: of a batch.
+    """
+
+    def __init__(
+        self, source: Source, name: str, *, load: Callable[[int], Any], blank: Any, rows: int
+    ) -> None:
+        self._source, self._name = source, name
+        self._load, self._blank, self._rows = load, blank, rows
 
     def __len__(self) -> int:
         return -(-len(self._source) // self._rows)
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self._rows
-        batch, limit = empty_batch(self._rows, ()), self._source.limits.pixels
-        images = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
+        batch = empty_batch(self._rows)
+        columns = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
         for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
             batch["id"][row] = index
             try:
-                # The file itself: an array of one row of pixels may be read in two ways.
-                pixels = self._preprocess(self._source.image(index), max_pixels=limit)
+                found = self._load(index)
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue
             batch["weight"][row] = 1
-            for field, value in zip(images, _fields(pixels), strict=True):
-                field[row] = value[0]
-        batch["image"] = _like(self._blank, images)
+            for column, value in zip(columns, _fields(found), strict=True):
+                column[row] = value[0]
+        batch[self._name] = _like(self._blank, columns)
         return batch
 
 

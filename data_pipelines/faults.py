@@ -23,6 +23,13 @@ REASONS: tuple[str, ...] = (
     "metadata invalid",
     "label missing",
     "caption with NUL (utf-16?)",
+    "audio missing",
+    "audio empty",
+    "audio not recognised",
+    "audio damaged",
+    "audio too large",
+    "audio too long",
+    "vector missing",
 )
 
 
@@ -52,6 +59,11 @@ class Reject(ValueError):
     def code(self) -> int:
         """The number that stands for the reason in a batch."""
         return 1 + REASONS.index(self.reason)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the sample lacks something, where it could also have something damaged."""
+        return self.reason.endswith(" missing")
 
 
 def summary(counts: Mapping[str, int]) -> str:

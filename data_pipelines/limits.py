@@ -15,6 +15,8 @@ class Limits:
       image_bytes: of a picture's file.
       caption_bytes: of one caption.
       metadata_bytes: of a sample's JSON, where that is read.
+      audio_bytes: of a sound's file.
+      audio_seconds: of a sound.
 
     Raises:
       ValueError: one of them is not a whole number of at least 1.
@@ -24,11 +26,17 @@ class Limits:
     image_bytes: int = 64 * 1024 * 1024
     caption_bytes: int = 64 * 1024
     metadata_bytes: int = 1024 * 1024
+    audio_bytes: int = 64 * 1024 * 1024
+    audio_seconds: int = 60
 
     @property
     def mark(self) -> str:
         """What tells fingerprints of data under other limits than the usual apart."""
-        return "" if self == LIMITS else f"[limits: {dataclasses.astuple(self)}]"
+        values, usual = dataclasses.astuple(self), dataclasses.astuple(LIMITS)
+        if values == usual:
+            return ""
+        # Those of sounds are newer than the marks that are stored somewhere.
+        return f"[limits: {values if values[4:] != usual[4:] else values[:4]}]"
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():

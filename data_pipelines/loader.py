@@ -11,7 +11,7 @@ A bad sample stays in its place as a row of weight 0: dropping it would shift al
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import grain
@@ -20,11 +20,11 @@ import numpy as np
 from data_pipelines.assemble import Batch, TrainBatches
 from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.faults import REASONS, shown, summary
+from data_pipelines.fields import Field
 from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
-from data_pipelines.text import Tokenizer
 
 __all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_loader"]
 
@@ -37,9 +37,8 @@ Counts = tuple[int, Mapping[str, int]]
 def make_loader(
     source: Source,
     *,
-    image_transform: Callable[[np.ndarray, np.random.Generator], np.ndarray],
-    tokenizer: Tokenizer,
-    text_length: int,
+    fields: Mapping[str, Field],
+    optional: Collection[str] = (),
     global_batch_size: int,
     seed: int = 0,
     shuffle: bool = True,
@@ -48,7 +47,6 @@ def make_loader(
     process_count: int = 1,
     num_threads: int = 2,
     num_workers: int = 0,
-    caption_first_probability: float = 0.5,
     mixture: Mixture | None = None,
     max_reject_share: float = 0.05,
     min_samples_before_stop: int = 1000,
@@ -57,11 +55,9 @@ def make_loader(
 
     Args:
       source: the samples.
-      image_transform: called with uint8 RGBA `[h, w, 4]` (read-only) and a generator seeded by
-        (seed, epoch, index); returns uint8 `[size, size, 3]`, always of one size. It pickles if
-        `num_workers` is not 0.
-      tokenizer: captions to ids.
-      text_length: ids per caption.
+      fields: what a batch holds of each sample, in the order in which they are made. A sample of
+        which one cannot be made is a bad one.
+      optional: names of fields that a sample may lack: its row of `present/NAME`, bool, is False.
       global_batch_size: rows per step over all processes.
       seed: 0 to 2^32 - 1.
       shuffle: a new order each epoch; else the source's own order.
@@ -73,9 +69,7 @@ def make_loader(
         it is asked for. Each worker process has one thread of its own.
       num_workers: processes that load instead of threads, for transforms that keep the
         interpreter lock.
-      caption_first_probability: how often a sample with several captions gives its first; else
-        one of the others, each equally often. Captions made of labels are drawn equally often.
-      mixture: two parts of the source in fixed shares, each with epochs of its own; else all
+      mixture: parts of the source in fixed shares, each with epochs of its own; else all
         samples equally often. An epoch of the stream is as many samples as the source has.
       max_reject_share: share of bad samples above which the loader stops; not one good sample
         stops it whatever the share.
@@ -87,15 +81,16 @@ def make_loader(
     """
     _check(
         global_batch_size=(global_batch_size, 1, None),
-        text_length=(text_length, 2, None),
         seed=(seed, 0, 2**32 - 1),
         process_count=(process_count, 1, None),
         process_index=(process_index, 0, process_count - 1),
         num_threads=(num_threads, 0, None),
         num_workers=(num_workers, 0, None),
-        caption_first_probability=(caption_first_probability, 0, 1),
         max_reject_share=(max_reject_share, 0, 1),
     )
+    unmade = sorted(set(optional) - fields.keys())
+    if unmade:
+        raise ValueError(f"optional fields must be fields, got {unmade[0]}; add it or leave it out")
     if epochs is not None:
         _check(epochs=(epochs, 1, None))
     if global_batch_size % process_count:
@@ -107,16 +102,14 @@ def make_loader(
         )
     batches = TrainBatches(
         source,
-        image_transform=image_transform,
-        tokenizer=tokenizer,
-        text_length=text_length,
+        fields=fields,
+        optional=optional,
         global_batch_size=global_batch_size,
         seed=seed,
         shuffle=shuffle,
         epochs=epochs,
         process_index=process_index,
         process_count=process_count,
-        caption_first_probability=caption_first_probability,
         mixture=mixture,
     )
     return Loader(
@@ -163,7 +156,7 @@ class Loader:
     @property
     def _mixture(self) -> list[float] | None:
         mixture = self._batches.mixture
-        return None if mixture is None else [mixture.boundary, mixture.share]
+        return None if mixture is None else mixture.to_json()
 
     def __iter__(self) -> "Loader":
         return self

@@ -6,9 +6,9 @@ A spec names one or several places, joined by commas:
   dir/*.tar              all that match, in the order of their names
   shard-{0000..0012}.tar a numbered range
   dir/                   a folder: with a table (captions.csv, .tsv or .jsonl, or metadata.csv or
-                         .jsonl), with tars at any depth, or with pictures at any depth
+                         .jsonl), with tars at any depth, or with pictures or sounds at any depth
   dir/table.csv          a table of another name
-  cat.jpg, dir/*.jpg     pictures
+  cat.jpg, dir/*.ogg     pictures, sounds
   -                      what comes by the standard input: a picture, or a path a line
   emoji:noto             an embedded data set
 
@@ -16,6 +16,7 @@ Captions: KEY.txt is one, whatever its lines; KEY.captions holds several, one a 
 front of a spec reads KEY.txt, too, one a line.
 """
 
+import functools
 import logging
 import os
 import re
@@ -31,7 +32,8 @@ from data_pipelines.sources.base import Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.files import walk
 from data_pipelines.sources.folder import FolderSource, tables
-from data_pipelines.sources.members import IMAGE, role_of
+from data_pipelines.sources.join import JoinedSource
+from data_pipelines.sources.members import ENCODED, role_of
 from data_pipelines.sources.pictures import OnePicture, PictureSource, with_beside
 from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.table import SUFFIXES
@@ -46,10 +48,13 @@ _PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECA
 _TAR, _PICTURE, _TABLE = "tar", "picture", "table"
 _FOLDER, _BYTES, _EMOJI = "folder of pictures", "picture by itself", "set of the package"
 _Place = tuple[str, Any]
+JOIN = " + "  # between data that are joined by key
 
 
 def open_source(spec: str | Path, *, limits: Limits = LIMITS) -> Source:
-    """The source that a spec names; several are joined, and ids count through all of them.
+    """The source that a spec names; several are one, and ids count through all of them.
+
+    "A + B" is what A and B have in common by key, such as pictures and tars of sounds.
 
     Args:
       spec: see the package's docstring. A path that exists is taken as it stands.
@@ -58,6 +63,9 @@ def open_source(spec: str | Path, *, limits: Limits = LIMITS) -> Source:
     Raises:
       ValueError: nothing is there, it cannot be read, or what is there is damaged.
     """
+    if JOIN in str(spec) and not Path(spec).exists():
+        parts = (open_source(part, limits=limits) for part in str(spec).split(JOIN))
+        return functools.reduce(JoinedSource, parts)
     text, by_line = _without_prefix(str(spec))
     try:
         places = list(_places(text))
@@ -143,11 +151,11 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     strays = Strays()
     files = walk(folder, strays)
     tars = [file for file in files if file.lower().endswith(".tar")]
-    pictures = [file for file in files if role_of(Path(file).suffix[1:]) == IMAGE]
-    if tars and pictures:
+    encoded = [file for file in files if role_of(Path(file).suffix[1:]) in ENCODED]
+    if tars and encoded:
         raise ValueError(
             f"a folder is read as tars or as pictures, {folder} holds {shown(tars[0])} and "
-            f"{shown(pictures[0])}; say which by a pattern, such as '*.tar'"
+            f"{shown(encoded[0])}; say which by a pattern, such as '*.tar'"
         )
     packed = [file for file in files if _PACKED.search(file)]
     if packed:

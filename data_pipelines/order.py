@@ -13,15 +13,19 @@ _ORDER = 1
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """A source of two parts in fixed shares, whatever their sizes.
+    """A source of several parts in fixed shares, whatever their sizes.
 
     Attributes:
-      boundary: index of the second part's first sample.
-      share: of the stream that comes from the second part, between 0 and 1.
+      boundaries: index of the first sample of each part but the first.
+      shares: of the stream that these parts have, each between 0 and 1; the rest is the first's.
     """
 
-    boundary: int
-    share: float
+    boundaries: tuple[int, ...]
+    shares: tuple[float, ...]
+
+    def to_json(self) -> list[float]:
+        """As it stands in the state of a loader."""
+        return [*self.boundaries, *self.shares]
 
 
 class Order:
@@ -70,41 +74,52 @@ class Order:
 
 
 class MixedOrder:
-    """Two parts of a source, each in an order and in epochs of its own, evenly interleaved.
+    """Parts of a source, each in an order and in epochs of its own, evenly interleaved.
 
-    Of any stretch of the stream the second part has its share, to less than a sample.
+    Of any stretch of the stream every part has its share, to less than a sample for two parts and
+    to one more for each further one.
 
     Args:
       samples: in the source.
-      mixture: where the parts meet, and the second one's share.
+      mixture: where the parts meet, and their shares.
       seed, shuffle: as in `Order`.
 
     Raises:
-      ValueError: a part is empty, or the share is not between 0 and 1.
+      ValueError: a part is empty, or a share is not between 0 and 1.
     """
 
     def __init__(self, samples: int, *, mixture: Mixture, seed: int, shuffle: bool) -> None:
-        boundary, share = mixture.boundary, mixture.share
-        if not 0 < boundary < samples:
+        self._firsts = (0, *mixture.boundaries)
+        sizes = [
+            stop - first
+            for first, stop in zip(self._firsts, (*mixture.boundaries, samples), strict=True)
+        ]
+        if min(sizes) < 1:
             raise ValueError(
-                f"both parts of a mixture need a sample, got {boundary} and {samples - boundary}; "
+                f"every part of a mixture needs a sample, got {' and '.join(map(str, sizes))}; "
                 "leave the share out to use one part alone"
             )
-        if not 0 < share < 1:
-            raise ValueError(
-                f"the share of a mixture must lie between 0 and 1, got {share}; leave the share "
-                "out to use every sample equally often"
-            )
-        self._boundary = boundary
         # Exact at any place of the stream, where a product of floats would not be.
-        self._share = Fraction(str(share))
-        self._first = Order(boundary, seed=seed, shuffle=shuffle)
-        self._second = Order(samples - boundary, seed=seed, shuffle=shuffle, part=1)
+        shares = [Fraction(str(share)) for share in mixture.shares]
+        for share in (*shares, 1 - sum(shares)):
+            if not 0 < share < 1:
+                raise ValueError(
+                    f"the share of a part must lie between 0 and 1, got {float(share)}; leave the "
+                    "shares out to use every sample equally often"
+                )
+        left = [sum(shares[part:], Fraction()) for part in range(len(sizes))]
+        # Of what is not of the parts before, how much is of the parts behind.
+        self._behind = [each / of for each, of in zip(left, (Fraction(1), *left), strict=False)]
+        self._parts = [
+            Order(size, seed=seed, shuffle=shuffle, part=part) for part, size in enumerate(sizes)
+        ]
 
     def __call__(self, place: int) -> tuple[int, int]:
         """The epoch of the part, and the sample's index in the source, at a place of the stream."""
-        before = int(place * self._share)
-        if int((place + 1) * self._share) == before:
-            return self._first(place - before)
-        epoch, index = self._second(before)
-        return epoch, self._boundary + index
+        for first, order, share in zip(self._firsts, self._parts, self._behind, strict=True):
+            behind = int(place * share)
+            if int((place + 1) * share) == behind:
+                epoch, index = order(place - behind)
+                return epoch, first + index
+            place = behind
+        raise AssertionError("nothing is behind the last part")

@@ -95,7 +95,10 @@ def train_sentencepiece(
     usable = _usable(captions, max_captions)
     first = next(usable, None)
     if first is None:
-        raise ValueError("training a tokenizer needs at least one usable caption, got none")
+        raise ValueError(
+            "training a tokenizer needs at least one usable caption, got none; "
+            "name a tokenizer that is there"
+        )
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -51,8 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.tokenizer.update(
         path=args.bert, vocab_size=30522, length=30, eos_id=102, pad_id=0, extra=2
     )
-    remat = dict(remat="full")
-    config.model = ConfigDict(dict(preset=args.model, image=remat, text=remat))
+    config.model = ConfigDict(dict(preset=args.model, remat="full"))
     config.init.update(path=f"hf:{args.bert}", only=("text/.*", "grounding/.*"))
     if args.vit:
         config.init.image = ConfigDict(dict(path=args.vit, only=("image/(?!pooler/).*",)))

@@ -64,9 +64,8 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     config.preprocess.size = args.res
     config.tokenizer.update(path=args.tokenizer, vocab_size=64000, length=64, begin=True)
-    tower = dict(dtype="bfloat16", remat="full")
     config.model = ConfigDict(
-        dict(preset=SIZES[args.size], image=tower, text=tower, decoder=tower, begin_id=3)
+        dict(preset=SIZES[args.size], precision="bfloat16", remat="full", begin_id=3)
     )
     config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)
     config.optim.optimizer = ConfigDict(dict(name="adafactor", b1=0.9, b2=0.999, weight_decay=0.01))

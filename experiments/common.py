@@ -110,6 +110,11 @@ def base_config() -> ConfigDict:
                 label_templates="clip7",
                 label_classes="",  # a file that names the classes, where labels are numbers
                 label_share=placeholder(float),
+                # Sets of pairs in place of `train`: name -> vlp.run.sets.pair_set.
+                sets=dict(),
+                # Stored vectors: name -> folder of vlp embed, for the fields NAME/image_embedding
+                # and NAME/text_embedding of an objective that reads them.
+                vectors=dict(),
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,
@@ -120,6 +125,8 @@ def base_config() -> ConfigDict:
                     image_bytes=2**26,
                     caption_bytes=2**16,
                     metadata_bytes=2**20,
+                    audio_bytes=2**26,
+                    audio_seconds=60,
                 ),
             ),
             preprocess=dict(  # data_pipelines.images.ImagePreprocess
@@ -131,6 +138,8 @@ def base_config() -> ConfigDict:
                 std=(0.5, 0.5, 0.5),
             ),
             augment=dict(),  # data_pipelines.emoji.styles.augmentation
+            audio=dict(),  # data_pipelines.audio.Spectrogram
+            augment_audio=dict(),  # data_pipelines.sound_augment.SoundAugment
             # An empty path trains a SentencePiece tokenizer on the captions, or takes that of the
             # weights in `init`; else "clip", a .model file, a folder with tokenizer.json or
             # vocab.txt (BERT), or a model, such as "hf:FOLDER".

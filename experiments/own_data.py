@@ -66,9 +66,8 @@ def get_config(arg: str = "") -> ConfigDict:
         config.tokenizer.length = args.length
     if args.res:
         config.preprocess.size = args.res
-    towers = {name: args[name] for name in ("dtype", "remat") if args[name]}
-    if towers:
-        config.model.update(image=dict(towers), text=dict(towers))
+    shared = {"precision": args.dtype, "remat": args.remat}
+    config.model.update({name: value for name, value in shared.items() if value})
     config.optim.optimizer = ConfigDict(dict(name="adamw", b2=0.98, weight_decay=0.1))
     peak = args.lr or (1e-5 if args.init else 1e-3)
     warmup = f"{min(1.0, args.epochs / 4):g} epochs"

@@ -71,16 +71,16 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preprocess.size = args.res
     config.augment = ConfigDict(dict(crop=(0.5, 1.0), flip_p=0.5, randaugment=(2, 7)))
     config.tokenizer.update(path=args.tokenizer, vocab_size=30522, length=40, eos_id=102, pad_id=0)
-    dtype = "bfloat16"
     config.model = ConfigDict(
         dict(
             embed_dim=width,
             positions=positions,
-            image=dict(kind="patches", patch_size=16, width=width, dtype=dtype),
-            text=dict(kind="words", width=width, dtype=dtype),
+            precision="bfloat16",
+            image=dict(kind="patches", patch_size=16, width=width),
+            text=dict(kind="words", width=width),
             multiway=dict(
                 depth=depth, num_heads=heads, fused_from=fused_from, layer_scale=layer_scale,
-                remat="dots", dtype=dtype,
+                remat="dots",
             ),
         )
     )  # fmt: skip

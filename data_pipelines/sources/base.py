@@ -68,6 +68,10 @@ class Source(Protocol):
         """The image file without the captions. Raises Reject if there is none."""
         ...
 
+    def audio(self, index: int) -> bytes:
+        """The sound file, without reading anything else. Raises Reject if there is none."""
+        ...
+
     def captions(self, index: int) -> tuple[str | bytes, ...]:
         """The captions without reading the image. Raises Reject if there are none."""
         ...

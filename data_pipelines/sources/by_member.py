@@ -8,6 +8,7 @@ from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Sample, joined_captions, parse_metadata, whole_sample
 from data_pipelines.sources.labels import label_names, parse_class
 from data_pipelines.sources.members import (
+    AUDIO,
     CLASS,
     IMAGE,
     LINES,
@@ -37,6 +38,7 @@ class ByMember(abc.ABC):
         one = limits.caption_bytes
         self._largest = {
             IMAGE: limits.image_bytes,
+            AUDIO: limits.audio_bytes,
             TEXT: _MOST_CAPTIONS * one if by_line else one,
             LINES: _MOST_CAPTIONS * one,
             META: limits.metadata_bytes,
@@ -71,10 +73,11 @@ class ByMember(abc.ABC):
 
     def image(self, index: int) -> bytes:
         """The image file, without the captions."""
-        data = self._member(index, IMAGE)
-        if data is None:
-            raise Reject(MISSING[IMAGE])
-        return data
+        return self._encoded(index, IMAGE)
+
+    def audio(self, index: int) -> bytes:
+        """The sound file, and nothing else of the sample."""
+        return self._encoded(index, AUDIO)
 
     def captions(self, index: int) -> tuple[bytes, ...]:
         """The sample's text, then its captions one a line, without reading the image."""
@@ -105,6 +108,12 @@ class ByMember(abc.ABC):
             both = f"{written[CLASS]!r} in .cls and {found[CLASS]!r} in .json"
             raise Reject("metadata invalid", f"a sample has one class, got {both}; remove one")
         return known | found
+
+    def _encoded(self, index: int, role: str) -> bytes:
+        data = self._member(index, role)
+        if data is None:
+            raise Reject(MISSING[role])
+        return data
 
     def _class(self, index: int) -> dict[str, Any]:
         """The class that KEY.cls says."""

@@ -1,16 +1,16 @@
 """Several sources as one."""
 
 import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
-from data_pipelines.sources.base import Sample, Source, check_index
+from data_pipelines.sources.base import Source, check_index
 from data_pipelines.sources.fingerprints import joined
 from data_pipelines.sources.survey import Survey
+from data_pipelines.sources.within import Within
 
 
-class ConcatSource:
+class ConcatSource(Within):
     """The samples of several sources, one source after the other.
 
     Args:
@@ -38,40 +38,12 @@ class ConcatSource:
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def __getitem__(self, index: int) -> Sample:
-        source, row = self._locate(index)
-        return source[row]
-
-    def key(self, index: int) -> str:
-        """The sample's key in its own source."""
-        source, row = self._locate(index)
-        return source.key(row)
-
-    def file(self, index: int) -> str:
-        """The path of the file that the sample's image lies in."""
-        source, row = self._locate(index)
-        return source.file(row)
-
-    def image(self, index: int) -> bytes:
-        """The sample's image file, without its captions."""
-        source, row = self._locate(index)
-        return source.image(row)
-
-    def captions(self, index: int) -> tuple[str | bytes, ...]:
-        """The sample's captions, without reading the image."""
-        source, row = self._locate(index)
-        return source.captions(row)
-
-    def meta(self, index: int) -> Mapping[str, Any]:
-        """What the sample's own source knows beside the pair."""
-        source, row = self._locate(index)
-        return source.meta(row)
-
     def survey(self) -> tuple[Survey, ...]:
         """What each source holds, one after the other."""
         return tuple(part for source in self.sources for part in source.survey())
 
-    def _locate(self, index: int) -> tuple[Source, int]:
+    def below(self, index: int) -> tuple[Source, int]:
+        """The source that a sample is from, and its index there."""
         check_index(index, len(self))
         position = bisect.bisect_right(self._ends, index)
         return self.sources[position], index - (self._ends[position - 1] if position else 0)

@@ -97,6 +97,10 @@ class FolderSource:
         """The image file."""
         return read_file(self.folder / self.key(index), IMAGE, limit=self.limits.image_bytes)
 
+    def audio(self, index: int) -> bytes:
+        """Raises Reject: a table names pictures."""
+        raise Reject("audio missing", f"{self._table.name} names pictures, not sounds")
+
     def captions(self, index: int) -> tuple[str, ...]:
         """The captions of the rows that name this image."""
         rows = self._captions[check_index(index, len(self))]

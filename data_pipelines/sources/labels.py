@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.faults import Reject, shown
-from data_pipelines.sources.base import Sample, Source, whole_sample
+from data_pipelines.sources.base import Source
 from data_pipelines.sources.survey import Survey
+from data_pipelines.sources.within import Within
 from data_pipelines.text import clean_caption
 
 # So many samples are looked at for a label before a source is refused.
@@ -96,7 +97,7 @@ class LabelCaptions(tuple[str, ...]):
         return _filled(template, [self.names[i] for i in rng.permutation(len(self.names))])
 
 
-class LabelSource:
+class LabelSource(Within):
     """The images of a source with captions made of their labels; its own captions are not read.
 
     In training a sample's caption is drawn anew in every epoch, see `LabelCaptions.draw`. Without
@@ -148,24 +149,9 @@ class LabelSource:
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int) -> Sample:
-        return whole_sample(self, index)
-
-    def key(self, index: int) -> str:
-        """The image's name."""
-        return self.source.key(index)
-
-    def file(self, index: int) -> str:
-        """The path of the file that the image lies in."""
-        return self.source.file(index)
-
-    def image(self, index: int) -> bytes:
-        """The image file."""
-        return self.source.image(index)
-
-    def meta(self, index: int) -> Mapping[str, Any]:
-        """What the source knows beside the image."""
-        return self.source.meta(index)
+    def below(self, index: int) -> tuple[Source, int]:
+        """The source of the images; captions are made here."""
+        return self.source, index
 
     def captions(self, index: int) -> LabelCaptions:
         """The captions by all templates."""

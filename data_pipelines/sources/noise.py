@@ -1,15 +1,13 @@
 """A source with wrong captions, to measure what noise in the data does to a method."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from data_pipelines.sources.base import Sample, Source, check_index, whole_sample
+from data_pipelines.sources.base import Source, check_index
 from data_pipelines.sources.survey import Survey
+from data_pipelines.sources.within import Within
 
 
-class ShuffledCaptions:
+class ShuffledCaptions(Within):
     """The samples of a source, some of them with the captions of another; images stay.
 
     The chosen samples pass their captions around in one circle, so that none keeps its own and
@@ -48,28 +46,13 @@ class ShuffledCaptions:
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int) -> Sample:
-        return whole_sample(self, index)
-
-    def key(self, index: int) -> str:
-        """The image's name."""
-        return self.source.key(index)
-
-    def file(self, index: int) -> str:
-        """The path of the file that the image lies in."""
-        return self.source.file(index)
-
-    def image(self, index: int) -> bytes:
-        """The image file."""
-        return self.source.image(index)
+    def below(self, index: int) -> tuple[Source, int]:
+        """The source of the pairs; captions are shuffled."""
+        return self.source, index
 
     def captions(self, index: int) -> tuple[str | bytes, ...]:
         """The captions that this image is given."""
         return self.source.captions(int(self._whose[check_index(index, len(self))]))
-
-    def meta(self, index: int) -> Mapping[str, Any]:
-        """What the source knows of this image."""
-        return self.source.meta(index)
 
     def survey(self) -> tuple[Survey, ...]:
         """What the source holds: no caption is lost."""

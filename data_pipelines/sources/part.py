@@ -1,13 +1,11 @@
 """A stretch of a source."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from data_pipelines.sources.base import Sample, Source, check_index
+from data_pipelines.sources.base import Source, check_index
 from data_pipelines.sources.survey import Survey
+from data_pipelines.sources.within import Within
 
 
-class PartSource:
+class PartSource(Within):
     """The samples `first` to `stop` (not included) of a source, counted from 0.
 
     Args:
@@ -36,33 +34,11 @@ class PartSource:
     def __len__(self) -> int:
         return self.stop - self.first
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.source[self._place(index)]
-
-    def key(self, index: int) -> str:
-        """The sample's name in the whole."""
-        return self.source.key(self._place(index))
-
-    def file(self, index: int) -> str:
-        """The path of the file that the sample's image lies in."""
-        return self.source.file(self._place(index))
-
-    def image(self, index: int) -> bytes:
-        """The sample's image file, without its captions."""
-        return self.source.image(self._place(index))
-
-    def captions(self, index: int) -> tuple[str | bytes, ...]:
-        """The sample's captions, without reading the image."""
-        return self.source.captions(self._place(index))
-
-    def meta(self, index: int) -> Mapping[str, Any]:
-        """What the whole knows beside the pair."""
-        return self.source.meta(self._place(index))
-
     def survey(self) -> tuple[Survey, ...]:
         """How many samples; what else is known is known of the whole."""
         return (Survey(self.name, len(self)),)
 
-    def _place(self, index: int) -> int:
+    def below(self, index: int) -> tuple[Source, int]:
+        """The whole, and the sample's index there."""
         check_index(index, len(self))
-        return self.first + index
+        return self.source, self.first + index

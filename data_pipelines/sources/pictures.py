@@ -1,9 +1,10 @@
-"""Pictures as people have them: files, with captions beside them or without any.
+"""Pictures, or sounds, as people have them: files, with captions beside them or without any.
 
 NAME.jpg (or another picture), and beside it what a tar would hold: NAME.txt (one caption),
 NAME.captions (one a line), NAME.json and NAME.cls. Here NAME ends at the last dot. A picture in a
 folder of the folder has the name of the first below it as its class (`cls`), as in torchvision's
-ImageFolder.
+ImageFolder. A sound (NAME.ogg) may lie beside a picture; where there is no picture at all, the
+sounds are the samples.
 """
 
 import hashlib
@@ -20,7 +21,16 @@ from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
 from data_pipelines.sources.files import hash_file, read_file
 from data_pipelines.sources.fingerprints import Fingerprint
-from data_pipelines.sources.members import CLASS, IMAGE, LINES, TEXT, role_of, stray_reason
+from data_pipelines.sources.members import (
+    AUDIO,
+    CLASS,
+    ENCODED,
+    IMAGE,
+    LINES,
+    TEXT,
+    role_of,
+    stray_reason,
+)
 from data_pipelines.sources.survey import Strays, Survey, explained
 from data_pipelines.sources.table import NAMES, SUFFIXES
 
@@ -29,18 +39,19 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "te
 
 
 class PictureSource(ByMember):
-    """Pictures in files.
+    """Pictures in files, or sounds where there are no pictures.
 
     Args:
       root: the folder in which they lie, at any depth.
-      files: paths below it: of the pictures in their order, and of what may lie beside them.
+      files: paths below it: of the pictures or sounds in their order, and of what may lie beside
+        them.
       name: what reports call the source; the folder's name unless given.
       by_line: whether NAME.txt, too, holds a caption a line.
       limits: how large the parts of a sample may be.
       strays: what was passed over where the files were looked for.
 
     Raises:
-      ValueError: there is no picture, or two files of one kind beside one.
+      ValueError: there is neither, or two files of one kind beside one.
     """
 
     def __init__(
@@ -64,13 +75,14 @@ class PictureSource(ByMember):
                 strays.add(_why(os.path.basename(file)), file)
             else:
                 by_role.setdefault(role, []).append(file)
-        self._pictures = by_role.pop(IMAGE, [])
+        self._role = IMAGE if IMAGE in by_role else AUDIO
+        self._pictures = by_role.pop(self._role, [])
         self._beside = _beside(by_role, {_stem(file) for file in self._pictures}, strays)
         self._strays = strays.by_count()
         if not self._pictures:
             raise ValueError(
-                f"{self.root} must hold pictures, tars or one of {', '.join(NAMES)}; it has "
-                + (explained(self._strays) or "no file")
+                f"{self.root} must hold pictures, sounds, tars or one of {', '.join(NAMES)}; "
+                "it has " + (explained(self._strays) or "no file")
             )
         _say_splits(self._pictures, self.root)
 
@@ -81,7 +93,7 @@ class PictureSource(ByMember):
         for picture in self._pictures:
             hash_file(found, self.root / picture, picture, text=False)
             for file in self._beside.get(_stem(picture), {}).values():
-                hash_file(found, self.root / file, file, text=True)
+                hash_file(found, self.root / file, file, text=_role(file) not in ENCODED)
         return found.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
@@ -105,16 +117,24 @@ class PictureSource(ByMember):
         found = Survey(
             self.name,
             len(self),
-            without_image=0,
+            without_image=0 if self._role == IMAGE else len(self),
             without_caption=len(silent),
+            without_audio=self._without_audio(),
             strays=self._strays,
             caption_example=shown(silent[0]) if silent else "",
         )
         return (found,)
 
+    def _without_audio(self) -> int | None:
+        """How many samples have no sound; None where none has one."""
+        if self._role == AUDIO:
+            return 0
+        sounds = sum(AUDIO in beside for beside in self._beside.values())
+        return len(self) - sounds if sounds else None
+
     def _member(self, index: int, role: str) -> bytes | None:
         picture = self.key(index)
-        beside = {IMAGE: picture} | self._beside.get(_stem(picture), {})
+        beside = {self._role: picture} | self._beside.get(_stem(picture), {})
         if role not in beside:
             return None
         return read_file(self.root / beside[role], role, limit=self._largest[role])

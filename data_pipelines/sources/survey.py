@@ -57,6 +57,7 @@ class Survey:
       samples: that have an index.
       without_image: of these, how many name no picture that is there; None where nobody knows.
       without_caption: how many have no caption; None where nobody knows.
+      without_audio: of data with sounds, how many have none; None for others.
       strays: files that belong to no sample, by reason, the most frequent first.
       image_example: of a sample without a picture: its key, and where its picture may be.
       caption_example: the key of a sample without a caption.
@@ -69,6 +70,7 @@ class Survey:
     strays: tuple[Stray, ...] = ()
     image_example: str = ""
     caption_example: str = ""
+    without_audio: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -20,7 +20,7 @@ from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
 from data_pipelines.sources.fingerprints import joined
-from data_pipelines.sources.members import IMAGE, LINES, TEXT
+from data_pipelines.sources.members import AUDIO, IMAGE, LINES, TEXT
 from data_pipelines.sources.survey import Strays, Survey
 from data_pipelines.sources.tar_index import BLOCK, TarIndex
 from data_pipelines.sources.tar_sidecar import load_indexes
@@ -78,11 +78,13 @@ class TarSource(ByMember):
                 strays.add(stray.reason, where + stray.example, count=stray.count)
         images, no_image = self._lacking(IMAGE)
         captions, no_caption = self._lacking(TEXT, LINES)
+        sounds, _ = self._lacking(AUDIO)
         found = Survey(
             self.name,
             len(self),
             without_image=images,
             without_caption=captions,
+            without_audio=sounds if sounds < len(self) else None,
             strays=strays.by_count(),
             image_example=no_image,
             caption_example=no_caption,

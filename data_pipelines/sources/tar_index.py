@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.sources.fingerprints import TAIL, Fingerprint
-from data_pipelines.sources.members import IMAGE, ROLES, role_of, stray_reason
+from data_pipelines.sources.members import ENCODED, ROLES, role_of, stray_reason
 from data_pipelines.sources.survey import Stray, Strays, explained
 
 _ROLES = tuple(dict.fromkeys(ROLES.values()))
@@ -116,7 +116,7 @@ def scan(path: str | Path) -> TarIndex:
                 )
             seen[key, role] = name
             rows.setdefault(key, {})[role] = (start, length, header)
-            fingerprint.add(name, file, start, length, text=role != IMAGE, tail=TAIL)
+            fingerprint.add(name, file, start, length, text=role not in ENCODED, tail=TAIL)
     if not rows:
         raise ValueError(
             "a tar needs at least one sample (KEY.jpg or another picture, KEY.txt), "

@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from data_pipelines.sources.members import is_read_now
 from data_pipelines.sources.survey import Stray
 from data_pipelines.sources.tar_index import BLOCK, TarIndex, scan
 
@@ -92,7 +93,9 @@ def _beside(path: Path) -> tuple[TarIndex | None, str]:
         index = _read(sidecar)
     except _UNREADABLE as error:
         raise _refused(path, f"cannot be read ({error})") from error
-    why = "is of an older vlp" if index is None else _misfit(index, path)
+    if index is None or any(is_read_now(stray.reason) for stray in index.strays):
+        return None, "is of an older vlp"
+    why = _misfit(index, path)
     return (None if why else index), why
 
 

@@ -10,6 +10,7 @@ import pytest
 from data_makers import Noisy, encoded, pairs, pixels, write_tar
 
 from data_pipelines.faults import REASONS, Reject
+from data_pipelines.fields import Pictures, Texts
 from data_pipelines.loader import Mixture, make_loader
 from data_pipelines.opening import open_source
 from data_pipelines.sources import (
@@ -69,10 +70,12 @@ def web(tmp_path_factory):
 
 
 def loader(source, **values):
-    defaults = dict(
-        image_transform=Noisy(), tokenizer=Words(), text_length=60, global_batch_size=COUNT,
-        seed=1, num_threads=0,
-    )  # fmt: skip
+    first = values.pop("first_probability", 0.5)
+    fields = {
+        "text": Texts(Words(), length=60, pad_id=0, first_probability=first),
+        "image": Pictures(Noisy(), size=4),
+    }
+    defaults = dict(fields=fields, global_batch_size=COUNT, seed=1, num_threads=0)
     return make_loader(source, **(defaults | values))
 
 
@@ -155,7 +158,7 @@ def test_a_state_fits_the_same_templates_and_field_only(images, source):
 
 def test_beside_pairs_each_keeps_its_own_captions(source, web):
     both = ConcatSource([web, source])
-    for round in epochs(both, 3, global_batch_size=17, caption_first_probability=1.0):
+    for round in epochs(both, 3, global_batch_size=17, first_probability=1.0):
         for index, text in round.items():
             wanted = {f"caption {index}"} if index < 5 else filled(NAMES[(index - 5) % 4])
             assert text in wanted
@@ -167,7 +170,7 @@ def test_beside_pairs_each_keeps_its_own_captions(source, web):
 
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.9])
 def test_a_mixture_keeps_its_shares_in_every_batch_and_each_part_its_epochs(source, web, share):
-    both, mixture = ConcatSource([web, source]), Mixture(5, share)
+    both, mixture = ConcatSource([web, source]), Mixture((5,), (share,))
     stream = list(itertools.islice(loader(both, global_batch_size=20, mixture=mixture), 12))
     second = round(20 * share)
     assert [int((batch["id"] >= 5).sum()) for batch in stream] == [second] * 12
@@ -178,7 +181,7 @@ def test_a_mixture_keeps_its_shares_in_every_batch_and_each_part_its_epochs(sour
 
 
 def test_a_mixture_resumes_and_is_the_same_for_any_number_of_processes(source, web):
-    both, mixture = ConcatSource([web, source]), Mixture(5, 0.5)
+    both, mixture = ConcatSource([web, source]), Mixture((5,), (0.5,))
     whole = epochs(both, 8, global_batch_size=4, mixture=mixture)
     before = loader(both, global_batch_size=4, mixture=mixture)
     for _ in range(3):
@@ -190,11 +193,11 @@ def test_a_mixture_resumes_and_is_the_same_for_any_number_of_processes(source, w
     assert ids == [index for round in whole[3:] for index in round]
     after.close()
     with pytest.raises(ValueError, match="only fits the stream .*its mixture is"):
-        loader(both, mixture=Mixture(5, 0.25)).set_state(state)
+        loader(both, mixture=Mixture((5,), (0.25,))).set_state(state)
     with pytest.raises(ValueError, match="between 0 and 1, got 1.0"):
-        loader(both, mixture=Mixture(5, 1.0))
-    with pytest.raises(ValueError, match="both parts of a mixture need a sample, got 0 and 17"):
-        loader(both, mixture=Mixture(0, 0.5))
+        loader(both, mixture=Mixture((5,), (1.0,)))
+    with pytest.raises(ValueError, match="every part of a mixture needs a sample, got 0 and 17"):
+        loader(both, mixture=Mixture((0,), (0.5,)))
 
 
 def test_without_a_field_the_captions_are_the_names(tmp_path):

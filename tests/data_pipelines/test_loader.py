@@ -4,12 +4,14 @@ import itertools
 import json
 import logging
 import os
+import re
 
 import numpy as np
 import pytest
 from data_makers import Noisy, encoded, pair, pairs, pixels, write_tar
 
 from data_pipelines.faults import REASONS
+from data_pipelines.fields import Pictures, Texts
 from data_pipelines.loader import make_loader
 from data_pipelines.sources import TarSource
 from data_pipelines.text import train_sentencepiece
@@ -18,6 +20,7 @@ COUNT = 10
 TOKENIZER = train_sentencepiece(
     [line for _, data in pairs(COUNT)[1::3] for line in data.splitlines()], vocab_size=320
 )
+FIELDS = dict(image_transform=Noisy(), caption_first_probability=0.5)
 BAD = {
     "image empty": (b"", b"words"),
     "image not recognised": (b"<html></html>", b"words"),
@@ -34,15 +37,17 @@ def source(tmp_path_factory):
 
 
 def loader(source, **values):
-    defaults = dict(
-        image_transform=Noisy(),
-        tokenizer=TOKENIZER,
-        text_length=8,
-        global_batch_size=4,
-        seed=1,
-        num_threads=0,
-    )
+    made = fields(**{name: values.pop(name) for name in FIELDS.keys() & values.keys()})
+    defaults = dict(fields=made, global_batch_size=4, seed=1, num_threads=0)
     return make_loader(source, **(defaults | values))
+
+
+def fields(**values):
+    transform, first = (FIELDS | values).values()
+    return {
+        "text": Texts(TOKENIZER, length=8, pad_id=TOKENIZER.pad_id, first_probability=first),
+        "image": Pictures(transform, size=4),
+    }
 
 
 def take(iterator, count):
@@ -360,10 +365,10 @@ def test_a_tar_that_shrinks_during_the_run_stops_it(tmp_path):
 
 
 def test_a_transform_must_keep_its_shape(source):
-    with pytest.raises(ValueError, match=r"return uint8 \[16, 16, 3\], got uint8 \[4, 6, 3\]"):
-        next(loader(source, image_transform=lambda rgba, _: rgba[: len(rgba) // 2, ::2, :3]))
-    with pytest.raises(ValueError, match=r"must return uint8 \[size, size, 3\]"):
-        loader(source, image_transform=lambda rgba, _: rgba)
+    for wrong, got in (((4, 6, 3), "uint8"), ((4, 4, 3), "int64")):
+        said = rf"image must always be uint8 \[4, 4, 3\], got {got} {re.escape(str([*wrong]))}"
+        with pytest.raises(ValueError, match=said):
+            next(loader(source, image_transform=lambda *_: np.zeros(wrong, got)))  # noqa: B023
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_two_texts_for_one_picture_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "must hold pictures, tars or one of captions.csv, .*; it has no file"),
+        ({}, "must hold pictures, sounds, tars or one of captions.csv, .*; it has no file"),
         ({"a.heic": b"x", "b.heic": b"x"}, "2 like a.heic .*convert it to JPEG"),
         (
             {"a.tar": b"x", "b/c.TAR.gz": b"x"},

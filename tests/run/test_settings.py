@@ -7,6 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments import blip, coca, emoji, own_data, vlmo
+from tests.small.runs import SMALL
 from vlp.cli.config import load_config
 from vlp.interop.adapt import complete
 from vlp.models.presets import dual_encoder_preset
@@ -24,6 +25,7 @@ NEEDS = {
     "naflex": ["width=64", "depth=1", "num_heads=2", "patch_size=16", "num_patches=16"],
     "resnet": ["layers=(1,1,1,1)", "output_dim=384"],
     "patches": ["width=64", "patch_size=16"],
+    "ast": ["width=64", "depth=1", "num_heads=2"],
     "transformer": ["width=64", "depth=1", "num_heads=2"],
     "bert": ["width=64", "depth=1", "num_heads=2"],
     "bow": ["width=64"],
@@ -161,7 +163,7 @@ def test_a_misspelt_setting_of_a_file_is_refused_as_one_of_a_flag(tmp_path):
         "from experiments import own_data\n"
         "def get_config(arg=''):\n"
         "    config = own_data.get_config('data=x,dtype=bfloat16')\n"
-        "    config.model.image.atention = 'xla'\n"
+        "    config.model.image = dict(atention='xla')\n"
         "    return config\n"
     )
     with pytest.raises(ValueError, match="config.model.image has no setting atention; .*attention"):
@@ -196,7 +198,10 @@ def test_a_resolved_preset_is_the_model_that_its_name_means(arg):
     unresolved = own_data.get_config(f"data=x,{arg}")
     config = load_config(f"experiments/own_data.py:data=x,{arg}", [])
     own = unresolved.model.to_dict()
-    preset = own.pop("preset")
+    preset, dtype = own.pop("preset"), own.pop("precision", None)
+    if dtype:  # of all parts alike
+        shared = dict(dtype=dtype, remat=own.pop("remat"))
+        own |= dict.fromkeys(("image", "text", "decoder"), shared)
     assert "preset" not in config.model and config.preset == preset
     assert model_kwargs(config) == merged_by_hand(preset, own, config)
     assert model_kwargs(config) == model_kwargs(unresolved)
@@ -259,3 +264,24 @@ def test_what_no_one_constructor_has_stays_without_settings():
     config = load_config(EMOJI, [])
     assert settings_of(config, "train") is None
     assert set(sections(config)) >= {"model.image", "optim.schedule", "evals.twemoji"}
+
+
+def test_precision_remat_and_attention_hold_for_all_parts_of_a_model_but_those_that_say_another():
+    config = load_config(
+        f"{SMALL / 'config.py'}:data=x,objective=coca",
+        [
+            "--config.model.precision=bfloat16",
+            "--config.model.remat=dots",
+            "--config.model.attention=xla",
+            "--config.model.text.remat=none",
+        ],
+    )
+    kwargs = model_kwargs(config)
+    assert not {"precision", "remat", "attention"} & kwargs.keys()
+    for part in ("image", "text", "decoder"):
+        assert kwargs[part]["dtype"] == "bfloat16" and kwargs[part]["attention"] == "xla"
+    assert (kwargs["image"]["remat"], kwargs["text"]["remat"]) == ("dots", "none")
+    assert "dtype" not in kwargs["image"]["queries"]  # which takes the tower's
+    plain = model_kwargs(load_config(f"{SMALL / 'config.py'}:data=x,objective=coca", []))
+    for part in ("image", "text", "decoder"):
+        assert not {"dtype", "attention", "remat"} & plain[part].keys()

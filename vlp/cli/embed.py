@@ -10,6 +10,10 @@ a vector database. Stop it at any time and start the same command again: finishe
 Started on several hosts with one --out that all of them see, each takes its share of the shards;
 Slurm, Open MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-processes,
 --process-id. --index builds a usearch index of the images.
+
+--views=K --config=EXPERIMENT embeds each image K times, as that training's first K epochs augment
+it: a training with config.data.vectors.NAME=DIR repeats these augmentations, so that picture and
+vector fit (Vasu et al., 2023, https://arxiv.org/abs/2311.17049).
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from vlp.cli.arguments import (
     open_data,
     start_processes,
 )
+from vlp.cli.overrides import add_config_argument
 
 SUMMARY = "embed a data set into npy and parquet shards"
 DTYPES = ("float16", "float32")
@@ -53,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of the vectors; default: %(default)s"
     )
+    parser.add_argument(
+        "--views", type=int, metavar="K", help="augmentations of each image, by --config"
+    )
+    add_config_argument(parser, required=False)
     add_count_argument(parser, "--shard-size", default=10_000, what="samples a shard")
     what = "images or captions encoded at once by each process"
     add_count_argument(parser, "--batch-size", default=256, what=what)
@@ -62,9 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Embeds what is not there yet and says what is."""
-    check_sizes(args, "shard_size", "batch_size", "threads")
+    check_sizes(args, "shard_size", "batch_size", "threads", "views")
+    config = _config(args, overrides)
     start_processes(args)
     from vlp.interop.load import load_run
     from vlp.jobs.data_checks import check_images
@@ -73,6 +83,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.jobs.job import claimed, provenance
     from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import on_first
+    from vlp.run.vectors import views_of
     from vlp.vectors.index import check_usearch
 
     if args.index:
@@ -84,18 +95,64 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     elif args.index:
         raise ValueError("--index is of images, and this model has no image tower; leave it out")
     rows = min(args.batch_size, args.shard_size, len(source))
-    job = Embed(run=loaded, source=source, captions=args.captions, rows=rows, threads=args.threads)
+    views = None if config is None else _views(config, loaded, count=args.views)
+    job = Embed(
+        run=loaded,
+        source=source,
+        captions=args.captions,
+        rows=rows,
+        threads=args.threads,
+        views=views,
+    )
     manifest = provenance(args, loaded, source) | {
         "shard_size": args.shard_size,
         "captions": args.captions,
         "dtype": args.dtype,
         "dim": loaded.card["model"]["embed_dim"],
     }
+    if config is not None:
+        manifest["views"] = views_of(config, count=args.views)
     with only_writer(Lock(args.out)):
         shards = claimed(lambda: EmbedFolder(args.out, manifest), source, role="embedding")
         job.write(shards)
         on_first(lambda: _report(args, shards, reads_captions=job.reads_captions))
     return 0
+
+
+def _config(args: argparse.Namespace, overrides: list[str]) -> Any:
+    """The config whose augmentations are embedded; None without views.
+
+    Raises:
+        ValueError: one of the flags lacks the other, or an index is asked for.
+    """
+    if not args.views and not args.config and not overrides:
+        return None
+    if not args.views or not args.config:
+        raise ValueError("--views=K and --config=EXPERIMENT go together; give both or neither")
+    if args.index:
+        raise ValueError("--index is of images as they are, not of --views; leave one of them out")
+    from vlp.cli.config import load_config
+
+    return load_config(args.config, overrides)
+
+
+def _views(config: Any, loaded: Any, *, count: int) -> Any:
+    """The pictures of a config's training, which the model must take as they are.
+
+    Raises:
+        ValueError: it takes pictures of another size, or none.
+    """
+    from vlp.jobs.embed import Views
+    from vlp.run.vectors import pictures
+
+    tower, size = loaded.card["model"]["image"], config.preprocess.size
+    if tower is None or tower.get("image_size") != size:
+        takes = "no pictures" if tower is None else f"pictures of {tower.get('image_size')} pixels"
+        raise ValueError(
+            f"--views are pictures of {size} pixels (config.preprocess.size), the model takes "
+            f"{takes}; give --image-size={size}, or another model"
+        )
+    return Views(pictures(config), count, config.seed)
 
 
 def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool) -> None:

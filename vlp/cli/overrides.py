@@ -8,11 +8,11 @@ from collections.abc import Sequence
 PREFIX = "--config."
 
 
-def add_config_argument(parser: argparse.ArgumentParser) -> None:
+def add_config_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Adds `--config`, with which a command takes the settings of the config as flags too."""
     parser.add_argument(
         "--config",
-        required=True,
+        required=required,
         metavar="FILE[:arg=value,...]",
         help="config file, see `vlp config list`; --config.SECTION.KEY=VALUE sets anything in it",
     )

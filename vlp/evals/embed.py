@@ -94,16 +94,19 @@ class Encoder:
         self,
         batches: Iterable[Mapping[str, np.ndarray]],
         *,
+        modality: str = "image",
         progress: Progress | None = None,
         at_least_one: bool = True,
     ) -> Embeddings:
-        """Embeddings of the images of `batches`.
+        """Embeddings of the images of `batches`, or of what else they hold.
 
         Args:
           batches: Mappings with `image` uint8 `[n,h,w,3]` (or the arrays of `NaflexImages`, for a
-            model that takes these) and, where there is something to say, `weight` (0 = rejected or
-            padding: the row is dropped), `id` (index in the source; counted up from 0 otherwise)
-            and `reject` (not 0 = rejected, by the code of its reason; counted).
+            model that takes these; or what the modality's tower takes, under its name) and, where
+            there is something to say, `weight` (0 = rejected or padding: the row is dropped), `id`
+            (index in the source; counted up from 0 otherwise) and `reject` (not 0 = rejected, by
+            the code of its reason; counted).
+          modality: Which tower embeds, and under which name the batches hold its inputs.
           progress: Called with the number of rows done.
           at_least_one: Refuse batches without a single good image; otherwise they have no rows.
 
@@ -118,15 +121,15 @@ class Encoder:
         def images() -> Iterator[Any]:
             nonlocal seen
             for batch in batches:
-                n = len(jax.tree.leaves(batch["image"])[0])
+                n = len(jax.tree.leaves(batch[modality])[0])
                 ids.append(np.asarray(batch.get("id", np.arange(seen, seen + n)), np.int64))
                 keeps.append(np.asarray(batch.get("weight", np.ones(n))) > 0)
                 codes = np.asarray(batch.get("reject", ()))
                 rejects.update(codes[codes > 0].tolist())
                 seen += n
-                yield from self._pieces(device_images(batch["image"]), n)
+                yield from self._pieces(device_images(batch[modality]), n)
 
-        vectors = self._run(_encode_image, images(), progress)
+        vectors = self._run(partial(_encode, modality), images(), progress)
         keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
         if at_least_one and not keep.any():
             raise ValueError(
@@ -161,11 +164,11 @@ class Encoder:
         ids = np.concatenate([tokenize(list(texts[i : i + size])) for i in starts])
         if self.text is None:
             chunks = (ids[i : i + size] for i in starts)
-            return np.concatenate(self._run(_encode_text, chunks, progress))
+            return np.concatenate(self._run(partial(_encode, "text"), chunks, progress))
         # Texts of like length together, so that a batch holds little padding.
         order = np.argsort(needed_columns(self.text, ids), kind="stable")
         shorter = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate(self._run(_encode_text, shorter, progress))
+        vectors = np.concatenate(self._run(partial(_encode, "text"), shorter, progress))
         return vectors[np.argsort(order)]
 
     def _pieces(self, images: Any, n: int) -> Iterator[Any]:
@@ -262,13 +265,10 @@ def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
     return np.pad(chunk, widths, mode="edge")
 
 
-@partial(jax.jit, static_argnames=("graphdef", "out"))
-def _encode_image(graphdef: Any, params: Any, images: Images, out: Any) -> jax.Array:
-    embedding = nnx.merge(graphdef, params).encode_image(images).embedding
-    return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)
-
-
-@partial(jax.jit, static_argnames=("graphdef", "out"))
-def _encode_text(graphdef: Any, params: Any, text: jax.Array, out: Any) -> jax.Array:
-    embedding = nnx.merge(graphdef, params).encode_text(text).embedding
+@partial(jax.jit, static_argnames=("modality", "graphdef", "out"))
+def _encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
+    model = nnx.merge(graphdef, params)
+    encode = {"image": "encode_image", "text": "encode_text"}.get(modality)
+    encoded = getattr(model, encode)(inputs) if encode else model.encode(modality, inputs)
+    embedding = encoded.embedding
     return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

@@ -13,8 +13,12 @@ from vlp.evals.writing import Number, count, percent, plain
 
 FORMAT = 1
 LABELS = {
-    "text_to_image": "text → image",
-    "image_to_text": "image → text",
+    **{
+        f"{a}_to_{b}": f"{a} → {b}"
+        for a in ("text", "image", "audio")
+        for b in ("text", "image", "audio")
+        if a != b
+    },
     "top1": "top-1",
     "top5": "top-5",
     "mean_per_class_recall": "class mean",

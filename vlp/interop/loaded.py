@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from data_pipelines.audio import Spectrogram, open_spectrogram
 from data_pipelines.text import Tokenizer
 from vlp.interop.given import captions, checked_images, checked_text
 from vlp.interop.runs import RUN
@@ -110,6 +111,12 @@ class Run:
     format: str = RUN
     tensors: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def spectrogram(self) -> Spectrogram | None:
+        """Sounds to what `model.encode("audio", ...)` takes; None where the model does not hear."""
+        values = self.card.get("audio")
+        return values and open_spectrogram(values)
 
     def tokenize(self, texts: str | Sequence[str]) -> Int[np.ndarray, "n l"]:
         """Token ids int32 of one caption or several, as long as the model's text input.

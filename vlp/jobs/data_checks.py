@@ -12,6 +12,7 @@ import numpy as np
 
 from data_pipelines.evaluation import sample_pixels
 from data_pipelines.faults import Reject, summary
+from data_pipelines.sound import decode_sound
 from data_pipelines.sources import Source
 from data_pipelines.text import clean_caption
 from vlp.evals import prompts
@@ -43,11 +44,16 @@ def check_data(
             be read is in no sample, the classes are not those of the labels, or prompts do not tell
             them apart.
     """
-    check_images(source, task)
+    modalities = settings.get("between", "image-text").split("-")
+    if "image" in modalities:
+        check_images(source, task)
+    if "audio" in modalities:
+        check_sounds(source, task)
     if task == "classification":
         _check_classes(source, settings, tokenize)
         return
-    check_captions(source, task)
+    if "text" in modalities:
+        check_captions(source, task)
     if settings.get("group"):
         read_labels(source, settings["group"])
 
@@ -56,6 +62,13 @@ def check_images(source: Source, what: str) -> None:
     """Raises ValueError where a source has no image that can be read, for `what` needs them."""
     problem = f"{what} needs images that can be read, {source.name} has none"
     _check_any(source, lambda index: sample_pixels(source, index), problem)
+
+
+def check_sounds(source: Source, what: str) -> None:
+    """Raises ValueError where a source has no sound that can be read, for `what` needs them."""
+    problem = f"{what} needs sounds that can be read, {source.name} has none"
+    limit = source.limits.audio_seconds
+    _check_any(source, lambda i: decode_sound(source.audio(i), max_seconds=limit), problem)
 
 
 def check_captions(source: Source, what: str) -> None:

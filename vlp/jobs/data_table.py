@@ -51,12 +51,14 @@ def _table(found: Surveys) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("data")
     table.add_column("from", overflow="fold")
-    for name in ("samples", "no picture", "no caption", "strays"):
+    heard = any(part.without_audio is not None for parts in found.values() for part in parts)
+    for name in ("samples", "no picture", "no caption", *(["no sound"] * heard), "strays"):
         table.add_column(name, justify="right")
     for role, parts in found.items():
         for part in parts:
             strays = sum(stray.count for stray in part.strays)
-            counts = (part.samples, part.without_image, part.without_caption, strays)
+            counts = [part.samples, part.without_image, part.without_caption]
+            counts += [*([part.without_audio] * heard), strays]
             cells = ("" if number is None else count(number) for number in counts)
             table.add_row(Text(plain(role)), Text(plain(part.name)), *cells)
     return table

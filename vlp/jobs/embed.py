@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.evaluation import eval_captions
+from data_pipelines.assemble import Batch
+from data_pipelines.evaluation import eval_captions, eval_rows
+from data_pipelines.fields import Example, Pictures
 from data_pipelines.sources.part import PartSource
-from vlp.evals.embed import Progress
+from vlp.evals.embed import Embeddings, Progress
 from vlp.jobs.embed_folder import EmbedFolder
 from vlp.jobs.job import Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Images as the first epochs of a training augment them, for its stored vectors.
+
+    Attributes:
+        pictures: the training's images.
+        count: of the epochs.
+        seed: of the training.
+    """
+
+    pictures: Pictures
+    count: int
+    seed: int
+
+    def batches(self, part: PartSource, view: int, *, rows: int, threads: int) -> Iterator[Batch]:
+        """The images of a part in one epoch, in batches as those of `eval_images`."""
+
+        def load(index: int) -> np.ndarray:
+            source, place = part.below(index)
+            return self.pictures(Example(source, place, epoch=view, seed=self.seed))[None]
+
+        blank = self.pictures.absent[None]
+        return eval_rows(
+            part, "image", load=load, blank=blank, batch_size=rows, num_threads=threads
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +51,11 @@ class Embed(Job[EmbedFolder]):
 
     Attributes:
         captions: "first" of each sample, or "all".
+        views: what images are embedded of; None for themselves.
     """
 
     captions: str
+    views: Views | None = None
 
     def write_part(self, out: EmbedFolder, part: int, *, progress: Progress) -> None:
         """Embeds the samples of a shard."""
@@ -41,8 +74,7 @@ class Embed(Job[EmbedFolder]):
         images = captions = self._table(part, np.zeros(0, np.int64), [], self._nothing)
         rejected = 0
         if self.run.model.image is not None:
-            batches = self.images(part, rows=self.rows)
-            found = self.encoder.embed_images(batches, progress=progress, at_least_one=False)
+            found = self._embed_images(part, progress=progress)
             names = [first_caption.get(sample, "") for sample in found.ids.tolist()]
             images = self._table(part, found.ids, names, found.vectors)
             rejected = found.rejected
@@ -51,6 +83,22 @@ class Embed(Job[EmbedFolder]):
             captions = self._table(part, sample_of_text, texts, vectors)
         missing = left_out.total() if self.reads_captions else 0
         return dict(images=images, captions=captions, rejected=rejected, left_out=missing)
+
+    def _embed_images(self, part: PartSource, *, progress: Progress) -> Embeddings:
+        """The vectors of a part's images; with views those of each image follow each other."""
+        embed = partial(self.encoder.embed_images, progress=progress, at_least_one=False)
+        if self.views is None:
+            return embed(self.images(part, rows=self.rows))
+        found = [
+            embed(self.views.batches(part, view, rows=self.rows, threads=self.threads))
+            for view in range(self.views.count)
+        ]
+        vectors = np.stack([each.vectors for each in found], axis=1)
+        return Embeddings(
+            vectors.reshape(-1, vectors.shape[2]),
+            np.repeat(found[0].ids, self.views.count),
+            found[0].rejects,
+        )
 
     @property
     def reads_captions(self) -> bool:

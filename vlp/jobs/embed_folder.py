@@ -42,7 +42,7 @@ class EmbedFolder(Parts):
             data_table=path / "data.json",
             holds="holds embeddings of",
             size="shard_size",
-            fixed=("captions", "dtype", "dim"),
+            fixed=("captions", "dtype", "dim", "views"),
         )
 
     def claim(self) -> None:
@@ -79,8 +79,8 @@ class EmbedFolder(Parts):
 
         Args:
             shard: its number.
-            images, captions: columns of equal length: "embedding" float `[n, d]`, "id" ascending,
-                "key", "file" and "caption".
+            images, captions: columns of equal length: "embedding" float `[n, d]`, "id" ascending
+                (of an image once a view, one after the other), "key", "file" and "caption".
             rejected: images that could not be read.
             left_out: captions that are missing or could not be used.
         """

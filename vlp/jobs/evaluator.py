@@ -30,6 +30,7 @@ class Evaluator:
         threads: batches that are loaded at the same time.
         progress: called with the number of images that are embedded so far.
         sources: data sets that are open already, by what they are called in `evaluate`.
+        spectrogram: a `Spectrogram`, where the model hears.
     """
 
     encoder: Encoder
@@ -41,8 +42,9 @@ class Evaluator:
     threads: int = THREADS
     progress: Progress | None = None
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
-    _images: dict[str, Images] = dataclasses.field(default_factory=dict)
-    _galleries: dict[tuple[str, str], Gallery] = dataclasses.field(default_factory=dict)
+    spectrogram: Any = None
+    _images: dict[tuple[str, str], Images] = dataclasses.field(default_factory=dict)
+    _galleries: dict[tuple[str, str, str], Gallery] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of_run(
@@ -53,7 +55,15 @@ class Evaluator:
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
         decode: Any = run.tokenizer and run.tokenizer.decode
         return cls(
-            encoder, run.preprocess, run.tokenize, decode, run.step, dtype, threads, progress
+            encoder,
+            run.preprocess,
+            run.tokenize,
+            decode,
+            run.step,
+            dtype,
+            threads,
+            progress,
+            spectrogram=run.spectrogram,
         )
 
     def source(self, data: str) -> Source:
@@ -62,24 +72,29 @@ class Evaluator:
             self.sources[data] = open_source(data)
         return self.sources[data]
 
-    def images(self, data: str) -> Images:
-        """The embedded images of a data set."""
-        if data not in self._images:
-            self._images[data] = embed_images(
+    def images(self, data: str, *, modality: str = "image") -> Images:
+        """The embedded images of a data set, or its sounds."""
+        key = (data, modality)
+        if key not in self._images:
+            self._images[key] = embed_images(
                 self.encoder,
                 self.source(data),
-                preprocess=self.preprocess,
+                preprocess=self.spectrogram if modality == "audio" else self.preprocess,
+                modality=modality,
                 threads=self.threads,
                 progress=self.progress,
             )
-        return self._images[data]
+        return self._images[key]
 
-    def gallery(self, data: str, *, captions: str = "first") -> Gallery:
-        """The embedded images and captions of a data set."""
-        key = (data, captions)
+    def gallery(self, data: str, *, captions: str = "first", modality: str = "image") -> Gallery:
+        """The embedded images, or sounds, and captions of a data set."""
+        key = (data, captions, modality)
         if key not in self._galleries:
             self._galleries[key] = embed_captions(
-                self.encoder, self.images(data), tokenize=self.tokenize, captions=captions
+                self.encoder,
+                self.images(data, modality=modality),
+                tokenize=self.tokenize,
+                captions=captions,
             )
         return self._galleries[key]
 

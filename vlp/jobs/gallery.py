@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.evaluation import eval_captions, eval_images
+from data_pipelines.evaluation import eval_captions, eval_images, eval_sounds
 from data_pipelines.faults import REASONS, summary
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
@@ -21,7 +21,7 @@ BATCH = 256
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """The embedded images of a data set.
+    """The embedded images of a data set, or its sounds.
 
     Attributes:
         source: where they come from.
@@ -91,15 +91,17 @@ def embed_images(
     source: Source,
     *,
     preprocess: Any,
+    modality: str = "image",
     threads: int = THREADS,
     progress: Progress | None = None,
 ) -> Images:
-    """The embedded images of a data set.
+    """The embedded images of a data set, or its sounds.
 
     Args:
         encoder: embeds.
         source: the data.
-        preprocess: what images go through.
+        preprocess: what images go through; a `Spectrogram` for sounds.
+        modality: "image" or "audio".
         threads: batches that are loaded at the same time.
         progress: called with the number of images done.
 
@@ -107,12 +109,13 @@ def embed_images(
         ValueError: no image can be read.
     """
     size = min(BATCH, len(source))
-    batches = eval_images(source, preprocess, batch_size=size, num_threads=threads)
-    found = encoder.embed_images(batches, progress=progress, at_least_one=False)
+    load: Any = {"image": eval_images, "audio": eval_sounds}[modality]
+    batches = load(source, preprocess, batch_size=size, num_threads=threads)
+    found = encoder.embed_images(batches, modality=modality, progress=progress, at_least_one=False)
     rejects = {REASONS[code - 1]: count for code, count in found.rejects.items()}
     if not len(found):
         raise ValueError(
-            f"{source.name} must hold an image that can be read, of {len(source):,} samples none "
+            f"{source.name} must hold {modality} that can be read, of {len(source):,} samples none "
             f"can: {summary(rejects)}"
         )
     return Images(source, preprocess, threads, found.ids, found.vectors, rejects)

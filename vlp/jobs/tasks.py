@@ -20,6 +20,7 @@ from vlp.evals.rerank import check_rerank, reranked
 from vlp.evals.results import make_result
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, check_beams, form_of, prompt_tokens
+from vlp.jobs.between import USUAL, both_rows, check_between, renamed
 from vlp.jobs.data_checks import check_data
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import BATCH, Gallery, Images
@@ -67,6 +68,9 @@ def check_settings(task: str, settings: Mapping[str, Any]) -> None:
             "run was given it (config.objective.mask_id); 103 for BERT's own vocabulary"
         )
     check_which(settings.get("captions", "first"))
+    check_between(settings.get("between", USUAL))
+    if settings.get("rerank") and settings.get("between", USUAL) != USUAL:
+        raise ValueError(f"rerank is of {USUAL} alone, got between {settings['between']}")
     if settings.get("rerank"):
         check_rerank(settings["rerank"], by=settings.get("rerank_by", "match"))
     elif "rerank_by" in settings:
@@ -85,6 +89,8 @@ def check_task(task: str, *, model: Any, settings: Mapping[str, Any]) -> None:
         ValueError: see `check_settings`, or the model cannot do it.
     """
     check_settings(task, settings)
+    if task == "retrieval":
+        check_between(settings.get("between", USUAL), model=model)
     if task == "retrieval" and settings.get("rerank"):
         _check_offers(model, TASKS["matching"], "rerank")
     elif TASKS[task].capability is not None:
@@ -117,25 +123,27 @@ def _retrieval(
     *,
     captions: str = "first",
     group: str = "",
+    between: str = USUAL,
     rerank: int = 0,
     rerank_by: str = "match",
-) -> tuple[Scores, Gallery]:
-    labels = (
-        read_labels(evaluator.source(data), group) if group else []
-    )  # before hours of embedding
-    gallery = evaluator.gallery(data, captions=captions)
-    image_of_text = gallery.image_of_text
-    groups = [labels[i] or "" for i in gallery.ids] if group else None
-    common: Any = dict(image_of_text=image_of_text, images=len(gallery.ids), groups=groups)
-    before = both_ranks(gallery.zimg, gallery.ztxt, image_of_text)
-    scores: dict[str, Any] = {**recalls(before, **common), "notes": _without(group, labels)}
+) -> tuple[Scores, Images]:
+    # Before hours of embedding.
+    labels = read_labels(evaluator.source(data), group) if group else []
+    rows, queries, row_of_query, pair = both_rows(
+        evaluator, data, between=between, captions=captions
+    )
+    groups = [labels[i] or "" for i in rows.ids] if group else None
+    common: Any = dict(image_of_text=row_of_query, images=len(rows.ids), groups=groups)
+    before = both_ranks(rows.zimg, queries, row_of_query)
+    scores = {**renamed(recalls(before, **common), pair), "notes": _without(group, labels)}
     if not rerank:
-        return scores, gallery
+        return scores, rows
+    gallery = evaluator.gallery(data, captions=captions)
     after = reranked(
         before,
         zimg=gallery.zimg,
         ztxt=gallery.ztxt,
-        image_of_text=image_of_text,
+        image_of_text=gallery.image_of_text,
         k=rerank,
         by=rerank_by,
         log_odds=lambda images, texts: _log_odds(evaluator, gallery, images, texts),
@@ -285,7 +293,8 @@ def evaluate(evaluator: Evaluator, task: str, *, data: str, **settings: Any) -> 
     Args:
         evaluator: the encoder.
         task: "retrieval" (settings: `captions` "first" or "all"; `group`, a metadata field
-            whose values are reported on their own; `rerank`, how many of the dual encoder's
+            whose values are reported on their own; `between`, two of the model's modalities,
+            such as "audio-text"; `rerank`, how many of the dual encoder's
             best candidates are ordered anew by the model's match, 0 for none, `rerank_by`
             "match" or "match_and_cosine"); "classification" (`label`, the metadata field that
             is the class, `cls` unless given, `templates`, a name or a file, and `classes`, a

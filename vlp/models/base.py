@@ -123,6 +123,39 @@ class Model(nnx.Module):
         """The input of a tower's first block and the output of each."""
         return self._tower(name).hidden_states(self._prepared(name, inputs))
 
+    def encode_image(
+        self, images: UInt8[Array, "n h w 3"] | NaflexImages, **settings: Any
+    ) -> Encoded:
+        """Embeddings and tokens of images.
+
+        Args:
+            images: bytes; for an image tower of kind "naflex" as `NaflexImages`.
+            **settings: of the tower's call: `keys` and `patch_drop` of `VisionTransformer`, `train`
+                and `present` of `ModifiedResNet`.
+
+        Raises:
+            ValueError: when there is no image tower, or it has no such setting.
+        """
+        return self.encode("image", images, **settings)
+
+    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
+        """Embeddings and tokens of captions.
+
+        Raises:
+            ValueError: when there is no text tower.
+        """
+        return self.encode("text", text)
+
+    def image_hidden_states(
+        self, images: UInt8[Array, "n h w 3"] | NaflexImages
+    ) -> Float[Array, "states n t f"]:
+        """The input of the image tower's first block and the output of each."""
+        return self.hidden_states("image", images)
+
+    def text_hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n t w"]:
+        """The input of the text tower's first block and the output of each."""
+        return self.hidden_states("text", text)
+
     def normalise(self, images: UInt8[Array, "n h w 3"] | NaflexImages) -> Any:
         """Bytes to normalised float32 pixels, of the same shape."""
         mean = jnp.asarray(self.image_mean, jnp.float32)
@@ -207,39 +240,6 @@ class PairModel(Model):
         pair = all(towers[name] is not None and projections[name] is not None for name in towers)
         self.log_scale = learned_scalar(math.log(init_scale)) if pair else None
         self.bias = learned_scalar(init_bias) if pair and init_bias is not None else None
-
-    def encode_image(
-        self, images: UInt8[Array, "n h w 3"] | NaflexImages, **settings: Any
-    ) -> Encoded:
-        """Embeddings and tokens of images.
-
-        Args:
-            images: bytes; for an image tower of kind "naflex" as `NaflexImages`.
-            **settings: of the tower's call: `keys` and `patch_drop` of `VisionTransformer`, `train`
-                and `present` of `ModifiedResNet`.
-
-        Raises:
-            ValueError: when there is no image tower, or it has no such setting.
-        """
-        return self.encode("image", images, **settings)
-
-    def encode_text(self, text: Int[Array, "n l"]) -> Encoded:
-        """Embeddings and tokens of captions.
-
-        Raises:
-            ValueError: when there is no text tower.
-        """
-        return self.encode("text", text)
-
-    def image_hidden_states(
-        self, images: UInt8[Array, "n h w 3"] | NaflexImages
-    ) -> Float[Array, "states n t f"]:
-        """The input of the image tower's first block and the output of each."""
-        return self.hidden_states("image", images)
-
-    def text_hidden_states(self, text: Int[Array, "n l"]) -> Float[Array, "states n t w"]:
-        """The input of the text tower's first block and the output of each."""
-        return self.hidden_states("text", text)
 
 
 def unit_norm(x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:

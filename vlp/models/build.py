@@ -8,6 +8,7 @@ from flax import nnx
 from vlp.models.albef import Albef
 from vlp.models.base import Model
 from vlp.models.blip import Blip
+from vlp.models.bound import Bound
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
 from vlp.models.vlmo import Vlmo
@@ -18,6 +19,7 @@ MODELS: dict[str, type[Model]] = {
     "albef": Albef,
     "blip": Blip,
     "vlmo": Vlmo,
+    "bound": Bound,
 }
 # What only these have, by which a model is known that does not say its kind.
 _MARKS = {"decoder": "coca", "fusion": "albef", "modes": "blip", "multiway": "vlmo"}

@@ -103,14 +103,18 @@ class TextTransformer(nnx.Module):
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def __call__(
-        self, text: Int[Array, "n l"]
+        self, text: Int[Array, "n l"], *, stack: Stack | None = None
     ) -> tuple[Float[Array, "n w"], Float[Array, "n t w"]]:
         """The pooled vectors and the normalised tokens (class token first, where there is one).
+
+        Args:
+            text: token ids.
+            stack: blocks of another tower in place of its own.
 
         Raises:
             ValueError: when the text is longer than `length`.
         """
-        x = self.stack(self.embed(text), mask=self._visible(text))
+        x = (stack or self.stack)(self.embed(text), mask=self._visible(text))
         if self.pool == "cls_last":
             return self.norm(x[:, -1]), x[:, :-1]
         tokens = self.norm(x)

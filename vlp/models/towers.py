@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import nnx
 
+from vlp.models.audio import SpectrogramTransformer
 from vlp.models.bert import Bert
 from vlp.models.bow import BagOfWords
 from vlp.models.inputs import PatchTokens, WordTokens
@@ -27,6 +28,7 @@ TOWERS: dict[str, dict[str, Callable[..., Any]]] = {
         "bow": BagOfWords,
         "words": WordTokens,
     },
+    "audio": {"ast": SpectrogramTransformer},
 }
 
 

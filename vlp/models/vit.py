@@ -137,6 +137,7 @@ class VisionTransformer(nnx.Module):
         *,
         keys: Key[Array, " n"] | None = None,
         patch_drop: float = 0.0,
+        stack: Stack | None = None,
     ) -> tuple[Float[Array, "n f"], Float[Array, "n t f"]]:
         """The pooled vectors and the normalised tokens (class token first, where there is one).
 
@@ -146,12 +147,13 @@ class VisionTransformer(nnx.Module):
             pixels: normalised pixels.
             keys: one random key an example, needed when `patch_drop` is over 0.
             patch_drop: share of patches left out, of each image others (FLIP). Training only.
+            stack: blocks of another tower in place of its own.
 
         Raises:
             ValueError: when the image size or the share does not fit, or keys are missing.
         """
         x = self.embed(pixels, keys=keys, patch_drop=patch_drop)
-        tokens = self.stack(x)
+        tokens = (stack or self.stack)(x)
         if self.pool in QUERY_POOLS:
             tokens = self.head(tokens)
         if not self.norm_after_pool:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlp.run.build import Plan
+from vlp.run.sets import data_name
 from vlp.version import __version__
 
 
@@ -54,7 +55,7 @@ def _facts(
     facts = {
         "objective": config.objective.name,
         "model": _model(plan.training.abstract.params),
-        "data": f"{config.data.train or config.data.labelled}, {samples:,} samples",
+        "data": f"{data_name(config)}, {samples:,} samples",
         "devices": _devices(plan.training.mesh),
         "precision": _precision(plan.model_kwargs),
         "batch": f"{batch:,} samples a step",

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from data_pipelines.audio import Spectrogram
 from vlp.models.build import check_sizes, make_model
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.run.fields import batch_shapes
 from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
-from vlp.run.sections import DURATIONS
+from vlp.run.sections import DURATIONS, SHARED, TOWERS, shared_settings
 from vlp.training.loop.position import Position
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
-from vlp.training.setup import Training, abstract_batch, make_training
+from vlp.training.setup import Training, make_training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,9 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
     _check_resolved(config)
     own = config.model.to_dict()
     kwargs = merge(of_preset(own), own) if own.get("preset") else own
-    kwargs.pop("preset", None)
+    kwargs = merge(shared_settings(kwargs), kwargs)
+    for name in ("preset", *SHARED):
+        kwargs.pop(name, None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
         image=dict(image_size=preprocess.size),
@@ -81,23 +85,27 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         image_mean=list(preprocess.mean),
         image_std=list(preprocess.std),
     )
-    kwargs = merge(kwargs, decided)
+    if kwargs.get("audio"):
+        spectrogram = Spectrogram(**config.audio.to_dict())
+        decided["audio"] = dict(frames=spectrogram.frames, n_mels=spectrogram.n_mels)
+    absent = [tower for tower in TOWERS if kwargs.get(tower, {}) is None]
+    kwargs = merge(kwargs, {key: value for key, value in decided.items() if key not in absent})
     if "modes" in kwargs:
         kwargs["end_id"] = tokenizer.eos_id
-    if kwargs["text"].get("kind", "transformer") != "transformer":
+    if kwargs["text"] and kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
     return kwargs
 
 
-def _check_towers(model: ConfigDict) -> None:
-    """Raises ValueError where a model has no tower of a pair, or one that batches are not for."""
-    for tower in ("image", "text"):
-        if model.get(tower, {}) is None:
+def _check_towers(model: ConfigDict, fields: Sequence[str]) -> None:
+    """Raises ValueError where no tower is for a field, or one that batches are not for."""
+    for tower in TOWERS:
+        if tower in fields and model.get(tower, {}) is None:
             raise ValueError(
-                f"config.model.{tower} must be a tower's settings, for pairs are what is trained "
-                "on, got None; leave it out to take the preset's"
+                f"config.model.{tower} must be a tower's settings, for the objective reads the "
+                f"field {tower!r}, got None; leave it out to take the preset's"
             )
-    if model.get("image", {}).get("kind") == "naflex":
+    if (model.get("image") or {}).get("kind") == "naflex":
         raise ValueError(
             'config.model.image.kind must be of a tower for pictures of one size, got "naflex", '
             'which is loaded, evaluated and exported but not trained; take "vit"'
@@ -159,13 +167,14 @@ def plan(
     duration, position = lengths.steps, lengths.position
     schedule = config.optim.schedule.to_dict()
     schedule |= {key: duration(schedule[key]) for key in DURATIONS if key in schedule}
-    _check_towers(config.model)
-    kwargs = model_kwargs(config)
-    check_sizes(kwargs)
-    _check_patches(kwargs["image"])
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     loss = make_objective(**objective, mesh=mesh)
+    _check_towers(config.model, loss.fields)
+    kwargs = model_kwargs(config)
+    check_sizes(kwargs)
+    if kwargs["image"]:
+        _check_patches(kwargs["image"])
     groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(kwargs, rngs=rngs))
     training = make_training(
         lambda rngs: make_model(kwargs, rngs=rngs),
@@ -200,6 +209,17 @@ def plan(
         duration=duration,
         groups=said,
     )
+
+
+def objective_fields(config: ConfigDict) -> tuple[str, ...]:
+    """What the objective of a config reads of a batch; durations have no part in it.
+
+    Raises:
+        ValueError: as `make_objective`.
+    """
+    settings = config.objective.to_dict()
+    settings = {name: value for name, value in settings.items() if name not in DURATIONS}
+    return make_objective(**settings, mesh=None).fields
 
 
 def make_objective(name: str, *, mesh: Any, **settings: Any) -> Objective:
@@ -257,14 +277,4 @@ def lower(config: ConfigDict, *, samples_per_epoch: int | None = None, mesh: Any
         A `jax.stages.Lowered`; `.compile()` it where the mesh has devices.
     """
     training = plan(config, samples_per_epoch=samples_per_epoch, mesh=mesh).training
-    return training.lower(batch_shapes(config, training))
-
-
-def batch_shapes(config: ConfigDict, training: Training) -> dict[str, Any]:
-    """The shapes of the batches that a training gets."""
-    return abstract_batch(
-        training.fields,
-        global_batch_size=config.train.global_batch_size,
-        image_size=config.preprocess.size,
-        text_length=config.tokenizer.length,
-    )
+    return training.lower(batch_shapes(config, training.fields))

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.common import base_config
-from vlp.run.resolve import merge, resolve_preset
+from vlp.run.resolve import merge, resolve_preset, resolve_shared
 from vlp.run.sections import REQUIRED, sections, settings_of
 from vlp.run.values import as_json, flatten, plain
 
@@ -35,6 +35,7 @@ def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config by dotted key with all defaults, those of sections and those of constructors."""
     whole = ConfigDict(merge(as_json(base_config()), config))
     resolve_preset(whole)
+    resolve_shared(whole)
     said = plain(defaults(whole)) | flatten(as_json(whole))
     return {key: value for key, value in said.items() if value != {}}
 

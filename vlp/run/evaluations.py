@@ -87,21 +87,23 @@ class Evaluations:
     def evaluator(self, step: int, state: Any) -> Evaluator:
         """The evaluator of this state, by the weights that the run is judged by."""
         if self._evaluator is None or self._evaluator.step != step:
-            training = self._plan.training
+            training, towers = self._plan.training, self._plan.model_kwargs
+            decode: Any = self._inputs.tokenizer and self._inputs.tokenizer.decode
             encoder = Encoder(
                 training.recipe.graphdef,
                 getattr(state, self._plan.evaluated),
-                text=self._plan.model_kwargs["text"],
+                text=towers["text"],
                 mesh=training.mesh,
             )
             self._evaluator = Evaluator(
                 encoder,
                 self._inputs.preprocess,
                 self._inputs.tokenize,
-                self._inputs.tokenizer.decode,
+                decode,
                 step,
-                self._plan.model_kwargs["image"].get("dtype", "float32"),
+                (towers["image"] or towers["text"]).get("dtype", "float32"),
                 sources=self._opened,
+                spectrogram=self._inputs.spectrogram,
             )
         return self._evaluator
 

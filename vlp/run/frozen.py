@@ -40,7 +40,7 @@ class Frozen:
     reference: dict[str, str]
 
 
-def open_frozen(config: ConfigDict, tokenizer: Tokenizer) -> dict[str, Frozen]:
+def open_frozen(config: ConfigDict, tokenizer: Tokenizer | None) -> dict[str, Frozen]:
     """The models that `config.frozen` names, read.
 
     Args:
@@ -87,7 +87,7 @@ def _planned(
 
 def _open(
     config: ConfigDict,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     *,
     name: str,
     path: str = "",
@@ -142,8 +142,8 @@ def _other_sizes(config: ConfigDict, kwargs: Mapping[str, Any]) -> dict[str, tup
     }
 
 
-def _check_tokenizer(theirs: Tokenizer | None, tokenizer: Tokenizer) -> None:
-    if theirs is None or not same_words(theirs, tokenizer):
+def _check_tokenizer(theirs: Tokenizer | None, tokenizer: Tokenizer | None) -> None:
+    if theirs is None or tokenizer is None or not same_words(theirs, tokenizer):
         raise ValueError(
             "its text tower must read by this run's tokenizer, and has "
             f"{theirs.name if theirs else 'none'}; set config.tokenizer.path to that of these "

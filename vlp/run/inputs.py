@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.emoji.styles import augmentation
+from data_pipelines.audio import Spectrogram
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
@@ -21,7 +22,9 @@ from vlp.evals.classes import read_classes
 from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.jobs.data_checks import check_captions
-from vlp.run.build import Plan
+from vlp.run.build import Plan, objective_fields
+from vlp.run.fields import host_fields, optional_fields
+from vlp.run.sets import pair_sets
 from vlp.run.tokenizers import published_tokenizer
 from vlp.run.weights import check_tokenizer
 from vlp.run.workdir import Workdir
@@ -34,24 +37,27 @@ class Inputs:
     Attributes:
         source: the training pairs.
         loader: their batches.
-        tokenizer: captions to ids.
+        tokenizer: captions to ids; None where no tower reads any.
         preprocess: evaluation preprocessing.
         length: tokens a caption.
+        spectrogram: what sounds become; None where no tower hears.
     """
 
     source: Source
     loader: Loader
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     preprocess: ImagePreprocess
     length: int
+    spectrogram: Spectrogram | None = None
 
     def tokenize(self, texts: list[str]) -> np.ndarray:
         """Token ids int32 `[n, l]`."""
+        assert self.tokenizer is not None, "nothing reads texts"
         return self.tokenizer.encode(texts, self.length)
 
     def card(self, planned: Plan, config: ConfigDict) -> dict[str, Any]:
         """The card of the model that trains on these inputs."""
-        return build_card(
+        card = build_card(
             model=planned.model_kwargs,
             preprocess=self.preprocess.to_dict(),
             tokenizer=self.tokenizer,
@@ -60,6 +66,9 @@ class Inputs:
             attribution="\n".join(config.attribution),
             weights="ema" if planned.evaluated == "averaged" else "params",
         )
+        if self.spectrogram is not None:
+            card["audio"] = self.spectrogram.to_dict()
+        return card
 
 
 def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
@@ -69,33 +78,46 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         ValueError: when data, tokenizer and config do not fit together.
     """
     data = config.data
-    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
-    source, mixture = training_data(
-        data.train,
-        **{name: data[name] for name in labels},
-        limits=Limits(**data.limits.to_dict()),
-    )
-    tokenizer = _tokenizer(config, source, workdir)
+    names = objective_fields(config)
+    optional = optional_fields(names)
+    source, mixture = _training_data(config, needs=set(names) - optional)
+    reads = "text" in names or config.model.get("text", {}) is not None
+    tokenizer = _tokenizer(config, source, workdir) if reads else None
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
     preprocess = ImagePreprocess(**config.preprocess.to_dict())
-    augment = {"background": tuple(preprocess.background)} | config.augment.to_dict()
     loader = make_loader(
         source,
-        image_transform=augmentation(preprocess.size, **augment),
-        tokenizer=tokenizer,
-        text_length=config.tokenizer.length,
+        fields=host_fields(config, names, tokenizer=tokenizer, source=source),
+        optional=optional,
         global_batch_size=config.train.global_batch_size,
         seed=config.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         num_threads=data.threads,
         num_workers=data.workers,
-        caption_first_probability=data.caption_first_probability,
         mixture=mixture,
         max_reject_share=data.max_reject_share,
     )
-    return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length)
+    hears = "audio" in names
+    spectrogram = Spectrogram(**config.audio.to_dict()) if hears else None
+    return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length, spectrogram)
+
+
+def _training_data(config: ConfigDict, *, needs: Collection[str]) -> tuple[Source, Mixture | None]:
+    """The data that a config names, by sets or by one."""
+    data = config.data
+    limits = Limits(**data.limits.to_dict())
+    if data.sets:
+        if data.train or data.labelled:
+            raise ValueError(
+                "config.data.sets take the place of config.data.train and config.data.labelled, "
+                f"got {data.train!r} and {data.labelled!r} as well; make each a set"
+            )
+        return pair_sets(data.sets.to_dict(), needs=needs, limits=limits)
+    labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
+    own = {name: data[name] for name in labels}
+    return training_data(data.train, **own, limits=limits, captions="text" in needs)
 
 
 def training_data(
@@ -107,6 +129,7 @@ def training_data(
     label_classes: str = "",
     label_share: float | None = None,
     limits: Limits = LIMITS,
+    captions: bool = True,
 ) -> tuple[Source, Mixture | None]:
     """The pairs of a run, those with captions made of labels last, and how they are mixed.
 
@@ -119,19 +142,23 @@ def training_data(
             that are numbers need it.
         label_share: of each batch, from the labelled images; None uses every sample equally often.
         limits: how large the parts of a sample may be.
+        captions: whether pairs need them.
 
     Raises:
         ValueError: when there are neither, or something is wrong with what is there.
     """
     if not labelled and not train:
-        raise ValueError("a run needs config.data.train or config.data.labelled, got neither")
+        raise ValueError(
+            "a run needs config.data.train or config.data.labelled, got neither; or sets of pairs, "
+            "config.data.sets"
+        )
     if label_share is not None and not (labelled and train):
         raise ValueError(
             "config.data.label_share mixes config.data.train and config.data.labelled, got "
             f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
         )
     if not labelled:
-        return _pairs(train, limits), None
+        return _pairs(train, limits, captions=captions), None
     by_labels = LabelSource(
         open_source(labelled, limits=limits),
         field=label_field,
@@ -140,14 +167,15 @@ def training_data(
     )
     if not train:
         return by_labels, None
-    pairs = _pairs(train, limits)
-    mixture = None if label_share is None else Mixture(len(pairs), label_share)
+    pairs = _pairs(train, limits, captions=captions)
+    mixture = None if label_share is None else Mixture((len(pairs),), (label_share,))
     return ConcatSource([pairs, by_labels]), mixture
 
 
-def _pairs(train: str, limits: Limits) -> Source:
+def _pairs(train: str, limits: Limits, *, captions: bool) -> Source:
     source = open_source(train, limits=limits)
-    check_captions(source, "training on image-text pairs")
+    if captions:
+        check_captions(source, "training on image-text pairs")
     return source
 
 

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from vlp.interop.export import check_model
 from vlp.parallel.together import everywhere, on_first
-from vlp.run.build import Plan, batch_shapes, plan
+from vlp.run.build import Plan, plan
 from vlp.run.evaluations import Evaluations
+from vlp.run.fields import batch_shapes
 from vlp.run.frozen import Frozen, open_frozen
 from vlp.run.init_from import given_params
 from vlp.run.inputs import Inputs, open_inputs
@@ -168,7 +169,7 @@ def _planned(
     check_export(config, planned.model_kwargs)
     for step in (planned.position.step, planned.steps - 1):
         training = planned.training_at(step)
-        training.trace(batch_shapes(config, training))  # what the first call would do: now
+        training.trace(batch_shapes(config, training.fields))  # what the first call would do: now
     if found is not None:
         inputs.loader.set_state(found.loader)
     return planned

@@ -18,6 +18,7 @@ from vlp.evals.report import write_report
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.labels import metadata
+from vlp.run.sets import data_name
 from vlp.run.values import flatten
 from vlp.run.workdir import Workdir
 
@@ -49,7 +50,7 @@ def draw_report(
     write_report(
         workdir.report,
         title=workdir.path.resolve().name,
-        lead=f"{config.objective.name} on {config.data.train}, {evaluator.step:,} steps",
+        lead=f"{config.objective.name} on {data_name(config)}, {evaluator.step:,} steps",
         metrics_rows=rows,
         results=results,
         text_queries=texts,

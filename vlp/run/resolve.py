@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.common import base_config
-from vlp.run.sections import TOWERS, init_sources, undecided
+from vlp.run.sections import SHARED, TOWERS, init_sources, shared_settings, undecided
 
 ADOPTABLE = ("model", "preprocess", "tokenizer", "objective")
 
@@ -48,7 +48,7 @@ def resolve(
     for section in ADOPTABLE[1:]:  # what is still open
         usual = base_config()[section].to_dict()
         _fill(config[section], usual, prefix=f"{section}.", source="usual", found=found)
-    return found | resolve_preset(config, towers=towers)
+    return found | resolve_preset(config, towers=towers) | resolve_shared(config)
 
 
 def _resolve_tokenizer(
@@ -104,6 +104,16 @@ def resolve_preset(config: ConfigDict, *, towers: Collection[str] = ()) -> dict[
     del config.model.preset
     config.preset = name
     found["preset"] = "name only"
+    return found
+
+
+def resolve_shared(config: ConfigDict) -> dict[str, str]:
+    """Gives the model's parts what `precision`, `remat` and `attention` say of all, in place."""
+    found: dict[str, str] = {}
+    values = shared_settings(config.model.to_dict())
+    _fill(config.model, values, prefix="model.", source="the whole model's", found=found)
+    for name in SHARED.keys() & config.model.keys():
+        del config.model[name]
     return found
 
 

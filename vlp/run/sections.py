@@ -28,11 +28,17 @@ DECIDED = {
     "model.text.eos_id": "tokenizer.eos_id",
     "model.text.pad_id": "tokenizer.pad_id",
     "model.end_id": "tokenizer.eos_id",
+    "model.audio.frames": "audio.frames",
+    "model.audio.n_mels": "audio.n_mels",
     "optim.schedule.steps": "train.total",
 }
 # Sections of any number of sections, whose names a config chooses.
-NAMED = ("evals", "frozen", "optim.groups")
+NAMED = ("evals", "frozen", "optim.groups", "data.sets")
+OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
+USUAL = TOWERS | {"audio": "ast"}
+# Settings of the section `model` for all its parts, by what the constructors of these call them.
+SHARED = {"precision": "dtype", "remat": "remat", "attention": "attention"}
 # Durations are steps for their constructor and may have a unit in a config.
 DURATIONS = ("warmup", "cooldown", "interval", "timescale", "ramp", "frozen_until")
 
@@ -87,6 +93,8 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
         return _evaluation(_get(config, section))
     if parent == "optim.groups":
         return _group()
+    if parent == "data.sets":
+        return _pair_set()
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     if parent == "frozen":
@@ -96,9 +104,10 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
 
 
 def sections(config: ConfigDict) -> list[str]:
-    """The names of the sections of a config that are for a constructor, but an empty `export`."""
+    """The names of the sections of a config that are for a constructor, but those of `OPTIONAL`
+    that are empty."""
     there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
-    there = [name for name in there if name != "export" or config.export]
+    there = [name for name in there if name not in OPTIONAL or _get(config, name)]
     named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
     return there + named
 
@@ -110,6 +119,30 @@ def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
     own = {name: value for name, value in init.items() if not isinstance(value, Mapping)}
     sections = [dict(value) for value in init.values() if isinstance(value, Mapping)]
     return [source for source in (own, *sections) if source["path"]]
+
+
+def shared_settings(model: Mapping[str, Any], section: str = "model") -> dict[str, Any]:
+    """What a model's `precision`, `remat` and `attention` say of parts that leave it open.
+
+    Args:
+        model: the section `model`, its preset filled in.
+        section: a part of it, to look at that and its own parts alone.
+
+    Returns:
+        Nested as the section is.
+    """
+    config = ConfigDict({"model": dict(model)})
+    settings = {} if section == "model" else settings_of(config, section) or {}
+    there = _get(config, section)
+    found: dict[str, Any] = {
+        name: model[shared]
+        for shared, name in SHARED.items()
+        if model.get(shared) and name in settings and name not in there
+    }
+    for name, part in there.items():
+        if isinstance(part, ConfigDict) and (own := shared_settings(model, f"{section}.{name}")):
+            found[name] = own
+    return found
 
 
 def near(config: ConfigDict, key: str) -> set[str]:
@@ -162,22 +195,35 @@ def _augment(_: ConfigDict) -> Settings:
     return keywords(Augment, Styles, leaving=("size", "style"))
 
 
+def _audio(_: ConfigDict) -> Settings:
+    from data_pipelines.audio import Spectrogram
+
+    return keywords(Spectrogram)
+
+
+def _augment_audio(_: ConfigDict) -> Settings:
+    from data_pipelines.sound_augment import SoundAugment
+
+    return keywords(SoundAugment)
+
+
 def _model(config: ConfigDict) -> Settings:
     from vlp.models.base import PairModel
     from vlp.models.build import model_class
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
-    parts = ("image", "text", "decoder", "fusion", "multiway")  # sections of their own
-    own = keywords(
-        model_class(config.model.to_dict()), PairModel, leaving=("settings", *parts, *decided)
-    )
-    return {"kind": Setting((str,), ""), "preset": Setting((str,), ""), **own}
+    parts = ("image", "text", "audio", "decoder", "fusion", "multiway")  # sections of their own
+    make = model_class(config.model.to_dict())
+    base = (PairModel,) if issubclass(make, PairModel) else ()
+    own = keywords(make, *base, leaving=("settings", *parts, *decided))
+    chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
+    return chosen | own
 
 
 def _tower(config: ConfigDict, tower: str) -> Settings | None:
     from vlp.models.towers import TOWERS as KINDS
 
-    usual = TOWERS[tower]
+    usual = USUAL[tower]
     make = _choice(config, KINDS[tower], f"model.{tower}.kind", usual)
     decided = [key.removeprefix(f"model.{tower}.") for key in DECIDED]
     if make is None:
@@ -240,6 +286,12 @@ def _group() -> Settings:
     return keywords(Group)
 
 
+def _pair_set() -> Settings:
+    from vlp.run.sets import pair_set
+
+    return keywords(pair_set, leaving=("needs", "limits"))
+
+
 def _mesh(_: ConfigDict) -> Settings:
     from vlp.parallel.mesh import make_mesh
     from vlp.training.setup import make_training
@@ -275,9 +327,12 @@ _SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
     "preprocess": _preprocess,
     "tokenizer": _tokenizer,
     "augment": _augment,
+    "audio": _audio,
+    "augment_audio": _augment_audio,
     "model": _model,
     "model.image": lambda config: _tower(config, "image"),
     "model.text": lambda config: _tower(config, "text"),
+    "model.audio": lambda config: _tower(config, "audio"),
     "model.image.queries": _queries,
     "model.decoder": _decoder,
     "model.fusion": _fusion,

@@ -63,9 +63,10 @@ class Workdir:
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
         write_json(self.config, config)  # first: whatever is cut off from here on may begin again
-        file = self.path / card["tokenizer"]["file"]
-        if not (self.begun and file.is_file()):
-            write_whole(file, tokenizer.save)
+        if tokenizer is not None:
+            file = self.path / card["tokenizer"]["file"]
+            if not (self.begun and file.is_file()):
+                write_whole(file, tokenizer.save)
         write_card(card, self.path)
         device = jax.devices()[0]
         facts = dict(

@@ -231,28 +231,6 @@ def make_training(
     )
 
 
-def abstract_batch(
-    fields: Sequence[str], *, global_batch_size: int, image_size: int, text_length: int
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a global batch as it reaches the device.
-
-    Args:
-        fields: names of what is in it.
-        global_batch_size, image_size, text_length: sizes.
-    """
-    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-        "image": ((image_size, image_size, 3), jnp.uint8),
-        "text": ((text_length,), jnp.int32),
-        "weight": ((), jnp.float32),
-        "id": ((2,), jnp.int32),
-    }
-    named = {name: shapes[name] for name in fields}
-    return {
-        name: jax.ShapeDtypeStruct((global_batch_size, *shape), dtype)
-        for name, (shape, dtype) in named.items()
-    }
-
-
 def _still(graphdef: Any, shapes: Any) -> Any:
     """The graph definition of a model whose batch norms normalise as in evaluation."""
     return with_frozen_statistics(graphdef, shapes, frozen=statistics_paths(graphdef, shapes))

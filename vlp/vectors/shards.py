@@ -59,7 +59,7 @@ def read_vectors(
 ) -> Iterator[tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n d"]]]:
     """The ids and vectors of the finished shards, one after the other, without copying them."""
     for path in done_files(folder):
-        table, vectors = _read_shard(Path(folder) / kind / path.stem, ["id"])
+        table, vectors = read_shard(Path(folder) / kind / path.stem, ["id"])
         yield table["id"].to_numpy(), vectors
 
 
@@ -71,7 +71,7 @@ def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[
     for id_ in ids:
         shard = id_ // size
         if shard not in tables:
-            tables[shard] = _read_shard(stem(folder, kind, shard), ["id", "key", "caption"])
+            tables[shard] = read_shard(stem(folder, kind, shard), ["id", "key", "caption"])
         table, vectors = tables[shard]
         place = int(np.searchsorted(table["id"].to_numpy(), id_))
         said = table.slice(place, 1).to_pylist()[0]
@@ -89,7 +89,16 @@ def done_files(folder: str | os.PathLike) -> list[Path]:
     return sorted((Path(folder) / "done").glob("[0-9]*.json"))
 
 
-def _read_shard(files: Path, columns: list[str]) -> tuple[pa.Table, np.ndarray]:
+def read_shard(files: Path, columns: list[str]) -> tuple[pa.Table, np.ndarray]:
+    """Columns of a shard, and its vectors as they lie on the disk.
+
+    Args:
+        files: of `stem`.
+        columns: of the parquet.
+
+    Raises:
+        ValueError: the files are cut or gone.
+    """
     try:
         table = pq.read_table(files.with_suffix(".parquet"), columns=columns)
         return table, np.load(files.with_suffix(".npy"), mmap_mode="r")

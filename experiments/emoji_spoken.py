@@ -1,0 +1,68 @@
+"""Drawings, names and spoken names of emoji in one space, where no text ever met a sound.
+
+  vlp train --config=experiments/emoji_spoken.py:voice=voice_us.tar,heard=voice_gb.tar \\
+      --workdir=runs/spoken
+
+ImageBind (Girdhar et al., 2023, https://arxiv.org/abs/2305.05665) at the size of the quickstart:
+half of each batch is drawings with their names, half is drawings with their names spoken by one
+voice; images bind the two. Judged are a voice that was never heard against names and against the
+drawings of another vendor.
+
+`voice` and `heard` are WebDataset tars of KEY.ogg (or another sound), KEY.txt, whose keys are code
+points as those of the emoji, such as 1f600; `heard` may be left out. Sounds need vlp[audio].
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import emoji
+from experiments.common import parse_arg
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config of one run."""
+    args = parse_arg(arg, voice="", heard="", epochs=30.0, size=48, share=0.5)
+    if not args.voice:
+        raise ValueError("emoji_spoken.py needs voice=TAR, the spoken names to train on, got none")
+    config = emoji.get_config(f"epochs={args.epochs},size={args.size}")
+    config.data.train = ""
+    config.data.sets = ConfigDict(
+        dict(
+            named=dict(data="emoji:noto-train", fields=("image", "text"), share=1 - args.share),
+            spoken=dict(
+                data="emoji:noto-train",
+                join=args.voice,
+                fields=("image", "audio"),
+                share=args.share,
+            ),
+        )
+    )
+    config.audio = ConfigDict(dict(frames=320, n_mels=64))  # 3.2 seconds
+    config.augment_audio = ConfigDict(
+        dict(
+            shift=1.0, gain=6.0, speed=0.25, tempo=0.25, time_masks=(2, 24), mel_masks=(2, 10),
+        )
+    )  # fmt: skip
+    config.model.update(
+        kind="bound",
+        pairs=("image-text", "image-audio"),
+        audio=dict(
+            patch_size=(16, 16), width=128, depth=4, num_heads=4, pool="mean", norm_eps=1e-5,
+            activation="relu", mlp_ratio=2.0, unroll=4,
+        ),
+    )  # fmt: skip
+    config.objective = ConfigDict(dict(name="imagebind", pairs=("image-text", "image-audio")))
+    config.export = ConfigDict()
+    if args.heard:
+        every, task = config.evals.twemoji.every, "retrieval"
+        config.evals.heard_names = ConfigDict(
+            dict(task=task, data=args.heard, between="audio-text", every=every)
+        )
+        config.evals.heard_drawings = ConfigDict(
+            dict(
+                task=task,
+                data=f"emoji:twemoji + {args.heard}",
+                between="image-audio",
+                every=every,
+            )
+        )
+    return config

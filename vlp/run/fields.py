@@ -1,0 +1,119 @@
+"""The fields of a run's batches: the objective names them, and this says what each is made of.
+
+One declaration for both sides: the loader makes its rows by these fields, and the step is traced
+and lowered with their shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from data_pipelines.audio import Spectrogram
+from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Sounds, Texts
+from data_pipelines.sound_augment import SoundAugment
+from data_pipelines.sources import Source
+from data_pipelines.text import Tokenizer
+from vlp.run.vectors import Stored, pictures, stored_vectors
+
+PRESENT = "present/"
+# What every batch has beside its fields: shape and type of a row on the device.
+_ALWAYS: dict[str, tuple[tuple[int, ...], Any]] = {
+    "weight": ((), np.float32),
+    "id": ((2,), np.int32),
+}
+
+
+def host_fields(
+    config: ConfigDict,
+    names: Collection[str],
+    *,
+    tokenizer: Tokenizer | None = None,
+    source: Source | None = None,
+) -> dict[str, Field]:
+    """How the host makes the fields that an objective names, those first that cost least.
+
+    Args:
+        config: of the whole run.
+        names: of `vlp.objectives.Objective.fields`.
+        tokenizer: of the run; None where only shapes are asked for.
+        source: the data of the run, likewise.
+
+    Raises:
+        ValueError: an unknown name, or settings that make no such field.
+    """
+    stored = stored_vectors(config, names, source=source)
+    views = [each.embedded for each in stored.values() if each.embedded.views]
+    known: dict[str, Callable[[], Field]] = {}
+    for name, each in stored.items():
+        known[f"{name}/image_embedding"] = partial(_image_vectors, each)
+        known[f"{name}/text_embedding"] = partial(_caption_vectors, config, each)
+    known |= {
+        "text": lambda: _texts(config, tokenizer),
+        "audio": lambda: _sounds(config),
+        "image": lambda: pictures(config, embedded=views[0] if views else None),
+    }
+    every = {*known, *_ALWAYS, *(PRESENT + name for name in known if name in names)}
+    unknown = sorted(set(names) - every)
+    if unknown:
+        raise ValueError(
+            f"objective {config.objective.name} reads the field {unknown[0]!r}, and batches have "
+            f"{', '.join((*known, *_ALWAYS))}, and {PRESENT}NAME of the fields that are read"
+        )
+    return {name: make() for name, make in known.items() if name in names}
+
+
+def optional_fields(names: Iterable[str]) -> frozenset[str]:
+    """The fields that a row may lack: those of which an objective reads `present/NAME`."""
+    return frozenset(name.removeprefix(PRESENT) for name in names if name.startswith(PRESENT))
+
+
+def batch_shapes(config: ConfigDict, names: Collection[str]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a global batch as it reaches the device.
+
+    Args:
+        config: of the whole run.
+        names: of `vlp.training.setup.Training.fields`.
+
+    Raises:
+        ValueError: as `host_fields`.
+    """
+    made = {name: field.absent for name, field in host_fields(config, names).items()}
+    rows = {name: (row.shape, row.dtype) for name, row in made.items()} | _ALWAYS
+    rows |= {PRESENT + name: ((), np.bool_) for name in optional_fields(names)}
+    n = config.train.global_batch_size
+    return {name: jax.ShapeDtypeStruct((n, *rows[name][0]), rows[name][1]) for name in names}
+
+
+def _texts(config: ConfigDict, tokenizer: Tokenizer | None) -> Texts:
+    return Texts(
+        tokenizer,
+        length=config.tokenizer.length,
+        pad_id=config.tokenizer.pad_id,
+        first_probability=config.data.caption_first_probability,
+    )
+
+
+def _sounds(config: ConfigDict) -> Sounds:
+    augment = SoundAugment(**config.augment_audio.to_dict())
+    return Sounds(Spectrogram(**config.audio.to_dict()), augment)
+
+
+def _image_vectors(stored: Stored) -> ImageVectors:
+    vectors = stored.vectors
+    return ImageVectors(vectors.image, dim=vectors.dim, embedded=stored.embedded)
+
+
+def _caption_vectors(config: ConfigDict, stored: Stored) -> CaptionVectors:
+    vectors = stored.vectors
+    return CaptionVectors(
+        vectors.caption,
+        dim=vectors.dim,
+        embedded=stored.embedded,
+        first_probability=config.data.caption_first_probability,
+    )

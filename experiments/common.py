@@ -157,7 +157,8 @@ def base_config() -> ConfigDict:
             objective=dict(name="clip"),  # vlp.objectives
             # Models that the objective looks at and nobody changes, by the names that it asks for:
             # `path`, whatever vlp.load reads; `weights` of it; `towers`, "image" or "text" for one
-            # alone; `preset`, which says what is there, for plans of a run elsewhere.
+            # alone; `precision`, where not the model's own; `preset`, which says what is there, for
+            # plans of a run elsewhere.
             frozen=dict(),
             optim=dict(
                 optimizer=dict(),  # vlp.training.optim.optimizers.make_optimizer

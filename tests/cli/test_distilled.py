@@ -66,6 +66,28 @@ def test_a_student_is_taught_goes_on_to_the_bit_and_needs_its_teacher_no_more(
 
 
 @pytest.mark.slow
+def test_stored_vectors_of_every_augmentation_teach_as_the_model_itself(
+    train, distil, pairs, tmp_path
+):
+    _, teacher = train(arg="steps=2", workdir="teacher")
+    code, by_model = distil("by-model")
+    config = f"{SMALL / 'distilled.py'}:data={pairs},teacher={teacher}"
+    made = [f"--model={teacher}", f"--data={pairs}", f"--out={tmp_path / 'vectors'}"]
+    views = ["--captions=all", "--views=2", f"--config={config}"]  # as many as there are epochs
+    assert code == 0 and main(["embed", *made, *views]) == 0
+    scale = float(np.exp(vlp.load(teacher)[0].log_scale[...]))
+    config = (
+        f"{SMALL / 'distilled.py'}:data={pairs},teacher={teacher},vectors={tmp_path / 'vectors'}"
+    )
+    flags = [f"--config.objective.teacher_scales=({scale},)", f"--workdir={tmp_path / 'stored'}"]
+    assert main(["train", f"--config={config}", *flags]) == 0
+    want = losses(by_model)
+    got = losses(tmp_path / "stored")
+    assert list(got) == list(want) == [1, 2, 3, 4]
+    np.testing.assert_allclose(list(got.values()), list(want.values()), rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_a_teacher_is_asked_for_by_its_objective_alone(train, distil, tmp_path, capsys):
     assert train(arg="steps=2", workdir="teacher")[0] == 0
     assert distil("wrong", "--config.objective.teachers=('another',)")[0] == 1

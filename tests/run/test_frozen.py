@@ -1,12 +1,16 @@
 """A frozen model is read by the words and the pictures of the run that looks at it."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax import nnx
 
 from data_pipelines.text import SentencePieceTokenizer, train_sentencepiece
 from experiments.common import base_config
 from tests.interop import tiny
 from tests.interop.tiny import save_run
-from vlp.run.frozen import open_frozen, planned_frozen
+from vlp.run.frozen import abstract_frozen, open_frozen, planned_frozen
 
 
 @pytest.fixture
@@ -33,3 +37,16 @@ def test_other_words_are_refused_where_texts_are_asked_for(config):
         open_frozen(config, other)
     config.frozen.teacher.towers = "image"
     assert open_frozen(config, other)["teacher"].kwargs["text"] is None
+
+
+def test_a_teacher_computes_in_the_precision_that_is_said_with_the_weights_that_it_has(config):
+    before = open_frozen(config, tiny.tokenizer())["teacher"]
+    config.frozen.teacher.precision = "bfloat16"
+    found = open_frozen(config, tiny.tokenizer())["teacher"]
+    assert found.reference == before.reference
+    jax.tree.map(np.testing.assert_array_equal, found.params, before.params)
+    assert found.kwargs == planned_frozen(config)["teacher"]
+    assert all(found.kwargs[tower]["dtype"] == "bfloat16" for tower in ("image", "text"))
+    graphdef, _ = abstract_frozen(found.kwargs)
+    text = nnx.merge(graphdef, found.params).encode_text(jnp.ones((1, tiny.LENGTH), jnp.int32))
+    assert text.tokens.dtype == "bfloat16"

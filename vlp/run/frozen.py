@@ -75,14 +75,20 @@ def abstract_frozen(kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _planned(
-    config: ConfigDict, *, path: str = "", towers: str = "both", preset: str = "", **_: Any
+    config: ConfigDict,
+    *,
+    path: str = "",
+    towers: str = "both",
+    preset: str = "",
+    precision: str = "",
+    **_: Any,
 ) -> dict[str, Any]:
     """The keyword arguments that `_open` will find; a preset says them where nothing is there."""
     kwargs = dual_encoder_preset(preset) if preset else describe(path, tokenizer=NONE)[0]["model"]
     kwargs, _ = only_tower(kwargs, {}, towers=towers)
     for tower, size in _other_sizes(config, kwargs).values():
         kwargs[tower] = kwargs[tower] | size
-    return kwargs
+    return _in_precision(kwargs, precision)
 
 
 def _open(
@@ -94,6 +100,7 @@ def _open(
     weights: str = "auto",
     towers: str = "both",
     preset: str = "",
+    precision: str = "",
 ) -> Frozen:
     """A model, its positions resized to the run's pictures and texts.
 
@@ -105,6 +112,8 @@ def _open(
         weights: as `vlp.load` takes them.
         towers: "both", or "image" or "text" for one alone.
         preset: for plans without weights.
+        precision: of the towers' computations, such as "bfloat16"; as the model itself has it, if
+            not given. The weights stay as they are.
     """
     if towers not in TOWERS:
         raise ValueError(f"towers must be one of {', '.join(TOWERS)}, got {towers!r}")
@@ -126,7 +135,13 @@ def _open(
     kwargs, params = only_tower(run.card["model"], params_of(run.model), towers=towers)
     model = model_of(kwargs, params)
     reference = {"source": f"{run.format}:{run.folder}", "model": fingerprint(model)}
-    return Frozen(kwargs, nnx.to_pure_dict(nnx.state(model)), reference)
+    params = nnx.to_pure_dict(nnx.state(model))
+    return Frozen(_in_precision(kwargs, precision), params, reference)
+
+
+def _in_precision(kwargs: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    towers = [name for name in ("image", "text") if precision and kwargs[name] is not None]
+    return {**kwargs, **{name: kwargs[name] | {"dtype": precision} for name in towers}}
 
 
 def _other_sizes(config: ConfigDict, kwargs: Mapping[str, Any]) -> dict[str, tuple[str, dict]]:

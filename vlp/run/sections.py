@@ -98,7 +98,7 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     if parent == "frozen":
-        kinds = {"path": "", "weights": "auto", "towers": "both", "preset": ""}
+        kinds = {"path": "", "weights": "auto", "towers": "both", "preset": "", "precision": ""}
         return {name: Setting((str,), usual) for name, usual in kinds.items()}
     return _SECTIONS[section](config) if section in _SECTIONS else None
 

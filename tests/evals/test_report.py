@@ -139,7 +139,7 @@ def test_sounds_can_be_played_and_say_what_they_found(tmp_path):
     assert base64.b64decode(played[2].split(",")[1]) == b"fLaC two"
     said = " ".join(reader.text)
     assert "found in pictures" in said and "answered in words" in said
-    assert "a sound of 1.0 MiB, left out here" in said
+    assert "a sound of 1.0 MiB, left out of this page" in said
     assert "media-src data:" in text and "<script" not in text
     assert "<audio" not in written(tmp_path)[0]
 

@@ -15,6 +15,8 @@ from vlp.interop.load import load_run
 
 pytest.importorskip("soundfile")
 RUN = """
+from ml_collections import ConfigDict
+
 from experiments import emoji_spoken
 
 def get_config(arg=""):
@@ -30,7 +32,7 @@ def get_config(arg=""):
     config.model.image.patch_size = 8
     config.model.audio.patch_size = (10, 8)
     config.train.update(total="4 steps", global_batch_size=16)
-    config.optim.schedule.update(warmup=1)
+    config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-2, warmup=1))
     config.checkpoint.every = "2 steps"
     del config.evals["twemoji"], config.evals["categories"]
     config.evals.heard_drawings.data = "{pairs} + {voice}"

@@ -8,12 +8,13 @@ import pytest
 from flax import nnx
 
 from tests.filled import filled
-from vlp.models.build import model_class
+from vlp.models.build import make_model
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
 from vlp.objectives.distillation import Distillation
+from vlp.objectives.imagebind import ImageBind
 from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
@@ -53,6 +54,15 @@ VLMO = dict(
     multiway=dict(depth=2, num_heads=2, fused_from=1),
     embed_dim=8,
 )
+BOUND = dict(
+    kind="bound",
+    image=IMAGE,
+    text=TEXT,
+    audio=dict(frames=8, n_mels=8, patch_size=(4, 4), **TOWER),
+    embed_dim=8,
+    pairs=("image-text", "image-audio"),
+)
+TRUNK = BOUND | dict(trunk="image")
 MODELS = {
     "clip": CLIP,
     "coca": COCA,
@@ -60,6 +70,8 @@ MODELS = {
     "blip": BLIP,
     "vlmo": VLMO,
     "distillation": CLIP,
+    "bound": BOUND,
+    "trunk": TRUNK,
 }
 # Of the student's width behind its projections, and of another within.
 TEACHER = CLIP | dict(image=IMAGE | dict(width=56), text=TEXT | dict(width=56))
@@ -70,30 +82,32 @@ OBJECTIVES = {
     "blip": lambda mesh: Blip(queue_size=32, ramp=2, momentum_decay=0.9),
     "vlmo": lambda mesh: Vlmo(mesh=mesh, mask_id=31, pair_contrast=0.0),
     "distillation": lambda mesh: Distillation(mesh=mesh, feature_weight=8.0, patch_drop=0.5),
+    "bound": lambda mesh: ImageBind(mesh=mesh),
+    "trunk": lambda mesh: ImageBind(mesh=mesh),
 }
 
-KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind != "clip" else kind for kind in MODELS]
+KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "clip")) for kind in MODELS]
 
 
-def make_tiny_training(kind, mesh):
-    kwargs = MODELS[kind]
+def make_tiny_training(kind, mesh, **settings):
     objective = OBJECTIVES[kind](mesh)
     teacher = functools.partial(model_of, TEACHER)
     training = make_training(
-        functools.partial(model_of, kwargs),
+        functools.partial(model_of, MODELS[kind]),
         objective,
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
         global_batch_size=16,
         frozen={name: abstract_model(teacher) for name in objective.frozen},
+        **settings,
     )
     params = nnx.to_pure_dict(nnx.state(filled(lambda: teacher(nnx.Rngs(0)))))
     return training.with_frozen({name: params for name in objective.frozen})
 
 
 def model_of(kwargs, rngs):
-    return model_class(kwargs)(**kwargs, rngs=rngs)
+    return make_model(kwargs, rngs=rngs)
 
 
 def batches(count):
@@ -104,7 +118,14 @@ def batches(count):
         text[:4, 2:] = [1, 0, 0]
         images = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
         weight, ids = np.ones(16, np.float32), id_words(np.arange(16) % 12)
-        yield {"image": images, "text": text, "weight": weight, "id": ids}
+        batch = {"image": images, "text": text, "weight": weight, "id": ids}
+        heard = np.arange(16) % 4 == 1
+        batch["audio"] = rng.normal(size=(16, 8, 8)).astype(np.float32) * heard[:, None, None]
+        yield batch | {
+            "present/image": heard | True,
+            "present/text": ~heard,
+            "present/audio": heard,
+        }
 
 
 def placed(training, state):
@@ -123,10 +144,16 @@ def train(training, state, these):
     return losses, state
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind):
+@pytest.mark.parametrize(
+    ("kind", "axes"),
+    [
+        *(pytest.param(*kind.values, dict(fsdp=4), marks=kind.marks) for kind in KINDS),
+        pytest.param("bound", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind, axes):
     alone = make_tiny_training(kind, make_mesh(devices=jax.devices()[:1]))
-    spread = make_tiny_training(kind, make_mesh(fsdp=4))
+    spread = make_tiny_training(kind, make_mesh(**axes))
     start = alone.init()
     (got, state), (want, lonely) = (
         train(training, placed(training, start), batches(4)) for training in (spread, alone)
@@ -153,3 +180,17 @@ def test_a_model_goes_on_from_a_checkpoint_to_the_bit(kind, tmp_path):
     after, resumed = train(training, restored.state, second)
     assert before + after == want
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+@pytest.mark.slow
+def test_a_frozen_trunk_stays_and_the_other_towers_learn_through_it():
+    training = make_tiny_training("trunk", make_mesh(fsdp=4), freeze=("image/stack/.*",))
+    start = training.init()
+    before = jax.tree.map(np.asarray, start.params)
+    losses, state = train(training, start, batches(6))
+    after = jax.tree.map(np.asarray, state.params)
+    jax.tree.map(np.testing.assert_array_equal, after["image"]["stack"], before["image"]["stack"])
+    for name in ("text", "audio"):
+        assert "stack" not in after[name]
+        assert not np.array_equal(after[name]["positions"], before[name]["positions"])
+    assert losses[-1] < losses[0]

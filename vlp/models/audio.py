@@ -1,5 +1,6 @@
 """The audio tower: patches of a spectrogram through a transformer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,8 +42,8 @@ class SpectrogramTransformer(nnx.Module):
         *,
         frames: int,
         n_mels: int,
-        patch_size: tuple[int, int] = (16, 16),
-        stride: tuple[int, int] | None = None,
+        patch_size: Sequence[int] = (16, 16),
+        stride: Sequence[int] | None = None,
         width: int,
         depth: int,
         num_heads: int,

@@ -102,7 +102,7 @@ def test_what_the_user_changes_is_changed_and_said(weights, caplog):
     assert kwargs["image"]["dtype"] == kwargs["text"]["dtype"] == "bfloat16"
     assert "preprocess.size=32 (there 24)" in caplog.text
     assert "tokenizer.length=8 (there 12)" in caplog.text
-    assert "model.image.dtype='bfloat16' (not set there)" in caplog.text
+    assert "model.precision='bfloat16' (not set there)" in caplog.text
     assert "model.text.remat='full'" in caplog.text
     assert "mean" not in caplog.text
     assert (config.preprocess.resize, config.preprocess.resize_size) == ("shortest", 32)

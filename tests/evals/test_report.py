@@ -126,6 +126,24 @@ def test_the_page_asks_nobody_for_anything(tmp_path):
     assert "default-src 'none'" in text
 
 
+def test_sounds_can_be_played_and_say_what_they_found(tmp_path):
+    asked = example()
+    pictures = [query | {"sound": b"OggS one"} for query in asked["text_queries"]]
+    words = [query | {"sound": b"fLaC two"} for query in asked["image_queries"]]
+    words[1]["sound"] = b"RIFF" + bytes(page.MAX_SOUND)
+    text, reader = written(tmp_path, sound_queries=[("aloud", pictures), (HOSTILE, words)])
+    played = [value for tag, name, value in reader.attributes if (tag, name) == ("audio", "src")]
+    assert [value.split(",")[0] for value in played] == [
+        *["data:audio/ogg;base64"] * 2, "data:audio/flac;base64",
+    ]  # fmt: skip
+    assert base64.b64decode(played[2].split(",")[1]) == b"fLaC two"
+    said = " ".join(reader.text)
+    assert "found in pictures" in said and "answered in words" in said
+    assert "a sound of 1.0 MiB, left out of this page" in said
+    assert "media-src data:" in text and "<script" not in text
+    assert "<audio" not in written(tmp_path)[0]
+
+
 def test_hostile_words_are_shown_as_words(tmp_path):
     text, reader = written(tmp_path)
     assert "<script" not in text and "\x1b" not in text

@@ -104,7 +104,7 @@ def image_queries(
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
     captions: Sequence[str],
-    image_at: Callable[[int], np.ndarray],
+    image_at: Callable[[int], Any],
     top: int = 5,
 ) -> list[dict[str, Any]]:
     """For each image the captions found first; arguments as in `text_queries`.

@@ -10,6 +10,8 @@ from PIL import Image
 from vlp.evals.writing import escape
 
 THUMBNAIL = 192  # pixels; twice the size at which pictures are shown, for dense screens
+MAX_SOUND = 2**20  # bytes
+SOUNDS = {b"OggS": "ogg", b"fLaC": "flac", b"RIFF": "wav"}
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -56,6 +58,7 @@ tr.group th { padding-top: 20px; font: italic 17px var(--serif); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr));
   gap: 18px; margin-top: 20px; }
 .query { font: italic 19px/1.3 var(--serif); overflow-wrap: anywhere; }
+audio { display: block; width: 100%; max-width: 320px; height: 36px; margin: 10px 0 8px; }
 .rank { color: var(--soft); font-size: 13.5px; margin: 2px 0 12px; }
 .rank b { font-weight: 600; } .hit { color: var(--right); } .miss { color: var(--miss); }
 .strip { display: grid; grid-template-columns: repeat(7, 1fr); gap: 8px; }
@@ -121,7 +124,8 @@ def document(*, title: str, body: str) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        "content=\"default-src 'none'; img-src data:; media-src data:; "
+        "style-src 'unsafe-inline'\">\n"
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
@@ -130,6 +134,17 @@ def document(*, title: str, body: str) -> str:
 def picture(image: UInt8[np.ndarray, "h w c"], *, alt: str) -> str:
     """An `img` element that carries its picture."""
     return f'<img class="tile" src="{data_uri(image)}" alt="{escape(alt)}" title="{escape(alt)}">'
+
+
+def player(sound: bytes, *, label: str) -> str:
+    """An `audio` element that carries its sound; of a large one, a sentence instead."""
+    if len(sound) > MAX_SOUND:
+        return (
+            f'<p class="rank">a sound of {len(sound) / 2**20:,.1f} MiB, left out of this page</p>'
+        )
+    kind = next((kind for magic, kind in SOUNDS.items() if sound.startswith(magic)), "mpeg")
+    uri = f"data:audio/{kind};base64,{base64.b64encode(sound).decode('ascii')}"
+    return f'<audio controls preload="metadata" src="{uri}" aria-label="{escape(label)}"></audio>'
 
 
 def data_uri(image: UInt8[np.ndarray, "h w c"]) -> str:

@@ -22,6 +22,7 @@ def write_report(
     facts: Mapping[str, Any],
     attribution: Sequence[str],
     lead: str = "",
+    sound_queries: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = (),
     written: Sequence[Mapping[str, Any]] = (),
     failed: Sequence[str] = (),
 ) -> None:
@@ -39,6 +40,8 @@ def write_report(
       facts: What was run: names to values; a mapping as value becomes a section of its own.
       attribution: Lines on whose pictures are shown and under which licence.
       lead: A sentence under the title.
+      sound_queries: For each data set its name and queries, which have `sound`, the bytes of a
+        file, beside what those of `text_queries` or `image_queries` have.
       written: Captions by the model: `image`, `written` and `truth`.
       failed: A sentence on each evaluation that has no result.
     """
@@ -46,6 +49,7 @@ def write_report(
         _scores(results, failed),
         _text_section(text_queries),
         _image_section(image_queries),
+        *(_sound_section(data, queries) for data, queries in sound_queries),
         _written_section(written),
         _curves(metrics_rows),
         _facts(facts),
@@ -161,7 +165,8 @@ def _text_card(query: Mapping[str, Any]) -> str:
         tiles.append(f'<figure class="wanted">{answer}<figcaption>{where}</figcaption></figure>')
     return (
         f'<div class="card"><p class="query">{escape(query["query"])}</p>'
-        f'<p class="rank">{_place(query)}</p><div class="strip">{"".join(tiles)}</div></div>'
+        f'{_player(query)}<p class="rank">{_place(query)}</p>'
+        f'<div class="strip">{"".join(tiles)}</div></div>'
     )
 
 
@@ -177,6 +182,37 @@ def _image_section(queries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _image_card(query: Mapping[str, Any]) -> str:
+    return (
+        f'<div class="card ask"><figure>{page.picture(query["image"], alt=query["caption"])}'
+        f"</figure>{_answers(query)}</div>"
+    )
+
+
+def _sound_section(data: str, queries: Sequence[Mapping[str, Any]]) -> str:
+    in_words = [query for query in queries if "query" not in query]
+    cards = "".join(_name_card(query) if in_words else _text_card(query) for query in queries)
+    title = "answered in words" if in_words else "found in pictures"
+    return (
+        f'<section><h2>Asked aloud, {title}</h2><p class="note">{escape(data)}. Above each sound '
+        f"is the caption of its sample, which the model was not told. {_choice(queries)}</p>"
+        f'<div class="cards">{cards}</div></section>'
+    )
+
+
+def _name_card(query: Mapping[str, Any]) -> str:
+    return (
+        f'<div class="card"><p class="query">{escape(query["caption"])}</p>{_player(query)}'
+        f'<p class="rank">{_place(query)}</p>{_answers(query)}</div>'
+    )
+
+
+def _player(query: Mapping[str, Any]) -> str:
+    if "sound" not in query:
+        return ""
+    return page.player(query["sound"], label=query.get("query") or query["caption"])
+
+
+def _answers(query: Mapping[str, Any]) -> str:
     items = []
     for item in query["found"]:
         mark, tick = (' class="yes"', "✓ ") if item["right"] else ("", "")
@@ -189,10 +225,7 @@ def _image_card(query: Mapping[str, Any]) -> str:
             f'<li class="no"><span>wanted: {escape(query["caption"])}</span>'
             f'<span class="num">at {count(query["rank"] + 1)}</span></li>'
         )
-    return (
-        f'<div class="card ask"><figure>{page.picture(query["image"], alt=query["caption"])}'
-        f"</figure><ol>{''.join(items)}</ol></div>"
-    )
+    return f"<ol>{''.join(items)}</ol>"
 
 
 def _written_section(written: Sequence[Mapping[str, Any]]) -> str:

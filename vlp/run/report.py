@@ -18,6 +18,7 @@ from vlp.evals.report import write_report
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.labels import metadata
+from vlp.run.report_sounds import sound_queries
 from vlp.run.sets import data_name
 from vlp.run.values import flatten
 from vlp.run.workdir import Workdir
@@ -55,6 +56,7 @@ def draw_report(
         results=results,
         text_queries=texts,
         image_queries=images,
+        sound_queries=sound_queries(evaluator, results),
         facts=_facts(config, workdir, rows),
         attribution=list(config.attribution),
         written=written,

@@ -162,3 +162,15 @@ def test_a_second_search_imports_no_more_than_it_needs():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_sound_is_asked_alone_of_a_model_that_hears(run, pairs, tmp_path, capsys):
+    sound = tmp_path / "one.ogg"
+    command = ["search", f"--model={run}", f"--data={pairs}", f"--sound={sound}"]
+    for more, said in (
+        ([], f"--sound must be a file, {sound} is none"),
+        (["a", "red", "bar"], "a search is by words or by --sound, got 'a red bar' beside"),
+    ):
+        assert main([*command, *more]) == 1 and said in capsys.readouterr().err
+    sound.write_bytes(b"OggS")
+    assert main(command) == 1 and "has no audio tower" in capsys.readouterr().err

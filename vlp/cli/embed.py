@@ -112,10 +112,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     }
     if config is not None:
         manifest["views"] = views_of(config, count=args.views)
+    hears = "audio" in loaded.model.towers
     with only_writer(Lock(args.out)):
         shards = claimed(lambda: EmbedFolder(args.out, manifest), source, role="embedding")
         job.write(shards)
-        on_first(lambda: _report(args, shards, reads_captions=job.reads_captions))
+        on_first(lambda: _report(args, shards, reads_captions=job.reads_captions, hears=hears))
     return 0
 
 
@@ -155,7 +156,7 @@ def _views(config: Any, loaded: Any, *, count: int) -> Any:
     return Views(pictures(config), count, config.seed)
 
 
-def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool) -> None:
+def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool, hears: bool) -> None:
     from vlp.vectors.index import build_index
 
     counts = shards.counts()
@@ -166,6 +167,8 @@ def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool) -> N
     )
     if not reads_captions:
         print("captions are not embedded: the model has no text tower, or no tokenizer with it")
+    if hears:
+        print("sounds are not embedded: a folder of embeddings holds images and captions alone")
     if not counts["images"] + counts["captions"]:
         raise ValueError(f"nothing could be embedded: all of {args.data} is unusable")
     if args.index:

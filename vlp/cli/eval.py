@@ -4,6 +4,8 @@
   vlp eval --model=hf:models/clip-b32 --data=imagenet-val/ --task=classification
       --classes=classnames.txt --templates=clip80
   vlp eval --model=runs/fusion --data=pairs.tar --task=retrieval --rerank=16
+  vlp eval --model=runs/spoken --data='emoji:twemoji + voice.tar' --task=retrieval
+      --between=image-audio
   vlp eval --model=runs/fusion --data=pairs.tar --task=masked_words --mask-id=1024
 
 Classification needs pictures and labels, no captions: the label is a field of the samples' JSON
@@ -46,7 +48,7 @@ SUMMARY = "judge a model on a data set: retrieval, classification, matching, cap
 
 # Which flags belong to which task, as the names of its settings.
 FLAGS = {
-    "retrieval": ("captions", "group", "rerank", "rerank_by"),
+    "retrieval": ("captions", "group", "between", "rerank", "rerank_by"),
     "classification": ("label", "classes", "templates"),
     "matching": ("captions",),
     "masked_words": ("captions", "mask_id"),
@@ -70,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--group", metavar="FIELD", help="retrieval: report each value of a JSON field on its own"
+    )
+    parser.add_argument(
+        "--between",
+        metavar="A-B",
+        help="retrieval: which modalities, of image, audio and text; default image-text",
     )
     parser.add_argument(
         "--rerank", type=int, metavar="K", help="retrieval: order the best K anew by the match"

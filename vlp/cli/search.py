@@ -1,8 +1,9 @@
-"""Find pictures by a sentence: prints and draws the best images of a data set.
+"""Find pictures by a sentence, or by a sound: prints and draws the best images of a data set.
 
   vlp search --model=runs/emoji "a red heart"
   vlp search --model=hf:models/clip-b32 --data=pictures/ "a red heart"
   vlp search --embeddings=embeddings "a red heart"
+  vlp search --model=runs/spoken --sound=heart.ogg
 
 --model is a run of vlp or weights of another stack, as `vlp import --help` lists them; it embeds
 all of --data first, which need no captions, and keeps what it made: in search/ in the folder of a
@@ -29,12 +30,18 @@ from vlp.cli.arguments import (
 )
 from vlp.jobs.outputs import SHEET, check_output
 
-SUMMARY = "find pictures by a sentence"
+SUMMARY = "find pictures by a sentence or a sound"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp search`."""
-    parser.add_argument("query", nargs="+", help="what to look for, in words")
+    parser.add_argument("query", nargs="*", help="what to look for, in words")
+    parser.add_argument(
+        "--sound",
+        type=local_path,
+        metavar="FILE",
+        help="what to look for, in place of words, by a model that hears",
+    )
     where = parser.add_mutually_exclusive_group(required=True)
     add_model_argument(where, required=False)
     where.add_argument("--embeddings", metavar="DIR", help="what vlp embed ... --index made")
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _: list[str]) -> int:
     """Searches, prints the captions and draws the pictures, in the terminal and as a PNG."""
-    query = " ".join(args.query)
+    query = _query(args)
     check_sizes(args, "threads")
     if args.out:
         check_output("--out", args.out, SHEET)
@@ -63,7 +70,7 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.evals.search import check_query
     from vlp.jobs.search import in_embeddings, with_model
 
-    check_query(query, top=args.top)
+    check_query(str(query), top=args.top)
     use_compilation_cache(from_s=0.0)  # a search has little to compile, and nothing else to do
     if args.model:
         found = with_model(
@@ -87,8 +94,26 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         )
     out = Path(args.out or found.folder / "search.png")
     check_output("--out", out, SHEET)
-    _show(found, query, out)
+    _show(found, str(query), out)
     return 0
+
+
+def _query(args: argparse.Namespace) -> str | Path:
+    """The words, or the file of a sound.
+
+    Raises:
+        ValueError: both are given, or there is no such file.
+    """
+    if args.sound is None:
+        return " ".join(args.query)
+    if args.query:
+        raise ValueError(
+            f"a search is by words or by --sound, got {' '.join(args.query)!r} beside "
+            f"{args.sound}; leave one of them out"
+        )
+    if not Path(args.sound).is_file():
+        raise ValueError(f"--sound must be a file, {args.sound} is none")
+    return Path(args.sound)
 
 
 def _show(found: Any, query: str, out: Path) -> None:

@@ -31,7 +31,7 @@ def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     check_values(kwargs)
     full = _defaults(PairModel) | dict(kwargs)
     for tower, kinds in TOWERS.items():
-        if full[tower] is None:
+        if full.get(tower) is None:
             continue
         own = dict(full[tower])
         kind = own.pop("kind", usual_kind(tower))

@@ -17,6 +17,7 @@ from vlp.interop.hf import write as hf
 from vlp.interop.inventory import inventory
 from vlp.interop.load import load_run
 from vlp.interop.loaded import Run, abstract_model
+from vlp.interop.of_many import is_of_many, run_alone, tower_alone
 from vlp.interop.onnx import write as onnx
 from vlp.interop.open_clip import write as open_clip
 from vlp.interop.samples import write_example
@@ -77,7 +78,10 @@ def export(
     target, out = TARGETS[to], Path(out).resolve()
     accept = partial(check_model, to=to, towers=towers, **settings)
     run = source if isinstance(source, Run) else load_run(source, weights=weights, accept=accept)
-    towers = _present(run, getattr(target, "TOWER", towers) if towers == "both" else towers)
+    towers = _asked(target, towers)
+    if is_of_many(run.model):
+        run = run_alone(run, towers=towers)
+    towers = _present(run, towers)
     with whole_folder(out) as aside:
         _log.info("writing for %s", to)
         target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
@@ -123,7 +127,11 @@ def check_model(
     """
     target = _target(to, towers, settings)
     # As the model itself says them: a class may settle what is not given, such as ids.
-    target.check_model(abstract_model(kwargs).kwargs, towers=towers, **settings)
+    model = abstract_model(kwargs)
+    whole = model.kwargs
+    if is_of_many(model):
+        whole = tower_alone(whole, towers=_asked(target, towers))
+    target.check_model(whole, towers=towers, **settings)
 
 
 def _target(to: str, towers: str, settings: Mapping[str, Any]) -> ModuleType:
@@ -148,6 +156,11 @@ def _choice(known: Mapping[str, Any], given: str, *, name: str) -> Any:
     if given not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
     return known[given]
+
+
+def _asked(target: ModuleType, towers: str) -> str:
+    """The towers that are asked for: of both the one of a target that knows no other."""
+    return getattr(target, "TOWER", towers) if towers == "both" else towers
 
 
 def _present(run: Run, towers: str) -> str:

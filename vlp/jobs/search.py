@@ -1,4 +1,5 @@
-"""Which pictures of a data set are nearest to a sentence, by a model or by embeddings on disk."""
+"""Which pictures of a data set are nearest to a sentence or a sound, by a model or by embeddings on
+disk."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 
 def with_model(
     model: str,
-    query: str,
+    query: str | Path,
     *,
     data: str | None,
     limits: Limits,
@@ -45,7 +46,7 @@ def with_model(
 
     Args:
         model: as for `load_run`.
-        query: a sentence.
+        query: a sentence, or the file of a sound.
         data: as for `open_source`; None for what the run reports on.
         limits: likewise.
         top: how many at most.
@@ -53,10 +54,10 @@ def with_model(
         **given: further arguments of `load_run`.
 
     Raises:
-        ValueError: the model or the data cannot be searched by a sentence.
+        ValueError: the model or the data cannot be searched so, or the sound cannot be read.
     """
     run = load_run(model, **given)
-    _check_towers(run)
+    _check_towers(run, query)
     folder = run.folder if run.format == RUN else None
     source = open_source(data or _report_data(model, folder), limits=limits)
     images = _embedded_images(run, source, threads, folder=folder)
@@ -67,7 +68,7 @@ def with_model(
 
 def in_embeddings(
     folder: str,
-    query: str,
+    query: str | Path,
     *,
     data: str | None,
     max_pixels: int | None,
@@ -78,7 +79,7 @@ def in_embeddings(
 
     Args:
         folder: of `vlp embed ... --index`.
-        query: a sentence.
+        query: a sentence, or the file of a sound.
         data: where the data lie now; None for where they were.
         max_pixels: of a picture; None for what it was.
         top: how many at most.
@@ -131,18 +132,27 @@ def _embedded_images(run: Run, source: Source, threads: int, *, folder: Path | N
     return made
 
 
-def _embedded_query(run: Run, query: str) -> np.ndarray:
-    return np.asarray(run.model.encode_text(run.tokenize(query)).embedding[0])
+def _embedded_query(run: Run, query: str | Path) -> np.ndarray:
+    if isinstance(query, str):
+        return np.asarray(run.model.encode_text(run.tokenize(query)).embedding[0])
+    _check_towers(run, query)
+    assert run.spectrogram is not None, "a card says how its model hears"
+    try:
+        heard = run.spectrogram(query.read_bytes())
+    except Reject as error:
+        raise ValueError(f"--sound={query} must be a sound that can be read: {error}") from error
+    return np.asarray(run.model.encode("audio", heard).embedding[0])
 
 
-def _check_towers(run: Run) -> None:
-    if run.model.image is None or run.model.text is None:
-        lacking = "image" if run.model.image is None else "text"
+def _check_towers(run: Run, query: str | Path) -> None:
+    asked, what = ("text", "texts") if isinstance(query, str) else ("audio", "sounds")
+    for lacking in {"image", asked} - run.model.towers.keys():
         raise ValueError(
-            f"a search needs a model of images and texts, {run.folder} has no {lacking} tower; "
+            f"a search needs a model of images and {what}, {run.folder} has no {lacking} tower; "
             "give another --model"
         )
-    run.tokenize("")  # raises ValueError where there is no tokenizer
+    if asked == "text":
+        run.tokenize("")  # raises ValueError where there is no tokenizer
 
 
 def _report_data(model: str, folder: Path | None) -> str:

@@ -175,4 +175,6 @@ def test_sounds_that_ask_for_names_are_those_with_a_name_of_their_own(evaluator,
     assert set(numbers) == {"number 1", "number 2", "number 4"}  # twice: 0 and 3
     for name, sample in (("number 1", 3), ("number 2", 4), ("number 4", 8)):
         assert numbers[name]["sound"] == source.audio(sample) and numbers[name]["rank"] == 0
+        names = [item["caption"] for item in numbers[name]["found"]]
+        assert len(names) == len(set(names)) == 5
         assert numbers[name]["found"][0] | dict(score=1) == dict(caption=name, score=1, right=True)

@@ -125,7 +125,7 @@ def test_a_run_whose_model_cannot_be_judged_so_is_refused_before_it_begins(pairs
 
 
 def test_settings_are_checked_by_name_and_the_mask_must_be_a_token(evaluator, data):
-    with pytest.raises(ValueError, match="captions, group, between, rerank, rerank_by, got 'rerankk'"):
+    with pytest.raises(ValueError, match="group, between, rerank, rerank_by, got 'rerankk'"):
         evaluate(evaluator, "retrieval", data=data, rerankk=3)
     with pytest.raises(ValueError, match="retrieval, classification, .* got 'search'"):
         evaluate(evaluator, "search", data=data)

@@ -1,4 +1,6 @@
 import functools
+import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,10 @@ from tests.losses.loss_reference import softmax_reference
 from tests.objectives.calling import call
 from vlp.models.bound import Bound
 from vlp.objectives import Context
+from vlp.objectives.common.present import encode_present
 from vlp.objectives.imagebind import ImageBind
+from vlp.parallel.mesh import make_mesh
+from vlp.parallel.sharding import batch_sharding
 
 N = 16
 TOWER = dict(width=16, depth=1, num_heads=2)
@@ -146,6 +151,48 @@ def test_eight_devices_give_the_values_and_gradients_of_one(implementation):
     mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
     batch = jax.device_put(make_batch(), NamedSharding(mesh, PartitionSpec("data")))
     assert_equal(outcome(ImageBind(mesh=mesh, implementation=implementation), batch), whole())
+
+
+@pytest.mark.parametrize(
+    ("devices", "most_rows"), [(1, dict(text=8, audio=9)), (1, dict(audio=12)), (8, dict(text=1))]
+)
+def test_encoding_no_more_rows_than_have_a_modality_changes_nothing(devices, most_rows):
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+    batch = jax.device_put(make_batch(), NamedSharding(mesh, PartitionSpec("data")))
+    assert_equal(outcome(ImageBind(mesh=mesh, most_rows=most_rows), batch), whole())
+
+
+def test_rows_change_places_without_leaving_their_device():
+    mesh = make_mesh(fsdp=4)
+
+    def encoded(audio, present):
+        batch = {"audio": audio, "present/audio": present}
+        flat = SimpleNamespace(encode=lambda _, x: SimpleNamespace(embedding=x.sum(axis=1)))
+        return jnp.sum(encode_present(flat, batch, "audio", most=4, shards=8) ** 2, axis=1)
+
+    where = batch_sharding(mesh)
+    given = (
+        jax.ShapeDtypeStruct((64, 12, 8), jnp.float32, sharding=where),
+        jax.ShapeDtypeStruct((64,), bool, sharding=where),
+    )
+    program = jax.jit(encoded, out_shardings=where).lower(*given).compile().as_text()
+    assert not re.search("all-(gather|reduce|to-all)|collective-permute", program)
+
+
+def test_a_tower_sees_only_so_many_rows():
+    seen = []
+
+    class Seeing:
+        log_scales = model().log_scales
+
+        def encode(self, name, inputs, **settings):
+            seen.append((name, len(inputs)))
+            return model().encode(name, inputs, **settings)
+
+    objective = ImageBind(most_rows=dict(text=8, audio=9))
+    context = Context(model=Seeing(), batch=make_batch(), key=jax.random.key(0))
+    jax.eval_shape(lambda: [term.values for term in objective(context).terms.values()])
+    assert seen == [("image", N), ("text", 8), ("audio", 9)]
 
 
 def test_the_fields_are_those_of_the_pairs_and_whether_they_are_there():

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram, open_spectrogram
 from data_pipelines.opening import open_source
+from data_pipelines.order import MixedOrder, Mixture
 from experiments import emoji
 from tests.small.runs import COLOURS, SHAPES, TINY, add, losses
 from vlp.cli.config import load_config
@@ -18,7 +19,7 @@ from vlp.interop.card import read_card
 from vlp.jobs.data_table import say_data
 from vlp.objectives.clip import Clip
 from vlp.run.inputs import open_inputs
-from vlp.run.sets import data_name
+from vlp.run.sets import data_name, most_rows
 from vlp.run.workdir import Workdir
 
 NAMES = ("image", "text", "audio", "present/text", "present/audio", "id")
@@ -113,6 +114,30 @@ def test_sets_that_cannot_be_are_refused_by_name(config, tmp_path):
             inputs_of(config, tmp_path)
         with section.ignore_type():
             section.update({name: before[name] for name in settings})
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.25, 0.75), (0.2, 0.3, 0.5), (0.1, 0.6, 0.3)])
+def test_no_window_of_the_stream_has_more_rows_of_a_modality_than_its_sets_say(shares):
+    fields = [("image", "text"), ("image", "audio"), ("image", "text", "audio")][: len(shares)]
+    sets = {
+        name: dict(data="", fields=own, share=share)
+        for name, own, share in zip("abc", fields, shares, strict=False)
+    }
+    boundaries = tuple(10 * i for i in range(1, len(shares)))
+    mixture = Mixture(boundaries, shares[1:])
+    order = MixedOrder(10 * len(shares), mixture=mixture, seed=0, shuffle=True)
+    stream = [fields[order(place)[1] // 10] for place in range(400)]
+    for rows in (1, 2, 7, 16, 20):
+        most = most_rows(sets, rows=rows)
+        for name in ("image", "text", "audio"):
+            has = np.cumsum([0, *(name in own for own in stream)])
+            assert (has[rows:] - has[:-rows]).max() <= most.get(name, rows)
+    exact = most_rows(sets, rows=20)
+    assert "image" not in exact
+    if len(shares) == 2:
+        assert exact == dict(text=20 * shares[0], audio=20 * shares[1])
+    assert most_rows({"a": sets["a"]}, rows=20) == {}
+    assert most_rows(sets | {"d": dict(data="")}, rows=20) == {}
 
 
 def test_without_shares_every_sample_comes_equally_often(config, tmp_path):

@@ -19,6 +19,7 @@ from vlp.run.values import as_json, flatten
 
 OWN = "experiments/own_data.py:data=x"
 EMOJI = "experiments/emoji.py"
+SPOKEN = "experiments/emoji_spoken.py:voice=voice.tar"
 # own_data's towers by kind: what a tower of another kind than the preset's needs.
 NEEDS = {
     "vit": ["width=64", "depth=1", "num_heads=2", "patch_size=16"],
@@ -30,6 +31,7 @@ NEEDS = {
     "bert": ["width=64", "depth=1", "num_heads=2"],
     "bow": ["width=64"],
     "words": ["width=64"],
+    "ast": ["width=64", "depth=1", "num_heads=2"],
 }
 # A value of each type that no default has.
 OTHERS = {str: "other", int: "77", float: "0.125", bool: None, tuple: "(9, 9)", dict: "{'a': 9}"}
@@ -44,7 +46,7 @@ def flags(section: str, settings: list[str]) -> list[str]:
 def test_every_keyword_of_every_tower_has_a_flag(tower, kind):
     """Read from the constructor itself, not by the code under test."""
     make = TOWERS[tower][kind]
-    section = f"model.{tower}"
+    section, base = f"model.{tower}", SPOKEN if tower == "audio" else OWN
     needs = [f"kind={kind}", *NEEDS[kind]]
     given = {need.split("=")[0] for need in needs}
     tried = 0
@@ -55,7 +57,7 @@ def test_every_keyword_of_every_tower_has_a_flag(tower, kind):
         text = OTHERS.get(type(value), "5") if value is not None else "none"
         if isinstance(value, bool):
             text = str(not value)
-        config = load_config(OWN, flags(section, [*needs, f"{name}={text}"]))
+        config = load_config(base, flags(section, [*needs, f"{name}={text}"]))
         set_to = config.model[tower][name]
         assert set_to != value or value is None
         assert model_kwargs(config)[tower][name] == set_to

@@ -1,6 +1,6 @@
 """ImageBind: every modality is contrasted with images, and so all are bound together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from vlp.losses.sharded import DEFAULT_TILE
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.present import encode_present
 from vlp.parallel.contrastive import contrastive_loss
 
 
@@ -17,8 +18,7 @@ class ImageBind(Objective):
 
     Followed from the paper: a symmetric InfoNCE for each pair with an anchor, a scale for each.
     Different: the pair sets are mixed within a batch and all towers train together, where the
-    authors take one set a batch and keep image and text towers frozen (`optim.freeze` does); a
-    row is encoded by all towers, also by those that it has nothing for.
+    authors take one set a batch and keep image and text towers frozen (`optim.freeze` does).
 
     Args:
         pairs: what is contrasted; the model has a scale for each.
@@ -26,6 +26,8 @@ class ImageBind(Objective):
         max_scale: upper limit of the learned multipliers of the cosines.
         mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
         implementation, tile: of the contrastive loss, likewise.
+        most_rows: how many of a device's rows may have a modality, of those that not all have;
+            other rows are not encoded. Runs give it by the shares of their sets.
 
     Raises:
         ValueError: when there is not one weight a pair.
@@ -43,12 +45,14 @@ class ImageBind(Objective):
         mesh: Mesh | None = None,
         implementation: str = "auto",
         tile: int = DEFAULT_TILE,
+        most_rows: Mapping[str, int] | None = None,
     ):
         if weights and len(weights) != len(pairs):
             raise ValueError(f"weights must be one a pair, {len(pairs)}, got {list(weights)}")
         self.pairs = {pair: pair.split("-") for pair in pairs}
         self.weights = dict(zip(pairs, weights or [1.0] * len(pairs), strict=True))
         self.max_scale = max_scale
+        self.most_rows, self.shards = most_rows or {}, mesh.size if mesh is not None else 1
         self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
         self.modalities = tuple(dict.fromkeys("-".join(pairs).split("-")))
         self.fields = (*self.modalities, *(f"present/{name}" for name in self.modalities))
@@ -60,7 +64,12 @@ class ImageBind(Objective):
             ValueError: when the model has no scale for a pair.
         """
         model, batch = ctx.model, ctx.batch
-        z = {name: model.encode(name, batch[name]).embedding for name in self.modalities}
+        z = {
+            name: encode_present(
+                model, batch, name, most=self.most_rows.get(name), shards=self.shards
+            )
+            for name in self.modalities
+        }
         terms: dict[str, Term] = {}
         metrics: dict[str, Any] = {}
         for pair, (first, second) in self.pairs.items():

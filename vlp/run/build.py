@@ -19,6 +19,7 @@ from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS, SHARED, TOWERS, shared_settings
+from vlp.run.sets import most_rows
 from vlp.training.loop.position import Position
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
@@ -170,7 +171,10 @@ def plan(
     _check_resolved(config)
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
-    loss = make_objective(**objective, mesh=mesh)
+    given = dict(
+        mesh=mesh, most_rows=most_rows(config.data.sets.to_dict(), rows=batch // mesh.size)
+    )
+    loss = make_objective(**objective, given=given)
     _check_towers(config.model, loss.fields)
     kwargs = model_kwargs(config)
     check_sizes(kwargs)
@@ -198,7 +202,7 @@ def plan(
         lengths.check_unchanged()
     tuning = duration(config.train.unmasked_tuning)
     drops = objective.get("patch_drop", 0.0) > 0 and tuning > 0
-    unmasked = make_objective(**(objective | {"patch_drop": 0.0}), mesh=mesh) if drops else None
+    unmasked = make_objective(**(objective | {"patch_drop": 0.0}), given=given) if drops else None
     return Plan(
         training=training,
         position=position,
@@ -220,11 +224,11 @@ def objective_fields(config: ConfigDict) -> tuple[str, ...]:
     """
     settings = config.objective.to_dict()
     settings = {name: value for name, value in settings.items() if name not in DURATIONS}
-    return make_objective(**settings, mesh=None).fields
+    return make_objective(**settings, given={"mesh": None}).fields
 
 
-def make_objective(name: str, *, mesh: Any, **settings: Any) -> Objective:
-    """The objective of that name, with the mesh where it takes one.
+def make_objective(name: str, *, given: Mapping[str, Any], **settings: Any) -> Objective:
+    """The objective of that name, with what it takes of the mesh and the rows of its modalities.
 
     Raises:
         ValueError: when there is no such objective.
@@ -234,9 +238,8 @@ def make_objective(name: str, *, mesh: Any, **settings: Any) -> Objective:
     if name not in known:
         raise ValueError(f"objective.name must be one of {', '.join(known)}, got {name!r}")
     make = known[name]
-    if "mesh" in inspect.signature(make).parameters:
-        settings["mesh"] = mesh
-    return make(**settings)
+    takes = inspect.signature(make).parameters
+    return make(**settings, **{key: value for key, value in given.items() if key in takes})
 
 
 def _frozen(

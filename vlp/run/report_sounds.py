@@ -70,11 +70,21 @@ def _dozen(evaluator: Evaluator, data: str, between: str, captions: str) -> list
         return sample_pixels(source, int(rows.ids[row]))
 
     if names_found:
-        shown = image_queries([int(asked[i]) for i in chosen], **common, image_at=lambda row: None)
+        asking_rows = [int(asked[i]) for i in chosen]
+        shown = image_queries(asking_rows, **common, image_at=lambda row: None, top=100)
+        shown = [query | {"found": _each_name_once(query["found"])[:5]} for query in shown]
     else:
         shown = text_queries(chosen, **common, image_at=picture)
     sounds = [source.audio(int(samples[i])) for i in chosen]
     return [query | {"sound": sound} for query, sound in zip(shown, sounds, strict=True)]
+
+
+def _each_name_once(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without names that stand further up already; of skin tones, say, which no sound tells."""
+    once: dict[str, dict[str, Any]] = {}
+    for item in found:
+        once.setdefault(item["caption"], item)
+    return list(once.values())
 
 
 def _of_a_name_of_their_own(rows: np.ndarray, said: list[str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from itertools import accumulate
 from typing import Any
@@ -50,6 +51,28 @@ def pair_sets(
         return whole, None
     boundaries = tuple(accumulate(len(source) for source in sources[:-1]))
     return whole, Mixture(boundaries, tuple(given[1:]))
+
+
+def most_rows(sets: Mapping[str, Mapping[str, Any]], *, rows: int) -> dict[str, int]:
+    """How many of so many rows that follow each other have a modality at most, where that is known.
+
+    Args:
+        sets: as in `pair_sets`.
+        rows: of a device in a batch, say.
+    """
+    shares = [each["share"] for each in sets.values() if each.get("share") is not None]
+    if len(sets) < 2 or len(shares) < len(sets):
+        return {}
+    # A part of a mixture of k has less than k - 1 rows more or fewer than its share.
+    parts = {
+        name: [
+            math.ceil(rows * share) + len(sets) - 2
+            for share, each in zip(shares, sets.values(), strict=True)
+            if name in (each.get("fields") or MODALITIES)
+        ]
+        for name in MODALITIES
+    }
+    return {name: sum(most) for name, most in parts.items() if 0 < sum(most) < rows}
 
 
 def data_name(config: ConfigDict) -> str:

@@ -80,7 +80,8 @@ class Objective(Protocol):
     """What is minimised. A class in `vlp/objectives/NAME.py` with this base is found by NAME.
 
     The arguments of its constructor are the settings of `config.objective`. With an argument `mesh`
-    it is given the mesh, over which losses of whole batches may be spread.
+    it is given the mesh, over which losses of whole batches may be spread; with `most_rows`, by
+    name of the modalities that not all rows have, in how many of a device's rows they can be.
 
     Attributes:
         fields: what it reads of a batch beside `weight`, see `vlp.run.fields`.

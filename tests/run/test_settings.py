@@ -31,7 +31,6 @@ NEEDS = {
     "bert": ["width=64", "depth=1", "num_heads=2"],
     "bow": ["width=64"],
     "words": ["width=64"],
-    "ast": ["width=64", "depth=1", "num_heads=2"],
 }
 # A value of each type that no default has.
 OTHERS = {str: "other", int: "77", float: "0.125", bool: None, tuple: "(9, 9)", dict: "{'a': 9}"}

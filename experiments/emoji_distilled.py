@@ -7,8 +7,9 @@ Without a teacher the same student learns from the pairs alone, which is what to
 Method: Vasu et al., 2024 (MobileCLIP), https://arxiv.org/abs/2311.17049, here with the teacher in
 memory, not its stored vectors; `feature` adds the term of Yang et al., 2024 (CLIP-KD),
 https://arxiv.org/abs/2307.12732, whose authors weigh it with 2000 beside 1 and 1.
-Cost: 6 minutes on two CPU cores, 4 without a teacher.
-Expected on Twemoji: benchmarks/results/distillation_on_emoji.md.
+Cost: 3 minutes on two CPU cores, half of it without a teacher.
+Expected on Twemoji (benchmarks/results/distillation_on_emoji.md): text to image R@5 0.140 with a
+teacher and 0.108 without, among 3,786; by chance 0.001.
 
   vlp train --config=experiments/emoji_distilled.py:teacher=runs/emoji --workdir=runs/distilled
 

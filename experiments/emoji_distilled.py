@@ -10,7 +10,7 @@ in place of its stored vectors, and the embeddings of Yang et al., 2024 (CLIP-KD
 https://arxiv.org/abs/2307.12732, whose weight of 2000 is for 512 dimensions and 500 for the 128
 here.
 Cost: 3 minutes on two CPU cores, half of it without a teacher.
-Expected on Twemoji (benchmarks/results/distillation_on_emoji.md): text to image R@5 0.27 with a
+Expected on Twemoji (benchmarks/results/distillation_on_emoji.md): text to image R@5 0.25 with a
 teacher and 0.11 without, among 3,786; by chance 0.001.
 
   vlp train --config=experiments/emoji_distilled.py:teacher=runs/emoji --workdir=runs/distilled

@@ -37,7 +37,7 @@ def test_without_data_or_teachers_it_says_what_it_needs():
 def test_stored_vectors_take_the_place_of_teachers():
     config = distillation.get_config("data=x,vectors=a,b,weight=1")
     assert config.data.vectors.to_dict() == dict(teacher1="a", teacher2="b") and not config.frozen
-    objective = make_objective(**config.objective.to_dict(), mesh=None)
+    objective = make_objective(**config.objective.to_dict(), given={})
     assert objective.fields[2:4] == ("teacher1/image_embedding", "teacher1/text_embedding")
     assert config.tokenizer.path == "clip" and objective.weights["contrastive"] == 0
 

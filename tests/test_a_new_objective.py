@@ -76,5 +76,8 @@ def test_a_package_brings_objectives_by_entry_points(monkeypatch):
         objectives.cache_clear()
         with pytest.raises(ValueError, match="an objective's name must be its own"):
             objectives()
+        points[:] = [EntryPoint("wrong", "json:dumps", "vlp.objectives")]
+        with pytest.raises(ValueError, match="json:dumps of an installed package must be a class"):
+            objectives()
     finally:
         objectives.cache_clear()

@@ -161,7 +161,13 @@ def _report_data(model: str, folder: Path | None) -> str:
     if not file or not file.is_file():
         raise ValueError(f"{model} was not trained here on any data; say where to look: --data")
     config = json.loads(file.read_text(encoding="utf-8"))
-    return config["report"]["data"] or config["data"]["train"]
+    data = config["report"]["data"] or config["data"]["train"]
+    if not data:
+        raise ValueError(
+            f"{model} reports on no data, and did not train on one set of pairs; say where to "
+            "look: --data"
+        )
+    return data
 
 
 def _embedder(manifest: dict[str, Any], given: dict[str, Any]) -> Run:

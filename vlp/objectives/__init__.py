@@ -23,9 +23,17 @@ def objectives() -> dict[str, type]:
     found = {name: _only_objective(name) for name in files}
     for point in entry_points(group="vlp.objectives"):
         if point.name in found:
-            raise ValueError(f"an objective's name must be its own, {point.value} is a second "
-                             f"{point.name!r}; name it otherwise")  # fmt: skip
-        found[point.name] = point.load()
+            raise ValueError(
+                f"an objective's name must be its own, {point.value} is a second {point.name!r}; "
+                "name it otherwise"
+            )
+        make = point.load()
+        if not isinstance(make, type) or Objective not in make.__mro__:
+            raise ValueError(
+                f"the entry point {point.value} of an installed package must be a class with the "
+                f"base vlp.objectives.Objective, got {make!r}; mend or remove that package"
+            )
+        found[point.name] = make
     return found
 
 

@@ -61,6 +61,7 @@ def _facts(
         "batch": f"{batch:,} samples a step",
         "length": f"{plan.steps:,} steps, {whole:,} samples, {whole / samples:,.4g} epochs",
         "evaluations": ", ".join(config.evals) or "none",
+        "judged": "the weights" if plan.evaluated == "params" else "the average of the weights",
         "workdir": str(workdir),
     }
     for name, params in plan.training.frozen.items():
@@ -96,7 +97,7 @@ def _devices(mesh: Any) -> str:
 
 
 def _precision(model: Mapping[str, Any]) -> str:
-    towers = {name: model[name] for name in ("image", "text") if model.get(name)}
+    towers = {name: model[name] for name in ("image", "text", "audio") if model.get(name)}
     kinds = {name: tower.get("dtype", "float32") for name, tower in towers.items()}
     said = ", ".join(f"{name} in {dtype}" for name, dtype in kinds.items())
     if len(set(kinds.values())) == 1:

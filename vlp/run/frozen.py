@@ -18,6 +18,7 @@ from vlp.interop.loaded import fingerprint, model_of, params_of
 from vlp.interop.tokenizer_files import NONE
 from vlp.models.build import make_model
 from vlp.models.presets import dual_encoder_preset
+from vlp.models.towers import TOWERS as KINDS
 from vlp.run.weights import same_words
 from vlp.training.state import abstract_model
 
@@ -140,7 +141,7 @@ def _open(
 
 
 def _in_precision(kwargs: Mapping[str, Any], precision: str) -> dict[str, Any]:
-    towers = [name for name in ("image", "text") if precision and kwargs[name] is not None]
+    towers = [name for name in KINDS if precision and kwargs.get(name) is not None]
     return {**kwargs, **{name: kwargs[name] | {"dtype": precision} for name in towers}}
 
 

@@ -5,17 +5,20 @@ import functools
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from vlp.models.build import model_class
+from vlp.models.build import make_model
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
+from vlp.objectives.blip2 import Blip2
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
 from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
-from vlp.training.checkpoint.checkpoints import Checkpoints
+from vlp.run.frozen import abstract_frozen
+from vlp.training.checkpoint.checkpoints import Checkpoints, load_params
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
 from vlp.training.setup import make_training
@@ -43,34 +46,50 @@ BLIP = dict(
     end_id=1,
     embed_dim=8,
 )
+BLIP2 = dict(
+    kind="blip2",
+    image=dict(kind="frozen", image_size=8, width=16),
+    text=dict(BLIP["text"], depth=2),
+    num_queries=3,
+    end_id=1,
+    embed_dim=8,
+)
 VLMO = dict(
     image=dict(kind="patches", image_size=8, patch_size=4, width=16),
     text=dict(kind="words", vocab_size=32, length=5, width=16),
     multiway=dict(depth=2, num_heads=2, fused_from=1),
     embed_dim=8,
 )
-MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF, "blip": BLIP, "vlmo": VLMO}
+MODELS = {"clip": CLIP, "coca": COCA, "albef": ALBEF, "blip": BLIP, "blip2": BLIP2, "vlmo": VLMO}
 OBJECTIVES = {
     "clip": lambda mesh: Clip(mesh=mesh, patch_drop=0.5),
     "coca": lambda mesh: Coca(mesh=mesh, patch_drop=0.5),
     "albef": lambda mesh: Albef(mask_id=31, queue_size=32, ramp=2, momentum_decay=0.9),
     "blip": lambda mesh: Blip(queue_size=32, ramp=2, momentum_decay=0.9),
+    "blip2": lambda mesh: Blip2(),
     "vlmo": lambda mesh: Vlmo(mesh=mesh, mask_id=31, pair_contrast=0.0),
 }
+
+# What BLIP-2 reads: a tower of more than it looks at, with weights that are no one else's.
+TOWER_ALONE = dict(image=IMAGE, text=None, embed_dim=4)
 
 KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind != "clip" else kind for kind in MODELS]
 
 
 def make_tiny_training(kind, mesh):
     kwargs = MODELS[kind]
-    return make_training(
-        lambda rngs: model_class(kwargs)(**kwargs, rngs=rngs),
+    frozen = {"image": TOWER_ALONE} if kind == "blip2" else {}
+    training = make_training(
+        lambda rngs: make_model(kwargs, rngs=rngs),
         OBJECTIVES[kind](mesh),
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
         global_batch_size=16,
+        frozen={name: abstract_frozen(each) for name, each in frozen.items()},
     )
+    made = {name: make_model(each, rngs=nnx.Rngs(7)) for name, each in frozen.items()}
+    return training.with_frozen({n: nnx.to_pure_dict(nnx.state(m)) for n, m in made.items()})
 
 
 def batches(count):
@@ -130,3 +149,14 @@ def test_a_model_goes_on_from_a_checkpoint_to_the_bit(kind, tmp_path):
     after, resumed = train(training, restored.state, second)
     assert before + after == want
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+def test_a_frozen_tower_is_divided_over_the_mesh_and_not_in_the_checkpoint(tmp_path):
+    training = make_tiny_training("blip2", make_mesh(fsdp=4))
+    kernel = training.frozen["image"]["image"]["stack"]["blocks"]["mlp"]["up"]["kernel"]
+    assert "fsdp" in kernel.sharding.spec
+    checkpoints = Checkpoints(tmp_path / "checkpoints", config={}, card={})
+    checkpoints.save(0, training.init())
+    checkpoints.close()
+    saved = load_params(tmp_path / "checkpoints" / "0")
+    assert "image" not in saved and set(saved) > {"image_norm", "querying", "text"}

@@ -63,7 +63,7 @@ class Evaluations:
         self.sources: dict[str, Source] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
-        model = nnx.merge(plan.training.recipe.graphdef, plan.training.abstract.params)
+        model = plan.training.model(plan.training.abstract.params)
         for name, settings in self._settings.items():
             with _named(f"config.evals.{name}"):
                 task, own = settings["task"], _own(settings)
@@ -89,8 +89,7 @@ class Evaluations:
         if self._evaluator is None or self._evaluator.step != step:
             training = self._plan.training
             encoder = Encoder(
-                training.recipe.graphdef,
-                getattr(state, self._plan.evaluated),
+                *nnx.split(training.model(getattr(state, self._plan.evaluated))),
                 text=self._plan.model_kwargs["text"],
                 mesh=training.mesh,
             )

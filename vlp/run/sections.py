@@ -90,8 +90,8 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     if parent == "frozen":
-        kinds = {"path": "", "weights": "auto", "towers": "both", "preset": ""}
-        return {name: Setting((str,), usual) for name, usual in kinds.items()}
+        usual = {"path": "", "weights": "auto", "towers": "both", "drop_blocks": 0, "preset": ""}
+        return {name: Setting((type(value),), value) for name, value in usual.items()}
     return _SECTIONS[section](config) if section in _SECTIONS else None
 
 
@@ -168,9 +168,9 @@ def _model(config: ConfigDict) -> Settings:
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
     parts = ("image", "text", "decoder", "fusion", "multiway")  # sections of their own
-    own = keywords(
-        model_class(config.model.to_dict()), PairModel, leaving=("settings", *parts, *decided)
-    )
+    make = model_class(config.model.to_dict())
+    handed_on = "settings" in inspect.signature(make.__init__).parameters
+    own = keywords(make, *[PairModel] * handed_on, leaving=("settings", *parts, *decided))
     return {"kind": Setting((str,), ""), "preset": Setting((str,), ""), **own}
 
 

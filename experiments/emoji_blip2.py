@@ -8,6 +8,9 @@ Arguments: `image` (whose image tower is read: the quickstart's run, or any with
 
 Method: Li et al., 2023, https://arxiv.org/abs/2301.12597, in the form of `experiments/blip2.py`, at
 a small size: eight queries in four blocks, of which the first and the third read.
+Expected: after 15 epochs text to image R@5 0.30 among Twemoji's 3,786 (the quickstart itself 0.33,
+by chance 0.001), captions of CIDEr 0.77 (0.08); whether a pair matches is not learnt by then.
+Longer runs were not measured.
 """
 
 from ml_collections import ConfigDict

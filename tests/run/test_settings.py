@@ -24,6 +24,7 @@ NEEDS = {
     "naflex": ["width=64", "depth=1", "num_heads=2", "patch_size=16", "num_patches=16"],
     "resnet": ["layers=(1,1,1,1)", "output_dim=384"],
     "patches": ["width=64", "patch_size=16"],
+    "frozen": [],
     "transformer": ["width=64", "depth=1", "num_heads=2"],
     "bert": ["width=64", "depth=1", "num_heads=2"],
     "bow": ["width=64"],

@@ -155,10 +155,11 @@ def base_config() -> ConfigDict:
             # weights, but for what the section itself says; see `begin_with`.
             init=dict(path="", which="params", only=(".*",), adopt=()),
             objective=dict(name="clip"),  # vlp.objectives
-            # Models that the objective looks at and nobody changes, by the names that it asks for:
-            # `path`, whatever vlp.load reads; `weights` of it; `towers`, "image" or "text" for one
-            # alone; `precision`, where not the model's own; `preset`, which says what is there, for
-            # plans of a run elsewhere.
+            # Models that objective and model look at and nobody changes, by the names that these
+            # ask for: `path`, whatever vlp.load reads; `weights` of it; `towers`, "image" or "text"
+            # for one alone; `drop_blocks`, how many of the image tower's last are left out;
+            # `precision`, where not the model's own; `preset`, which says what is there, for plans
+            # of a run elsewhere.
             frozen=dict(),
             optim=dict(
                 optimizer=dict(),  # vlp.training.optim.optimizers.make_optimizer

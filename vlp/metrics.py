@@ -1,6 +1,9 @@
 """Ranks, recall and accuracy of scores, with ties counted against the model."""
 
+import operator
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +16,28 @@ TIE_TOLERANCE = 1e-6
 Without it a collapsed model (every embedding the same) would win by whichever way a matrix
 product happens to round at the edge of a tile.
 """
+
+
+def scores(
+    queries: Float[Array | np.ndarray, "n *q d"],
+    candidates: Float[Array | np.ndarray, "*m d"],
+    *,
+    product: Callable[[Any, Any], Any] = operator.matmul,
+) -> Any:
+    """The inner products of all queries with all candidates, or with the one there is.
+
+    Where one of the two are several vectors each, as the queries of BLIP-2 make of an image, it is
+    the largest of their products.
+
+    Args:
+      queries: `[n, d]`, or `[n, q, d]`.
+      candidates: `[m, d]`, or `[m, q, d]`; or a single vector `[d]`.
+      product: Of matrices.
+    """
+    if candidates.ndim > queries.ndim:
+        return scores(candidates, queries, product=product).T
+    found = product(queries, candidates.T)
+    return found if queries.ndim == 2 else found.max(axis=1)
 
 
 def score_ranks(
@@ -43,8 +68,8 @@ def score_ranks(
 
 
 def ranks(
-    queries: Float[Array | np.ndarray, "n d"],
-    candidates: Float[Array | np.ndarray, "m d"],
+    queries: Float[Array | np.ndarray, "n *q d"],
+    candidates: Float[Array | np.ndarray, "m *r d"],
     *,
     query_labels: Int[Array | np.ndarray, " n"],
     candidate_labels: Int[Array | np.ndarray, " m"],
@@ -52,13 +77,14 @@ def ranks(
     candidate_chunk: int = 8192,
     tolerance: float = TIE_TOLERANCE,
 ) -> Int[Array, " n"]:
-    """`score_ranks` of `queries @ candidates.T` without ever holding the whole score matrix.
+    """`score_ranks` of `scores(queries, candidates)` without ever holding the whole matrix.
 
     A candidate is right for a query when their labels are equal, so that one function serves
     text to image (one right image), image to text (several captions) and classification.
 
     Args:
-      queries: Embeddings, unit norm unless `tolerance` is chosen for another scale.
+      queries: Embeddings, unit norm unless `tolerance` is chosen for another scale; they or the
+        candidates may be several vectors each.
       candidates: Embeddings of the gallery.
       query_labels: One label a query.
       candidate_labels: One label a candidate.
@@ -159,17 +185,18 @@ def _chunked_ranks(
         def score(block: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             candidate, candidate_label, is_real = block
             # Highest precision: TF32 or bfloat16 products would make ties of close scores.
-            scores = jnp.matmul(query, candidate.T, precision=jax.lax.Precision.HIGHEST)
+            exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+            found = scores(query, candidate, product=exact)
             same = label[:, None] == candidate_label[None, :]
-            return scores, same & is_real[None, :], ~same & is_real[None, :]
+            return found, same & is_real[None, :], ~same & is_real[None, :]
 
         def best_step(best: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
-            scores, is_true, _ = score(block)
-            return jnp.maximum(best, _best_true(scores, is_true)), None
+            found, is_true, _ = score(block)
+            return jnp.maximum(best, _best_true(found, is_true)), None
 
         def count_step(count: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
-            scores, _, is_false = score(block)
-            return count + _not_below(scores, is_false, best - tolerance), None
+            found, _, is_false = score(block)
+            return count + _not_below(found, is_false, best - tolerance), None
 
         lowest = jnp.full(query.shape[0], -jnp.inf, jnp.float32)
         best, _ = jax.lax.scan(best_step, lowest, gallery)

@@ -27,6 +27,7 @@ NEEDS = {
     "resnet": ["layers=(1,1,1,1)", "output_dim=384"],
     "patches": ["width=64", "patch_size=16"],
     "ast": ["width=64", "depth=1", "num_heads=2"],
+    "frozen": [],
     "transformer": ["width=64", "depth=1", "num_heads=2"],
     "bert": ["width=64", "depth=1", "num_heads=2"],
     "bow": ["width=64"],

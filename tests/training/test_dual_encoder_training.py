@@ -11,6 +11,7 @@ from tests.filled import filled
 from vlp.models.build import make_model
 from vlp.objectives.albef import Albef
 from vlp.objectives.blip import Blip
+from vlp.objectives.blip2 import Blip2
 from vlp.objectives.clip import Clip
 from vlp.objectives.coca import Coca
 from vlp.objectives.distillation import Distillation
@@ -19,11 +20,11 @@ from vlp.objectives.vlmo import Vlmo
 from vlp.parallel.ids import id_words
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
-from vlp.training.checkpoint.checkpoints import Checkpoints
+from vlp.run.frozen import abstract_frozen
+from vlp.training.checkpoint.checkpoints import Checkpoints, load_params
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
 from vlp.training.setup import make_training
-from vlp.training.state import abstract_model
 
 TOWER = dict(width=16, depth=1, num_heads=2)
 IMAGE = dict(image_size=8, patch_size=4, **TOWER)
@@ -48,6 +49,14 @@ BLIP = dict(
     end_id=1,
     embed_dim=8,
 )
+BLIP2 = dict(
+    kind="blip2",
+    image=dict(kind="frozen", image_size=8, width=16),
+    text=dict(BLIP["text"], depth=2),
+    num_queries=3,
+    end_id=1,
+    embed_dim=8,
+)
 VLMO = dict(
     image=dict(kind="patches", image_size=8, patch_size=4, width=16),
     text=dict(kind="words", vocab_size=32, length=5, width=16),
@@ -68,18 +77,26 @@ MODELS = {
     "coca": COCA,
     "albef": ALBEF,
     "blip": BLIP,
+    "blip2": BLIP2,
     "vlmo": VLMO,
     "distillation": CLIP,
     "bound": BOUND,
     "trunk": TRUNK,
 }
-# Of the student's width behind its projections, and of another within.
-TEACHER = CLIP | dict(image=IMAGE | dict(width=56), text=TEXT | dict(width=56))
+# What runs look at: of the student's width behind its projections, and of another within; and a
+# tower alone.
+FROZEN = {
+    "distillation": dict(
+        teacher=CLIP | dict(image=IMAGE | dict(width=56), text=TEXT | dict(width=56))
+    ),
+    "blip2": dict(image=dict(image=IMAGE, text=None, embed_dim=4)),
+}
 OBJECTIVES = {
     "clip": lambda mesh: Clip(mesh=mesh, patch_drop=0.5),
     "coca": lambda mesh: Coca(mesh=mesh, patch_drop=0.5),
     "albef": lambda mesh: Albef(mask_id=31, queue_size=32, ramp=2, momentum_decay=0.9),
     "blip": lambda mesh: Blip(queue_size=32, ramp=2, momentum_decay=0.9),
+    "blip2": lambda mesh: Blip2(),
     "vlmo": lambda mesh: Vlmo(mesh=mesh, mask_id=31, pair_contrast=0.0),
     "distillation": lambda mesh: Distillation(mesh=mesh, feature_weight=8.0, patch_drop=0.5),
     "bound": lambda mesh: ImageBind(mesh=mesh),
@@ -90,20 +107,22 @@ KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "clip")) for kin
 
 
 def make_tiny_training(kind, mesh, **settings):
-    objective = OBJECTIVES[kind](mesh)
-    teacher = functools.partial(model_of, TEACHER)
+    frozen = FROZEN.get(kind, {})
     training = make_training(
         functools.partial(model_of, MODELS[kind]),
-        objective,
+        OBJECTIVES[kind](mesh),
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
         global_batch_size=16,
-        frozen={name: abstract_model(teacher) for name in objective.frozen},
+        frozen={name: abstract_frozen(each) for name, each in frozen.items()},
         **settings,
     )
-    params = nnx.to_pure_dict(nnx.state(filled(lambda: teacher(nnx.Rngs(0)))))
-    return training.with_frozen({name: params for name in objective.frozen})
+    return training.with_frozen({name: filled_params(each) for name, each in frozen.items()})
+
+
+def filled_params(kwargs):
+    return nnx.to_pure_dict(nnx.state(filled(lambda: model_of(kwargs, nnx.Rngs(0)))))
 
 
 def model_of(kwargs, rngs):
@@ -194,3 +213,15 @@ def test_a_frozen_trunk_stays_and_the_other_towers_learn_through_it():
         assert "stack" not in after[name]
         assert not np.array_equal(after[name]["positions"], before[name]["positions"])
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+def test_a_frozen_tower_is_divided_over_the_mesh_and_not_in_the_checkpoint(tmp_path):
+    training = make_tiny_training("blip2", make_mesh(fsdp=4))
+    kernel = training.frozen["image"]["image"]["stack"]["blocks"]["mlp"]["up"]["kernel"]
+    assert "fsdp" in kernel.sharding.spec
+    checkpoints = Checkpoints(tmp_path / "checkpoints", config={}, card={})
+    checkpoints.save(0, training.init())
+    checkpoints.close()
+    saved = load_params(tmp_path / "checkpoints" / "0")
+    assert "image" not in saved and set(saved) > {"image_norm", "querying", "text"}

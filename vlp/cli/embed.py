@@ -90,6 +90,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         check_usearch()
     source = open_data(args)
     loaded = load_run(args.model, **loading(args))
+    if "num_queries" in loaded.card["model"]:
+        raise ValueError(
+            "vlp embed keeps a vector an image, and this model makes one a query; search by "
+            "vlp search, or call encode_image"
+        )
     if loaded.model.image is not None:
         check_images(source, "embedding")
     elif args.index:

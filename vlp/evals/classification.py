@@ -70,7 +70,7 @@ def check_prompts(
 
 
 def classification(
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     zclass: Float[np.ndarray, "k d"],
     labels: Int[np.ndarray, " n"],
 ) -> dict[str, dict[str, float | int]]:

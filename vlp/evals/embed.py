@@ -30,12 +30,12 @@ class Embeddings:
     """Embeddings of the samples that could be read, in the order they came.
 
     Attributes:
-      vectors: Unit-norm rows.
+      vectors: Unit-norm rows, or several such for each.
       ids: Which sample of the source each row is.
       rejects: How many samples could not be read, by the code of the reason; they have no row.
     """
 
-    vectors: Float[np.ndarray, "n d"]
+    vectors: Float[np.ndarray, "n *q d"]
     ids: Int[np.ndarray, " n"]
     rejects: Mapping[int, int]
 

@@ -44,7 +44,7 @@ def choose(
 def text_queries(
     texts: Sequence[int],
     *,
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
     captions: Sequence[str],
@@ -74,7 +74,7 @@ def text_queries(
     first_text = {int(image): i for i, image in reversed(list(enumerate(image_of_text)))}
     queries = []
     for text, rank in zip(chosen.tolist(), np.asarray(ranks).tolist(), strict=True):
-        scores = zimg @ ztxt[text]
+        scores = metrics.scores(zimg, ztxt[text])
         answer = int(image_of_text[text])
 
         def picture(image: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def text_queries(
 def image_queries(
     images: Sequence[int],
     *,
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
     captions: Sequence[str],
@@ -119,7 +119,7 @@ def image_queries(
     )
     queries = []
     for image, rank in zip(chosen.tolist(), np.asarray(ranks).tolist(), strict=True):
-        scores = ztxt @ zimg[image]
+        scores = metrics.scores(zimg[[image]], ztxt)[0]
         right = np.asarray(image_of_text) == image
         own = np.flatnonzero(right)
         found = [

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vlp.metrics import scores
+
 _CHUNK = 1024  # queries scored at once
 
 
@@ -32,7 +34,7 @@ def log_odds(model: Any, image: Any, text: Int[Array, "n l"]) -> Float[Array, " 
 
 
 def mined_pairs(
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     *,
     image_of_text: Int[np.ndarray, " m"],
@@ -123,18 +125,18 @@ def _groups(labels: Int[np.ndarray, " m"]) -> list[np.ndarray]:
 
 
 def _nearest(
-    queries: Float[np.ndarray, "q d"],
-    candidates: Float[np.ndarray, "c d"],
+    queries: Float[np.ndarray, "n *q d"],
+    candidates: Float[np.ndarray, "c *r d"],
     *,
     right: Sequence[np.ndarray],
-) -> Int[np.ndarray, " q"]:
+) -> Int[np.ndarray, " n"]:
     """The nearest candidate of each query that is not among its right ones; -1 if all are."""
     best = []
     for start in range(0, len(queries), _CHUNK):
-        scores = queries[start : start + _CHUNK] @ candidates.T
-        for row, places in zip(scores, right[start : start + _CHUNK], strict=True):
+        found = scores(queries[start : start + _CHUNK], candidates)
+        for row, places in zip(found, right[start : start + _CHUNK], strict=True):
             row[places] = -np.inf
-        nearest = scores.argmax(axis=1)
-        none = np.isneginf(scores.max(axis=1))
+        nearest = found.argmax(axis=1)
+        none = np.isneginf(found.max(axis=1))
         best.append(np.where(none, -1, nearest))
     return np.concatenate(best)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vlp.evals.retrieval import Ranks
-from vlp.metrics import TIE_TOLERANCE, score_ranks
+from vlp.metrics import TIE_TOLERANCE, score_ranks, scores
 
 BY = ("match", "match_and_cosine")
 
@@ -25,7 +25,7 @@ def check_rerank(k: int, *, by: str) -> None:
 def reranked(
     before: Ranks,
     *,
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
     k: int,
@@ -65,11 +65,12 @@ def reranked(
         np.concatenate([by_text.ravel(), by_image.ravel()]), return_inverse=True
     )
     rows, columns = np.divmod(pairs, m)
-    scores = np.asarray(log_odds(rows, columns), np.float32)
+    read = np.asarray(log_odds(rows, columns), np.float32)
     if by == "match_and_cosine":
-        scores = scores + np.einsum("pd,pd->p", zimg[rows], ztxt[columns])
-    of_text = scores[place[: by_text.size]].reshape(by_text.shape)
-    of_image = scores[place[by_text.size :]].reshape(by_image.shape)
+        cosines = np.einsum("p...d,pd->p...", zimg[rows], ztxt[columns])
+        read = read + cosines.reshape(len(pairs), -1).max(axis=1)
+    of_text = read[place[: by_text.size]].reshape(by_text.shape)
+    of_image = read[place[by_text.size :]].reshape(by_image.shape)
     return Ranks(
         _after(before.texts, of_text, images == image_of_text[:, None]),
         _after(before.images, of_image, image_of_text[texts] == asked[:, None]),
@@ -77,21 +78,21 @@ def reranked(
 
 
 def _candidates(
-    queries: Float[np.ndarray, "q d"],
-    gallery: Float[np.ndarray, "c d"],
+    queries: Float[np.ndarray, "n *q d"],
+    gallery: Float[np.ndarray, "c *r d"],
     *,
-    query_labels: Int[np.ndarray, " q"],
+    query_labels: Int[np.ndarray, " n"],
     labels: Int[np.ndarray, " c"],
     k: int,
-) -> Int[np.ndarray, "q k"]:
+) -> Int[np.ndarray, "n k"]:
     """The best candidates of each query, in no order; of tied ones the wrong ones, as ranks say."""
     k = min(k, len(gallery))
     found = []
     for start in range(0, len(queries), _CHUNK):
         part = slice(start, start + _CHUNK)
-        scores = queries[part] @ gallery.T
-        scores += np.float32(TIE_TOLERANCE) * (query_labels[part, None] != labels[None])
-        found.append(np.argpartition(-scores, k - 1, axis=1)[:, :k])
+        cosines = scores(queries[part], gallery)
+        cosines += np.float32(TIE_TOLERANCE) * (query_labels[part, None] != labels[None])
+        found.append(np.argpartition(-cosines, k - 1, axis=1)[:, :k])
     return np.concatenate(found)
 
 

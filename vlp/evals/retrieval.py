@@ -22,7 +22,7 @@ class Ranks(NamedTuple):
 
 
 def retrieval(
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
     *,
@@ -59,7 +59,7 @@ def retrieval(
 
 
 def both_ranks(
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
 ) -> Ranks:

@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from vlp.metrics import scores
+
 
 def nearest(
-    zimg: Float[np.ndarray, "n d"], ztxt: Float[np.ndarray, " d"], *, top: int = 10
+    zimg: Float[np.ndarray, "n *q d"], ztxt: Float[np.ndarray, " d"], *, top: int = 10
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """Rows of `zimg` nearest to a sentence, best first, and their cosine similarities.
 
@@ -14,9 +16,9 @@ def nearest(
       ztxt: The unit-norm embedding of the sentence.
       top: How many to return; all there are where there are fewer.
     """
-    scores = zimg @ ztxt
-    best = np.argsort(-scores, kind="stable")[:top]
-    return best, scores[best]
+    found = scores(zimg, ztxt)
+    best = np.argsort(-found, kind="stable")[:top]
+    return best, found[best]
 
 
 def check_query(query: str, *, top: int) -> None:

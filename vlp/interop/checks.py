@@ -10,15 +10,15 @@ _LARGEST_OTHER = 10**6
 _WHOLE = frozenset((
     "image_size", "patch_size", "num_patches", "width", "depth", "num_heads", "mlp_dim",
     "vocab_size", "length", "num_types", "output_dim", "num_queries", "embed_dim",
-    "fused_from",
+    "fused_from", "cross_every",
 ))  # fmt: skip
 _SWITCHES = frozenset((
     "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",
-    "mlp_between", "tied_head",
+    "mlp_between", "tied_head", "writes",
 ))  # fmt: skip
 _IDS = frozenset(("eos_id", "pad_id", "begin_id", "end_id", "encode_id", "decode_id"))
 _OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token", "num_types"))
-_POSITIVE = frozenset(("norm_eps", "init_scale", "mlp_ratio"))
+_POSITIVE = frozenset(("norm_eps", "image_norm_eps", "init_scale", "mlp_ratio"))
 _REAL = frozenset(("layer_scale", "init_bias", *_POSITIVE))
 
 

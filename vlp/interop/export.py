@@ -78,6 +78,7 @@ def export(
     target, out = TARGETS[to], Path(out).resolve()
     accept = partial(check_model, to=to, towers=towers, **settings)
     run = source if isinstance(source, Run) else load_run(source, weights=weights, accept=accept)
+    _check_queries(run.model.kwargs, to)
     towers = _asked(target, towers)
     if is_of_many(run.model):
         run = run_alone(run, towers=towers)
@@ -126,6 +127,7 @@ def check_model(
         to, towers, **settings: as in `export`.
     """
     target = _target(to, towers, settings)
+    _check_queries(kwargs, to)
     # As the model itself says them: a class may settle what is not given, such as ids.
     model = abstract_model(kwargs)
     whole = model.kwargs
@@ -141,6 +143,15 @@ def _target(to: str, towers: str, settings: Mapping[str, Any]) -> ModuleType:
     _check_settings(target, settings)
     _check_installed(getattr(target, "NEEDS", {}), what=f"an export to {to}")
     return target
+
+
+def _check_queries(kwargs: Mapping[str, Any], to: str) -> None:
+    """Raises ValueError where a target would have to hold several embeddings an image."""
+    if "num_queries" in kwargs and to != "hf":
+        raise ValueError(
+            f"a BLIP-2 has an embedding for each of its {kwargs['num_queries']} queries, and {to} "
+            "holds one an image; export to hf"
+        )
 
 
 def _check_installed(packages: Mapping[str, str], *, what: str) -> None:

@@ -116,7 +116,9 @@ def convolution(ours: str, theirs: str, *, patch_size: int, bias: bool) -> list[
     return [*rules, same(f"{ours}/bias", f"{theirs}.bias")] if bias else rules
 
 
-def layers(rules: Iterable[Rule], *, ours: str, theirs: str, depth: int) -> list[Rule]:
+def layers(
+    rules: Iterable[Rule], *, ours: str, theirs: str, depth: int, every: int = 1
+) -> list[Rule]:
     """The rules of one layer for all: stacked `[depth, ...]` here, one by one there.
 
     Args:
@@ -124,8 +126,9 @@ def layers(rules: Iterable[Rule], *, ours: str, theirs: str, depth: int) -> list
         ours: what stands before the names here, such as "image/stack/blocks".
         theirs: likewise there, with "{}" for the number of the layer.
         depth: how many layers there are.
+        every: only the first of so many has what the rules are about.
     """
-    return [_stacked(rule, ours, theirs, depth) for rule in rules]
+    return [_stacked(rule, ours, theirs, range(0, depth, every)) for rule in rules]
 
 
 def prefixed(rules: Iterable[Rule], *, theirs: str) -> list[Rule]:
@@ -215,17 +218,17 @@ def check_shapes(tensors: Arrays, wanted: Shapes) -> None:
         )
 
 
-def _stacked(rule: Rule, ours: str, theirs: str, depth: int) -> Rule:
+def _stacked(rule: Rule, ours: str, theirs: str, numbers: range) -> Rule:
     each = len(rule.theirs)
 
     def read(*tensors: np.ndarray) -> list[np.ndarray]:
-        found = [rule.read(*tensors[i * each : (i + 1) * each]) for i in range(depth)]
+        found = [rule.read(*tensors[i * each : (i + 1) * each]) for i in range(len(numbers))]
         return [stacked(arrays) for arrays in zip(*found, strict=True)]
 
     def write(*arrays: np.ndarray) -> list[np.ndarray]:
-        return [x for i in range(depth) for x in rule.write(*(array[i] for array in arrays))]
+        return [x for i in range(len(numbers)) for x in rule.write(*(array[i] for array in arrays))]
 
-    names = [f"{theirs.format(i)}.{name}" for i in range(depth) for name in rule.theirs]
+    names = [f"{theirs.format(i)}.{name}" for i in numbers for name in rule.theirs]
     return Rule(tuple(f"{ours}/{name}" for name in rule.ours), tuple(names), read, write)
 
 

@@ -15,12 +15,14 @@ from vlp.interop import runs
 from vlp.interop.describe import card_of
 from vlp.interop.foreign import Foreign
 from vlp.interop.formats import READERS, detect
+from vlp.interop.frozen import read_again
 from vlp.interop.given import check_source
 from vlp.interop.layout import read_params
 from vlp.interop.loaded import Run, model_of, param_shapes
 from vlp.interop.runs import RUN
 from vlp.interop.tokenizer_files import NONE
 from vlp.interop.weights import open_tensors
+from vlp.models.build import frozen_towers, with_frozen
 from vlp.models.resize import resize_positions
 
 NAMED = "open_clip"
@@ -116,10 +118,22 @@ def _open_run(
             "reads by the tokenizer in its folder"
         )
     found = runs.read_tokenizer_of(folder, card)
+    own, frozen = card["model"], _frozen(card)
+    card["model"] = with_frozen(own, {name: kwargs for name, (kwargs, _) in frozen.items()})
     accept(card["model"])
     params, used = runs.read_weights(checkpoint, weights=weights)
-    runs.check_weights(params, param_shapes(card["model"]), checkpoint)
+    runs.check_weights(params, param_shapes(own), checkpoint)
+    for name, (_, theirs) in frozen.items():
+        params |= {path: array for path, array in theirs.items() if path.startswith(f"{name}/")}
     return _Parts(card, params, found, int(checkpoint.name), used, folder)
+
+
+def _frozen(card: dict[str, Any]) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Keyword arguments and parameters of the frozen models that a run's own reads; the card no
+    longer refers to any, for what is loaded is whole."""
+    references = card.pop("frozen", {})
+    names = frozen_towers(card["model"])
+    return {name: read_again(load_run, name, references[name]) for name in names}
 
 
 def _open_foreign(

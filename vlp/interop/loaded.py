@@ -19,6 +19,7 @@ from data_pipelines.audio import Spectrogram, open_spectrogram
 from data_pipelines.text import Tokenizer
 from vlp.interop.given import captions, checked_images, checked_text
 from vlp.interop.runs import RUN
+from vlp.metrics import scores
 from vlp.models.base import Encoded, Model
 from vlp.models.build import model_class, without_kind
 from vlp.models.naflex import device_images
@@ -44,9 +45,11 @@ class Loaded(Model):
     encode_image: Callable[..., Encoded]
     encode_text: Callable[..., Encoded]
 
-    def logits(self, zimg: Float[Array, "n d"], ztxt: Float[Array, "m d"]) -> Float[Array, "n m"]:
+    def logits(
+        self, zimg: Float[Array, "n *q d"], ztxt: Float[Array, "m d"]
+    ) -> Float[Array, "n m"]:
         """What the model was trained to judge by: scaled (and shifted) cosines."""
-        logits = zimg @ ztxt.T * jnp.exp(self.log_scale[...])
+        logits = scores(zimg, ztxt) * jnp.exp(self.log_scale[...])
         return logits if self.bias is None else logits + self.bias[...]
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:

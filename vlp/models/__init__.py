@@ -4,6 +4,7 @@ from vlp.models.albef import Albef
 from vlp.models.base import Encoded
 from vlp.models.bert import Bert
 from vlp.models.blip import Blip
+from vlp.models.blip2 import Blip2
 from vlp.models.bow import BagOfWords
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
@@ -19,6 +20,7 @@ __all__ = [
     "BagOfWords",
     "Bert",
     "Blip",
+    "Blip2",
     "CoCa",
     "DualEncoder",
     "Encoded",

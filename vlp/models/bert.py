@@ -1,7 +1,11 @@
 """The BERT text tower."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
@@ -151,3 +155,28 @@ class Bert(nnx.Module):
     def padding_mask(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
         """Which tokens are no padding."""
         return text != self.pad_id
+
+
+def plain_bert(
+    settings: Mapping[str, Any], params: Mapping[str, Any], *, vocab_size: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A BERT without pooler and kinds of tokens, with room for more tokens.
+
+    The kind that all its tokens had goes into the positions, so that text alone is encoded as
+    before. Tokens that it lacks begin as the mean of its own.
+
+    Args:
+        settings, params: of the tower, parameters as a nested dict.
+        vocab_size: tokens that there are to be at least.
+    """
+    own = dict(params)
+    types = own.pop("types", None)
+    if types is not None:
+        own["positions"] = own["positions"] + types[:1]
+    missing = vocab_size - len(own["tokens"])
+    rows = np.broadcast_to(
+        own["tokens"].mean(axis=0, keepdims=True), (max(missing, 0), own["tokens"].shape[1])
+    )
+    own["tokens"] = np.concatenate([own["tokens"], rows])
+    own.pop("pooler", None)
+    return dict(settings, num_types=None, pooler=False, vocab_size=len(own["tokens"])), own

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from vlp.models.base import Encoded, PairModel
+from vlp.models.bert import plain_bert
 from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
 from vlp.nn.decoder import DecoderCache
@@ -117,21 +117,11 @@ class Blip(PairModel):
         text = kwargs.get("text") or {}
         if text.get("kind") != "bert" or {"modes", "fusion"} & set(kwargs):
             return kwargs, params
-        own = dict(params["text"])
-        types = own.pop("types", None)
-        if types is not None:
-            own["positions"] = own["positions"] + types[:1]
-        missing = wanted["text"]["vocab_size"] - len(own["tokens"])
-        rows = np.broadcast_to(
-            own["tokens"].mean(axis=0, keepdims=True), (max(missing, 0), own["tokens"].shape[1])
-        )
-        own["tokens"] = np.concatenate([own["tokens"], rows])
-        own.pop("pooler", None)
+        settings, own = plain_bert(text, params["text"], vocab_size=wanted["text"]["vocab_size"])
         blocks = own["stack"]["blocks"]
         writer = {"writer": blocks["attention"], "norm_writer": blocks["norm1"]}
         writes = set(wanted["modes"]) == set(MODES)
         grounding = {"grounding": {"blocks": writer}} if writes else {}
-        settings = dict(text, num_types=None, pooler=False, vocab_size=len(own["tokens"]))
         return {**kwargs, "text": settings}, {**params, "text": own, **grounding}
 
     @property

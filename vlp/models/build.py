@@ -8,6 +8,7 @@ from flax import nnx
 from vlp.models.albef import Albef
 from vlp.models.base import Model
 from vlp.models.blip import Blip
+from vlp.models.blip2 import Blip2
 from vlp.models.bound import Bound
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
@@ -18,11 +19,18 @@ MODELS: dict[str, type[Model]] = {
     "coca": CoCa,
     "albef": Albef,
     "blip": Blip,
+    "blip2": Blip2,
     "vlmo": Vlmo,
     "bound": Bound,
 }
 # What only these have, by which a model is known that does not say its kind.
-_MARKS = {"decoder": "coca", "fusion": "albef", "modes": "blip", "multiway": "vlmo"}
+_MARKS = {
+    "decoder": "coca",
+    "fusion": "albef",
+    "modes": "blip",
+    "num_queries": "blip2",
+    "multiway": "vlmo",
+}
 
 # Settings of towers and heads that count something there has to be.
 SIZES = frozenset((
@@ -70,3 +78,21 @@ def make_model(kwargs: Mapping[str, Any], *, rngs: nnx.Rngs) -> Model:
 def without_kind(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments as the constructor of `model_class` takes them."""
     return {name: value for name, value in kwargs.items() if name != "kind"}
+
+
+def frozen_towers(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The towers of a model whose weights are other models', of these names."""
+    towers = (name for name in ("image", "text") if (kwargs.get(name) or {}).get("kind"))
+    return tuple(name for name in towers if kwargs[name]["kind"] == "frozen")
+
+
+def with_frozen(
+    kwargs: Mapping[str, Any], frozen: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A model's keyword arguments with its frozen towers in their places.
+
+    Args:
+        kwargs: of the model.
+        frozen: those of the other models, by name.
+    """
+    return {**kwargs, **{name: frozen[name][name] for name in frozen_towers(kwargs)}}

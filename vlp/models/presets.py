@@ -99,7 +99,7 @@ def dual_encoder_preset(
             "quick_gelu", which some others were trained with too. "coca" with a vision tower is
             open_clip's, with a "decoder" as deep as the text tower; the paper's own are
             "coca/base", "coca/large" and "coca/2b". "albef" and "blip" have BERT base for every
-            image tower, "blip" with two tokens behind BERT's own.
+            image tower, "blip" with two tokens behind its own, "blip2" with one and a frozen tower.
         image_size: pixels along each side; left out, 224 or what the paper or the ResNet has.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
@@ -225,6 +225,14 @@ def _blip(tower: str) -> dict[str, Any]:
     return _with_bert(tower, **text) | dict(modes=["encode", "decode"], end_id=102)
 
 
+def _blip2(tower: str) -> dict[str, Any]:
+    """A Q-Former in front of a tower that is not its own: BERT base and one token, 32 queries."""
+    kwargs = _with_bert(tower, depth=12, vocab_size=30523, num_types=None, length=32)
+    image = dict(kind="frozen", width=kwargs["image"]["width"], image_size=224)
+    whole = {k: v for k, v in kwargs.items() if not k.endswith("_projection")}
+    return whole | dict(image=image, num_queries=32, cross_every=2, end_id=102)
+
+
 def _vit_of_coca(tower: str) -> str:
     if tower in RESNET_SIZES:
         raise ValueError(
@@ -263,6 +271,7 @@ def _siglip2(tower: str) -> dict[str, Any]:
 _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "albef": _albef,
     "blip": _blip,
+    "blip2": _blip2,
     "clip": _clip,
     "coca": _coca,
     "openai": _openai,

@@ -4,11 +4,30 @@ In all of them `image` and `caption` are what `encode` returned for the images a
 `text` is token ids. Logits are float32.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from vlp.models.base import Encoded
+
+# Models that nobody changes, by the name that `config.frozen` gives them.
+Frozen: TypeAlias = Mapping[str, Any]
+
+
+@runtime_checkable
+class ReadsFrozen(Protocol):
+    """Reads towers whose weights are other models'.
+
+    Attributes:
+        frozen: names of the models that it must be given before it encodes.
+    """
+
+    frozen: tuple[str, ...]
+
+    def given(self, frozen: Frozen) -> Any:
+        """The same model with the towers of these in their places."""
+        ...
 
 
 @runtime_checkable
@@ -99,6 +118,11 @@ class WritesCaptions(Protocol):
     ) -> tuple[Float[Array, "n v"], Any]:
         """The logits of what follows the tokens `ids` at `position`, and the cache."""
         ...
+
+
+def given(model: Any, frozen: Frozen) -> Any:
+    """The model with those frozen ones that it reads, if it reads any."""
+    return model.given(frozen) if isinstance(model, ReadsFrozen) else model
 
 
 def offers(model: Any, capability: type) -> bool:

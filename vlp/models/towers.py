@@ -8,6 +8,7 @@ from flax import nnx
 from vlp.models.audio import SpectrogramTransformer
 from vlp.models.bert import Bert
 from vlp.models.bow import BagOfWords
+from vlp.models.frozen import FrozenTower
 from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.models.naflex import NaflexTransformer
 from vlp.models.resnet import ModifiedResNet
@@ -21,6 +22,7 @@ TOWERS: dict[str, dict[str, Callable[..., Any]]] = {
         "naflex": NaflexTransformer,
         "resnet": ModifiedResNet,
         "patches": PatchTokens,
+        "frozen": FrozenTower,
     },
     "text": {
         "transformer": TextTransformer,

@@ -95,6 +95,10 @@ class SelfAttention(nnx.Module):
         y = dot_product_attention(query, *cache, mask=earlier[None, None, None, :])
         return self.out(y.reshape(x.shape)), cache
 
+    def keys(self, x: Float[Array, "n l w"]) -> KeyValue:
+        """The keys and values of tokens, for those that come later; see `next`."""
+        return KeyValue(*self._heads(x)[1:])
+
     def _heads(self, x: Float[Array, "n l w"]) -> list[Float[Array, "n l h k"]]:
         """Query, key and value."""
         n, length, _ = x.shape

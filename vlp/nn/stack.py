@@ -162,6 +162,12 @@ def _layer_function(
     return apply, layers
 
 
+def layer_of(blocks: nnx.Module, place: int) -> Any:
+    """One layer of a block whose parameters have a leading layer axis."""
+    graphdef, layers = nnx.split(blocks)
+    return nnx.merge(graphdef, jax.tree.map(lambda p: p[place], layers))
+
+
 def next_in_layers(
     blocks: nnx.Module, x: Float[Array, "n 1 w"], cache: Any, *, unroll: int, **inputs: Any
 ) -> tuple[Float[Array, "n 1 w"], Any]:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vlp.losses import captioning_loss
 from vlp.models.protocols import Decodes, Matches, offers
 from vlp.objectives.common.alignment import Alignment
-from vlp.objectives.common.contract import Context, Losses, Momentum, Objective, Term
-from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.objectives.common.captions import check_ends, written
+from vlp.objectives.common.contract import Context, Losses, Momentum, Objective
 
 # What a model must do for each task.
 TASKS: dict[str, type] = {"align": Matches, "write": Decodes}
@@ -86,24 +85,14 @@ class Blip(Objective):
         """
         _check(ctx.model, tasks=self.tasks)
         if "align" not in self.tasks:
-            return self._write(ctx.model, ctx.model.encode_image(ctx.batch["image"]), ctx.batch)
+            image = ctx.model.encode_image(ctx.batch["image"])
+            return written(ctx.model, image, ctx.batch, label_smoothing=self.label_smoothing)
         aligned = self.align(ctx, key=ctx.key)
         if "write" not in self.tasks:
             return aligned.losses
-        written = self._write(ctx.model, aligned.image, ctx.batch)
+        words = written(ctx.model, aligned.image, ctx.batch, label_smoothing=self.label_smoothing)
         terms, metrics, queue = aligned.losses
-        return Losses({**terms, **written.terms}, {**metrics, **written.metrics}, queue)
-
-    def _write(self, model: Any, image: Any, batch: Any) -> Losses:
-        """The captions, nats a token."""
-        text, pad_id = batch["text"], model.text.pad_id
-        logits, targets = model.decode(image, None, text), text[:, 1:]
-        share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
-        loss = share * captioning_loss(
-            logits, targets, pad_id=pad_id, label_smoothing=self.label_smoothing
-        )
-        accuracy = share * share_correct(logits, targets, pad_id=pad_id)
-        return Losses({"caption": Term(loss)}, {"caption_accuracy": accuracy})
+        return Losses({**terms, **words.terms}, {**metrics, **words.metrics}, queue)
 
 
 def _check_tasks(tasks: Sequence[str]) -> None:
@@ -119,8 +108,5 @@ def _check(model: Any, *, tasks: Sequence[str]) -> None:
             f'{type(model).__name__}, which is not; give model.preset="blip/ViT-B/16" or '
             'model.modes=("encode", "decode")'
         )
-    if "write" in tasks and model.pad_id == model.end_id:
-        raise ValueError(
-            "captions must end with a token that is not padding, got pad_id and end_id "
-            f"{model.pad_id}; use a tokenizer with two"
-        )
+    if "write" in tasks:
+        check_ends(model)

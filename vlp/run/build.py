@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram
-from vlp.models.build import check_sizes, make_model
+from vlp.models.build import check_sizes, frozen_towers, make_model, model_class
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import check_global_batch_size, make_mesh
 from vlp.run.fields import batch_shapes
@@ -91,7 +91,7 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         decided["audio"] = dict(frames=spectrogram.frames, n_mels=spectrogram.n_mels)
     absent = [tower for tower in TOWERS if kwargs.get(tower, {}) is None]
     kwargs = merge(kwargs, {key: value for key, value in decided.items() if key not in absent})
-    if "modes" in kwargs:
+    if "end_id" in inspect.signature(model_class(kwargs).__init__).parameters:
         kwargs["end_id"] = tokenizer.eos_id
     if kwargs["text"] and kwargs["text"].get("kind", "transformer") != "transformer":
         del kwargs["text"]["eos_id"]  # the other kinds pool without it
@@ -195,7 +195,7 @@ def plan(
         freeze=config.optim.freeze,
         ema_decay=config.train.ema_decay or None,
         ema_warmup=config.train.ema_warmup,
-        frozen=_frozen(config, loss, frozen),
+        frozen=_frozen(config, {*loss.frozen, *frozen_towers(kwargs)}, frozen),
         **division,
     )
     if training.abstract.carry is not None:
@@ -243,15 +243,15 @@ def make_objective(name: str, *, given: Mapping[str, Any], **settings: Any) -> O
 
 
 def _frozen(
-    config: ConfigDict, objective: Objective, given: Mapping[str, Any] | None
+    config: ConfigDict, asked: set[str], given: Mapping[str, Any] | None
 ) -> dict[str, tuple[Any, Any]]:
-    """Graph definitions and shapes of the frozen models, which the objective must ask for."""
-    asked, there = sorted(objective.frozen), sorted(config.frozen)
-    if asked != there:
+    """Graph definitions and shapes of the frozen models, which objective or model must ask for."""
+    if asked != set(config.frozen):
         raise ValueError(
-            f"config.frozen must name what objective {config.objective.name} looks at, "
-            f"{', '.join(asked) or 'nothing'}, got {', '.join(there) or 'nothing'}; give each a "
-            "section with the path of a model"
+            f"config.frozen must name what objective {config.objective.name} and the model look "
+            f"at, {', '.join(sorted(asked)) or 'nothing'}, got "
+            f"{', '.join(sorted(config.frozen)) or 'nothing'}; give each a section with the path "
+            "of a model"
         )
     kwargs = planned_frozen(config) if given is None else given
     return {name: abstract_frozen(each) for name, each in kwargs.items()}

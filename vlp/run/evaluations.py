@@ -63,7 +63,7 @@ class Evaluations:
         self.sources: dict[str, Source] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
-        model = nnx.merge(plan.training.recipe.graphdef, plan.training.abstract.params)
+        model = plan.training.model(plan.training.abstract.params)
         for name, settings in self._settings.items():
             with _named(f"config.evals.{name}"):
                 task, own = settings["task"], _own(settings)
@@ -90,8 +90,7 @@ class Evaluations:
             training, towers = self._plan.training, self._plan.model_kwargs
             decode: Any = self._inputs.tokenizer and self._inputs.tokenizer.decode
             encoder = Encoder(
-                training.recipe.graphdef,
-                getattr(state, self._plan.evaluated),
+                *nnx.split(training.model(getattr(state, self._plan.evaluated))),
                 text=towers["text"],
                 mesh=training.mesh,
             )

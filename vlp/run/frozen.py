@@ -11,10 +11,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from data_pipelines.text import Tokenizer
-from vlp.interop.adapt import only_tower
 from vlp.interop.describe import describe
+from vlp.interop.frozen import part, read_part
 from vlp.interop.load import load_run
-from vlp.interop.loaded import fingerprint, model_of, params_of
 from vlp.interop.tokenizer_files import NONE
 from vlp.models.build import make_model
 from vlp.models.presets import dual_encoder_preset
@@ -33,12 +32,12 @@ class Frozen:
     Attributes:
         kwargs: its keyword arguments.
         params: nested dict of arrays.
-        reference: what a checkpoint keeps of it: where it was read, and a hash.
+        reference: what a checkpoint keeps of it: where and how it was read, and a hash.
     """
 
     kwargs: dict[str, Any]
     params: Any
-    reference: dict[str, str]
+    reference: dict[str, Any]
 
 
 def open_frozen(config: ConfigDict, tokenizer: Tokenizer | None) -> dict[str, Frozen]:
@@ -80,13 +79,14 @@ def _planned(
     *,
     path: str = "",
     towers: str = "both",
+    drop_blocks: int = 0,
     preset: str = "",
     precision: str = "",
     **_: Any,
 ) -> dict[str, Any]:
     """The keyword arguments that `_open` will find; a preset says them where nothing is there."""
     kwargs = dual_encoder_preset(preset) if preset else describe(path, tokenizer=NONE)[0]["model"]
-    kwargs, _ = only_tower(kwargs, {}, towers=towers)
+    kwargs, _ = part(kwargs, {}, towers=towers, drop_blocks=drop_blocks)
     for tower, size in _other_sizes(config, kwargs).values():
         kwargs[tower] = kwargs[tower] | size
     return _in_precision(kwargs, precision)
@@ -100,6 +100,7 @@ def _open(
     path: str = "",
     weights: str = "auto",
     towers: str = "both",
+    drop_blocks: int = 0,
     preset: str = "",
     precision: str = "",
 ) -> Frozen:
@@ -112,6 +113,7 @@ def _open(
         path: whatever `vlp.load` reads.
         weights: as `vlp.load` takes them.
         towers: "both", or "image" or "text" for one alone.
+        drop_blocks: how many of the image tower's last blocks are left out.
         preset: for plans without weights.
         precision: of the towers' computations, such as "bfloat16"; as the model itself has it, if
             not given. The weights stay as they are.
@@ -119,12 +121,15 @@ def _open(
     if towers not in TOWERS:
         raise ValueError(f"towers must be one of {', '.join(TOWERS)}, got {towers!r}")
     card, theirs = describe(path, tokenizer=NONE if towers == "image" else None)
-    kwargs, _ = only_tower(card["model"], {}, towers=towers)
+    kwargs, _ = part(card["model"], {}, towers=towers, drop_blocks=drop_blocks)
     if kwargs["text"] is not None:
         _check_tokenizer(theirs, tokenizer)
     sizes = _other_sizes(config, kwargs)
-    run = load_run(
+    model, reference = read_part(
+        load_run,
         path,
+        towers=towers,
+        drop_blocks=drop_blocks,
         weights=weights,
         tokenizer=None if kwargs["text"] else NONE,
         **{argument: next(iter(size.values())) for argument, (_, size) in sizes.items()},
@@ -133,11 +138,8 @@ def _open(
         _log.warning(
             "config.frozen.%s: positions of its %s tower are resized: %s", name, tower, size
         )
-    kwargs, params = only_tower(run.card["model"], params_of(run.model), towers=towers)
-    model = model_of(kwargs, params)
-    reference = {"source": f"{run.format}:{run.folder}", "model": fingerprint(model)}
     params = nnx.to_pure_dict(nnx.state(model))
-    return Frozen(_in_precision(kwargs, precision), params, reference)
+    return Frozen(_in_precision(model.kwargs, precision), params, reference)
 
 
 def _in_precision(kwargs: Mapping[str, Any], precision: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vlp.interop.export import check_model
+from vlp.models.build import with_frozen
 from vlp.parallel.together import everywhere, on_first
 from vlp.run.build import Plan, plan
 from vlp.run.evaluations import Evaluations
@@ -159,14 +160,15 @@ def _planned(
 ) -> Plan:
     """The training, from where the data of the newest checkpoint stand."""
     place = {} if found is None else dict(step=found.step, samples=found.loader["samples"])
+    foreign = {name: each.kwargs for name, each in frozen.items()}
     planned = plan(
         config,
         samples_per_epoch=inputs.loader.samples_per_epoch,
-        frozen={name: each.kwargs for name, each in frozen.items()},
+        frozen=foreign,
         **place,
     ).with_frozen({name: each.params for name, each in frozen.items()})
     planned.duration(config.checkpoint.every)
-    check_export(config, planned.model_kwargs)
+    check_export(config, with_frozen(planned.model_kwargs, foreign))
     for step in (planned.position.step, planned.steps - 1):
         training = planned.training_at(step)
         training.trace(batch_shapes(config, training.fields))  # what the first call would do: now

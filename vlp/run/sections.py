@@ -98,8 +98,9 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
     if parent == "init":  # a further source of weights
         return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     if parent == "frozen":
-        kinds = {"path": "", "weights": "auto", "towers": "both", "preset": "", "precision": ""}
-        return {name: Setting((str,), usual) for name, usual in kinds.items()}
+        usual = {"path": "", "weights": "auto", "towers": "both", "drop_blocks": 0, "preset": ""}
+        usual |= {"precision": ""}
+        return {name: Setting((type(value),), value) for name, value in usual.items()}
     return _SECTIONS[section](config) if section in _SECTIONS else None
 
 
@@ -214,8 +215,8 @@ def _model(config: ConfigDict) -> Settings:
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
     parts = ("image", "text", "audio", "decoder", "fusion", "multiway")  # sections of their own
     make = model_class(config.model.to_dict())
-    base = (PairModel,) if issubclass(make, PairModel) else ()
-    own = keywords(make, *base, leaving=("settings", *parts, *decided))
+    handed_on = "settings" in inspect.signature(make.__init__).parameters
+    own = keywords(make, *[PairModel] * handed_on, leaving=("settings", *parts, *decided))
     chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
     return chosen | own
 

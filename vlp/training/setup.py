@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
 
+from vlp.models.protocols import given
 from vlp.objectives import Momentum, Objective
 from vlp.parallel.sharding import (
     MIN_ELEMENTS,
@@ -25,7 +26,7 @@ from vlp.training.flops import model_flops
 from vlp.training.optim.optimizers import Optimizer
 from vlp.training.params import join, leaf_names, partition, path_name, select
 from vlp.training.state import VARIABLES, MakeModel, TrainState, abstract_model
-from vlp.training.step import Recipe, mean_loss, train_step
+from vlp.training.step import Recipe, mean_loss, merged, train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Training:
             ValueError: when `params` holds names or shapes that the model does not have.
         """
         return self._init(_placed_params(params or {}, self.abstract.params))
+
+    def model(self, params: Any) -> nnx.Module:
+        """The model with these parameters, and with the frozen ones that it reads."""
+        model = nnx.merge(self.recipe.graphdef, params)
+        return given(model, merged(self.recipe, self.frozen))
 
     def with_objective(self, objective: Objective) -> "Training":
         """The same training and state with another objective: the next stage of a run."""

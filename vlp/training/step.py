@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vlp.models.protocols import given
 from vlp.nn.batch_norm import statistics
 from vlp.objectives import Context, Losses, Momentum, Objective, Term
 from vlp.training.optim.optimizers import Optimizer
@@ -110,17 +111,23 @@ def mean_loss(
     """
     model = nnx.merge(recipe.graphdef, params)
     momentum = state.momentum
+    foreign = merged(recipe, frozen)
     ctx = Context(
-        model=model,
+        model=given(model, foreign),
         batch=batch,
         key=jax.random.fold_in(jax.random.key(recipe.seed), state.step),
         step=state.step,
         carry=state.carry,
-        momentum=None if momentum is None else nnx.merge(recipe.graphdef, momentum),
-        frozen={name: nnx.merge(recipe.foreign[name], frozen[name]) for name in frozen},
+        momentum=momentum and given(nnx.merge(recipe.graphdef, momentum), foreign),
+        frozen=foreign,
     )
     losses = recipe.objective(ctx)
     return total(losses, batch["weight"]), (losses, statistics(model))
+
+
+def merged(recipe: Recipe, frozen: Mapping[str, Any]) -> dict[str, Any]:
+    """The frozen models, by name, from their parameters."""
+    return {name: nnx.merge(recipe.foreign[name], params) for name, params in frozen.items()}
 
 
 def total(losses: Losses, weight: Float[Array, " n"]) -> Float[Array, ""]:

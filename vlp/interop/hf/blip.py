@@ -206,13 +206,43 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
         head = bert_token_head("token_head", _HEAD)
         if not kwargs.get("tied_head", True):
             head = [*head[:-1], *bert_token_table("token_head", _HEAD)]
-        return [*_image(kwargs["image"]), *text, *head]
+        return [*image_rules(kwargs["image"]), *text, *head]
     scale = np.float32(math.log(kwargs["init_scale"]))  # the class has none: see its config
     return [
-        *_image(kwargs["image"]),
+        *image_rules(kwargs["image"]),
         *text,
         *heads(),
         Rule(("log_scale",), (), lambda: [np.asarray(scale)], lambda _: []),
+    ]
+
+
+def image_rules(image: Mapping[str, Any], *, last_norm: str = "image/norm") -> list[Rule]:
+    """The image tower; `last_norm` is what stands behind its blocks here."""
+    embeddings = "vision_model.embeddings"
+    block = [
+        *norm("norm1", "layer_norm1"),
+        *linear("attention/qkv", "self_attn.qkv"),
+        *linear("attention/out", "self_attn.projection"),
+        *norm("norm2", "layer_norm2"),
+        *linear("mlp/up", "mlp.fc1"),
+        *linear("mlp/down", "mlp.fc2"),
+    ]
+    return [
+        same("image/class_token", f"{embeddings}.class_embedding", axes=2),
+        same("image/positions", f"{embeddings}.position_embedding", axes=1),
+        *convolution(
+            "image/patches/linear",
+            f"{embeddings}.patch_embedding",
+            patch_size=image["patch_size"],
+            bias=True,
+        ),
+        *layers(
+            block,
+            ours="image/stack/blocks",
+            theirs="vision_model.encoder.layers.{}",
+            depth=image["depth"],
+        ),
+        *norm(last_norm, "vision_model.post_layernorm"),
     ]
 
 
@@ -267,32 +297,3 @@ def _mode(tensors: Mapping[str, Any]) -> str:
             "take another checkpoint"
         )
     return found[0]
-
-
-def _image(image: Mapping[str, Any]) -> list[Rule]:
-    embeddings = "vision_model.embeddings"
-    block = [
-        *norm("norm1", "layer_norm1"),
-        *linear("attention/qkv", "self_attn.qkv"),
-        *linear("attention/out", "self_attn.projection"),
-        *norm("norm2", "layer_norm2"),
-        *linear("mlp/up", "mlp.fc1"),
-        *linear("mlp/down", "mlp.fc2"),
-    ]
-    return [
-        same("image/class_token", f"{embeddings}.class_embedding", axes=2),
-        same("image/positions", f"{embeddings}.position_embedding", axes=1),
-        *convolution(
-            "image/patches/linear",
-            f"{embeddings}.patch_embedding",
-            patch_size=image["patch_size"],
-            bias=True,
-        ),
-        *layers(
-            block,
-            ours="image/stack/blocks",
-            theirs="vision_model.encoder.layers.{}",
-            depth=image["depth"],
-        ),
-        *norm("image/norm", "vision_model.post_layernorm"),
-    ]

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,12 @@ class TransformersReader:
             given["input_ids"] = torch.tensor(np.asarray(ids, np.int64))
             if self.kind in _MASKED:
                 padding = self.model.config.to_dict()
-                padding = padding.get("text_config", padding)["pad_token_id"]
+                texts = "qformer_config" if self.kind == "blip-2" else "text_config"
+                padding = padding.get(texts, padding)["pad_token_id"]
                 given["attention_mask"] = (given["input_ids"] != padding).long()
         with torch.inference_mode():
-            if self.kind == "blip":
-                return {k: v.numpy() for k, v in _blip(self.model, **given).items()}
+            if self.kind in _FUSED:
+                return {k: v.numpy() for k, v in _FUSED[self.kind](self.model, **given).items()}
             read = self.model(**given, output_hidden_states=True)
         if pixels is not None and ids is not None:
             found = {
@@ -113,7 +114,7 @@ class TransformersReader:
 
 _LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
 _POOLED = ("vit", "bert")
-_MASKED = ("bert", "blip", "vision-text-dual-encoder")
+_MASKED = ("bert", "blip", "blip-2", "vision-text-dual-encoder")
 _NO_POOLER: dict[str, Any] = dict(add_pooling_layer=False)
 
 
@@ -146,6 +147,20 @@ def _blip(
         "logits": zimg @ ztxt.T * math.exp(model.config.logit_scale_init_value),
         "match": model(first, pixel_values, True, attention_mask).itm_score,
     }
+
+
+def _blip2(model: Any, **given: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a BLIP-2 says of pairs."""
+    read = model(**given)
+    return {
+        "image_embeds": read.image_embeds,
+        "text_embeds": read.text_embeds,
+        "logits": read.logits_per_image * math.exp(model.config.logit_scale_init_value),
+        "match": model(**given, use_image_text_matching_head=True).logits_per_image,
+    }
+
+
+_FUSED: dict[str, Callable[..., dict[str, torch.Tensor]]] = {"blip": _blip, "blip-2": _blip2}
 
 
 def _single(tower: str, read: Any) -> dict[str, torch.Tensor]:

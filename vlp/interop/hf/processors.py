@@ -59,6 +59,7 @@ _OF_TYPE = {
     "siglip": ("SiglipImageProcessor", "SiglipProcessor"),
     "siglip2": ("Siglip2ImageProcessor", "Siglip2Processor"),
     "blip": ("BlipImageProcessor", "BlipProcessor"),
+    "blip-2": ("BlipImageProcessor", "Blip2Processor"),
     "vit": ("ViTImageProcessor", None),
     "vision-text-dual-encoder": ("ViTImageProcessor", "VisionTextDualEncoderProcessor"),
 }

@@ -10,7 +10,7 @@ from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.adapt import complete
 from vlp.interop.checks import understood
 from vlp.interop.foreign import Foreign, say_usual
-from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
+from vlp.interop.hf import bert, blip, blip2, clip, dual, siglip, vit
 from vlp.interop.hf.processors import PLAIN, read_preprocess
 from vlp.interop.hf.tokenizers import read_tokenizer
 from vlp.interop.pickles import PICKLES
@@ -32,6 +32,7 @@ CLASSES: dict[str, ModuleType] = {
     "vit": vit,
     "bert": bert,
     "blip": blip,
+    "blip-2": blip2,
 }
 WEIGHTS = ("model.safetensors", *(f"pytorch_model{suffix}" for suffix in PICKLES))
 _PROJECTIONS = ("visual_projection.", "text_projection.")

@@ -134,6 +134,8 @@ def _usage(run: Run, model_class: str, tower: str) -> str:
             shown = 'AutoTokenizer.from_pretrained(".").batch_decode(ids, skip_special_tokens=True)'
     elif model_class == "BlipForImageTextRetrieval":
         call, shown = "cosines = model(**inputs, use_itm_head=False).itm_score", "cosines"
+    elif model_class == "Blip2ForImageTextRetrieval":
+        call, shown = call.replace("logits", "cosines", 1), "cosines"
     elif "iglip" in model_class:
         shown = "logits.sigmoid()"
     classes = ", ".join(filter(None, (kind, model_class)))

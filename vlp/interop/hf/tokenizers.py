@@ -37,6 +37,7 @@ _OF_TYPE = {
     "siglip": "SiglipTokenizer",
     "bert": "BertTokenizer",
     "blip": "BertTokenizer",
+    "blip-2": "BertTokenizer",
 }
 # Types whose published tokenizer_config.json name a wrong class: transformers takes this one.
 FIXED = {"siglip2": "Siglip2Tokenizer"}

@@ -22,7 +22,7 @@ from data_pipelines.tokens import (
 from data_pipelines.tokens.clean import cleaning as clean_by_name
 from vlp.files import write_json, write_text
 from vlp.interop.adapt import Params, adapt, complete, only_tower
-from vlp.interop.hf import bert, blip, clip, dual, siglip, vit
+from vlp.interop.hf import bert, blip, blip2, clip, dual, siglip, vit
 from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
@@ -50,7 +50,8 @@ def write(
         folder: an empty folder.
         towers: "both", "image" or "text".
         metrics: figures for the model card, by name.
-        mode: of a BLIP with both, "encode" or "decode": the one that is written.
+        mode: of a BLIP with both, "encode" or "decode": the one that is written; of a BLIP-2
+            "encode", to leave the head for words out.
 
     Raises:
         ValueError: transformers' classes cannot express the run; names the setting.
@@ -58,7 +59,7 @@ def write(
     module, kwargs, params = _adapted(
         run.model.kwargs, params_of(run.model), towers=towers, mode=mode
     )
-    kwargs = module.settled(kwargs, params) if module is blip else kwargs
+    kwargs = module.settled(kwargs, params) if module in (blip, blip2) else kwargs
     config = module.config(kwargs)
     check_card(run, kwargs)
     write_json(folder / "config.json", config)
@@ -162,7 +163,8 @@ def _adapted(
     """The module of a class, and what of the model goes there in the shape that it can hold."""
     kwargs, params = only_tower(complete(kwargs), params, towers=towers)
     if mode is not None:
-        kwargs, params = blip.alone(kwargs, params, mode=mode)
+        family = blip2 if "num_queries" in kwargs else blip
+        kwargs, params = family.alone(kwargs, params, mode=mode)
     module = architecture(kwargs)
     stack = f"transformers' {module.NAME}"
     return module, *adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
@@ -171,6 +173,8 @@ def _adapted(
 def architecture(kwargs: Mapping[str, Any]) -> ModuleType:
     """The module of the class that comes nearest to a model; `adapt` says what is in the way."""
     image, text = kwargs["image"], kwargs["text"]
+    if "num_queries" in kwargs:
+        return blip2
     if image and text and "modes" in kwargs:
         return blip
     if text and text["kind"] == "bert":

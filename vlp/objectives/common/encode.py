@@ -128,8 +128,18 @@ def in_batch_accuracy(
     """How often the own text (image) is the nearest, among the first 1024 pairs at most."""
     m = min(zimg.shape[0], _ACCURACY_PAIRS)
     zimg, ztxt = jax.lax.stop_gradient((zimg[:m], ztxt[:m]))
-    present = weight[:m] > 0
-    cosines = jnp.where(present[:, None] & present[None, :], zimg @ ztxt.T, -2.0)
+    return top1(zimg @ ztxt.T, weight=weight[:m])
+
+
+def top1(
+    cosines: Float[Array, "n n"], *, weight: Float[Array, " n"]
+) -> dict[str, Float[Array, ""]]:
+    """How often the own text (image) is the nearest, by the similarities of all images and texts.
+
+    Pairs of weight 0 neither ask nor answer.
+    """
+    m, present = len(weight), weight > 0
+    cosines = jnp.where(present[:, None] & present[None, :], cosines, -2.0)
     count = jnp.maximum(jnp.sum(present), 1).astype(jnp.float32)
 
     def accuracy(axis):

@@ -1,0 +1,101 @@
+"""BLIP-2's first stage: queries learn to draw from a frozen image what the text speaks of."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from vlp.losses import softmax_loss
+from vlp.losses.similarity import max_over_queries
+from vlp.models.protocols import Decodes, Matches, offers
+from vlp.objectives.common.captions import check_ends, written
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.encode import clamped_scale, top1
+from vlp.objectives.common.triples import match_triples
+
+
+class Blip2(Objective):
+    """The objective of BLIP-2's first stage: contrast (ITC), matching (ITM) and captions (ITG).
+
+    ITC compares a text with the nearest query of an image, with smoothed labels, in the batch. ITM
+    tells each pair from its image with a wrong text and its text with a wrong image, which are
+    drawn by the same similarities. ITG writes the caption. The weights are 1.
+
+    Followed from the authors' code where the paper is silent: labels of contrast and captions are
+    smoothed by 0.1; the temperature begins at 0.07 and is learned; the logits of a match are the
+    mean of the queries' own; the mean of ITG is over all tokens of the batch. Different: negatives
+    never have the sample or the caption of the true match; the gradient of the contrast also
+    reaches what other devices encoded; the multiplier of the cosines has limits.
+
+    Args:
+        label_smoothing: of contrast and captions.
+        negatives: "sampled" or "hardest".
+        floor: added to the probabilities of negatives; the authors' first code had 1e-4.
+        max_scale, min_scale: limits of the multiplier of the cosines.
+
+    References:
+        Li et al., 2023, https://arxiv.org/abs/2301.12597, section 3.2;
+        https://github.com/salesforce/LAVIS (`models/blip2_models/blip2_qformer.py`, `Qformer.py`).
+    """
+
+    fields = ("image", "text", "id")
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.1,
+        negatives: str = "sampled",
+        floor: float = 0.0,
+        max_scale: float = 1000.0,
+        min_scale: float = 2.0,
+    ):
+        self.label_smoothing = label_smoothing
+        self.mining: dict[str, Any] = dict(choice=negatives, floor=floor)
+        self.limits = dict(max_scale=max_scale, min_scale=min_scale)
+
+    def __call__(self, ctx: Context) -> Losses:
+        """Contrast and matching, nats a pair, and captions, nats a token.
+
+        Raises:
+            ValueError: when the model cannot do all three.
+        """
+        model, batch = ctx.model, ctx.batch
+        _check(model)
+        weight, smoothing = batch["weight"], self.label_smoothing
+        image, caption = model.encode_image(batch["image"]), model.encode_text(batch["text"])
+        scale = clamped_scale(model.log_scale[...], **self.limits)
+        contrastive = softmax_loss(
+            image.embedding,
+            caption.embedding,
+            scale=scale,
+            weight=weight,
+            similarity="max_over_queries",
+            positives=smoothed(weight, by=smoothing),
+        )
+        cosines = jax.lax.stop_gradient(max_over_queries(image.embedding, caption.embedding))
+        logits = scale * cosines
+        matching, matched = match_triples(
+            model, image, caption, batch, to_texts=logits, to_images=logits.T, key=ctx.key,
+            **self.mining,
+        )  # fmt: skip
+        words = written(model, image, batch, label_smoothing=smoothing)
+        terms = {"contrastive": Term(contrastive), "matching": Term(matching), **words.terms}
+        metrics = {"matching_accuracy": matched, "scale": scale, **top1(cosines, weight=weight)}
+        return Losses(terms, metrics | dict(words.metrics))
+
+
+def smoothed(weight: Float[Array, " n"], *, by: float) -> Float[Array, "n n"]:
+    """How much each text belongs to each image: its own, but for a share of all that are there."""
+    present = (weight > 0).astype(jnp.float32)
+    share = present / jnp.maximum(jnp.sum(present), 1)
+    return (1 - by) * jnp.eye(len(weight)) + by * share[None]
+
+
+def _check(model: Any) -> None:
+    if not offers(model, Matches) or not offers(model, Decodes):
+        raise ValueError(
+            f"BLIP-2 needs a model that matches and writes, got {type(model).__name__}, which does "
+            'not; give model.kind="blip2"'
+        )
+    check_ends(model)

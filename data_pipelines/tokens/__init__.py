@@ -43,10 +43,12 @@ class Tokenizer(Protocol):
 
     kind: str
     name: str
-    sha256: str
     vocab_size: int
     pad_id: int
     eos_id: int
+
+    @property
+    def sha256(self) -> str: ...
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -63,13 +63,7 @@ def bert_tokenizer(
         special_tokens=[(token, vocabulary[token]) for token in (cls_token, sep_token)],
     )
     made.add_tokens(special_tokens(*names, mask_token, given=special))
-    return PipelineTokenizer(
-        made.to_str().encode(),
-        name=name,
-        pad_id=vocabulary[pad_token],
-        eos_id=vocabulary[sep_token],
-        padding_side=padding_side,
-    )
+    return PipelineTokenizer.of(made, name, pad_token, sep_token, padding_side=padding_side)
 
 
 def read_vocabulary(content: bytes) -> dict[str, int]:

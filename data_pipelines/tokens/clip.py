@@ -14,21 +14,17 @@ import gzip
 import itertools
 from collections.abc import Iterator, Sequence
 from importlib import resources
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.pipeline import PipelineTokenizer, check_vocabulary, special_tokens
-from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows, words
+from data_pipelines.tokens.rows import FromFile
 
 _END_OF_WORD = "</w>"
 _BEGIN, _END = "<start_of_text>", "<end_of_text>"
 _HF_BEGIN, _HF_END = "<|startoftext|>", "<|endoftext|>"
-_DEFAULTS: dict[str, Any] = {"clean": "lower", "pad_id": 0}
 # The originals ignore case by Unicode's simple folding, in which the long s is an s.
 _FOLDED = {letter: f"[{letter}{letter.upper()}]" for letter in "abcdefghijklmnopqrtuvwxyz"} | {
     "s": "[sSſ]"
@@ -37,7 +33,7 @@ _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _WORDS = r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-class ClipTokenizer:
+class ClipTokenizer(FromFile):
     """CLIP's own tokenizer: ids as `open_clip.SimpleTokenizer` gives them.
 
     A literal "<start_of_text>" or "<end_of_text>" in a caption becomes that token where it stands
@@ -54,17 +50,19 @@ class ClipTokenizer:
     """
 
     kind = "clip"
+    _usual = {"clean": "lower", "pad_id": 0}
+    _special = 2
 
     def __init__(
         self, merges: bytes, *, name: str = "clip", clean: str = "lower", pad_id: int = 0
     ) -> None:
+        super().__init__(merges, name)
         self._clean = cleaning(clean)
-        self.name, self.clean, self.pad_id = name, clean, pad_id
-        self.content = bytes(merges)
-        self.sha256 = fingerprint(self.content, self.settings)
+        self.clean, self.pad_id = clean, pad_id
         pairs = read_merges(self.content, name)
         vocabulary = clip_vocabulary(pairs, special=(_BEGIN, _END))
-        self.begin_id, self.eos_id = vocabulary[_BEGIN], vocabulary[_END]
+        self.begin_id: int = vocabulary[_BEGIN]
+        self.eos_id = vocabulary[_END]
         self.vocab_size = len(vocabulary)
         folded = [_fold(text) for text in (_BEGIN, _END, *_CONTRACTIONS)]
         self._split = _splitter("|".join([*folded, _WORDS]))
@@ -74,35 +72,6 @@ class ClipTokenizer:
         )
         self._tokenizer.decoder = decoders.ByteLevel()
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keyword arguments that make this tokenizer from its file, as JSON values."""
-        return changed({"clean": self.clean, "pad_id": self.pad_id}, _DEFAULTS)
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Ids of each text, int32 `[n, length]`: begin, tokens, end, padding.
-
-        Raises:
-          ValueError: `length` leaves no room for a token.
-        """
-        check_length(length, 3)
-        found = (self._ids(self._clean(text))[: length - 2] for text in texts)
-        framed = ([self.begin_id, *ids, self.eos_id] for ids in found)
-        return rows(framed, n=len(texts), length=length, pad_id=self.pad_id)
-
-    def decode(self, ids: np.ndarray) -> list[str]:
-        """The text of each row in front of its end token, with a space behind every word.
-
-        Args:
-          ids: rows of ids; those that are no token are left out.
-        """
-        found = (self._tokenizer.decode(self._words(row)) for row in ids)
-        return [text.replace(_END_OF_WORD, " ").strip(" ") for text in found]
-
-    def save(self, path: str | Path) -> None:
-        """Writes the table of merges."""
-        Path(path).write_bytes(self.content)
-
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """Raises ValueError: ftfy and HTML entities are beyond a `tokenizer.json`."""
         raise ValueError(
@@ -111,10 +80,14 @@ class ClipTokenizer:
             "data_pipelines.tokens.hf_clip_tokenizer(), which leaves them out, in its place"
         )
 
-    def _ids(self, text: str) -> list[int]:
-        if _BEGIN not in text and _END not in text:
-            return self._tokenizer.encode(text).ids
-        return [token for part in self._parts(text) for token in self._part(part)]
+    def _ids(self, text: str, length: int) -> list[int]:
+        text = self._clean(text)
+        parts = self._parts(text) if _BEGIN in text or _END in text else [text]
+        ids = [token for part in parts for token in self._part(part)]
+        return [self.begin_id, *ids[: length - 2], self.eos_id]
+
+    def _text(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids).replace(_END_OF_WORD, " ")
 
     def _parts(self, text: str) -> Iterator[str]:
         """The text, cut around the special tokens that stand by themselves."""
@@ -128,18 +101,6 @@ class ClipTokenizer:
     def _part(self, part: str) -> list[int]:
         special = {_BEGIN: self.begin_id, _END: self.eos_id}.get(part)
         return self._tokenizer.encode(part).ids if special is None else [special]
-
-    def _words(self, row: np.ndarray) -> list[int]:
-        return words(
-            row,
-            eos_id=self.eos_id,
-            vocab_size=self.vocab_size,
-            begin_id=self.begin_id,
-            left_pad=None,
-        )
-
-    def __reduce__(self) -> tuple:
-        return (_rebuild, (self.content, self.name, self.settings))
 
 
 def clip_tokenizer(*, name: str = "clip", clean: str = "lower") -> ClipTokenizer:
@@ -191,13 +152,7 @@ def hf_clip_tokenizer(
         end, begin, trim_offsets=False, add_prefix_space=False
     )
     made.add_tokens(special_tokens(_HF_BEGIN, _HF_END, pad_token, given=special))
-    return PipelineTokenizer(
-        made.to_str().encode(),
-        name=name,
-        pad_id=vocabulary[pad_token],
-        eos_id=vocabulary[_HF_END],
-        padding_side=padding_side,
-    )
+    return PipelineTokenizer.of(made, name, pad_token, _HF_END, padding_side=padding_side)
 
 
 def clip_merges() -> bytes:
@@ -256,7 +211,3 @@ def _model(
         fuse_unk=False,
         unk_token=unknown,
     )
-
-
-def _rebuild(content: bytes, name: str, settings: dict[str, Any]) -> ClipTokenizer:
-    return ClipTokenizer(content, name=name, **settings)

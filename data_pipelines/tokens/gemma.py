@@ -66,10 +66,4 @@ def gemma_tokenizer(
         special_tokens=[(token, vocabulary[token]) for token in (bos_token, eos_token)],
     )
     made.add_tokens(special_tokens(*names, mask_token, given=special))
-    return PipelineTokenizer(
-        made.to_str().encode(),
-        name=name,
-        pad_id=vocabulary[pad_token],
-        eos_id=vocabulary[eos_token],
-        padding_side=padding_side,
-    )
+    return PipelineTokenizer.of(made, name, pad_token, eos_token, padding_side=padding_side)

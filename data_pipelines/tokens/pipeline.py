@@ -2,21 +2,18 @@
 
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tokenizers
 
 from data_pipelines.tokens.clean import cleaning
-from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows, words
+from data_pipelines.tokens.rows import FromFile, check_side
 
-_DEFAULTS: dict[str, Any] = {"clean": "none", "padding_side": "right", "plain_special": False}
 # Post-processors with fixed places: the special tokens that they put behind the text.
 _ENDINGS = {"RobertaProcessing": 1, "BertProcessing": 1}
 
 
-class PipelineTokenizer:
+class PipelineTokenizer(FromFile):
     """Text to ids with the content of a `tokenizer.json`.
 
     The literal name of a special token in a text becomes that token, as it does in transformers,
@@ -36,6 +33,13 @@ class PipelineTokenizer:
     """
 
     kind = "tokenizers"
+    _usual = {
+        "pad_id": None,
+        "eos_id": None,
+        "clean": "none",
+        "padding_side": "right",
+        "plain_special": False,
+    }
 
     def __init__(
         self,
@@ -48,13 +52,12 @@ class PipelineTokenizer:
         padding_side: str = "right",
         plain_special: bool = False,
     ) -> None:
+        super().__init__(content, name)
         check_side(padding_side)
         self._clean = cleaning(clean)
-        self.name = name
-        self.content = bytes(content)
         self._tokenizer = _read(self.content, name)
         self._tokenizer.encode_special_tokens = plain_special
-        self.vocab_size: int = self._tokenizer.get_vocab_size()
+        self.vocab_size = self._tokenizer.get_vocab_size()
         self.pad_id, self.eos_id = pad_id, eos_id
         self.clean, self.padding_side, self.plain_special = clean, padding_side, plain_special
         for role, token in (("pad_id", pad_id), ("eos_id", eos_id)):
@@ -63,47 +66,20 @@ class PipelineTokenizer:
                     f"{role} must be an id of {name}, whose {self.vocab_size} tokens do not "
                     f"include {token}; give the id of a token in the file"
                 )
-        self.sha256 = fingerprint(self.content, self.settings)
         self._special = self._tokenizer.num_special_tokens_to_add(False)
         processor = self._tokenizer.post_processor
         self._ending = _ending(json.loads(processor.__getstate__())) if processor else 0
         first = self._tokenizer.encode("").ids[: self._special - self._ending]
-        self.begin_id: int | None = first[0] if first else None
+        self.begin_id = first[0] if first else None
         self._end_of_word = self.pipeline["model"].get("end_of_word_suffix") or ""
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keyword arguments that make this tokenizer from its file, as JSON values."""
-        given = {key: getattr(self, key) for key in _DEFAULTS}
-        return {"pad_id": self.pad_id, "eos_id": self.eos_id, **changed(given, _DEFAULTS)}
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Ids of each text, int32 `[n, length]`, special tokens and padding as in the file.
-
-        Raises:
-          ValueError: `length` leaves no room for a token.
-        """
-        check_length(length, self._special + 1)
-        # One text at a time: in a batch the library would use every core, and the loader decides.
-        encoded = (self._cut(self._tokenizer.encode(self._clean(t)).ids, length) for t in texts)
-        return rows(
-            encoded, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side
-        )
-
-    def decode(self, ids: np.ndarray) -> list[str]:
-        """The text of each row in front of its end token, put together as the file says.
-
-        Args:
-          ids: rows of ids; those that are no token, and special tokens, are left out.
-        """
-        found = (self._tokenizer.decode(self._words(row)) for row in ids)
-        if self._end_of_word:  # what CLIP's decoder leaves of its own
-            found = (text.replace(self._end_of_word, " ") for text in found)
-        return [text.strip(" ") for text in found]
-
-    def save(self, path: str | Path) -> None:
-        """Writes the `tokenizer.json`."""
-        Path(path).write_bytes(self.content)
+    @classmethod
+    def of(
+        cls, made: tokenizers.Tokenizer, name: str, pad: str, eos: str, *, padding_side: str
+    ) -> "PipelineTokenizer":
+        """The tokenizer of a pipeline in which `pad` fills a row and `eos` ends a text."""
+        ids: Any = dict(pad_id=made.token_to_id(pad), eos_id=made.token_to_id(eos))
+        return cls(made.to_str().encode(), name=name, padding_side=padding_side, **ids)
 
     @property
     def pipeline(self) -> dict[str, Any]:
@@ -135,24 +111,17 @@ class PipelineTokenizer:
         )
         return made
 
-    def _cut(self, ids: list[int], length: int) -> list[int]:
-        """As much of the text as fits, with the tokens that end it."""
+    def _ids(self, text: str, length: int) -> list[int]:
+        # One text at a time: in a batch the library would use every core, and the loader decides.
+        ids = self._tokenizer.encode(self._clean(text)).ids
         if len(ids) <= length:
             return ids
         return ids[: length - self._ending] + ids[len(ids) - self._ending :]
 
-    def _words(self, row: np.ndarray) -> list[int]:
-        return words(
-            row,
-            eos_id=self.eos_id,
-            vocab_size=self.vocab_size,
-            begin_id=self.begin_id,
-            left_pad=self.pad_id if self.padding_side == "left" else None,
-        )
-
-    def __reduce__(self) -> tuple:
-        # Worker processes read the file again instead of copying the library's memory.
-        return (_rebuild, (self.content, self.name, self.settings))
+    def _text(self, ids: list[int]) -> str:
+        text = self._tokenizer.decode(ids)
+        # What CLIP's decoder leaves of its own.
+        return text.replace(self._end_of_word, " ") if self._end_of_word else text
 
 
 def special_tokens(
@@ -205,7 +174,3 @@ def _ending(processor: Mapping[str, Any]) -> int:
         last = max(i for i, part in enumerate(parts) if "Sequence" in part)
         return len(parts) - 1 - last
     return _ENDINGS.get(processor["type"], 0)
-
-
-def _rebuild(content: bytes, name: str, settings: dict[str, Any]) -> PipelineTokenizer:
-    return PipelineTokenizer(content, name=name, **settings)

@@ -1,8 +1,11 @@
-"""What all tokenizers share: rows of one length, and a hash of all that decides about ids."""
+"""What all tokenizers share: a file and settings that make them, and rows of one length."""
 
+import abc
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,33 +13,90 @@ import numpy as np
 SIDES = ("right", "left")
 
 
-def rows(
-    ids: Iterable[Sequence[int]], *, n: int, length: int, pad_id: int, side: str = "right"
-) -> np.ndarray:
-    """Sequences, none longer than `length`, as int32 `[n, length]` with padding on one side."""
-    out = np.full((n, length), pad_id, np.int32)
-    for row, sequence in zip(out, ids, strict=True):
-        start = 0 if side == "right" else length - len(sequence)
-        row[start : start + len(sequence)] = sequence
-    return out
+class FromFile(abc.ABC):
+    """A tokenizer that the content of a file and its settings make; it pickles as these.
 
-
-def words(
-    row: np.ndarray, *, eos_id: int, vocab_size: int, begin_id: int | None, left_pad: int | None
-) -> list[int]:
-    """The ids of a row that stand for words: what lies in front of the end token.
-
-    Args:
-      row: ids, with or without an end.
-      eos_id: the end token.
+    Attributes:
+      content: the bytes of the file.
+      name: what reports call the tokenizer.
       vocab_size: ids from there on are nobody's: a model may have a larger vocabulary.
-      begin_id: left out; None for none.
-      left_pad: what fills rows in front; None where padding lies behind.
+      begin_id: the token in front of every text; None for none.
     """
-    ids = row.tolist()
-    start = next((i for i, token in enumerate(ids) if token != left_pad), len(ids))
-    end = ids.index(eos_id, start) if eos_id in ids[start:] else len(ids)
-    return [token for token in ids[start:end] if 0 <= token < vocab_size and token != begin_id]
+
+    kind: str
+    vocab_size: int
+    pad_id: int
+    eos_id: int
+    begin_id: int | None = None
+    padding_side = "right"
+    # The usual values of the settings: what does not differ from them changes no hash.
+    _usual: Mapping[str, Any]
+    # Special tokens around every text.
+    _special: int
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self.content, self.name = bytes(content), name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make this tokenizer from its file, as JSON values."""
+        given = {key: getattr(self, key) for key in self._usual}
+        return {key: value for key, value in given.items() if value != self._usual[key]}
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the file, and of the settings if there are any."""
+        digest = hashlib.sha256(self.content)
+        if self.settings:
+            digest.update(json.dumps(self.settings, sort_keys=True, ensure_ascii=False).encode())
+        return digest.hexdigest()
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Ids of each text, int32 `[n, length]`: a begin token if there is one, tokens, the end
+        token, padding. A text that is too long loses its tail, never the end token.
+
+        Raises:
+          ValueError: `length` leaves no room for a token.
+        """
+        check_length(length, self._special + 1)
+        out = np.full((len(texts), length), self.pad_id, np.int32)
+        for row, text in zip(out, texts, strict=True):
+            ids = self._ids(text, length)
+            start = 0 if self.padding_side == "right" else length - len(ids)
+            row[start : start + len(ids)] = ids
+        return out
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """The text of each row in front of its end token.
+
+        Args:
+          ids: rows of ids; those that are no token are left out.
+        """
+        return [self._text(self._words(row.tolist())).strip(" ") for row in ids]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the file."""
+        Path(path).write_bytes(self.content)
+
+    @abc.abstractmethod
+    def _ids(self, text: str, length: int) -> list[int]:
+        """The ids of a text, `length` at most."""
+
+    @abc.abstractmethod
+    def _text(self, ids: list[int]) -> str:
+        """The text of ids that stand for words."""
+
+    def _words(self, ids: list[int]) -> list[int]:
+        """The ids of a row that stand for words: what lies in front of the end token."""
+        left_pad = self.pad_id if self.padding_side == "left" else None
+        start = next((i for i, token in enumerate(ids) if token != left_pad), len(ids))
+        end = ids.index(self.eos_id, start) if self.eos_id in ids[start:] else len(ids)
+        found = ids[start:end]
+        return [id_ for id_ in found if 0 <= id_ < self.vocab_size and id_ != self.begin_id]
+
+    def __reduce__(self) -> tuple:
+        # Worker processes read the file again instead of copying a library's memory.
+        return functools.partial(type(self), self.content, name=self.name, **self.settings), ()
 
 
 def check_length(length: int, least: int = 2) -> None:
@@ -59,16 +119,3 @@ def check_side(side: str) -> None:
     """
     if side not in SIDES:
         raise ValueError(f"padding_side must be one of {', '.join(SIDES)}; got {side!r}")
-
-
-def fingerprint(content: bytes, settings: Mapping[str, Any]) -> str:
-    """SHA-256 of a tokenizer: of its file, and of the settings if there are any."""
-    digest = hashlib.sha256(content)
-    if settings:
-        digest.update(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode())
-    return digest.hexdigest()
-
-
-def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that differ from their defaults, so that new options change no old hash."""
-    return {key: value for key, value in settings.items() if value != defaults[key]}

@@ -6,16 +6,14 @@ References:
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import tokenizers
 
 from data_pipelines.tokens.clean import without_punctuation
 from data_pipelines.tokens.convert_siglip import convert_siglip
-from data_pipelines.tokens.rows import changed, check_length, check_side, fingerprint, rows, words
+from data_pipelines.tokens.rows import FromFile, check_side
 from data_pipelines.tokens.spiece import read_model
 
 _SPACE = "\u2581"
@@ -31,7 +29,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class SiglipTokenizer:
+class SiglipTokenizer(FromFile):
     """Canonical text to ids with a SentencePiece model; padded with the end token.
 
     Text loses its ASCII punctuation and becomes lower case; white space becomes single spaces. The
@@ -53,7 +51,8 @@ class SiglipTokenizer:
     """
 
     kind = "siglip"
-    begin_id = None
+    _usual = _DEFAULTS
+    _special = 1
 
     def __init__(
         self,
@@ -68,8 +67,8 @@ class SiglipTokenizer:
         added_tokens: Mapping[str, int] = _NONE,
         padding_side: str = "right",
     ) -> None:
+        super().__init__(model, name)
         check_side(padding_side)
-        self.name, self.content = name, bytes(model)
         self._processor = read_model(self.content, name)
         self.added_tokens = dict(added_tokens)
         self._pieces: int = self._processor.vocab_size()
@@ -80,44 +79,14 @@ class SiglipTokenizer:
         given = {token: list(takes) for token, takes in special_tokens.items()}
         self.special_tokens = {t: takes for t, takes in given.items() if named.get(t) != takes}
         self.literal_tokens = named | given
-        self._special = {token: self.token_id(token) for token in self.literal_tokens}
-        self.eos_id, self.pad_id = self._special[eos_token], self._special[pad_token]
-        longest_first = sorted(self._special, key=len, reverse=True)
+        self._named = {token: self.token_id(token) for token in self.literal_tokens}
+        self.eos_id, self.pad_id = self._named[eos_token], self._named[pad_token]
+        longest_first = sorted(self._named, key=len, reverse=True)
         self._literal = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
         self._space: int = self._processor.piece_to_id(_SPACE)
         # Text is encoded behind the name of the unknown token, whose pieces are dropped again:
         # thus it keeps its leading space.
         self._prefix = len(self._processor.encode(unk_token))
-        self.sha256 = fingerprint(self.content, self.settings)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keyword arguments that make this tokenizer from its file, as JSON values."""
-        return changed({key: getattr(self, key) for key in _DEFAULTS}, _DEFAULTS)
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Ids of each text, int32 `[n, length]`: tokens, the end token, padding.
-
-        Raises:
-          ValueError: `length` leaves no room for a token.
-        """
-        check_length(length)
-        cut = (self._ids(text)[: length - 1] for text in texts)
-        ended = (ids if ids[-1:] == [self.eos_id] else [*ids, self.eos_id] for ids in cut)
-        return rows(ended, n=len(texts), length=length, pad_id=self.pad_id, side=self.padding_side)
-
-    def decode(self, ids: np.ndarray) -> list[str]:
-        """The text of each row in front of its end token.
-
-        Args:
-          ids: rows of ids; those that are no token are left out.
-        """
-        found = (self._processor.decode(self._words(row)) for row in ids)
-        return [text.strip(" ") for text in found]
-
-    def save(self, path: str | Path) -> None:
-        """Writes the `spiece.model`."""
-        Path(path).write_bytes(self.content)
 
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """The ids of rows of `length` from the library `tokenizers` alone.
@@ -167,12 +136,17 @@ class SiglipTokenizer:
         text = without_punctuation(text.lower() if self.lower else text)
         return re.sub(r"\s+", " ", text).strip()
 
-    def _ids(self, text: str) -> list[int]:
+    def _ids(self, text: str, length: int) -> list[int]:
         parts = self._parts(_SPACE + text.replace(_SPACE, " "))
         found = [self._part(part) for part in parts]
-        if len(parts) > 1 and parts[1] in self._special and found[0] == [self._space]:
+        if len(parts) > 1 and parts[1] in self._named and found[0] == [self._space]:
             found = found[1:]  # a lone space before a special token is none
-        return [token for ids in found for token in ids]
+        cut = [token for ids in found for token in ids][: length - 1]
+        return cut if cut[-1:] == [self.eos_id] else [*cut, self.eos_id]
+
+    def _text(self, ids: list[int]) -> str:
+        # A token that was added is no piece.
+        return self._processor.decode([token for token in ids if token < self._pieces])
 
     def _parts(self, text: str) -> list[str]:
         """The text, cut at the literal names of special tokens."""
@@ -184,23 +158,7 @@ class SiglipTokenizer:
         return [part for part in parts if part]
 
     def _part(self, part: str) -> list[int]:
-        if part in self._special:
-            return [self._special[part]]
+        if part in self._named:
+            return [self._named[part]]
         ids = self._processor.encode(self.unk_token + self.canonical(part))
         return ids[self._prefix :] if len(ids) >= self._prefix else ids
-
-    def _words(self, row: np.ndarray) -> list[int]:
-        return words(
-            row,
-            eos_id=self.eos_id,
-            vocab_size=self._pieces,
-            begin_id=None,
-            left_pad=self.pad_id if self.padding_side == "left" else None,
-        )
-
-    def __reduce__(self) -> tuple:
-        return (_rebuild, (self.content, self.name, self.settings))
-
-
-def _rebuild(model: bytes, name: str, settings: dict[str, Any]) -> SiglipTokenizer:
-    return SiglipTokenizer(model, name=name, **settings)

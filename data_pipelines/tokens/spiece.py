@@ -4,20 +4,17 @@ References:
   Kudo and Richardson, "SentencePiece", 2018 (arXiv 1808.06226).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import sentencepiece
 import tokenizers
 
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.convert import convert_sentencepiece
-from data_pipelines.tokens.rows import changed, check_length, fingerprint, rows, words
+from data_pipelines.tokens.rows import FromFile
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(FromFile):
     """Text to ids with a SentencePiece model.
 
     Args:
@@ -44,14 +41,16 @@ class SentencePieceTokenizer:
         pad_id: int | None = None,
         begin: bool = False,
     ) -> None:
+        super().__init__(model, name)
         self._clean = cleaning(clean)
-        self.name, self.clean, self.begin = name, clean, begin
-        self.model = bytes(model)
+        self.clean, self.begin = clean, begin
+        self.model = self.content
         self._processor = read_model(self.model, name)
-        self.vocab_size: int = self._processor.vocab_size()
-        self._own_pad: int = self._processor.pad_id()
-        self.pad_id = self._own_pad if pad_id is None else pad_id
-        self.eos_id: int = self._processor.eos_id()
+        self.vocab_size = self._processor.vocab_size()
+        own_pad = self._processor.pad_id()
+        self._usual = {"clean": "none", "pad_id": own_pad, "begin": False}
+        self.pad_id = own_pad if pad_id is None else pad_id
+        self.eos_id = self._processor.eos_id()
         if min(self.pad_id, self.eos_id) < 0:
             raise ValueError(
                 f"a tokenizer needs a pad and an end token, {name} has pad_id={self.pad_id} and "
@@ -62,48 +61,9 @@ class SentencePieceTokenizer:
                 f"begin=True needs a model with a begin token, {name} has none; train one with "
                 "train_sentencepiece(begin=True), or leave begin out"
             )
-        self.begin_id: int | None = self._processor.bos_id() if begin else None
-        self.sha256 = fingerprint(self.model, self.settings)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keyword arguments that make this tokenizer from its file, as JSON values."""
-        given = {"clean": self.clean, "pad_id": self.pad_id, "begin": self.begin}
-        return changed(given, {"clean": "none", "pad_id": self._own_pad, "begin": False})
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Ids of each text.
-
-        Args:
-          texts: n captions; the names of special tokens are plain text in them.
-          length: row length in tokens, special tokens included, at least one more than those.
-
-        Returns:
-          int32 `[n, length]`: the begin token if there is one, tokens, the end token, padding. A
-          text that is too long loses its tail, never the end token.
-
-        Raises:
-          ValueError: `length` leaves no room for a token.
-        """
-        first = [] if self.begin_id is None else [self.begin_id]
-        check_length(length, 2 + len(first))
-        # One by one: a list, even of one, is given to new threads, which takes 50 times the time.
-        found = (self._processor.encode(self._clean(text), out_type=int) for text in texts)
-        ended = ([*first, *ids[: length - 1 - len(first)], self.eos_id] for ids in found)
-        return rows(ended, n=len(texts), length=length, pad_id=self.pad_id)
-
-    def decode(self, ids: np.ndarray) -> list[str]:
-        """The text of each row in front of its end token.
-
-        Args:
-          ids: rows of ids; those that are no token are left out.
-        """
-        found = (self._processor.decode(self._words(row)) for row in ids)
-        return [text.strip(" ") for text in found]
-
-    def save(self, path: str | Path) -> None:
-        """Writes the `.model` file."""
-        Path(path).write_bytes(self.model)
+        self.begin_id = self._processor.bos_id() if begin else None
+        self._first = [] if self.begin_id is None else [self.begin_id]
+        self._special = 1 + len(self._first)
 
     @classmethod
     def load(
@@ -122,18 +82,13 @@ class SentencePieceTokenizer:
             self.model, length=length, pad_id=self.pad_id, clean=self.clean, begin=self.begin
         )
 
-    def _words(self, row: np.ndarray) -> list[int]:
-        return words(
-            row,
-            eos_id=self.eos_id,
-            vocab_size=self.vocab_size,
-            begin_id=self.begin_id,
-            left_pad=None,
-        )
+    def _ids(self, text: str, length: int) -> list[int]:
+        # One by one: a list, even of one, is given to new threads, which takes 50 times the time.
+        ids = self._processor.encode(self._clean(text), out_type=int)
+        return [*self._first, *ids[: length - self._special], self.eos_id]
 
-    def __reduce__(self) -> tuple:
-        # Worker processes rebuild the processor from the model instead of copying its memory.
-        return (_rebuild, (self.model, self.name, self.settings))
+    def _text(self, ids: list[int]) -> str:
+        return self._processor.decode(ids)
 
 
 def big_vision_tokenizer(
@@ -164,7 +119,3 @@ def read_model(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
         raise ValueError(
             f"{name} must be a SentencePiece .model file, got {len(model)} bytes that are not one"
         ) from error
-
-
-def _rebuild(model: bytes, name: str, settings: dict[str, Any]) -> SentencePieceTokenizer:
-    return SentencePieceTokenizer(model, name=name, **settings)

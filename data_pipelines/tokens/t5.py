@@ -52,10 +52,4 @@ def t5_tokenizer(
         single=["$A", eos_token], special_tokens=[(eos_token, ids[eos_token])]
     )
     made.add_tokens(special_tokens(*names, given=special))
-    return PipelineTokenizer(
-        made.to_str().encode(),
-        name=name,
-        pad_id=ids[pad_token],
-        eos_id=ids[eos_token],
-        padding_side=padding_side,
-    )
+    return PipelineTokenizer.of(made, name, pad_token, eos_token, padding_side=padding_side)

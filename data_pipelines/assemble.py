@@ -1,8 +1,10 @@
 """One batch of training samples by its number: a pure function, so any thread may compute it."""
 
 import copy
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,36 +20,32 @@ _ENDLESS = 2**48
 _LOOKED_AT = 256
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
 class TrainBatches:
     """This process's share of the global batches of a stream, by number. See `make_loader`."""
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        fields: Mapping[str, Field],
-        optional: Collection[str],
-        global_batch_size: int,
-        seed: int,
-        shuffle: bool,
-        epochs: int | None,
-        process_index: int,
-        process_count: int,
-        mixture: Mixture | None,
-    ) -> None:
-        self.source = source
-        self.mixture = mixture
-        self.seed = seed
-        self.global_batch_size = global_batch_size
-        self._fields, self._optional = dict(fields), frozenset(optional)
-        self._rows = global_batch_size // process_count
-        self._share = process_index * self._rows
+    source: Source
+    fields: Mapping[str, Field]
+    optional: Collection[str]
+    global_batch_size: int
+    seed: int
+    shuffle: bool
+    epochs: int | None
+    process_index: int
+    process_count: int
+    mixture: Mixture | None
+
+    def __post_init__(self) -> None:
+        samples = len(self.source)
+        how: Any = dict(seed=self.seed, shuffle=self.shuffle)
+        self._rows = self.global_batch_size // self.process_count
+        self._share = self.process_index * self._rows
         self._past = 0
-        self._end = _ENDLESS if epochs is None else epochs * len(source)
+        self._end = _ENDLESS if self.epochs is None else self.epochs * samples
         self._order: Callable[[int], tuple[int, int]] = (
-            Order(len(source), seed=seed, shuffle=shuffle)
-            if mixture is None
-            else MixedOrder(len(source), mixture=mixture, seed=seed, shuffle=shuffle)
+            Order(samples, **how)
+            if self.mixture is None
+            else MixedOrder(samples, mixture=self.mixture, **how)
         )
 
     def after(self, samples: int) -> "TrainBatches":
@@ -85,9 +83,9 @@ class TrainBatches:
         first = self._past + number * self.global_batch_size + self._share
         places = range(first, min(first + self._rows, self._end))
         batch = empty_batch(self._rows)
-        for name, field in self._fields.items():
+        for name, field in self.fields.items():
             batch[name] = np.repeat(field.absent[None], self._rows, axis=0)
-        for name in self._optional:
+        for name in self.optional:
             batch[f"present/{name}"] = np.zeros(self._rows, bool)
         for row, place in enumerate(places):
             epoch, index = self._order(place)
@@ -100,7 +98,7 @@ class TrainBatches:
             batch["weight"][row] = 1
             for name, value in found.items():
                 batch[name][row] = value
-            for name in self._optional & found.keys():
+            for name in set(self.optional) & found.keys():
                 batch[f"present/{name}"][row] = True
         return batch
 
@@ -109,11 +107,11 @@ class TrainBatches:
         example = Example(self.source, index, epoch, self.seed)
         found: Batch = {}
         lacking: Reject | None = None
-        for name, field in self._fields.items():
+        for name, field in self.fields.items():
             try:
                 found[name] = made(name, field, example)
             except Reject as fault:
-                if name not in self._optional or not fault.is_missing:
+                if name not in self.optional or not fault.is_missing:
                     raise
                 lacking = fault
         if lacking and not found:

@@ -10,6 +10,7 @@ A bad image has weight 0 in its batch; its captions should then be left out by t
 the weights. A bad caption is not in the list, and counted.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -130,8 +131,7 @@ def eval_rows(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    batches = _Batches(source, name, load=load, blank=blank, rows=batch_size)
-    return prefetch(batches, num_threads=num_threads)
+    return prefetch(_Batches(source, name, load, blank, batch_size), num_threads=num_threads)
 
 
 def check_which(captions: str) -> None:
@@ -175,49 +175,38 @@ def sample_pixels(source: Source, index: int) -> np.ndarray:
     return decode(source.image(index), max_pixels=source.limits.pixels)
 
 
+@dataclasses.dataclass(frozen=True)
 class _Batches:
-    """One modality of a source in batches, by number.
+    """One modality of a source in batches, by number; see `eval_rows`."""
 
-    Args:
-      source: the samples.
-      name: of the modality in a batch.
-      load: the rows of a sample by its index, with the leading axis of one. Raises Reject.
-      blank: what rows of weight 0 hold, likewise.
-      rows: of a batch.
-    """
-
-    def __init__(
-        self, source: Source, name: str, *, load: Callable[[int], Any], blank: Any, rows: int
-    ) -> None:
-        self._source, self._name = source, name
-        self._load, self._blank, self._rows = load, blank, rows
+    source: Source
+    name: str
+    load: Callable[[int], Any]
+    blank: Any
+    rows: int
 
     def __len__(self) -> int:
-        return -(-len(self._source) // self._rows)
+        return -(-len(self.source) // self.rows)
 
     def __getitem__(self, number: int) -> Batch:
-        first = number * self._rows
-        batch = empty_batch(self._rows)
-        columns = [np.repeat(field, self._rows, axis=0) for field in _fields(self._blank)]
-        for row, index in enumerate(range(first, min(first + self._rows, len(self._source)))):
+        first = number * self.rows
+        batch = empty_batch(self.rows)
+        columns = [np.repeat(field, self.rows, axis=0) for field in _fields(self.blank)]
+        for row, index in enumerate(range(first, min(first + self.rows, len(self.source)))):
             batch["id"][row] = index
             try:
-                found = self._load(index)
+                found = self.load(index)
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue
             batch["weight"][row] = 1
             for column, value in zip(columns, _fields(found), strict=True):
                 column[row] = value[0]
-        batch[self._name] = _like(self._blank, columns)
+        several = isinstance(self.blank, tuple)
+        batch[self.name] = type(self.blank)(*columns) if several else columns[0]
         return batch
 
 
 def _fields(pixels: Any) -> tuple[np.ndarray, ...]:
     """The arrays of images: one, or those of a named tuple."""
     return pixels if isinstance(pixels, tuple) else (pixels,)
-
-
-def _like(pixels: Any, fields: list[np.ndarray]) -> Any:
-    """The opposite of `_fields`."""
-    return type(pixels)(*fields) if isinstance(pixels, tuple) else fields[0]

@@ -19,6 +19,7 @@ from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.pixels import (
     ImageLike,
+    Preprocess,
     check_choice,
     check_colour,
     check_normalisation,
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-class ImagePreprocess:
+class ImagePreprocess(Preprocess):
     """Any image to uint8 `[n, size, size, 3]`.
 
     Args:
@@ -133,32 +134,6 @@ class ImagePreprocess:
         """The same for another size of output, borders in proportion."""
         between = round(self.resize_size * size / self.size)
         return ImagePreprocess(**(self._settings() | {"size": size, "resize_size": between}))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, for a card."""
-        return {"kind": self.kind, **self._settings()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ImagePreprocess":
-        """The preprocessing that `to_dict` described."""
-        return cls(**{key: value for key, value in values.items() if key != "kind"})
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{key}={value!r}" for key, value in self._settings().items())
-        return f"{type(self).__name__}({settings})"
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "size": self.size,
-            "resize": self.resize,
-            "interpolation": self.interpolation,
-            "background": list(self.background),
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "resize_size": self.resize_size,
-            "rounding": self.rounding,
-            "fill": list(self.fill),
-        }
 
     def _one(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]

@@ -101,7 +101,7 @@ def make_loader(
             f"{global_batch_size}; try {near}"
         )
     batches = TrainBatches(
-        source,
+        source=source,
         fields=fields,
         optional=optional,
         global_batch_size=global_batch_size,

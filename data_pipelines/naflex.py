@@ -6,8 +6,8 @@ References:
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,7 @@ from PIL import Image
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.pixels import (
     ImageLike,
+    Preprocess,
     check_choice,
     check_colour,
     check_normalisation,
@@ -42,7 +43,7 @@ class NaflexPatches(NamedTuple):
     grid: np.ndarray
 
 
-class NaflexPreprocess:
+class NaflexPreprocess(Preprocess):
     """Any image to at most `max_num_patches` patches, as `Siglip2ImageProcessor` cuts them.
 
     Args:
@@ -111,27 +112,6 @@ class NaflexPreprocess:
             fits = rows * columns <= self.max_num_patches
             low, high = (scale, high) if fits else (low, scale)
         return self._count(height, low), self._count(width, low)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, for a card."""
-        return {
-            "kind": self.kind,
-            "patch_size": self.patch_size,
-            "max_num_patches": self.max_num_patches,
-            "interpolation": self.interpolation,
-            "background": list(self.background),
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "NaflexPreprocess":
-        """The preprocessing that `to_dict` described."""
-        return cls(**{key: value for key, value in values.items() if key != "kind"})
-
-    def __repr__(self) -> str:
-        settings = (f"{key}={value!r}" for key, value in self.to_dict().items() if key != "kind")
-        return f"{type(self).__name__}({', '.join(settings)})"
 
     def _count(self, length: int, scale: float) -> int:
         return max(1, math.ceil(length * scale / self.patch_size))

@@ -1,10 +1,11 @@
 """Images of every kind as RGB pixels, and the checks of preprocessings."""
 
+import inspect
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Self, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -132,6 +133,29 @@ def _unknown(value: Any) -> str:
         "an image must be a path, the bytes of a file, a binary file object, a Pillow image or an "
         f"array; got {type(value).__name__} {value!r:.60}"
     )
+
+
+class Preprocess:
+    """What the preprocessings of pictures have in common: settings, for a card."""
+
+    kind: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The constructor's arguments, for a card."""
+        return {"kind": self.kind, **self._settings()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The preprocessing that `to_dict` described."""
+        return cls(**{key: value for key, value in values.items() if key != "kind"})
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{key}={value!r}" for key, value in self._settings().items())
+        return f"{type(self).__name__}({settings})"
+
+    def _settings(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in own.items()}
 
 
 def check_colour(name: str, colour: Sequence[int]) -> tuple[int, ...]:

@@ -5,18 +5,18 @@ import json
 import os
 import shutil
 import struct
-import tarfile
 import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from data_pipelines.emoji import compact
 from data_pipelines.emoji.captions import caption, training_captions
 from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
+from data_pipelines.jobs.tar_write import finish, member
 from data_pipelines.sources.tar_sidecar import build_index, index_path
 
 # Counts up when the tars change though the compact form does not: captions, splits, encoding.
@@ -88,7 +88,8 @@ def _write(folder: Path) -> None:
                 if wanted in (None, kind):
                     file.write(sample)
         for file in files:
-            _finish(file)
+            with file:
+                finish(file)
     for name in TARS:
         build_index(folder / f"{name}.tar")
 
@@ -102,21 +103,7 @@ def _sample(entry: Mapping[str, Any], image: np.ndarray) -> bytes:
         captions = {"txt": caption(entry).encode()}
     described = {"json": json.dumps(entry, ensure_ascii=False).encode()}
     members = {"png": png(image), **captions, **described}
-    return b"".join(_member(f"{key}.{kind}", data) for kind, data in members.items())
-
-
-def _member(name: str, data: bytes) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
-
-
-def _finish(file: BinaryIO) -> None:
-    """Writes a tar's end marker and waits for the disk."""
-    with file:
-        file.write(bytes(2 * tarfile.BLOCKSIZE))
-        file.flush()
-        os.fsync(file.fileno())
+    return b"".join(member(f"{key}.{kind}", data) for kind, data in members.items())
 
 
 def png(rgba: np.ndarray) -> bytes:

@@ -5,7 +5,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _KINDS = {
     "png": (b"\x89PNG\r\n\x1a\n",),
@@ -21,9 +21,14 @@ def write_tar(path: Path, samples: Iterable[bytes]) -> None:
     with path.open("wb") as file:
         for sample in samples:
             file.write(sample)
-        file.write(bytes(2 * tarfile.BLOCKSIZE))
-        file.flush()
-        os.fsync(file.fileno())
+        finish(file)
+
+
+def finish(file: BinaryIO) -> None:
+    """Writes a tar's end marker and waits for the disk."""
+    file.write(bytes(2 * tarfile.BLOCKSIZE))
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sample_bytes(
@@ -43,7 +48,7 @@ def sample_bytes(
         "captions": lines.encode(),
         "json": json.dumps(meta, ensure_ascii=False).encode(),
     }
-    return b"".join(_member(f"{key}.{kind}", data) for kind, data in members.items())
+    return b"".join(member(f"{key}.{kind}", data) for kind, data in members.items())
 
 
 def _kind(image: bytes) -> str:
@@ -52,7 +57,8 @@ def _kind(image: bytes) -> str:
     return next(found, "jpg")
 
 
-def _member(name: str, data: bytes) -> bytes:
+def member(name: str, data: bytes) -> bytes:
+    """A file as it stands in a tar: its header, its content, zeros up to a whole block."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)

@@ -53,8 +53,14 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample. Raises Reject if it is unusable."""
-        ...
+        """The sample, from its parts. Raises Reject if it is unusable."""
+        return Sample(
+            key=self.key(index),
+            image=self.image(index),
+            captions=self.captions(index),
+            source=self,
+            index=index,
+        )
 
     def key(self, index: int) -> str:
         """The sample's name, also of an unusable one."""
@@ -83,17 +89,6 @@ class Source(Protocol):
     def survey(self) -> tuple[Survey, ...]:
         """What it holds, place by place."""
         ...
-
-
-def whole_sample(source: Source, index: int) -> Sample:
-    """The sample from its parts, for sources that read each on its own. Raises Reject."""
-    return Sample(
-        key=source.key(index),
-        image=source.image(index),
-        captions=source.captions(index),
-        source=source,
-        index=index,
-    )
 
 
 def all_captions(source: Source) -> Iterator[str | bytes]:

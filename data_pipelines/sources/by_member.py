@@ -5,7 +5,7 @@ from typing import Any
 
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
-from data_pipelines.sources.base import Sample, joined_captions, parse_metadata, whole_sample
+from data_pipelines.sources.base import Source, joined_captions, parse_metadata
 from data_pipelines.sources.labels import label_names, parse_class
 from data_pipelines.sources.members import (
     AUDIO,
@@ -18,14 +18,13 @@ from data_pipelines.sources.members import (
     TOO_LARGE,
     UNUSABLE,
 )
-from data_pipelines.sources.survey import Survey
 
 # Several captions, each within its own limit.
 _MOST_CAPTIONS = 16
 _NO_CLASS = (None, "")
 
 
-class ByMember(abc.ABC):
+class ByMember(Source):
     """Reads each member of a sample only where it is asked for.
 
     Args:
@@ -44,28 +43,6 @@ class ByMember(abc.ABC):
             META: limits.metadata_bytes,
             CLASS: limits.metadata_bytes,
         }
-
-    name: str
-
-    @property
-    @abc.abstractmethod
-    def fingerprint(self) -> str:
-        """Changes when the data change."""
-
-    @abc.abstractmethod
-    def survey(self) -> tuple[Survey, ...]:
-        """What the source holds, place by place."""
-
-    @abc.abstractmethod
-    def __len__(self) -> int: ...
-
-    @abc.abstractmethod
-    def key(self, index: int) -> str:
-        """The sample's name."""
-
-    @abc.abstractmethod
-    def file(self, index: int) -> str:
-        """The path of the file that the sample's image lies in."""
 
     @abc.abstractmethod
     def _member(self, index: int, role: str) -> bytes | None:
@@ -93,7 +70,9 @@ class ByMember(abc.ABC):
         Raises:
           Reject: none of it can be used, or JSON and KEY.cls name different classes.
         """
-        written = self._class(index)
+        said = self._member(index, CLASS)
+        label = None if said is None else parse_class(said)
+        written = {} if label in _NO_CLASS else {CLASS: label}
         known = self._usual_class(index) | written
         try:
             text = self._member(index, META)
@@ -115,12 +94,6 @@ class ByMember(abc.ABC):
             raise Reject(MISSING[role])
         return data
 
-    def _class(self, index: int) -> dict[str, Any]:
-        """The class that KEY.cls says."""
-        text = self._member(index, CLASS)
-        label = None if text is None else parse_class(text)
-        return {} if label in _NO_CLASS else {CLASS: label}
-
     def _usual_class(self, index: int) -> dict[str, Any]:
         """The class of a sample that says none itself."""
         return {}
@@ -129,9 +102,6 @@ class ByMember(abc.ABC):
         """Raises Reject where a member is too large to be read."""
         if size > self._largest[role]:
             raise Reject(TOO_LARGE.get(role, UNUSABLE), f"{size} > {self._largest[role]} bytes")
-
-    def __getitem__(self, index: int) -> Sample:
-        return whole_sample(self, index)
 
 
 def _same_label(one: Any, other: Any) -> bool:

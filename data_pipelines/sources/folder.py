@@ -16,7 +16,7 @@ from typing import Any
 
 from data_pipelines.faults import Reject, shown
 from data_pipelines.limits import LIMITS, Limits
-from data_pipelines.sources.base import Sample, check_index, whole_sample
+from data_pipelines.sources.base import Source, check_index
 from data_pipelines.sources.files import hash_file, read_file, walk
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.members import IMAGE, role_of
@@ -27,7 +27,7 @@ _NONE: Mapping[str, Any] = {}  # one for all rows
 _EMPTY: tuple[Any, ...] = (None, "", [])
 
 
-class FolderSource:
+class FolderSource(Source):
     """A folder of images with a table of captions.
 
     Args:
@@ -140,9 +140,6 @@ class FolderSource:
             caption_example=shown(silent[0]) if silent else "",
         )
         return (found,)
-
-    def __getitem__(self, index: int) -> Sample:
-        return whole_sample(self, index)
 
     def _exists(self, image: str) -> bool:
         return (self.folder / image).is_file()

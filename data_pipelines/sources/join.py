@@ -125,13 +125,6 @@ class OnlySource(Within):
         """That of the source, with what is used."""
         return f"{self.source.fingerprint}[only {', '.join(self.modalities)}]"
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def below(self, index: int) -> tuple[Source, int]:
-        """The source, and the same index."""
-        return self.source, index
-
     def image(self, index: int) -> bytes:
         """The image file, where images are used."""
         self._check("image", "image missing")

@@ -146,13 +146,6 @@ class LabelSource(Within):
         made = hashlib.sha256("\n".join([*self.templates, *said]).encode()).hexdigest()[:16]
         return f"{self.source.fingerprint}[labels: {self.field!r}, templates {made}]"
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def below(self, index: int) -> tuple[Source, int]:
-        """The source of the images; captions are made here."""
-        return self.source, index
-
     def captions(self, index: int) -> LabelCaptions:
         """The captions by all templates."""
         return LabelCaptions(self._names(index), self.templates)
@@ -179,7 +172,8 @@ class LabelSource(Within):
     def _named(self, label: str) -> str:
         """What a label is called in captions; "" where nobody knows."""
         if self.classes is None:
-            return label if _is_word(label) else ""
+            # A number says nothing to a reader who does not know the classes.
+            return "" if _is_number(label) or label in ("True", "False") else label
         try:
             return self.classes[label]
         except KeyError:
@@ -231,11 +225,6 @@ class LabelSource(Within):
 
 def _is_number(word: str) -> bool:
     return word.isascii() and word.removeprefix("-").isdigit()
-
-
-def _is_word(name: str) -> bool:
-    """Whether it says something to a reader who does not know the classes."""
-    return not _is_number(name) and name not in ("True", "False")
 
 
 def _filled(template: str, names: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from data_pipelines.sources.base import Source, check_index
-from data_pipelines.sources.survey import Survey
 from data_pipelines.sources.within import Within
 
 
@@ -43,17 +42,6 @@ class ShuffledCaptions(Within):
         """That of the source, with what was done to it."""
         return f"{self.source.fingerprint}[captions shuffled: {self.share}, seed {self.seed}]"
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def below(self, index: int) -> tuple[Source, int]:
-        """The source of the pairs; captions are shuffled."""
-        return self.source, index
-
     def captions(self, index: int) -> tuple[str | bytes, ...]:
         """The captions that this image is given."""
         return self.source.captions(int(self._whose[check_index(index, len(self))]))
-
-    def survey(self) -> tuple[Survey, ...]:
-        """What the source holds: no caption is lost."""
-        return self.source.survey()

@@ -54,7 +54,8 @@ class TarSource(ByMember):
         self.paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
         if not self.paths:
             raise ValueError("a TarSource needs at least one tar, got an empty list")
-        self.name = name or _joined(self.paths)
+        first, last = self.paths[0].stem, self.paths[-1].stem
+        self.name = name or (first if len(self.paths) == 1 else f"{first}..{last}")
         super().__init__(by_line=by_line, limits=limits)
         self._shards = load_indexes(self.paths)
         self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
@@ -167,9 +168,3 @@ class TarSource(ByMember):
 
 def _header_and_content(file: int, start: int, size: int) -> tuple[bytes, bytes]:
     return os.pread(file, BLOCK, start - BLOCK), os.pread(file, size, start)
-
-
-def _joined(paths: Sequence[Path]) -> str:
-    if len(paths) == 1:
-        return paths[0].stem
-    return f"{paths[0].stem}..{paths[-1].stem}"

@@ -106,7 +106,8 @@ def scan(path: str | Path) -> TarIndex:
         for name, start, length, header, is_link in _members(file, size, path, rows):
             key, role = _place(name)
             if role is None or is_link:
-                strays.add(_LINK if is_link else _why(name), name)
+                why = _OUTWARD if _leaves(name) else stray_reason(name.rpartition("/")[2])
+                strays.add(_LINK if is_link else why, name)
                 continue
             if (key, role) in seen:
                 raise ValueError(
@@ -151,10 +152,6 @@ def _place(name: str) -> tuple[str, str | None]:
 
 def _leaves(name: str) -> bool:
     return name.startswith("/") or ".." in name.split("/")[:-1]
-
-
-def _why(name: str) -> str:
-    return _OUTWARD if _leaves(name) else stray_reason(name.rpartition("/")[2])
 
 
 def _members(

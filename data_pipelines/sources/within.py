@@ -1,25 +1,35 @@
 """What sources have in common that are made of other sources."""
 
-import abc
 from collections.abc import Mapping
 from typing import Any
 
-from data_pipelines.sources.base import Sample, Source, whole_sample
+from data_pipelines.sources.base import Source
+from data_pipelines.sources.survey import Survey
 
 
 class Within(Source):
-    """A source whose samples are those of others; what it does not say itself, these say."""
+    """A source whose samples are those of others; what it does not say itself, these say.
 
-    @abc.abstractmethod
+    Attributes:
+      source: the one that has all of the samples, at the same places, unless `below` says others.
+    """
+
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def survey(self) -> tuple[Survey, ...]:
+        """What the source holds."""
+        return self.source.survey()
+
     def below(self, index: int) -> tuple[Source, int]:
         """The source that a sample is from, and its index there.
 
         Raises:
           IndexError: there is no such sample.
         """
-
-    def __getitem__(self, index: int) -> Sample:
-        return whole_sample(self, index)
+        return self.source, index
 
     def key(self, index: int) -> str:
         """The sample's name in its own source."""

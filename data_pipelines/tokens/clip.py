@@ -11,7 +11,6 @@ References:
 """
 
 import gzip
-import itertools
 from collections.abc import Iterator, Sequence
 from importlib import resources
 
@@ -64,8 +63,9 @@ class ClipTokenizer(FromFile):
         self.begin_id: int = vocabulary[_BEGIN]
         self.eos_id = vocabulary[_END]
         self.vocab_size = len(vocabulary)
-        folded = [_fold(text) for text in (_BEGIN, _END, *_CONTRACTIONS)]
-        self._split = _splitter("|".join([*folded, _WORDS]))
+        named = "|".join((_BEGIN, _END, *_CONTRACTIONS))
+        folded = "".join(_FOLDED.get(letter, letter) for letter in named)
+        self._split = _splitter(f"{folded}|{_WORDS}")
         self._tokenizer = tokenizers.Tokenizer(_model(vocabulary, pairs, unknown=None))
         self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [self._split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
@@ -177,22 +177,13 @@ def read_merges(content: bytes, name: str) -> list[tuple[str, str]]:
 
 def clip_vocabulary(merges: Sequence[tuple[str, str]], *, special: Sequence[str]) -> dict[str, int]:
     """Token -> id: bytes, bytes that end a word, merges by rank, special tokens."""
-    letters = list(_byte_letters())
+    # A visible character for each byte: itself where it has one, in CLIP's order.
+    visible = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+    hidden = (byte for byte in range(256) if byte not in visible)
+    letters = [*map(chr, visible), *(chr(0x100 + place) for place, _ in enumerate(hidden))]
     ends = [letter + _END_OF_WORD for letter in letters]
     tokens = [*letters, *ends, *(first + second for first, second in merges), *special]
     return {token: i for i, token in enumerate(tokens)}
-
-
-def _byte_letters() -> Iterator[str]:
-    """A visible character for each byte: itself where it has one, in CLIP's order."""
-    visible = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-    hidden = itertools.count(0x100)
-    yield from map(chr, visible)
-    yield from (chr(next(hidden)) for byte in range(256) if byte not in visible)
-
-
-def _fold(text: str) -> str:
-    return "".join(_FOLDED.get(letter, letter) for letter in text)
 
 
 def _splitter(pattern: str) -> pre_tokenizers.Split:

@@ -133,7 +133,9 @@ def _check(proto: Any) -> None:
         "treat_whitespace_as_suffix=false": not trained.treat_whitespace_as_suffix,
         "escape_whitespaces=true": normal.escape_whitespaces,
         f"a normalization rule of {', '.join(_FOLDS)}": normal.name in _FOLDS,
-        "no piece that crosses a literal byte": not any("<0" in p for p in _words(proto)),
+        "no piece that crosses a literal byte": not any(
+            "<0" in piece.piece for piece in proto.pieces if piece.type == _Piece.NORMAL
+        ),
     }
     missing = [demand for demand, met in demands.items() if not met]
     if missing:
@@ -142,10 +144,6 @@ def _check(proto: Any) -> None:
             f"{trained.model_type} with normalization {normal.name!r}; "
             "train one with data_pipelines.text.train_sentencepiece"
         )
-
-
-def _words(proto: Any) -> list[str]:
-    return [piece.piece for piece in proto.pieces if piece.type == _Piece.NORMAL]
 
 
 def _vocabulary(proto: Any, begin: bool) -> list[tuple[str, float]]:

@@ -105,6 +105,25 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--process-id", type=int, metavar="I", help="which one this is, from 0")
 
 
+def add_job_arguments(
+    parser: argparse.ArgumentParser, *, at_once: tuple[str, int], part: tuple[str, str, int]
+) -> None:
+    """Adds the flags that the jobs over a whole data set have behind their own.
+
+    Args:
+        parser: of a command.
+        at_once: what each process gives the model at once, and how many.
+        part: the flag that says how large a part is, of what, and how many.
+    """
+    what, count = at_once
+    add_count_argument(parser, "--batch-size", default=count, what=f"{what} by each process")
+    flag, what, count = part
+    add_count_argument(parser, flag, default=count, what=what)
+    add_decoding_arguments(parser)
+    add_loading_arguments(parser)
+    add_process_arguments(parser)
+
+
 def start_processes(args: argparse.Namespace) -> None:
     """Joins the other processes of the job, where there are any."""
     from vlp.parallel.startup import start

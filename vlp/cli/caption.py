@@ -24,12 +24,9 @@ from collections import Counter
 from typing import Any
 
 from vlp.cli.arguments import (
-    add_count_argument,
     add_data_argument,
-    add_decoding_arguments,
-    add_loading_arguments,
+    add_job_arguments,
     add_model_argument,
-    add_process_arguments,
     check_sizes,
     loading,
     local_path,
@@ -85,13 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-length", type=int, metavar="TOKENS", help="at least, without the last; default: 0"
     )
-    what = "images captioned at once by each process"
-    add_count_argument(parser, "--batch-size", default=64, what=what)
-    what = "images that go to one process together"
-    add_count_argument(parser, "--part-size", default=1024, what=what)
-    add_decoding_arguments(parser)
-    add_loading_arguments(parser)
-    add_process_arguments(parser)
+    part = ("--part-size", "images that go to one process together", 1024)
+    add_job_arguments(parser, at_once=("images captioned at once", 64), part=part)
     parser.set_defaults(run=run)
 
 
@@ -107,9 +99,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.jobs.caption import Caption, fitting_method
     from vlp.jobs.caption_file import CaptionFile
     from vlp.jobs.data_checks import check_images
-    from vlp.jobs.job import claimed, provenance
-    from vlp.parallel.lock import Lock, only_writer
-    from vlp.parallel.together import on_first
+    from vlp.jobs.job import provenance
+    from vlp.parallel.lock import Lock
 
     source = open_data(args)
     check_images(source, "captioning")
@@ -123,10 +114,12 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     }
     rows = min(args.batch_size, args.part_size, len(source))
     job = Caption(run=loaded, source=source, method=method, rows=rows, threads=args.threads)
-    with only_writer(Lock.beside(args.out)):
-        file = claimed(lambda: CaptionFile(args.out, manifest), source, role="captioning")
-        job.write(file)
-        on_first(lambda: _show(args, file, source))
+    job.carry_out(
+        lambda: CaptionFile(args.out, manifest),
+        lock=Lock.beside(args.out),
+        role="captioning",
+        report=lambda file: _show(args, file, source),
+    )
     return 0
 
 

@@ -23,12 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.arguments import (
-    add_count_argument,
     add_data_argument,
-    add_decoding_arguments,
-    add_loading_arguments,
+    add_job_arguments,
     add_model_argument,
-    add_process_arguments,
     check_sizes,
     loading,
     local_folder,
@@ -62,12 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--views", type=int, metavar="K", help="augmentations of each image, by --config"
     )
     add_config_argument(parser, required=False)
-    add_count_argument(parser, "--shard-size", default=10_000, what="samples a shard")
-    what = "images or captions encoded at once by each process"
-    add_count_argument(parser, "--batch-size", default=256, what=what)
-    add_decoding_arguments(parser)
-    add_loading_arguments(parser)
-    add_process_arguments(parser)
+    part = ("--shard-size", "samples a shard", 10_000)
+    add_job_arguments(parser, at_once=("images or captions encoded at once", 256), part=part)
     parser.set_defaults(run=run)
 
 
@@ -80,9 +73,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from vlp.jobs.data_checks import check_images
     from vlp.jobs.embed import Embed
     from vlp.jobs.embed_folder import EmbedFolder
-    from vlp.jobs.job import claimed, provenance
-    from vlp.parallel.lock import Lock, only_writer
-    from vlp.parallel.together import on_first
+    from vlp.jobs.job import provenance
+    from vlp.parallel.lock import Lock
     from vlp.run.vectors import views_of
     from vlp.vectors.index import check_usearch
 
@@ -101,14 +93,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError("--index is of images, and this model has no image tower; leave it out")
     rows = min(args.batch_size, args.shard_size, len(source))
     views = None if config is None else _views(config, loaded, count=args.views)
-    job = Embed(
-        run=loaded,
-        source=source,
-        captions=args.captions,
-        rows=rows,
-        threads=args.threads,
-        views=views,
-    )
+    common: Any = dict(run=loaded, source=source, rows=rows, threads=args.threads)
+    job = Embed(**common, captions=args.captions, views=views)
     manifest = provenance(args, loaded, source) | {
         "shard_size": args.shard_size,
         "captions": args.captions,
@@ -117,11 +103,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     }
     if config is not None:
         manifest["views"] = views_of(config, count=args.views)
-    hears = "audio" in loaded.model.towers
-    with only_writer(Lock(args.out)):
-        shards = claimed(lambda: EmbedFolder(args.out, manifest), source, role="embedding")
-        job.write(shards)
-        on_first(lambda: _report(args, shards, reads_captions=job.reads_captions, hears=hears))
+    job.carry_out(
+        lambda: EmbedFolder(args.out, manifest),
+        lock=Lock(args.out),
+        role="embedding",
+        report=lambda shards: _report(args, shards, job),
+    )
     return 0
 
 
@@ -161,7 +148,7 @@ def _views(config: Any, loaded: Any, *, count: int) -> Any:
     return Views(pictures(config), count, config.seed)
 
 
-def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool, hears: bool) -> None:
+def _report(args: argparse.Namespace, shards: Any, job: Any) -> None:
     from vlp.vectors.index import build_index
 
     counts = shards.counts()
@@ -170,9 +157,9 @@ def _report(args: argparse.Namespace, shards: Any, *, reads_captions: bool, hear
         f"{counts['rejected']:,} images could not be read, {counts['left_out']:,} captions are "
         "missing or could not be used"
     )
-    if not reads_captions:
+    if not job.reads_captions:
         print("captions are not embedded: the model has no text tower, or no tokenizer with it")
-    if hears:
+    if "audio" in job.run.model.towers:
         print("sounds are not embedded: a folder of embeddings holds images and captions alone")
     if not counts["images"] + counts["captions"]:
         raise ValueError(f"nothing could be embedded: all of {args.data} is unusable")

@@ -35,12 +35,9 @@ import argparse
 from typing import Any
 
 from vlp.cli.arguments import (
-    add_count_argument,
     add_data_argument,
-    add_decoding_arguments,
-    add_loading_arguments,
+    add_job_arguments,
     add_model_argument,
-    add_process_arguments,
     check_sizes,
     loading,
     local_folder,
@@ -68,13 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="least probability of a match (default %(default)s)",
     )
-    what = "images encoded at once by each process"
-    add_count_argument(parser, "--batch-size", default=64, what=what)
-    what = "pictures of the data that go to one tar and process"
-    add_count_argument(parser, "--part-size", default=512, what=what)
-    add_decoding_arguments(parser)
-    add_loading_arguments(parser)
-    add_process_arguments(parser)
+    part = ("--part-size", "pictures of the data that go to one tar and process", 512)
+    add_job_arguments(parser, at_once=("images encoded at once", 64), part=part)
     parser.set_defaults(run=run)
 
 
@@ -88,9 +80,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     from vlp.jobs.data_checks import check_images
     from vlp.jobs.filter import Filter, check_matches, read_synthetic
     from vlp.jobs.filter_folder import FilterFolder
-    from vlp.jobs.job import claimed, provenance
-    from vlp.parallel.lock import Lock, only_writer
-    from vlp.parallel.together import on_first
+    from vlp.jobs.job import provenance
+    from vlp.parallel.lock import Lock
 
     source = open_data(args)
     check_images(source, "filtering")
@@ -104,10 +95,8 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     }
     rows = min(args.batch_size, args.part_size, len(source))
     job = Filter(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
-    with only_writer(Lock(args.out)):
-        folder = claimed(lambda: FilterFolder(args.out, manifest), source, role="filtering")
-        job.write(folder)
-        on_first(lambda: _report(folder))
+    make, lock = (lambda: FilterFolder(args.out, manifest)), Lock(args.out)
+    job.carry_out(make, lock=lock, role="filtering", report=_report)
     return 0
 
 

@@ -15,7 +15,7 @@ import argparse
 import contextlib
 from typing import Any
 
-from vlp.cli.arguments import local_folder
+from vlp.cli.arguments import add_process_arguments, local_folder, start_processes
 from vlp.cli.overrides import add_config_argument
 
 SUMMARY = "train from one config file, evaluate, report, export"
@@ -38,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-ids", action="store_true", help="write the sample ids of every step to ids.jsonl"
     )
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="process 0 of several")
-    parser.add_argument("--num-processes", type=int, help="how many processes the run has")
-    parser.add_argument("--process-id", type=int, help="which one this is, from 0")
+    add_process_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,13 +47,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from vlp.cli.config import load_config
 
     config = load_config(args.config, overrides, workdir=args.workdir)
-    from vlp.parallel.startup import start
-
-    start(
-        coordinator=args.coordinator,
-        num_processes=args.num_processes,
-        process_id=args.process_id,
-    )
+    start_processes(args)
     import jax
 
     from vlp.caches import use_compilation_cache

@@ -2,9 +2,9 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
 from vlp.parallel.sharding import batch_sharding, replicated
 
+T = TypeVar("T")
 Progress = Callable[[int], None]
 """Called with the number of rows done so far, after each batch."""
 
@@ -48,13 +49,14 @@ class Embeddings:
         return sum(self.rejects.values())
 
 
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """A dual encoder ready to embed: `embed_images` and `embed_texts` on the host's data.
 
     The compiled functions are shared by all encoders of the same structure, so making one for
     every evaluation during training costs nothing.
 
-    Args:
+    Attributes:
       graphdef: The structure of the model, from `nnx.split`.
       params: Its arrays, as `nnx.split` returned them or as a pure nested dict.
       text: Settings of its text tower, so that columns of padding which change nothing are left
@@ -63,18 +65,11 @@ class Encoder:
         several processes every process is given the same batches and gets all rows.
     """
 
-    def __init__(
-        self,
-        graphdef: Any,
-        params: Any,
-        *,
-        text: Mapping[str, Any] | None = None,
-        mesh: Mesh | None = None,
-    ):
-        self.graphdef = graphdef
-        self.params = params
-        self.text = text
-        self.mesh = mesh
+    graphdef: Any
+    params: Any
+    _: KW_ONLY
+    text: Mapping[str, Any] | None = None
+    mesh: Mesh | None = None
 
     @classmethod
     def from_model(
@@ -162,13 +157,13 @@ class Encoder:
         size = min(batch_size, len(texts))
         starts = range(0, len(texts), size)
         ids = np.concatenate([tokenize(list(texts[i : i + size])) for i in starts])
-        if self.text is None:
-            chunks = (ids[i : i + size] for i in starts)
-            return np.concatenate(self._run(partial(_encode, "text"), chunks, progress))
-        # Texts of like length together, so that a batch holds little padding.
-        order = np.argsort(needed_columns(self.text, ids), kind="stable")
-        shorter = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate(self._run(partial(_encode, "text"), shorter, progress))
+        order = np.arange(len(ids))
+        chunks = (ids[order[i : i + size]] for i in starts)
+        if self.text is not None:
+            # Texts of like length together, so that a batch holds little padding.
+            order = np.argsort(needed_columns(self.text, ids), kind="stable")
+            chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
+        vectors = np.concatenate(self._run(partial(_encode, "text"), chunks, progress))
         return vectors[np.argsort(order)]
 
     def _pieces(self, images: Any, n: int) -> Iterator[Any]:
@@ -183,27 +178,21 @@ class Encoder:
         chunks: Iterable[Any],
         progress: Progress | None,
     ) -> list[np.ndarray]:
-        pending: deque[tuple[jax.Array, int]] = deque()
-        done: list[np.ndarray] = []
-        done_rows = size = 0
+        def begun() -> Iterator[tuple[jax.Array, int]]:
+            size = 0
+            for chunk in chunks:
+                count = len(jax.tree.leaves(chunk)[0])
+                size = size or self.divisible(count)
+                rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
+                yield encode(self.graphdef, self.params, rows, self.out), count
 
-        def collect() -> None:
-            nonlocal done_rows
-            array, n = pending.popleft()
-            done.append(np.asarray(array, np.float32)[:n])
-            done_rows += n
+        done: list[np.ndarray] = []
+        done_rows = 0
+        for array, count in lagging(begun()):
+            done.append(np.asarray(array, np.float32)[:count])
+            done_rows += count
             if progress is not None:
                 progress(done_rows)
-
-        for chunk in chunks:
-            count = len(jax.tree.leaves(chunk)[0])
-            size = size or self.divisible(count)
-            rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
-            pending.append((encode(self.graphdef, self.params, rows, self.out), count))
-            if len(pending) > IN_FLIGHT:
-                collect()
-        while pending:
-            collect()
         return done
 
     def model(self) -> Any:
@@ -228,6 +217,16 @@ class Encoder:
         """The next number of rows that the devices of the mesh can share."""
         devices = 1 if self.mesh is None else self.mesh.size
         return n + -n % devices
+
+
+def lagging(begun: Iterable[T], *, by: int = IN_FLIGHT) -> Iterator[T]:
+    """The same, each once so many more are begun: the host works while the device does."""
+    pending: deque[T] = deque()
+    for one in begun:
+        pending.append(one)
+        if len(pending) > by:
+            yield pending.popleft()
+    yield from pending
 
 
 def match(

@@ -1,7 +1,6 @@
 """What a model makes of images and texts together: a function of both, over many pairs."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from vlp.evals.embed import IN_FLIGHT, Encoder, pad_rows
+from vlp.evals.embed import Encoder, lagging, pad_rows
 from vlp.models.naflex import device_images
 
 IMAGES = 64
@@ -56,38 +55,29 @@ def read_pairs(
     order = np.argsort(images, kind="stable")
     rows, columns = images[order], [text[order] for text in texts]
     size = encoder.divisible(min(at_once, len(rows)))
-    pending: deque[tuple[Any, int]] = deque()
-    done: list[Any] = []
 
-    def collect() -> None:
-        read, n = pending.popleft()
-        done.append(jax.tree.map(lambda x: np.asarray(x)[:n], read))
-
-    first = reached = 0
-    for batch in batches:
-        good = np.flatnonzero(np.asarray(batch["weight"]) > 0)
-        start, stop = np.searchsorted(rows, [first, first + len(good)])
-        if start < stop:
-            block = _block(encoder, batch)
-        for low in range(start, stop, size):
-            part = slice(low, min(low + size, stop))
-            places = good[rows[part] - first].astype(np.int32)
-            chunk = (places, *(column[part] for column in columns))
-            padded = [encoder.put(pad_rows(x, size=size)) for x in chunk]
-            read = _read(
-                encoder.graphdef, encoder.params, block, padded, function=function, out=encoder.out
+    def begun() -> Iterator[tuple[Any, int]]:
+        first = reached = 0
+        for batch in batches:
+            good = np.flatnonzero(np.asarray(batch["weight"]) > 0)
+            start, stop = np.searchsorted(rows, [first, first + len(good)])
+            if start < stop:
+                block = _block(encoder, batch)
+            for low in range(start, stop, size):
+                part = slice(low, min(low + size, stop))
+                places = good[rows[part] - first].astype(np.int32)
+                chunk = (places, *(column[part] for column in columns))
+                padded = [encoder.put(pad_rows(x, size=size)) for x in chunk]
+                own = (encoder.graphdef, encoder.params, block, padded)
+                yield _read(*own, function=function, out=encoder.out), len(places)
+            first, reached = first + len(good), stop
+        if reached < len(rows):
+            raise ValueError(
+                f"pairs must be of the {first} images that can be read, got image {rows[-1]}; "
+                "use embed.match after rejects"
             )
-            pending.append((read, len(places)))
-            if len(pending) > IN_FLIGHT:
-                collect()
-        first, reached = first + len(good), stop
-    while pending:
-        collect()
-    if reached < len(rows):
-        raise ValueError(
-            f"pairs must be of the {first} images that can be read, got image {rows[-1]}; "
-            "use embed.match after rejects"
-        )
+
+    done = [jax.tree.map(lambda x, n=n: np.asarray(x)[:n], r) for r, n in lagging(begun())]
     back = np.argsort(order)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[back], *done)
 

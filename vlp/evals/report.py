@@ -1,7 +1,7 @@
 """One HTML page about a run, for people who would rather look than read."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vlp.evals import page
@@ -47,8 +47,8 @@ def write_report(
     """
     sections = [
         _scores(results, failed),
-        _text_section(text_queries),
-        _image_section(image_queries),
+        _queries("Asked in words, found in pictures", text_queries, _text_card),
+        _queries("Asked with a picture, answered in words", image_queries, _image_card, "asks"),
         *(_sound_section(data, queries) for data, queries in sound_queries),
         _written_section(written),
         _curves(metrics_rows),
@@ -141,15 +141,25 @@ def _name(result: Mapping[str, Any]) -> str:
     return result.get("title") or f"{result['data']}: {task_name(result)}"
 
 
-def _text_section(queries: Sequence[Mapping[str, Any]]) -> str:
+def _section(title: str, note: str, body: str, *, kind: str) -> str:
+    """A section of cards; `note` is HTML."""
+    return (
+        f'<section><h2>{title}</h2><p class="note">{note}</p><div class="{kind}">{body}</div>'
+        "</section>"
+    )
+
+
+def _queries(
+    title: str,
+    queries: Sequence[Mapping[str, Any]],
+    card: Callable[[Mapping[str, Any]], str],
+    kind: str = "cards",
+    *,
+    about: str = "",
+) -> str:
     if not queries:
         return ""
-    cards = "".join(_text_card(query) for query in queries)
-    return (
-        f'<section><h2>Asked in words, found in pictures</h2><p class="note">'
-        f"{_choice(queries)}</p>"
-        f'<div class="cards">{cards}</div></section>'
-    )
+    return _section(title, f"{about}{_choice(queries)}", "".join(map(card, queries)), kind=kind)
 
 
 def _text_card(query: Mapping[str, Any]) -> str:
@@ -170,17 +180,6 @@ def _text_card(query: Mapping[str, Any]) -> str:
     )
 
 
-def _image_section(queries: Sequence[Mapping[str, Any]]) -> str:
-    if not queries:
-        return ""
-    cards = "".join(_image_card(query) for query in queries)
-    return (
-        f'<section><h2>Asked with a picture, answered in words</h2><p class="note">'
-        f"{_choice(queries)}</p>"
-        f'<div class="asks">{cards}</div></section>'
-    )
-
-
 def _image_card(query: Mapping[str, Any]) -> str:
     return (
         f'<div class="card ask"><figure>{page.picture(query["image"], alt=query["caption"])}'
@@ -189,13 +188,13 @@ def _image_card(query: Mapping[str, Any]) -> str:
 
 
 def _sound_section(data: str, queries: Sequence[Mapping[str, Any]]) -> str:
-    in_words = [query for query in queries if "query" not in query]
-    cards = "".join(_name_card(query) if in_words else _text_card(query) for query in queries)
-    title = "answered in words" if in_words else "found in pictures"
-    return (
-        f'<section><h2>Asked aloud, {title}</h2><p class="note">{escape(data)}. Above each sound '
-        f"is the caption of its sample, which the model was not told. {_choice(queries)}</p>"
-        f'<div class="cards">{cards}</div></section>'
+    in_words = any("query" not in query for query in queries)
+    return _queries(
+        f"Asked aloud, {'answered in words' if in_words else 'found in pictures'}",
+        queries,
+        _name_card if in_words else _text_card,
+        about=f"{escape(data)}. Above each sound is the caption of its sample, which the model was "
+        "not told. ",
     )
 
 
@@ -237,11 +236,9 @@ def _written_section(written: Sequence[Mapping[str, Any]]) -> str:
         f"<li><span>{escape(one['truth'])}</span></li></ol></div>"
         for one in written
     )
-    return (
-        '<section><h2>Described by the model</h2><p class="note">What it wrote, and below it what '
-        f"people did. {len(written)} pictures, drawn with a fixed seed.</p>"
-        f'<div class="asks">{cards}</div></section>'
-    )
+    note = "What it wrote, and below it what people did. "
+    note += f"{len(written)} pictures, drawn with a fixed seed."
+    return _section("Described by the model", note, cards, kind="asks")
 
 
 def _choice(queries: Sequence[Mapping[str, Any]]) -> str:

@@ -130,7 +130,7 @@ def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:
         Row(
             _group(result, group, by),
             LABELS.get(way, way),
-            _queries(result, group, way),
+            result["counts"].get("/".join(filter(None, (group, way, "queries")))),
             tuple(cells),
         )
         for (group, way), cells in rows.items()
@@ -201,10 +201,6 @@ def _group(result: Mapping[str, Any], group: str, by: str) -> str:
         return group and f"{by}{group}"
     title = f"best {count(result['settings']['rerank'])} reranked"
     return f"{by}{rest}, {title}" if rest else title
-
-
-def _queries(result: Mapping[str, Any], group: str, way: str) -> int | None:
-    return result["counts"].get("/".join(filter(None, (group, way, "queries"))))
 
 
 def _title(result: Mapping[str, Any]) -> str:

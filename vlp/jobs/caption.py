@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,7 +13,7 @@ from flax import nnx
 from data_pipelines.assemble import Batch
 from data_pipelines.faults import REASONS
 from data_pipelines.sources.part import PartSource
-from vlp.evals.embed import Progress
+from vlp.evals.embed import Progress, lagging
 from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.loaded import Run
 from vlp.jobs.caption_file import CaptionFile
@@ -40,20 +38,14 @@ class Caption(Job[CaptionFile]):
         first, stop = out.samples(part)
         done = out.lines(part)
         progress(done)
-        for rows in self._rows(PartSource(self.source, first + done, stop)):
+        rest = PartSource(self.source, first + done, stop)
+        batches = self.images(rest, rows=self.encoder.divisible(self.rows))
+        begun = ((batch, self._captions(batch, first=rest.first)) for batch in batches)
+        for batch, captions in lagging(begun, by=1):  # read while the devices work on the next
+            rows = self._lines(rest, batch, captions)
             out.append(part, rows)
             done += len(rows)
             progress(done)
-
-    def _rows(self, part: PartSource) -> Iterator[list[dict[str, Any]]]:
-        """The lines of a part, a batch at a time."""
-        waiting: deque[tuple[Batch, Captions]] = deque()
-        for batch in self.images(part, rows=self.encoder.divisible(self.rows)):
-            waiting.append((batch, self._captions(batch, first=part.first)))
-            if len(waiting) > 1:  # the first is read while the devices work on the second
-                yield self._lines(part, *waiting.popleft())
-        while waiting:
-            yield self._lines(part, *waiting.popleft())
 
     def _captions(self, batch: Batch, *, first: int) -> Captions:
         # What is drawn for an image follows from its index in the whole.

@@ -71,7 +71,8 @@ class Embed(Job[EmbedFolder]):
         part = PartSource(self.source, first, stop)
         texts, sample_of_text, left_out = eval_captions(part, captions=self.captions)
         first_caption = dict(zip(sample_of_text[::-1].tolist(), texts[::-1], strict=True))
-        images = captions = self._table(part, np.zeros(0, np.int64), [], self._nothing)
+        nothing = np.zeros((0, self.run.card["model"]["embed_dim"]), np.float32)
+        images = captions = self._table(part, np.zeros(0, np.int64), [], nothing)
         rejected = 0
         if self.run.model.image is not None:
             found = self._embed_images(part, progress=progress)
@@ -104,10 +105,6 @@ class Embed(Job[EmbedFolder]):
     def reads_captions(self) -> bool:
         """Whether the model has a text tower and came with its tokenizer."""
         return self.run.model.text is not None and self.run.tokenizer is not None
-
-    @property
-    def _nothing(self) -> np.ndarray:
-        return np.zeros((0, self.run.card["model"]["embed_dim"]), np.float32)
 
     def _table(
         self, part: PartSource, samples: np.ndarray, captions: list[str], vectors: np.ndarray

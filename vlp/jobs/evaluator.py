@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from data_pipelines.evaluation import eval_captions, eval_images, eval_sounds
+from data_pipelines.faults import REASONS, summary
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
-from vlp.evals.embed import Encoder, Progress
+from vlp.evals.embed import Encoder, Progress, match
 from vlp.interop.loaded import Run
-from vlp.jobs.gallery import BATCH, Gallery, Images, embed_captions, embed_images
+from vlp.jobs.gallery import Gallery, Images
+
+BATCH = 256
 
 
 @dataclasses.dataclass
@@ -73,30 +78,60 @@ class Evaluator:
         return self.sources[data]
 
     def images(self, data: str, *, modality: str = "image") -> Images:
-        """The embedded images of a data set, or its sounds."""
-        key = (data, modality)
-        if key not in self._images:
-            self._images[key] = embed_images(
-                self.encoder,
-                self.source(data),
-                preprocess=self.spectrogram if modality == "audio" else self.preprocess,
-                modality=modality,
-                threads=self.threads,
-                progress=self.progress,
-            )
-        return self._images[key]
+        """The embedded images of a data set, or its sounds.
+
+        Raises:
+            ValueError: none can be read.
+        """
+        if (data, modality) not in self._images:
+            self._images[data, modality] = self._embedded(self.source(data), modality)
+        return self._images[data, modality]
 
     def gallery(self, data: str, *, captions: str = "first", modality: str = "image") -> Gallery:
-        """The embedded images, or sounds, and captions of a data set."""
+        """The embedded images, or sounds, and captions of a data set.
+
+        Raises:
+            ValueError: none has a usable caption.
+        """
         key = (data, captions, modality)
         if key not in self._galleries:
-            self._galleries[key] = embed_captions(
-                self.encoder,
-                self.images(data, modality=modality),
-                tokenize=self.tokenize,
-                captions=captions,
-            )
+            images = self.images(data, modality=modality)
+            self._galleries[key] = self._captioned(images, captions)
         return self._galleries[key]
+
+    def _embedded(self, source: Source, modality: str) -> Images:
+        load: Any = {"image": eval_images, "audio": eval_sounds}[modality]
+        preprocess = self.spectrogram if modality == "audio" else self.preprocess
+        size = min(BATCH, len(source))
+        batches = load(source, preprocess, batch_size=size, num_threads=self.threads)
+        found = self.encoder.embed_images(
+            batches, modality=modality, progress=self.progress, at_least_one=False
+        )
+        rejects = {REASONS[code - 1]: count for code, count in found.rejects.items()}
+        if not len(found):
+            raise ValueError(
+                f"{source.name} must hold {modality} that can be read, of {len(source):,} samples "
+                f"none can: {summary(rejects)}"
+            )
+        return Images(source, preprocess, self.threads, found.ids, found.vectors, rejects)
+
+    def _captioned(self, images: Images, captions: str) -> Gallery:
+        found = eval_captions(images.source, captions=captions)
+        kept, image_of_text = match(images.ids, found.ids)
+        texts = [found.texts[i] for i in kept]
+        if not texts:
+            raise ValueError(
+                f"{images.source.name} must hold an image with a caption, found none: "
+                f"{summary(Counter(images.rejects) + found.rejects)}"
+            )
+        ztxt = self.encoder.embed_texts(texts, self.tokenize, batch_size=BATCH)
+        return Gallery(
+            **vars(images),
+            texts=texts,
+            ztxt=ztxt,
+            image_of_text=image_of_text,
+            left_out=found.rejects,
+        )
 
     def tokens(self, texts: list[str]) -> np.ndarray:
         """Token ids int32 `[m, l]` of any number of texts."""

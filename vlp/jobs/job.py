@@ -6,7 +6,7 @@ import abc
 import argparse
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -25,6 +25,7 @@ from vlp.interop.runs import RUN
 from vlp.jobs.data_table import say_data
 from vlp.jobs.parts import Parts
 from vlp.jobs.progress import counting
+from vlp.parallel.lock import Lock, only_writer
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.together import everywhere, on_first
 
@@ -57,6 +58,28 @@ class Job(abc.ABC, Generic[P]):
             progress: called with the number of its samples that are done.
         """
 
+    def carry_out(
+        self, make: Callable[[], P], *, lock: Lock, role: str, report: Callable[[P], None]
+    ) -> None:
+        """Makes an output this job's, says what its data hold, and writes what is not there yet.
+
+        Every process must call this at the same time.
+
+        Args:
+            make: the output; refuses one of another job.
+            lock: of the output.
+            role: what the data are for.
+            report: what the first process does with the whole output.
+        """
+        with only_writer(lock):
+            out = everywhere(make)
+            use_compilation_cache()
+            on_first(out.claim)
+            file = None if out.data_table.exists() else out.data_table
+            on_first(lambda: say_data({role: self.source}, file=file))
+            self.write(out)
+            on_first(lambda: report(out))
+
     def write(self, out: P) -> None:
         """Writes what is not there yet; with several processes each writes its share.
 
@@ -73,7 +96,7 @@ class Job(abc.ABC, Generic[P]):
         with counting("samples", sum(sizes)) as show:
             done = 0
             for part, size in zip(own, sizes, strict=True):
-                self.write_part(out, part, progress=partial(_show, show, done))
+                self.write_part(out, part, progress=lambda rows, done=done: show(done + rows))
                 done += size
                 show(done)
         multihost_utils.sync_global_devices("all parts are written")
@@ -88,10 +111,6 @@ class Job(abc.ABC, Generic[P]):
     def images(self, part: PartSource, *, rows: int) -> Iterator[Batch]:
         """The images of a part in batches; see `eval_images`."""
         return eval_images(part, self.run.preprocess, batch_size=rows, num_threads=self.threads)
-
-
-def _show(show: Progress, before: int, rows: int) -> None:
-    show(before + rows)
 
 
 def provenance(args: argparse.Namespace, loaded: Run, source: Source) -> dict[str, Any]:
@@ -116,24 +135,6 @@ def provenance(args: argparse.Namespace, loaded: Run, source: Source) -> dict[st
         "max_pixels": source.limits.pixels,
         "samples": len(source),
     }
-
-
-def claimed(make: Callable[[], P], source: Source, *, role: str) -> P:
-    """An output made this job's; says what its data hold, in the terminal and beside the output.
-
-    Every process must call this at the same time.
-
-    Args:
-        make: the output; refuses one of another job.
-        source: the data.
-        role: what they are for.
-    """
-    out = everywhere(make)
-    use_compilation_cache()
-    on_first(out.claim)
-    file = None if out.data_table.exists() else out.data_table
-    on_first(lambda: say_data({role: source}, file=file))
-    return out
 
 
 def own_parts(missing: list[bool]) -> list[int]:

@@ -7,6 +7,7 @@ A folder holds `MAX_BYTES` at most; what was not searched for the longest time g
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -55,7 +56,8 @@ def find(name: str, folder: Path | None) -> Kept | None:
                 kept = Kept(found["zimg"], found["ids"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             continue
-        _touch(place / name)
+        with contextlib.suppress(OSError):  # somebody else's: it is read all the same
+            os.utime(place / name)
         return kept
     return None
 
@@ -91,13 +93,6 @@ def _places(folder: Path | None) -> list[Path]:
 def _save(path: Path, images: Kept) -> None:
     with path.open("wb") as file:  # given a path, numpy would add .npz to it
         np.savez(file, **images._asdict())
-
-
-def _touch(path: Path) -> None:
-    try:
-        os.utime(path)
-    except OSError:
-        pass  # somebody else's: it is read all the same
 
 
 def _remove_oldest(folder: Path) -> None:

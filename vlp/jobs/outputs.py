@@ -88,11 +88,10 @@ def _is_sheet(path: Path) -> bool:
     return is_sheet(path)
 
 
-def _is_captions(path: Path) -> bool:
-    return path.with_name(f"{path.name}.manifest.json").is_file()  # `CaptionFile` reads on
-
-
 RESULT = Written("an earlier result of vlp eval", _is_result, ".json")
 SHEET = Written("a sheet that vlp has drawn", _is_sheet, ".png")
-CAPTIONS = Written("of an earlier vlp caption", _is_captions)
+CAPTIONS = Written(
+    "of an earlier vlp caption",
+    lambda path: path.with_name(f"{path.name}.manifest.json").is_file(),  # `CaptionFile` reads on
+)
 TOKENIZER = Written("", lambda _: False, ".model")  # runs may read by the one that is there

@@ -22,8 +22,8 @@ from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, check_beams, form_of, prompt_tokens
 from vlp.jobs.between import USUAL, both_rows, check_between, renamed
 from vlp.jobs.data_checks import check_data
-from vlp.jobs.evaluator import Evaluator
-from vlp.jobs.gallery import BATCH, Gallery, Images
+from vlp.jobs.evaluator import BATCH, Evaluator
+from vlp.jobs.gallery import Gallery, Images
 from vlp.jobs.labels import read_labels
 from vlp.models.protocols import Matches, PredictsTokens, WritesCaptions, offers
 from vlp.parallel.ids import device_ids

@@ -153,7 +153,8 @@ class Evaluations:
                 raise
             said = f"{name} at step {step}: {str(error) or type(error).__name__}"
             if jax.process_index() == 0:
-                _log.error("left out, training goes on: %s", said, exc_info=not _is_said(error))
+                is_said = isinstance(error, ValueError | OSError)  # others need their place
+                _log.error("left out, training goes on: %s", said, exc_info=not is_said)
             self.failed.append(said)
             return None
 
@@ -165,11 +166,6 @@ def _named(setting: str) -> Any:
         yield
     except (ValueError, OSError) as error:
         raise ValueError(f"{setting}: {error}") from error
-
-
-def _is_said(error: Exception) -> bool:
-    """Whether the message of an error is for people; any other needs the place it came from."""
-    return isinstance(error, ValueError | OSError)
 
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:

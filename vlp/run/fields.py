@@ -19,7 +19,7 @@ from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Sounds, T
 from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources import Source
 from data_pipelines.text import Tokenizer
-from vlp.run.vectors import Stored, pictures, stored_vectors
+from vlp.run.vectors import pictures, stored_vectors
 
 PRESENT = "present/"
 # What every batch has beside its fields: shape and type of a row on the device.
@@ -49,13 +49,26 @@ def host_fields(
     """
     stored = stored_vectors(config, names, source=source)
     views = [each.embedded for each in stored.values() if each.embedded.views]
+    first = config.data.caption_first_probability
     known: dict[str, Callable[[], Field]] = {}
     for name, each in stored.items():
-        known[f"{name}/image_embedding"] = partial(_image_vectors, each)
-        known[f"{name}/text_embedding"] = partial(_caption_vectors, config, each)
+        how: Any = dict(dim=each.vectors.dim, embedded=each.embedded)
+        known |= {
+            f"{name}/image_embedding": partial(ImageVectors, each.vectors.image, **how),
+            f"{name}/text_embedding": partial(
+                CaptionVectors, each.vectors.caption, **how, first_probability=first
+            ),
+        }
     known |= {
-        "text": lambda: _texts(config, tokenizer),
-        "audio": lambda: _sounds(config),
+        "text": lambda: Texts(
+            tokenizer,
+            length=config.tokenizer.length,
+            pad_id=config.tokenizer.pad_id,
+            first_probability=first,
+        ),
+        "audio": lambda: Sounds(
+            Spectrogram(**config.audio.to_dict()), SoundAugment(**config.augment_audio.to_dict())
+        ),
         "image": lambda: pictures(config, embedded=views[0] if views else None),
     }
     every = {*known, *_ALWAYS, *(PRESENT + name for name in known if name in names)}
@@ -88,32 +101,3 @@ def batch_shapes(config: ConfigDict, names: Collection[str]) -> dict[str, jax.Sh
     rows |= {PRESENT + name: ((), np.bool_) for name in optional_fields(names)}
     n = config.train.global_batch_size
     return {name: jax.ShapeDtypeStruct((n, *rows[name][0]), rows[name][1]) for name in names}
-
-
-def _texts(config: ConfigDict, tokenizer: Tokenizer | None) -> Texts:
-    return Texts(
-        tokenizer,
-        length=config.tokenizer.length,
-        pad_id=config.tokenizer.pad_id,
-        first_probability=config.data.caption_first_probability,
-    )
-
-
-def _sounds(config: ConfigDict) -> Sounds:
-    augment = SoundAugment(**config.augment_audio.to_dict())
-    return Sounds(Spectrogram(**config.audio.to_dict()), augment)
-
-
-def _image_vectors(stored: Stored) -> ImageVectors:
-    vectors = stored.vectors
-    return ImageVectors(vectors.image, dim=vectors.dim, embedded=stored.embedded)
-
-
-def _caption_vectors(config: ConfigDict, stored: Stored) -> CaptionVectors:
-    vectors = stored.vectors
-    return CaptionVectors(
-        vectors.caption,
-        dim=vectors.dim,
-        embedded=stored.embedded,
-        first_probability=config.data.caption_first_probability,
-    )

@@ -123,14 +123,10 @@ def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:
 
 def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
     """A search that finds something: by a caption of the data that is searched."""
-    texts = gallery.texts if gallery is not None else _some_captions(source)
-    if texts:
+    some = PartSource(source, 0, min(16, len(source)))
+    if texts := gallery.texts if gallery is not None else eval_captions(some).texts:
         query = shlex.quote(shown(texts[0]))
         print(f"{'try':12} {called()} search --workdir={_quoted(workdir.path)} {query}")
-
-
-def _some_captions(source: Source) -> list[str]:
-    return eval_captions(PartSource(source, 0, min(16, len(source)))).texts
 
 
 def _quoted(path: Path) -> str:

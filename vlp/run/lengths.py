@@ -127,9 +127,10 @@ class Lengths:
 
     def _durations(self) -> dict[str, Any]:
         config = self._config
+        is_rsqrt = config.optim.schedule.get("name") == "rsqrt"
         said = {f"train.{key}": config.train[key] for key in ("total", "unmasked_tuning")}
         for section, values in (
-            ("optim.schedule", {"timescale": 10_000} if self._is_rsqrt() else {}),
+            ("optim.schedule", {"timescale": 10_000} if is_rsqrt else {}),
             ("optim.schedule", config.optim.schedule.to_dict()),
             ("objective", config.objective.to_dict()),
             *((f"optim.groups.{name}", group) for name, group in config.optim.groups.items()),
@@ -138,6 +139,3 @@ class Lengths:
                 f"{section}.{key}": values[key] for key in DURATIONS if values.get(key) is not None
             }
         return said
-
-    def _is_rsqrt(self) -> bool:
-        return self._config.optim.schedule.get("name") == "rsqrt"

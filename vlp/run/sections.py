@@ -7,6 +7,7 @@ the constructor's defaults, and flags of their own all the same.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -57,6 +58,7 @@ class Setting:
 
 
 Settings = Mapping[str, Setting]
+_Make = Callable[[ConfigDict], Settings | None]
 
 
 def keywords(*makes: Callable[..., Any], leaving: Collection[str] = ()) -> dict[str, Setting]:
@@ -88,26 +90,17 @@ def settings_of(config: ConfigDict, section: str) -> Settings | None:
         config: names, kinds and the like in it choose among constructors.
         section: its dotted name, such as "model.image".
     """
-    parent, _, name = section.rpartition(".")
+    parent = section.rpartition(".")[0]
     if parent == "evals":
         return _evaluation(_get(config, section))
-    if parent == "optim.groups":
-        return _group()
-    if parent == "data.sets":
-        return _pair_set()
-    if parent == "init":  # a further source of weights
-        return {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
-    if parent == "frozen":
-        usual = {"path": "", "weights": "auto", "towers": "both", "drop_blocks": 0, "preset": ""}
-        usual |= {"precision": ""}
-        return {name: Setting((type(value),), value) for name, value in usual.items()}
-    return _SECTIONS[section](config) if section in _SECTIONS else None
+    make = _members().get(parent) or _makes().get(section)
+    return make(config) if make else None
 
 
 def sections(config: ConfigDict) -> list[str]:
     """The names of the sections of a config that are for a constructor, but those of `OPTIONAL`
     that are empty."""
-    there = [name for name in _SECTIONS if isinstance(_get(config, name), ConfigDict)]
+    there = [name for name in _makes() if isinstance(_get(config, name), ConfigDict)]
     there = [name for name in there if name not in OPTIONAL or _get(config, name)]
     named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
     return there + named
@@ -149,7 +142,7 @@ def shared_settings(model: Mapping[str, Any], section: str = "model") -> dict[st
 def near(config: ConfigDict, key: str) -> set[str]:
     """Keys that a config may have in the first section of this one."""
     top = key.split(".")[0]
-    names = [name for name in _SECTIONS if name.split(".")[0] == top]
+    names = [name for name in _makes() if name.split(".")[0] == top]
     names.append(key.rpartition(".")[0])
     return {f"{name}.{setting}" for name in names for setting in settings_of(config, name) or ()}
 
@@ -176,38 +169,6 @@ def _choice(config: ConfigDict, known: Mapping[str, Any], key: str, usual: str =
     return known.get(_get(config, section).get(name, usual))
 
 
-def _tokenizer(_: ConfigDict) -> Settings:
-    from experiments.common import base_config
-
-    usual = base_config().tokenizer.to_dict()
-    return {name: Setting((type(value),), value) for name, value in usual.items()}
-
-
-def _preprocess(_: ConfigDict) -> Settings:
-    from data_pipelines.images import ImagePreprocess
-
-    return keywords(ImagePreprocess)
-
-
-def _augment(_: ConfigDict) -> Settings:
-    from data_pipelines.augment import Augment
-    from data_pipelines.emoji.styles import Styles
-
-    return keywords(Augment, Styles, leaving=("size", "style"))
-
-
-def _audio(_: ConfigDict) -> Settings:
-    from data_pipelines.audio import Spectrogram
-
-    return keywords(Spectrogram)
-
-
-def _augment_audio(_: ConfigDict) -> Settings:
-    from data_pipelines.sound_augment import SoundAugment
-
-    return keywords(SoundAugment)
-
-
 def _model(config: ConfigDict) -> Settings:
     from vlp.models.base import PairModel
     from vlp.models.build import model_class
@@ -232,34 +193,6 @@ def _tower(config: ConfigDict, tower: str) -> Settings | None:
     return {"kind": Setting((str,), usual), **keywords(make, leaving=(*decided, "queries"))}
 
 
-def _queries(_: ConfigDict) -> Settings:
-    from vlp.nn.query_pool import QueryPool
-
-    return keywords(QueryPool, leaving=("context_width", "norm_eps", "attention", "dtype"))
-
-
-def _decoder(_: ConfigDict) -> Settings:
-    from vlp.models.coca import Decoder
-
-    return keywords(Decoder, leaving=("width", "context_width", "vocab_size"))
-
-
-def _fusion(_: ConfigDict) -> Settings:
-    from vlp.nn.fusion import FusionBlock, FusionStack
-
-    ratio = {"mlp_ratio": Setting((float,), 4.0), "mlp_dim": Setting((int,), None)}
-    own = keywords(FusionStack, FusionBlock, leaving=("width", "context_width"))
-    return own | ratio
-
-
-def _multiway(_: ConfigDict) -> Settings:
-    from vlp.nn.multiway import Multiway, MultiwayBlock, MultiwayStack
-
-    return keywords(
-        Multiway, MultiwayStack, MultiwayBlock, leaving=("width", "count", "fused", "relative")
-    )
-
-
 def _objective(config: ConfigDict) -> Settings | None:
     from vlp.objectives import objectives
 
@@ -267,38 +200,13 @@ def _objective(config: ConfigDict) -> Settings | None:
     return make and {"name": Setting((str,)), **keywords(make, leaving=("mesh",))}
 
 
-def _optimizer(config: ConfigDict) -> Settings | None:
-    from vlp.training.optim.optimizers import OPTIMIZERS, make_optimizer
-
-    make = _choice(config, OPTIMIZERS, "optim.optimizer.name", "adamw")
-    return make and keywords(make_optimizer, make, leaving=("schedule", "groups"))
+def _by_name(make: Callable[..., Any], chosen: Callable[..., Any] | None) -> Settings | None:
+    """The settings of a function that chooses by name, and of what it chooses."""
+    return chosen and keywords(make, chosen, leaving=("schedule", "groups", "steps"))
 
 
-def _schedule(config: ConfigDict) -> Settings | None:
-    from vlp.training.optim.schedules import SCHEDULES, make_schedule
-
-    make = _choice(config, SCHEDULES, "optim.schedule.name", "cosine")
-    return make and keywords(make_schedule, make, leaving=("steps",))
-
-
-def _group() -> Settings:
-    from vlp.training.optim.groups import Group
-
-    return keywords(Group)
-
-
-def _pair_set() -> Settings:
-    from vlp.run.sets import pair_set
-
-    return keywords(pair_set, leaving=("needs", "limits"))
-
-
-def _mesh(_: ConfigDict) -> Settings:
-    from vlp.parallel.mesh import make_mesh
-    from vlp.training.setup import make_training
-
-    smallest = "fsdp_min_elements"
-    return keywords(make_mesh, leaving=("devices",)) | {smallest: keywords(make_training)[smallest]}
+def _usual(values: Mapping[str, Any]) -> Settings:
+    return {name: Setting((type(value),), value) for name, value in values.items()}
 
 
 def _export(config: ConfigDict) -> Settings | None:
@@ -324,23 +232,66 @@ def _evaluation(settings: Any) -> Settings | None:
     return shared | own
 
 
-_SECTIONS: dict[str, Callable[[ConfigDict], Settings | None]] = {
-    "preprocess": _preprocess,
-    "tokenizer": _tokenizer,
-    "augment": _augment,
-    "audio": _audio,
-    "augment_audio": _augment_audio,
-    "model": _model,
-    "model.image": lambda config: _tower(config, "image"),
-    "model.text": lambda config: _tower(config, "text"),
-    "model.audio": lambda config: _tower(config, "audio"),
-    "model.image.queries": _queries,
-    "model.decoder": _decoder,
-    "model.fusion": _fusion,
-    "model.multiway": _multiway,
-    "objective": _objective,
-    "optim.optimizer": _optimizer,
-    "optim.schedule": _schedule,
-    "mesh": _mesh,
-    "export": _export,
-}
+@functools.cache
+def _makes() -> dict[str, _Make]:
+    """What the sections are for, by their dotted names."""
+    from data_pipelines.audio import Spectrogram  # all this takes long to import
+    from data_pipelines.augment import Augment
+    from data_pipelines.emoji.styles import Styles
+    from data_pipelines.images import ImagePreprocess
+    from data_pipelines.sound_augment import SoundAugment
+    from experiments.common import base_config
+    from vlp.models.coca import Decoder
+    from vlp.nn.fusion import FusionBlock, FusionStack
+    from vlp.nn.multiway import Multiway, MultiwayBlock, MultiwayStack
+    from vlp.nn.query_pool import QueryPool
+    from vlp.parallel.mesh import make_mesh
+    from vlp.training.optim.optimizers import OPTIMIZERS, make_optimizer
+    from vlp.training.optim.schedules import SCHEDULES, make_schedule
+    from vlp.training.setup import make_training
+
+    ratio = {"mlp_ratio": Setting((float,), 4.0), "mlp_dim": Setting((int,), None)}
+    smallest, of_context = "fsdp_min_elements", ("width", "context_width", "vocab_size")
+    of_pool = ("context_width", "norm_eps", "attention", "dtype")
+    of_multiway = ("width", "count", "fused", "relative")
+    optimizer = ("optim.optimizer.name", "adamw")
+    schedule = ("optim.schedule.name", "cosine")
+    return {
+        "preprocess": lambda _: keywords(ImagePreprocess),
+        "tokenizer": lambda _: _usual(base_config().tokenizer.to_dict()),
+        "augment": lambda _: keywords(Augment, Styles, leaving=("size", "style")),
+        "audio": lambda _: keywords(Spectrogram),
+        "augment_audio": lambda _: keywords(SoundAugment),
+        "model": _model,
+        **{f"model.{tower}": functools.partial(_tower, tower=tower) for tower in USUAL},
+        "model.image.queries": lambda _: keywords(QueryPool, leaving=of_pool),
+        "model.decoder": lambda _: keywords(Decoder, leaving=of_context),
+        "model.fusion": lambda _: keywords(FusionStack, FusionBlock, leaving=of_context) | ratio,
+        "model.multiway": lambda _: keywords(
+            Multiway, MultiwayStack, MultiwayBlock, leaving=of_multiway
+        ),
+        "objective": _objective,
+        "optim.optimizer": lambda c: _by_name(make_optimizer, _choice(c, OPTIMIZERS, *optimizer)),
+        "optim.schedule": lambda c: _by_name(make_schedule, _choice(c, SCHEDULES, *schedule)),
+        "mesh": lambda _: {
+            **keywords(make_mesh, leaving=("devices",)),
+            smallest: keywords(make_training)[smallest],
+        },
+        "export": _export,
+    }
+
+
+@functools.cache
+def _members() -> dict[str, _Make]:
+    """What the sections are for that a config names, by the section that holds them."""
+    from vlp.run.sets import pair_set
+    from vlp.training.optim.groups import Group
+
+    frozen = {"path": "", "weights": "auto", "towers": "both", "drop_blocks": 0, "preset": ""}
+    source = {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
+    return {
+        "optim.groups": lambda _: keywords(Group),
+        "data.sets": lambda _: keywords(pair_set, leaving=("needs", "limits")),
+        "init": lambda _: source,  # a further source of weights
+        "frozen": lambda _: _usual(frozen | {"precision": ""}),
+    }

@@ -52,7 +52,7 @@ class Training:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        state, frozen = (_shardings(tree) for tree in (self.abstract, self.frozen))
+        state, frozen = jax.tree.map(lambda leaf: leaf.sharding, (self.abstract, self.frozen))
         return jax.jit(
             functools.partial(train_step, self.recipe),
             donate_argnums=0,
@@ -245,10 +245,6 @@ def _still(graphdef: Any, shapes: Any) -> Any:
 def _check_decay(name: str, average: Momentum | None) -> None:
     if average is not None and not 0 < average.decay < 1:
         raise ValueError(f"{name} must be between 0 and 1, got {average.decay}; try 0.999")
-
-
-def _shardings(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def _placed_params(given: Any, abstract: Any) -> Any:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax import traverse_util
 
 from vlp.training.params import leaf_paths
 
@@ -19,16 +20,7 @@ JSON_ITEMS = ("loader", "config", "card")
 
 def to_nested(tree: Any) -> dict[str, Any]:
     """Any pytree as nested dicts of arrays: what is on disk knows neither optax nor dataclasses."""
-    nested: dict[str, Any] = {}
-    for path, leaf in leaf_paths(tree):
-        _put(nested, path, leaf)
-    return nested
-
-
-def _put(nested: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
-    for part in path[:-1]:
-        nested = nested.setdefault(part, {})
-    nested[path[-1]] = leaf
+    return traverse_util.unflatten_dict(dict(leaf_paths(tree)))
 
 
 def saved_shapes(folder: epath.Path) -> dict[str, Any]:
@@ -55,10 +47,7 @@ def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]
             len(left),
             "/".join(left[0]),
         )
-    nested: dict[str, Any] = {}
-    for path, leaf in wanted.items():
-        _put(nested, path, leaf)
-    restored = dict(leaf_paths(read_arrays(folder, nested)))
+    restored = dict(leaf_paths(read_arrays(folder, traverse_util.unflatten_dict(wanted))))
     return jax.tree.unflatten(jax.tree.structure(abstract), [restored[path] for path in wanted])
 
 

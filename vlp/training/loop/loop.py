@@ -26,7 +26,7 @@ BY_STEPS = Position()
 # hook(step, state) -> metrics to add to the step's row, or None; the state is gone afterwards
 Hook = Callable[[int, Any], Mapping[str, float] | None]
 # pause(what is done instead of steps), entered while it is done
-Pause = Callable[[str], contextlib.AbstractContextManager[None]]
+Pause = Callable[[str], contextlib.AbstractContextManager[Any]]
 
 
 @runtime_checkable
@@ -53,10 +53,6 @@ class Outcome:
     seconds: dict[str, float]
 
 
-def _no_pause(_: str) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
-
-
 def train(
     state: Any,
     batches: Loader,
@@ -69,7 +65,7 @@ def train(
     checkpoint_every: int | None = None,
     trackers: Sequence[Tracker] = (),
     hooks: Sequence[tuple[int, Hook]] = (),
-    pause: Pause = _no_pause,
+    pause: Pause = contextlib.nullcontext,
     ids: Tracker | None = None,
     profile: tuple[int, int] | None = None,
     profile_directory: Any = None,
@@ -130,7 +126,7 @@ def train(
             step += 1
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
-            batch = _for_device(batch, training.fields)
+            batch = {k: id_words(batch[k]) if k == "id" else batch[k] for k in training.fields}
             with pause("compiling the step") if compiles else contextlib.nullcontext():
                 state, metrics = training.step(state, put_batch(batch, training.mesh))
             vote = interruption.vote()
@@ -186,11 +182,6 @@ def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarr
             f"the data must last for {steps} steps, ended after {step}; let the loader repeat it "
             "(epochs=None)"
         ) from None
-
-
-def _for_device(batch: Mapping[str, np.ndarray], fields: Sequence[str]) -> dict[str, np.ndarray]:
-    """What the step reads of a batch."""
-    return {name: id_words(batch[name]) if name == "id" else batch[name] for name in fields}
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """Flags that several commands have, and the types of their values."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from pathlib import Path
@@ -91,7 +89,7 @@ def limits(args: argparse.Namespace) -> Limits:
     return LIMITS if args.max_pixels is None else Limits(pixels=args.max_pixels)
 
 
-def open_data(args: argparse.Namespace) -> Source:
+def open_data(args: argparse.Namespace) -> "Source":
     """The data of a command."""
     from data_pipelines.opening import open_source  # a mistyped flag need not wait for it
 

@@ -17,8 +17,6 @@ several hosts with one --out that all of them see, each takes its share; Slurm, 
 Cloud TPU are recognised, elsewhere give --coordinator, --num-processes, --process-id.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Config files on the command line: `--config=FILE[:arg=value,...] --config.section.key=value`."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import runpy

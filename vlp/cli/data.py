@@ -1,7 +1,5 @@
 """Prepare data: index tars, train a tokenizer, unpack the embedded emoji."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

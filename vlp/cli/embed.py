@@ -16,8 +16,6 @@ it: a training with config.data.vectors.NAME=DIR repeats these augmentations, so
 vector fit (Vasu et al., 2023, https://arxiv.org/abs/2311.17049).
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

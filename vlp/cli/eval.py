@@ -26,8 +26,6 @@ caption, `KEY.json`), a folder of pictures, or `emoji:NAME`. Samples that cannot
 and said under the scores.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -20,8 +20,6 @@ sides' own preprocessing and tokenizer. It appears only if they agree; `parity.j
 figures, or says that nothing here could verify it.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 from functools import partial

@@ -29,8 +29,6 @@ Stop it at any time and start the same command again: parts that are done stay. 
 hosts with one --out that all of them see, each takes its share of the parts.
 """
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

@@ -15,8 +15,6 @@ tokenizer and one checkpoint of step 0. Training begins from it, or from the wei
 --config.init.path.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from vlp.cli.arguments import add_loading_arguments, loading, local_folder

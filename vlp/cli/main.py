@@ -1,7 +1,5 @@
 """The `vlp` command: one parser, one sub-command a file, errors without tracebacks."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import sys

@@ -1,7 +1,5 @@
 """`--config=FILE` and the `--config.SECTION.KEY=VALUE` beside it, apart from other arguments."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

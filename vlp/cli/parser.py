@@ -1,7 +1,5 @@
 """The parser of all commands: names what was meant, takes no flag twice, explains in 80 columns."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import os

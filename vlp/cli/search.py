@@ -12,8 +12,6 @@ weights in the same data embeds only its words. --embeddings is the folder of `v
 --index`, for data sets of any size; model and data are those that were embedded.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

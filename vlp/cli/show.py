@@ -9,8 +9,6 @@ colon, a preset, weights, a tokenizer, a flag; or it is "usual" (of experiments/
 default of what the section is for. Each has a flag, --config.SECTION.KEY=VALUE.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import json

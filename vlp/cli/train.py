@@ -9,8 +9,6 @@ start the same command again to go on. On several hosts start the same command o
 MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-processes, --process-id.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 from typing import Any

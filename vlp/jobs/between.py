@@ -1,7 +1,5 @@
 """Retrieval between any two modalities of a data set, such as sounds and pictures."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

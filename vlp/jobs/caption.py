@@ -1,7 +1,5 @@
 """Captioning a data set part by part."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from typing import Any

@@ -8,8 +8,6 @@
 A part belongs to one process at a time; the first process joins them when all are whole.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether a task can be done on a data set at all, before anything is embedded."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections import Counter

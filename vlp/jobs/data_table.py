@@ -1,7 +1,5 @@
 """The table of a run's, an evaluation's or a job's data that is printed before it begins."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Embedding a data set shard by shard."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """A folder of embeddings, written shard by shard; see `vlp.vectors.shards` for what lies where."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import Counter

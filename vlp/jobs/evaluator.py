@@ -1,7 +1,5 @@
 """An encoder with the data sets it has embedded: what all evaluations share."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
@@ -54,7 +52,7 @@ class Evaluator:
     @classmethod
     def of_run(
         cls, run: Run, *, threads: int = THREADS, progress: Progress | None = None
-    ) -> Evaluator:
+    ) -> "Evaluator":
         """The evaluator of a model that was loaded."""
         encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")

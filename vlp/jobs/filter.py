@@ -1,7 +1,5 @@
 """Filtering the captions of a data set part by part."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """A folder of filtered samples, written part by part so that a stopped job goes on where it was."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import logging

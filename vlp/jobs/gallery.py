@@ -1,7 +1,5 @@
 """An embedded data set: what all tasks of an evaluation begin with."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,12 +1,10 @@
 """The way of every job that goes through a data set part by part, shared by its processes."""
 
-from __future__ import annotations
-
 import abc
 import argparse
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -96,7 +94,9 @@ class Job(abc.ABC, Generic[P]):
         with counting("samples", sum(sizes)) as show:
             done = 0
             for part, size in zip(own, sizes, strict=True):
-                self.write_part(out, part, progress=lambda rows, done=done: show(done + rows))
+                self.write_part(
+                    out, part, progress=partial(lambda before, rows: show(before + rows), done)
+                )
                 done += size
                 show(done)
         multihost_utils.sync_global_devices("all parts are written")

@@ -5,8 +5,6 @@ stacks and for runs that cannot be written to: a file a model and data set, name
 A folder holds `MAX_BYTES` at most; what was not searched for the longest time goes first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

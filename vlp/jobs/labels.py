@@ -1,7 +1,5 @@
 """The labels of a data set, read from its samples' metadata before any image is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

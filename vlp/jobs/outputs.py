@@ -1,7 +1,5 @@
 """What a command may write where: an output replaces only an earlier one of its own kind."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a job writes part by part, bound to it by a manifest, so that a stopped one goes on."""
 
-from __future__ import annotations
-
 import abc
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The bar that a job shows."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 

@@ -1,8 +1,6 @@
 """Which pictures of a data set are nearest to a sentence or a sound, by a model or by embeddings on
 disk."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The tasks on which a model is judged: from an embedded data set to scores."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

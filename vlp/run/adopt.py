@@ -3,8 +3,6 @@
 A tower without its tokenizer, or pixels without their normalisation, is another function.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Mapping
 from typing import Any

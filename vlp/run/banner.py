@@ -1,7 +1,5 @@
 """What a run says before it begins: one look tells whether it is the one that was meant."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

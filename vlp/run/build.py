@@ -1,7 +1,5 @@
 """From a config to the objects of a run. The only place that knows both sides of the door."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +50,7 @@ class Plan:
     duration: Callable[[Any], int]
     groups: dict[str, str]
 
-    def with_frozen(self, params: Mapping[str, Any]) -> Plan:
+    def with_frozen(self, params: Mapping[str, Any]) -> "Plan":
         """The same with the frozen models' parameters, by name."""
         training, tuning = self.training.with_frozen(params), self.tuning
         if tuning is not None:

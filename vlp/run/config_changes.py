@@ -1,7 +1,5 @@
 """Whether a run that goes on has the config it had, defaults included."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

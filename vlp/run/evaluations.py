@@ -1,7 +1,5 @@
 """The evaluations of a run: in training by hooks, and at its end."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

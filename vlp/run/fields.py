@@ -4,8 +4,6 @@ One declaration for both sides: the loader makes its rows by these fields, and t
 and lowered with their shapes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any

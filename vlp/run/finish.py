@@ -1,13 +1,11 @@
 """The end of a run: the table, the report, the export, and where everything lies."""
 
-from __future__ import annotations
-
 import multiprocessing
 import shlex
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,13 +23,11 @@ from vlp.interop.export import export
 from vlp.interop.parity import summary
 from vlp.jobs.gallery import Gallery
 from vlp.parallel.together import wait_for_all
+from vlp.run.prepare import Prepared
 from vlp.run.report import draw_report
 from vlp.run.workdir import Workdir
 from vlp.terminal import called, set_up_logging
 from vlp.training.loop.loop import Outcome, Pause
-
-if TYPE_CHECKING:
-    from vlp.run.prepare import Prepared
 
 FINISH_S = 6 * 3600  # for process 0 to report and export, while the others wait
 

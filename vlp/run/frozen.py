@@ -1,7 +1,5 @@
 """The frozen models of a run: other weights, which the objective looks at and nobody changes."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from collections.abc import Mapping

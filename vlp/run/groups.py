@@ -1,7 +1,5 @@
 """The optimiser groups of a config: what the optimiser takes, and what a run says of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The name of a run where several runs meet: unique, legal, and the same after a restart."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

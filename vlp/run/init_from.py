@@ -1,7 +1,5 @@
 """What a run begins with: weights of other runs or other stacks, as `config.init` names them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

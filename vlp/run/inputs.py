@@ -1,7 +1,5 @@
 """The host's side of a run: source, tokenizer and loader, made from the config."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection
 from typing import Any

@@ -1,7 +1,5 @@
 """How long a run and its parts last: what the config says in steps, epochs or samples."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

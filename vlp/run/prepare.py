@@ -1,7 +1,5 @@
 """The start of a run up to its first step: what can be refused is, before anything is written."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from collections.abc import Mapping

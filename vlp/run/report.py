@@ -1,7 +1,5 @@
 """The report of a run: one HTML page drawn from its metrics, results and embedded pictures."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

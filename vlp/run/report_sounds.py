@@ -1,7 +1,5 @@
 """Sounds with what was found for them, for the report of a run whose model hears."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

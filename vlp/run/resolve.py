@@ -1,7 +1,5 @@
 """What a config leaves to a preset, or to the weights that it begins with, filled in."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ A section holds the keyword arguments of one constructor. Those that the config 
 the constructor's defaults, and flags of their own all the same.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """Several sets of pairs as one stream: image-text, image-audio and so on, each with its share."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """The tokenizers that a config may name by `config.tokenizer.path`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipelines.text import SentencePieceTokenizer, Tokenizer

@@ -1,7 +1,5 @@
 """Texts of the command line as values of the type that a setting has."""
 
-from __future__ import annotations
-
 import ast
 import collections.abc
 import json

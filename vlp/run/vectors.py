@@ -1,7 +1,5 @@
 """Stored vectors of a run's data (`vlp embed`): of which samples and augmentations they are."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Iterator
 from typing import Any

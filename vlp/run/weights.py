@@ -1,7 +1,5 @@
 """What the weights that a run begins with bring along: architecture, pixels, tokenizer."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import logging

@@ -1,7 +1,5 @@
 """A run's folder: what lies where, and whether it belongs to this config."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator, Mapping

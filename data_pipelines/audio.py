@@ -1,8 +1,9 @@
 """Sounds to what an audio tower takes: log-mel spectrograms. Nothing random."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from data_pipelines.sound import decode_sound, resampled
 _FLOOR = float(np.finfo(np.float32).eps)  # energies below it are it, as Kaldi has them
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Spectrogram:
     """Log energies of mel bands over time, float32 `[frames, n_mels]`: Kaldi's filter banks.
 
@@ -43,43 +45,35 @@ class Spectrogram:
       https://arxiv.org/abs/2305.05665; https://kaldi-asr.org/doc/feat.html.
     """
 
-    kind = "log_mel"
+    kind: ClassVar[str] = "log_mel"
+    frames: int = 1024
+    sample_rate: int = 16_000
+    window: int = 400
+    hop: int = 160
+    n_fft: int = 512
+    n_mels: int = 128
+    low: float = 20.0
+    preemphasis: float = 0.97
+    mean: float = -4.2677393
+    std: float = 9.1379948
 
-    def __init__(
-        self,
-        *,
-        frames: int = 1024,
-        sample_rate: int = 16_000,
-        window: int = 400,
-        hop: int = 160,
-        n_fft: int = 512,
-        n_mels: int = 128,
-        low: float = 20.0,
-        preemphasis: float = 0.97,
-        mean: float = -4.2677393,
-        std: float = 9.1379948,
-    ) -> None:
-        sizes = dict(
-            frames=frames, sample_rate=sample_rate, window=window, hop=hop, n_fft=n_fft,
-            n_mels=n_mels,
-        )  # fmt: skip
-        for name, value in sizes.items():
-            check_whole(name, value)
-        if window > n_fft or window < 2:
+    def __post_init__(self) -> None:
+        for name in ("frames", "sample_rate", "window", "hop", "n_fft", "n_mels"):
+            check_whole(name, getattr(self, name))
+        if self.window > self.n_fft or self.window < 2:
             raise ValueError(
-                f"window must be from 2 to n_fft {n_fft} samples, got {window}; raise n_fft"
+                f"window must be from 2 to n_fft {self.n_fft} samples, got {self.window}; raise "
+                "n_fft"
             )
-        if not 0 <= low < sample_rate / 2 or not 0 <= preemphasis <= 1:
+        if not 0 <= self.low < self.sample_rate / 2 or not 0 <= self.preemphasis <= 1:
             raise ValueError(
                 "low must be under half the rate and preemphasis from 0 to 1, got "
-                f"{low} and {preemphasis}"
+                f"{self.low} and {self.preemphasis}"
             )
-        if not std > 0:
-            raise ValueError(f"std must be above 0, got {std}; 1 leaves the energies as they are")
-        self._settings: dict[str, Any] = sizes | dict(
-            low=low, preemphasis=preemphasis, mean=mean, std=std
-        )
-        self.frames, self.sample_rate, self.n_mels = frames, sample_rate, n_mels
+        if not self.std > 0:
+            raise ValueError(
+                f"std must be above 0, got {self.std}; 1 leaves the energies as they are"
+            )
 
     def __call__(
         self, sound: bytes, *, max_seconds: int = LIMITS.audio_seconds
@@ -106,16 +100,15 @@ class Spectrogram:
           wave: at `sample_rate`; what is shorter than a frame is one, with zeros behind.
           tempo: how much faster it goes by, its pitch unchanged: frames lie further apart.
         """
-        own = self._settings
-        wave = np.pad(wave.astype(np.float64), (0, max(0, own["window"] - len(wave))))
-        hop = own["hop"] * tempo
-        count = 1 + int((len(wave) - own["window"]) / hop)
+        wave = np.pad(wave.astype(np.float64), (0, max(0, self.window - len(wave))))
+        hop = self.hop * tempo
+        count = 1 + int((len(wave) - self.window) / hop)
         starts = (np.arange(count) * hop).astype(np.int64)
-        frames = wave[starts[:, None] + np.arange(own["window"])]
+        frames = wave[starts[:, None] + np.arange(self.window)]
         frames -= frames.mean(axis=1, keepdims=True)
         before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
-        frames = (frames - own["preemphasis"] * before) * np.hanning(own["window"])
-        power = np.abs(np.fft.rfft(frames, own["n_fft"])) ** 2
+        frames = (frames - self.preemphasis * before) * np.hanning(self.window)
+        power = np.abs(np.fft.rfft(frames, self.n_fft)) ** 2
         return np.log(np.maximum((self._filters @ power.T).T, _FLOOR))
 
     def fitted(
@@ -130,11 +123,11 @@ class Spectrogram:
         whole = np.zeros((self.frames, self.n_mels))
         shown = energies[max(0, -first) :][: self.frames - max(0, first)]
         whole[max(0, first) :][: len(shown)] = shown
-        return ((whole - self._settings["mean"]) / self._settings["std"]).astype(np.float32)
+        return ((whole - self.mean) / self.std).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """The constructor's arguments, for a card."""
-        return {"kind": self.kind, **self._settings}
+        return {"kind": self.kind, **dataclasses.asdict(self)}
 
     @functools.cached_property
     def _filters(self) -> Any:
@@ -144,9 +137,8 @@ class Spectrogram:
         """
         from scipy.sparse import csr_array  # takes longer to import than the rest of this package
 
-        own = self._settings
-        edges = np.linspace(_mel(own["low"]), _mel(self.sample_rate / 2), self.n_mels + 2)
-        bins = _mel(np.arange(own["n_fft"] // 2 + 1) * self.sample_rate / own["n_fft"])[:, None]
+        edges = np.linspace(_mel(self.low), _mel(self.sample_rate / 2), self.n_mels + 2)
+        bins = _mel(np.arange(self.n_fft // 2 + 1) * self.sample_rate / self.n_fft)[:, None]
         left, middle, right = edges[:-2], edges[1:-1], edges[2:]
         rise, fall = (bins - left) / (middle - left), (right - bins) / (right - middle)
         return csr_array(np.maximum(0.0, np.minimum(rise, fall)).T)

@@ -5,6 +5,7 @@ References:
   2018 (arXiv 1804.10959) for the unigram model.
 """
 
+import contextlib
 import io
 import itertools
 from collections.abc import Iterable, Iterator
@@ -92,7 +93,7 @@ def train_sentencepiece(
             f"vocab_size must be at least {_SMALLEST_VOCABULARY} (256 bytes, 3 special tokens "
             f"and some characters), got {vocab_size}; try 1024 or more"
         )
-    usable = _usable(captions, max_captions)
+    usable = itertools.islice(_usable(captions), max_captions)
     first = next(usable, None)
     if first is None:
         raise ValueError(
@@ -124,14 +125,7 @@ def train_sentencepiece(
     return SentencePieceTokenizer(model.getvalue(), name=name, begin=begin)
 
 
-def _usable(captions: Iterable[str | bytes], limit: int) -> Iterator[str]:
-    taken = 0
+def _usable(captions: Iterable[str | bytes]) -> Iterator[str]:
     for caption in captions:
-        try:
-            text = clean_caption(caption)
-        except Reject:
-            continue
-        yield text
-        taken += 1
-        if taken == limit:
-            return
+        with contextlib.suppress(Reject):
+            yield clean_caption(caption)

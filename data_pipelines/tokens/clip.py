@@ -17,9 +17,9 @@ from importlib import resources
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
+from data_pipelines.tokens.base import Tokenizer
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.pipeline import PipelineTokenizer, check_vocabulary, special_tokens
-from data_pipelines.tokens.rows import FromFile
 
 _END_OF_WORD = "</w>"
 _BEGIN, _END = "<start_of_text>", "<end_of_text>"
@@ -32,7 +32,7 @@ _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _WORDS = r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-class ClipTokenizer(FromFile):
+class ClipTokenizer(Tokenizer):
     """CLIP's own tokenizer: ids as `open_clip.SimpleTokenizer` gives them.
 
     A literal "<start_of_text>" or "<end_of_text>" in a caption becomes that token where it stands

@@ -6,14 +6,14 @@ from typing import Any
 
 import tokenizers
 
+from data_pipelines.tokens.base import Tokenizer, check_side
 from data_pipelines.tokens.clean import cleaning
-from data_pipelines.tokens.rows import FromFile, check_side
 
 # Post-processors with fixed places: the special tokens that they put behind the text.
 _ENDINGS = {"RobertaProcessing": 1, "BertProcessing": 1}
 
 
-class PipelineTokenizer(FromFile):
+class PipelineTokenizer(Tokenizer):
     """Text to ids with the content of a `tokenizer.json`.
 
     The literal name of a special token in a text becomes that token, as it does in transformers,

@@ -11,9 +11,9 @@ from typing import Any
 
 import tokenizers
 
+from data_pipelines.tokens.base import Tokenizer, check_side
 from data_pipelines.tokens.clean import without_punctuation
 from data_pipelines.tokens.convert_siglip import convert_siglip
-from data_pipelines.tokens.rows import FromFile, check_side
 from data_pipelines.tokens.spiece import read_model
 
 _SPACE = "\u2581"
@@ -29,7 +29,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class SiglipTokenizer(FromFile):
+class SiglipTokenizer(Tokenizer):
     """Canonical text to ids with a SentencePiece model; padded with the end token.
 
     Text loses its ASCII punctuation and becomes lower case; white space becomes single spaces. The

@@ -9,12 +9,12 @@ from pathlib import Path
 import sentencepiece
 import tokenizers
 
+from data_pipelines.tokens.base import Tokenizer
 from data_pipelines.tokens.clean import cleaning
 from data_pipelines.tokens.convert import convert_sentencepiece
-from data_pipelines.tokens.rows import FromFile
 
 
-class SentencePieceTokenizer(FromFile):
+class SentencePieceTokenizer(Tokenizer):
     """Text to ids with a SentencePiece model.
 
     Args:

@@ -96,10 +96,6 @@ class Numbers(LineParts):
             fixed=(),
         )
 
-    def claim(self):
-        self.bind()
-        self.parts.mkdir(exist_ok=True)
-
     def is_done(self, part):
         return self.joined.is_file() or self.part(part).is_file()
 

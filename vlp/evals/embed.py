@@ -139,7 +139,6 @@ class Encoder:
         tokenize: Callable[[list[str]], np.ndarray],
         *,
         batch_size: int = 256,
-        progress: Progress | None = None,
     ) -> Float[np.ndarray, "n d"]:
         """Embeddings of strings, one unit-norm row each.
 
@@ -147,7 +146,6 @@ class Encoder:
           texts: At least one string.
           tokenize: Strings to int32 `[n,l]`, the same length at every call.
           batch_size: Strings encoded at once over all devices.
-          progress: Called with the number of strings done.
 
         Raises:
           ValueError: If there are no texts.
@@ -163,7 +161,7 @@ class Encoder:
             # Texts of like length together, so that a batch holds little padding.
             order = np.argsort(needed_columns(self.text, ids), kind="stable")
             chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate(self._run(partial(_encode, "text"), chunks, progress))
+        vectors = np.concatenate(self._run(partial(_encode, "text"), chunks, None))
         return vectors[np.argsort(order)]
 
     def _pieces(self, images: Any, n: int) -> Iterator[Any]:

@@ -67,7 +67,11 @@ def both_ranks(
     n, m = zimg.shape[0], ztxt.shape[0]
     if n == 0 or m == 0:
         raise ValueError(f"retrieval needs images and texts, got {n} images and {m} texts")
-    _check(n, image_of_text)
+    if image_of_text.min() < 0 or image_of_text.max() >= n:
+        raise ValueError(
+            f"image_of_text must point at one of {n} images, got values from "
+            f"{image_of_text.min()} to {image_of_text.max()}; use embed.match after rejects"
+        )
     asked = np.unique(image_of_text)
     texts = metrics.ranks(ztxt, zimg, query_labels=image_of_text, candidate_labels=np.arange(n))
     images = metrics.ranks(zimg[asked], ztxt, query_labels=asked, candidate_labels=image_of_text)
@@ -118,11 +122,3 @@ def chance_of_recall(
     drawn = np.arange(min(k, candidates))
     left = np.maximum(candidates - hits[:, None] - drawn, 0)
     return 1.0 - np.prod(left / (candidates - drawn), axis=1)
-
-
-def _check(n: int, image_of_text: Int[np.ndarray, " m"]) -> None:
-    if image_of_text.min() < 0 or image_of_text.max() >= n:
-        raise ValueError(
-            f"image_of_text must point at one of {n} images, got values from "
-            f"{image_of_text.min()} to {image_of_text.max()}; use embed.match after rejects"
-        )

@@ -48,8 +48,7 @@ class CaptionFile(LineParts):
 
     def claim(self) -> None:
         """Makes the file this job's; the other processes of a job leave that to the first."""
-        self.bind()
-        self.parts.mkdir(exist_ok=True)
+        super().claim()
         remove_partials(self.path.parent, of=f"{self.path.name}.")
 
     def lines(self, part: int) -> int:

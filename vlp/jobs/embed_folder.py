@@ -48,7 +48,7 @@ class EmbedFolder(Parts):
 
         A shard whose files are no longer all there is not done.
         """
-        self.bind()
+        super().claim()
         for folder in (".", "done", *KINDS):
             remove_partials(self.path / folder)
         for done in done_files(self.path):
@@ -59,10 +59,6 @@ class EmbedFolder(Parts):
     def is_done(self, part: int) -> bool:
         """Whether a shard is whole."""
         return self._done(part).is_file()
-
-    def finish(self) -> None:
-        """Raises ValueError where a shard is not whole."""
-        self.check_done()
 
     def write(
         self,

@@ -54,8 +54,7 @@ class FilterFolder(LineParts):
         Raises:
             ValueError: a tar of a finished job is gone.
         """
-        self.bind()
-        self.parts.mkdir(exist_ok=True)
+        super().claim()
         for folder in (self.path, self.parts):
             remove_partials(folder)
         for part in self._without_tar():

@@ -8,7 +8,7 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.labels import label_names
 
 
-def read_labels(source: Source, field: str, *, of: Iterable[int] | None = None) -> list[str | None]:
+def read_labels(source: Source, field: str) -> list[str | None]:
     """What the field says of each sample; None where it says nothing.
 
     Args:

@@ -61,29 +61,21 @@ class Parts(abc.ABC):
         """The first sample of a part, and the one behind its last."""
         return part * self._size, min((part + 1) * self._size, self.manifest["samples"])
 
-    @abc.abstractmethod
     def claim(self) -> None:
         """Makes the output this job's; the other processes of a job leave that to the first."""
+        if not self.manifest_path.is_file():
+            write_json(self.manifest_path, self.manifest)
 
     @abc.abstractmethod
     def is_done(self, part: int) -> bool:
         """Whether a part is whole."""
 
-    @abc.abstractmethod
     def finish(self) -> None:
-        """Ends the job; for its first process.
+        """Ends the job, after all processes have written their parts; for the first one.
 
         Raises:
             ValueError: a part is not whole.
         """
-
-    def bind(self) -> None:
-        """Writes the manifest, where it is not there."""
-        if not self.manifest_path.is_file():
-            write_json(self.manifest_path, self.manifest)
-
-    def check_done(self) -> None:
-        """Raises ValueError where parts are not whole, after all processes have written theirs."""
         lacking = sum(not self.is_done(part) for part in range(len(self)))
         if lacking:
             raise ValueError(
@@ -107,6 +99,11 @@ class LineParts(Parts):
         super().__init__(path, manifest, **binding)
         self.parts, self.joined = parts, joined
 
+    def claim(self) -> None:
+        """As of all parts; and makes the folder of the parts."""
+        super().claim()
+        self.parts.mkdir(exist_ok=True)
+
     def part(self, part: int) -> Path:
         """The file of a part."""
         return self.parts / f"{part:05d}.jsonl"
@@ -118,7 +115,7 @@ class LineParts(Parts):
             ValueError: a part is not whole.
         """
         if not self.joined.is_file():
-            self.check_done()
+            super().finish()
             write_whole(self.joined, self._join)
         shutil.rmtree(self.parts, ignore_errors=True)
 

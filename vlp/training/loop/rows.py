@@ -172,14 +172,12 @@ class Rows:
         )
 
 
-def largest(
-    norms: np.ndarray, *, names: Sequence[str], count: int = _NAMED
-) -> list[tuple[str, float]]:
+def largest(norms: np.ndarray, *, names: Sequence[str]) -> list[tuple[str, float]]:
     """The names and norms of the largest gradients, those that are not finite first."""
     order = sorted(
         range(len(norms)), key=lambda i: -norms[i] if math.isfinite(norms[i]) else -math.inf
     )
-    return [(names[i], float(norms[i])) for i in order[:count]]
+    return [(names[i], float(norms[i])) for i in order[:_NAMED]]
 
 
 def _global_shapes(batch: Mapping[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:

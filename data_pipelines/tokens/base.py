@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
 
 SIDES = ("right", "left")
 
 
-class FromFile(abc.ABC):
-    """A tokenizer that the content of a file and its settings make; it pickles as these.
+class Tokenizer(abc.ABC):
+    """What turns captions into ids, and can be written beside a model and read again.
+
+    `kind`, `name`, `settings` and the file that `save` writes make the same tokenizer with
+    `open_tokenizer`; `sha256` is of the file and the settings. It pickles as these.
 
     Attributes:
       content: the bytes of the file.
@@ -67,7 +71,7 @@ class FromFile(abc.ABC):
         return out
 
     def decode(self, ids: np.ndarray) -> list[str]:
-        """The text of each row in front of its end token.
+        """The text of each row in front of its end token; cleaning and unknown words are lost.
 
         Args:
           ids: rows of ids; those that are no token are left out.
@@ -77,6 +81,10 @@ class FromFile(abc.ABC):
     def save(self, path: str | Path) -> None:
         """Writes the file."""
         Path(path).write_bytes(self.content)
+
+    @abc.abstractmethod
+    def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
+        """The same ids from the library `tokenizers` alone, or a ValueError that says why not."""
 
     @abc.abstractmethod
     def _ids(self, text: str, length: int) -> list[int]:

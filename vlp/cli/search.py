@@ -70,26 +70,11 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
 
     check_query(str(query), top=args.top)
     use_compilation_cache(from_s=0.0)  # a search has little to compile, and nothing else to do
+    given = dict(data=args.data, top=args.top, **loading(args))
     if args.model:
-        found = with_model(
-            args.model,
-            query,
-            data=args.data,
-            limits=limits(args),
-            top=args.top,
-            threads=args.threads,
-            **loading(args),
-        )
+        found = with_model(args.model, query, limits=limits(args), threads=args.threads, **given)
     else:
-        given = loading(args)
-        found = in_embeddings(
-            args.embeddings,
-            query,
-            data=args.data,
-            max_pixels=args.max_pixels,
-            top=args.top,
-            **given,
-        )
+        found = in_embeddings(args.embeddings, query, max_pixels=args.max_pixels, **given)
     out = Path(args.out or found.folder / "search.png")
     check_output("--out", out, SHEET)
     _show(found, str(query), out)

@@ -185,7 +185,16 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenize
     settings = config.tokenizer
     tokenizer = workdir.read_tokenizer()
     if tokenizer is None:
-        tokenizer = _new_tokenizer(settings, source)
+        tokenizer = (
+            published_tokenizer(settings.path, begin=settings.begin)
+            if settings.path
+            else train_sentencepiece(
+                all_captions(source),
+                vocab_size=settings.vocab_size,
+                name=source.name,
+                begin=settings.begin,
+            )
+        )
         check_tokenizer(config, tokenizer)
     expected = (settings.eos_id, settings.pad_id)
     if tokenizer.vocab_size > settings.vocab_size or (
@@ -198,14 +207,3 @@ def _tokenizer(config: ConfigDict, source: Source, workdir: Workdir) -> Tokenize
             "change the config to the tokenizer's values"
         )
     return tokenizer
-
-
-def _new_tokenizer(settings: ConfigDict, source: Source) -> Tokenizer:
-    if settings.path:
-        return published_tokenizer(settings.path, begin=settings.begin)
-    return train_sentencepiece(
-        all_captions(source),
-        vocab_size=settings.vocab_size,
-        name=source.name,
-        begin=settings.begin,
-    )

@@ -177,13 +177,9 @@ class Checkpoints:
         self._writer.wait_until_finished()
         if jax.process_index() == 0:
             _log.info("saved checkpoint %d in %s", step, self.directory)
-            self._remove_old()
-
-    def _remove_old(self) -> None:
-        steps = saved_steps(self.directory)
-        for step in steps[: -self._keep]:
-            if self._keep_every is None or step % self._keep_every:
-                folders.remove(self.directory / str(step))
+            for old in saved_steps(self.directory)[: -self._keep]:
+                if self._keep_every is None or old % self._keep_every:
+                    folders.remove(self.directory / str(old))
 
 
 def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:

@@ -84,13 +84,8 @@ def tidied(directory: epath.Path) -> int | None:
 
     For the one process that writes there: another one's half-written checkpoint would go as well.
     """
-    if directory.exists():
-        _remove_leftovers(directory)
-    return newest_intact(directory, set_aside=True)
-
-
-def _remove_leftovers(directory: epath.Path) -> None:
-    for path in directory.iterdir():
+    for path in directory.iterdir() if directory.exists() else ():
         if path.name.endswith(_DELETING) or TEMPORARY in path.name:
             _log.warning("removing %s, left behind by a run that was cut off", path)
             path.rmtree()
+    return newest_intact(directory, set_aside=True)

@@ -109,7 +109,12 @@ def resolve(
             raise ValueError(f"{name}: {error}") from None
         for path in paths:
             said[path] = said.get(path, {}) | group.settings
-    return {path: _overrides(layers[path], **settings) for path, settings in said.items()}
+    own = {}
+    for path, given in said.items():
+        rate = given.get("multiplier", 1.0) * given.get("layer_decay", 1.0) ** layers[path]
+        rate = rate.astype(np.float32) if isinstance(rate, np.ndarray) else rate
+        own[path] = Overrides(rate, given.get("weight_decay"), given.get("frozen_until", 0))
+    return own
 
 
 def _check_effect(group: Group, paths: frozenset[Path], layers: Mapping[Path, Any]) -> None:
@@ -128,20 +133,6 @@ def _check_effect(group: Group, paths: frozenset[Path], layers: Mapping[Path, An
             f"a group with layer_decay must have blocks, or what is before them, got "
             f"{group.pattern!r}; set multiplier instead"
         )
-
-
-def _overrides(
-    behind: Any,
-    *,
-    multiplier: float = 1.0,
-    layer_decay: float = 1.0,
-    weight_decay: float | None = None,
-    frozen_until: int = 0,
-) -> Overrides:
-    rate = multiplier * layer_decay**behind
-    if isinstance(rate, np.ndarray):
-        rate = rate.astype(np.float32)
-    return Overrides(rate, weight_decay, frozen_until)
 
 
 def apply_groups(updates: Any, groups: Mapping[Path, Overrides], *, step: Any) -> Any:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.decode import decode, rgba
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.pixels import (
@@ -25,23 +24,12 @@ from data_pipelines.pixels import (
     check_normalisation,
     check_whole,
     each,
-    flatten,
     rgb_on,
 )
 from data_pipelines.resize import FILTERS, RESIZES, ROUNDINGS, centre, sampled, target
 
 _SAMPLED = "bilinear_tensorflow"
 _WHITE = (255, 255, 255)
-
-__all__ = [
-    "ImageLike",
-    "ImagePreprocess",
-    "NaflexPreprocess",
-    "decode",
-    "flatten",
-    "open_preprocess",
-    "rgba",
-]
 
 
 class ImagePreprocess(Preprocess):

@@ -18,15 +18,12 @@ import grain
 import numpy as np
 
 from data_pipelines.assemble import Batch, TrainBatches
-from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.faults import REASONS, shown, summary
 from data_pipelines.fields import Field
 from data_pipelines.order import Mixture
 from data_pipelines.prefetch import prefetch
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
-
-__all__ = ["Batch", "Loader", "Mixture", "eval_captions", "eval_images", "make_loader"]
 
 _LOG = logging.getLogger(__name__)
 _STATE_VERSION = 1

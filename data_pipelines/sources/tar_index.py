@@ -11,7 +11,6 @@ References: POSIX pax interchange format (IEEE Std 1003.1); WebDataset's naming 
 member is its path up to the first dot of its base name, the rest is the extension).
 """
 
-import contextlib
 import dataclasses
 import os
 import tarfile
@@ -100,7 +99,8 @@ def scan(path: str | Path) -> TarIndex:
     seen: dict[tuple[str, str], str] = {}
     strays = Strays()
     fingerprint = Fingerprint()
-    with _opened(path) as file:
+    with path.open("rb", buffering=0) as opened:
+        file = opened.fileno()
         status = os.fstat(file)
         size = status.st_size
         for name, start, length, header, is_link in _members(file, size, path, rows):
@@ -262,12 +262,3 @@ def _records(text: str, path: Path) -> dict[str, str]:
     if not found.get("size", "0").isdigit():
         raise ValueError(f"{path}: a pax size must be a number, got {found['size']!r}")
     return found
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)

@@ -107,6 +107,16 @@ class Tokenizer(abc.ABC):
         return functools.partial(type(self), self.content, name=self.name, **self.settings), ()
 
 
+def of_length(
+    made: tokenizers.Tokenizer, length: int, *, pad_id: int, side: str = "right"
+) -> tokenizers.Tokenizer:
+    """The pipeline with its rows cut and padded to one length."""
+    made.enable_truncation(length)
+    pad = made.id_to_token(pad_id)
+    made.enable_padding(length=length, pad_id=pad_id, pad_token=pad, direction=side)
+    return made
+
+
 def check_length(length: int, least: int = 2) -> None:
     """Refuses rows without room for a token.
 

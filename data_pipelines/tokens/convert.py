@@ -25,6 +25,8 @@ import tokenizers
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from data_pipelines.tokens.base import of_length
+
 PAD, EOS, UNK, BOS = "<pad token>", "<end of text>", "<unknown piece>", "<begin of text>"
 SPACE = "\u2581"  # SentencePiece's visible space
 _LITERAL_BYTE = "<(?=0x[0-9A-F]{2}>)"
@@ -94,10 +96,7 @@ def convert_sentencepiece(
         single=[*([BOS] if begin else []), "$A", EOS],
         special_tokens=[(EOS, trained.eos_id), *([(BOS, trained.bos_id)] if begin else [])],
     )
-    tokenizer.enable_truncation(length)
-    pad_token = tokenizer.id_to_token(pad_id)
-    tokenizer.enable_padding(length=length, pad_id=pad_id, pad_token=pad_token)
-    return tokenizer
+    return of_length(tokenizer, length, pad_id=pad_id)
 
 
 def decoder() -> decoders.Decoder:
@@ -119,11 +118,6 @@ def read_proto(model: bytes) -> Any:
       ValueError: it is of another kind; says what it lacks.
     """
     proto = _Model.FromString(model)
-    _check(proto)
-    return proto
-
-
-def _check(proto: Any) -> None:
     trained, normal = proto.trainer_spec, proto.normalizer_spec
     kinds = {piece.type for piece in proto.pieces}
     demands = {
@@ -144,6 +138,7 @@ def _check(proto: Any) -> None:
             f"{trained.model_type} with normalization {normal.name!r}; "
             "train one with data_pipelines.text.train_sentencepiece"
         )
+    return proto
 
 
 def _vocabulary(proto: Any, begin: bool) -> list[tuple[str, float]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, processors
 
+from data_pipelines.tokens.base import of_length
 from data_pipelines.tokens.convert import SPACE, decoder, read_proto, rules
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
@@ -61,11 +62,7 @@ def convert_siglip(
     made.post_processor = processors.TemplateProcessing(
         single=["$A", eos_token], special_tokens=[(eos_token, ids[eos_token])]
     )
-    made.enable_truncation(length)
-    made.enable_padding(
-        length=length, pad_id=ids[pad_token], pad_token=pad_token, direction=padding_side
-    )
-    return made
+    return of_length(made, length, pad_id=ids[pad_token], side=padding_side)
 
 
 def _canonical(lower: bool) -> list[normalizers.Normalizer]:

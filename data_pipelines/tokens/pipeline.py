@@ -6,7 +6,7 @@ from typing import Any
 
 import tokenizers
 
-from data_pipelines.tokens.base import Tokenizer, check_side
+from data_pipelines.tokens.base import Tokenizer, check_side, of_length
 from data_pipelines.tokens.clean import cleaning
 
 # Post-processors with fixed places: the special tokens that they put behind the text.
@@ -102,14 +102,7 @@ class PipelineTokenizer(Tokenizer):
             )
         made = _read(self.content, self.name)
         made.encode_special_tokens = self.plain_special
-        made.enable_truncation(length)
-        made.enable_padding(
-            length=length,
-            pad_id=self.pad_id,
-            pad_token=made.id_to_token(self.pad_id),
-            direction=self.padding_side,
-        )
-        return made
+        return of_length(made, length, pad_id=self.pad_id, side=self.padding_side)
 
     def _ids(self, text: str, length: int) -> list[int]:
         # One text at a time: in a batch the library would use every core, and the loader decides.

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines.decode import decode
 from data_pipelines.faults import REASONS
-from data_pipelines.images import ImagePreprocess, decode
+from data_pipelines.images import ImagePreprocess
 from data_pipelines.opening import open_source
 from data_pipelines.text import train_sentencepiece
 from tests.interop import tiny

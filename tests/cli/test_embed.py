@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipelines.images import decode
+from data_pipelines.decode import decode
 from data_pipelines.opening import open_source
 from data_pipelines.threads import THREADS
 from tests.interop import tiny

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines.images import decode
+from data_pipelines.decode import decode
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.opening import open_source
 from tests.interop import tiny

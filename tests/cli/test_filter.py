@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines.images import ImagePreprocess, decode
+from data_pipelines.decode import decode
+from data_pipelines.images import ImagePreprocess
 from data_pipelines.opening import open_source
 from data_pipelines.text import clean_caption, train_sentencepiece
 from tests.small.runs import COLOURS, SHAPES, TINY, command, last_of_each, losses, write_pairs

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from data_makers import encoded, pairs, pixels, write_tar
 
+from data_pipelines.evaluation import eval_captions, eval_images
 from data_pipelines.faults import REASONS
 from data_pipelines.images import ImagePreprocess
-from data_pipelines.loader import eval_captions, eval_images
 from data_pipelines.naflex import NaflexPatches, NaflexPreprocess
 from data_pipelines.sources import TarSource
 from data_pipelines.sources.part import PartSource

@@ -9,7 +9,8 @@ from data_makers import encoded, pixels
 from PIL import Image
 
 from data_pipelines.faults import Reject
-from data_pipelines.images import ImagePreprocess, NaflexPreprocess, flatten, open_preprocess
+from data_pipelines.images import ImagePreprocess, NaflexPreprocess, open_preprocess
+from data_pipelines.pixels import flatten
 
 PHOTO = pixels(0, height=50, width=81)
 

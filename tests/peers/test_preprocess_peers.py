@@ -14,7 +14,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from data_pipelines.images import ImagePreprocess, decode
+from data_pipelines.decode import decode
+from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from tests.odd_images import as_it_is, by_the_rules, odd_images, picture
 from tests.peers.tokenizing import write_json

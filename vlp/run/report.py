@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from data_pipelines.evaluation import sample_pixels
 from data_pipelines.sources.fingerprints import same_data
-from vlp import metrics
 from vlp.evals.examples import choose, image_queries, text_queries
 from vlp.evals.report import write_report
+from vlp.evals.retrieval import both_ranks
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.labels import metadata
@@ -72,24 +72,12 @@ def _queries(gallery: Gallery) -> tuple[list[Any], list[Any]]:
         image_at=lambda row: sample_pixels(gallery.source, int(gallery.ids[row])),
     )
     owners = gallery.image_of_text
-    rows = np.arange(len(gallery.ids))
-    text_ranks = metrics.ranks(
-        gallery.ztxt, gallery.zimg, query_labels=owners, candidate_labels=rows
-    )
     asked = np.unique(owners)
-    image_ranks = metrics.ranks(
-        gallery.zimg[asked], gallery.ztxt, query_labels=asked, candidate_labels=owners
-    )
+    ranks = both_ranks(gallery.zimg, gallery.ztxt, owners)
     kinds = [str(metadata(gallery.source, int(i)).get("category")) for i in gallery.ids]
-    texts = choose(np.asarray(text_ranks), count=12, kinds=[kinds[row] for row in owners])
-    images = choose(
-        np.asarray(image_ranks),
-        count=8,
-        misses=2,
-        top=5,
-        kinds=[kinds[row] for row in asked],
-        seed=1,
-    )
+    texts = choose(ranks.texts, count=12, kinds=[kinds[row] for row in owners])
+    of_asked = [kinds[row] for row in asked]
+    images = choose(ranks.images, count=8, misses=2, top=5, kinds=of_asked, seed=1)
     return text_queries(texts, **common), image_queries([int(asked[i]) for i in images], **common)
 
 

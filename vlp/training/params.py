@@ -27,8 +27,7 @@ def by_path(tree: Any, function: Callable[[Path, Any], Any]) -> Any:
 
 def leaf_names(tree: Any) -> list[str]:
     """The name of every array of any pytree, in the order of its leaves."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    return [path_name(path) for path, _ in leaf_paths(tree)]
 
 
 def select(params: Any, patterns: Sequence[str]) -> frozenset[Path]:

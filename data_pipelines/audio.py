@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from data_pipelines.checks import check_choice, check_whole
 from data_pipelines.limits import LIMITS
-from data_pipelines.pixels import check_choice, check_whole
 from data_pipelines.sound import decode_sound, resampled
 
 _FLOOR = float(np.finfo(np.float32).eps)  # energies below it are it, as Kaldi has them

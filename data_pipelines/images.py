@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.checks import check_choice, check_whole
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.pixels import (
     ImageLike,
     Preprocess,
-    check_choice,
     check_colour,
     check_normalisation,
-    check_whole,
     each,
     rgb_on,
 )
@@ -151,7 +150,7 @@ def open_preprocess(values: Mapping[str, Any]) -> ImagePreprocess | NaflexPrepro
       ValueError: an unknown kind, or values that are not its own.
     """
     kind = values.get("kind", "square")
-    check_choice("preprocess.kind", kind, tuple(_KINDS))
+    check_choice("preprocess.kind", kind, _KINDS)
     try:
         return _KINDS[kind](values)
     except TypeError as error:

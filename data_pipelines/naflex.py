@@ -12,14 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from data_pipelines.checks import check_choice, check_whole
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.pixels import (
     ImageLike,
     Preprocess,
-    check_choice,
     check_colour,
     check_normalisation,
-    check_whole,
     each,
     rgb_on,
 )
@@ -72,7 +71,7 @@ class NaflexPreprocess(Preprocess):
     ) -> None:
         check_whole("patch_size", patch_size)
         check_whole("max_num_patches", max_num_patches)
-        check_choice("interpolation", interpolation, tuple(FILTERS))
+        check_choice("interpolation", interpolation, FILTERS)
         self.patch_size, self.max_num_patches = patch_size, max_num_patches
         self.interpolation = interpolation
         self.background = check_colour("background", background)

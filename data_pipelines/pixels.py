@@ -183,23 +183,3 @@ def check_normalisation(
             f"mean and std must be 3 finite values each, std above 0; got {mean} and {std}"
         )
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
-
-
-def check_whole(name: str, value: int) -> None:
-    """Refuses what is no count of pixels or patches.
-
-    Raises:
-      ValueError: not a whole number of at least 1.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-
-
-def check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    """Refuses an unknown name.
-
-    Raises:
-      ValueError: lists the known ones.
-    """
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")

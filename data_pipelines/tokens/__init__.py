@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.checks import check_choice
 from data_pipelines.tokens.base import Tokenizer
 from data_pipelines.tokens.bert import bert_tokenizer, read_vocabulary
 from data_pipelines.tokens.clip import ClipTokenizer, clip_tokenizer, hf_clip_tokenizer
@@ -51,8 +52,7 @@ def open_tokenizer(kind: str, path: str | Path, *, name: str, **settings: Any) -
     Raises:
       ValueError: an unknown kind, no file of that kind, or unknown settings.
     """
-    if kind not in KINDS:
-        raise ValueError(f"a tokenizer's kind must be one of {', '.join(KINDS)}; got {kind!r}")
+    check_choice("a tokenizer's kind", kind, KINDS)
     try:
         return KINDS[kind](Path(path).read_bytes(), name=name, **settings)
     except TypeError as error:

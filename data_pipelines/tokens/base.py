@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-SIDES = ("right", "left")
+SIDES = ("right", "left")  # of padding
 
 
 class Tokenizer(abc.ABC):
@@ -118,22 +118,8 @@ def of_length(
 
 
 def check_length(length: int, least: int = 2) -> None:
-    """Refuses rows without room for a token.
-
-    Raises:
-      ValueError: `length` is below `least`.
-    """
+    """Raises ValueError for rows without room for a token."""
     if length < least:
         raise ValueError(
             f"length must be at least {least} (a token and the special tokens), got {length}"
         )
-
-
-def check_side(side: str) -> None:
-    """Refuses a side that is neither left nor right.
-
-    Raises:
-      ValueError: names the known ones.
-    """
-    if side not in SIDES:
-        raise ValueError(f"padding_side must be one of {', '.join(SIDES)}; got {side!r}")

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import ftfy
 
+from data_pipelines.checks import check_choice
+
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -67,6 +69,5 @@ def cleaning(name: str) -> Callable[[str], str]:
     Raises:
       ValueError: there is none.
     """
-    if name not in CLEANINGS:
-        raise ValueError(f"clean must be one of {', '.join(CLEANINGS)}; got {name!r}")
+    check_choice("clean", name, CLEANINGS)
     return CLEANINGS[name]

@@ -6,7 +6,8 @@ from typing import Any
 
 import tokenizers
 
-from data_pipelines.tokens.base import Tokenizer, check_side, of_length
+from data_pipelines.checks import check_choice
+from data_pipelines.tokens.base import SIDES, Tokenizer, of_length
 from data_pipelines.tokens.clean import cleaning
 
 # Post-processors with fixed places: the special tokens that they put behind the text.
@@ -53,7 +54,7 @@ class PipelineTokenizer(Tokenizer):
         plain_special: bool = False,
     ) -> None:
         super().__init__(content, name)
-        check_side(padding_side)
+        check_choice("padding_side", padding_side, SIDES)
         self._clean = cleaning(clean)
         self._tokenizer = _read(self.content, name)
         self._tokenizer.encode_special_tokens = plain_special

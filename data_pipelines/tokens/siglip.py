@@ -11,7 +11,8 @@ from typing import Any
 
 import tokenizers
 
-from data_pipelines.tokens.base import Tokenizer, check_side
+from data_pipelines.checks import check_choice
+from data_pipelines.tokens.base import SIDES, Tokenizer
 from data_pipelines.tokens.clean import without_punctuation
 from data_pipelines.tokens.convert_siglip import convert_siglip
 from data_pipelines.tokens.spiece import read_model
@@ -68,7 +69,7 @@ class SiglipTokenizer(Tokenizer):
         padding_side: str = "right",
     ) -> None:
         super().__init__(model, name)
-        check_side(padding_side)
+        check_choice("padding_side", padding_side, SIDES)
         self._processor = read_model(self.content, name)
         self.added_tokens = dict(added_tokens)
         self._pieces: int = self._processor.vocab_size()

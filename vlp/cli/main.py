@@ -85,10 +85,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _without_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    try:
-        others, overrides = split_overrides(arguments)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    others, overrides = split_overrides(arguments)
     given: dict[str, list[tuple[str, str]]] = {}
     for item in overrides:
         key, _, value = item.partition("=")

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+from vlp.cli.parser import UsageError
+
 PREFIX = "--config."
 
 
@@ -23,7 +25,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     The value may be an argument of its own, as with any flag.
 
     Raises:
-        ValueError: a setting without a value.
+        UsageError: a setting without a value.
     """
     others: list[str] = []
     overrides: list[str] = []
@@ -36,6 +38,6 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if not equals:
             value = next(items, "--")
             if value.startswith("--"):
-                raise ValueError(f"{key} needs a value, got none; write {key}=VALUE")
+                raise UsageError(f"{key} needs a value, got none; write {key}=VALUE")
         overrides.append(f"{key}={value}")
     return others, overrides

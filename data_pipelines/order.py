@@ -9,6 +9,7 @@ import numpy as np
 
 # First word of the seeds; see `data_pipelines.assemble` for the others.
 _ORDER = 1
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,6 @@ class Order:
         self._shuffle = shuffle
         self._part = (part,) if part else ()
         self._epochs: dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
 
     def __call__(self, place: int) -> tuple[int, int]:
         """The epoch and the sample's index at a place of the stream."""
@@ -55,7 +55,7 @@ class Order:
         return epoch, int((self._permutation(epoch) if order is None else order)[position])
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        with self._lock:
+        with _ONE_AT_A_TIME:
             if epoch not in self._epochs:
                 # A batch may straddle two epochs, and threads may be a batch apart.
                 self._epochs = {k: v for k, v in self._epochs.items() if abs(k - epoch) == 1}
@@ -65,12 +65,7 @@ class Order:
             return self._epochs[epoch]
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state | {"_epochs": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        return self.__dict__ | {"_epochs": {}}
 
 
 class MixedOrder:

@@ -3,8 +3,9 @@
 import abc
 import functools
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,6 @@ class Tokenizer(abc.ABC):
     eos_id: int
     begin_id: int | None = None
     padding_side = "right"
-    # The usual values of the settings: what does not differ from them changes no hash.
-    _usual: Mapping[str, Any]
     # Special tokens around every text.
     _special: int
 
@@ -46,6 +45,13 @@ class Tokenizer(abc.ABC):
         """The keyword arguments that make this tokenizer from its file, as JSON values."""
         given = {key: getattr(self, key) for key in self._usual}
         return {key: value for key, value in given.items() if value != self._usual[key]}
+
+    @functools.cached_property
+    def _usual(self) -> dict[str, Any]:
+        """The usual values of the settings: what does not differ from them changes no hash."""
+        known = inspect.signature(type(self)).parameters.values()
+        own = [each for each in known if each.kind is each.KEYWORD_ONLY and each.name != "name"]
+        return {each.name: each.default for each in own}
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -62,7 +68,11 @@ class Tokenizer(abc.ABC):
         Raises:
           ValueError: `length` leaves no room for a token.
         """
-        check_length(length, self._special + 1)
+        least = self._special + 1
+        if length < least:
+            raise ValueError(
+                f"length must be at least {least} (a token and the special tokens), got {length}"
+            )
         out = np.full((len(texts), length), self.pad_id, np.int32)
         for row, text in zip(out, texts, strict=True):
             ids = self._ids(text, length)
@@ -115,11 +125,3 @@ def of_length(
     pad = made.id_to_token(pad_id)
     made.enable_padding(length=length, pad_id=pad_id, pad_token=pad, direction=side)
     return made
-
-
-def check_length(length: int, least: int = 2) -> None:
-    """Raises ValueError for rows without room for a token."""
-    if length < least:
-        raise ValueError(
-            f"length must be at least {least} (a token and the special tokens), got {length}"
-        )

@@ -49,7 +49,6 @@ class ClipTokenizer(Tokenizer):
     """
 
     kind = "clip"
-    _usual = {"clean": "lower", "pad_id": 0}
     _special = 2
 
     def __init__(

@@ -34,13 +34,6 @@ class PipelineTokenizer(Tokenizer):
     """
 
     kind = "tokenizers"
-    _usual = {
-        "pad_id": None,
-        "eos_id": None,
-        "clean": "none",
-        "padding_side": "right",
-        "plain_special": False,
-    }
 
     def __init__(
         self,

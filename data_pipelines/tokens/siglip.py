@@ -19,15 +19,6 @@ from data_pipelines.tokens.spiece import read_model
 
 _SPACE = "\u2581"
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_DEFAULTS: dict[str, Any] = {
-    "lower": True,
-    "eos_token": "</s>",
-    "pad_token": "</s>",
-    "unk_token": "<unk>",
-    "special_tokens": {},
-    "added_tokens": {},
-    "padding_side": "right",
-}
 
 
 class SiglipTokenizer(Tokenizer):
@@ -52,7 +43,6 @@ class SiglipTokenizer(Tokenizer):
     """
 
     kind = "siglip"
-    _usual = _DEFAULTS
     _special = 1
 
     def __init__(

@@ -84,6 +84,8 @@ def test_an_output_with_parts_that_are_not_seen_is_not_finished(store, tmp_path)
 class Numbers(LineParts):
     """The numbers of the samples."""
 
+    holds = "has numbers of"
+
     def __init__(self, folder):
         super().__init__(
             folder,
@@ -92,8 +94,6 @@ class Numbers(LineParts):
             data_table=folder / "data.json",
             parts=folder / "parts",
             joined=folder / "numbers.jsonl",
-            holds="has numbers of",
-            fixed=(),
         )
 
     def is_done(self, part):

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, _: list[str]) -> None:
     """Captions what is not captioned yet and shows some of it."""
     check_sizes(args, "batch_size", "part_size", "beams", "threads")
     given = _given(args)
@@ -118,7 +118,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
         role="captioning",
         report=lambda file: _show(args, file, source),
     )
-    return 0
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     emoji.set_defaults(run=_emoji)
 
 
-def _index(args: argparse.Namespace, _: list[str]) -> int:
+def _index(args: argparse.Namespace, _: list[str]) -> None:
     from rich.progress import track
 
     from data_pipelines.opening import tars_of
@@ -58,10 +58,9 @@ def _index(args: argparse.Namespace, _: list[str]) -> int:
         print_surveys({"indexed": TarSource(good).survey()})
     if bad:
         raise ValueError(f"{len(bad)} of {len(tars)} tars have no index:\n  " + "\n  ".join(bad))
-    return 0
 
 
-def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
+def _tokenizer(args: argparse.Namespace, _: list[str]) -> None:
     from data_pipelines.opening import open_source
     from data_pipelines.sources.base import all_captions
     from data_pipelines.text import train_sentencepiece
@@ -75,13 +74,11 @@ def _tokenizer(args: argparse.Namespace, _: list[str]) -> int:
     )
     write_whole(out, tokenizer.save)
     print(f"{out}: {tokenizer.vocab_size:,} pieces, sha256 {tokenizer.sha256[:16]}")
-    return 0
 
 
-def _emoji(args: argparse.Namespace, _: list[str]) -> int:
+def _emoji(args: argparse.Namespace, _: list[str]) -> None:
     from data_pipelines.emoji import materialize
 
     folder = materialize()
     for tar in sorted(folder.glob("*.tar")):
         print(tar)
-    return 0

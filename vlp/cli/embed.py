@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
     """Embeds what is not there yet and says what is."""
     check_sizes(args, "shard_size", "batch_size", "threads", "views")
     config = _config(args, overrides)
@@ -107,7 +107,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         role="embedding",
         report=lambda shards: _report(args, shards, job),
     )
-    return 0
 
 
 def _config(args: argparse.Namespace, overrides: list[str]) -> Any:

@@ -118,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, _: list[str]) -> None:
     """Judges, prints a table and writes the JSON."""
     check_sizes(args, "threads")
     settings = _settings(args)
@@ -147,7 +147,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     if args.out:
         write_json(Path(args.out), result)
         print(f"written to {args.out}")
-    return 0
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

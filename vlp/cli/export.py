@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, _: list[str]) -> None:
     """Exports and says how far the two sides agree."""
     from vlp.interop.export import check_model, check_request, export
     from vlp.interop.load import load_run
@@ -81,4 +81,3 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     loaded = load_run(args.model, accept=partial(check_model, **target), **loading(args))
     report = export(loaded, args.out, **request)
     print(f"exported to {args.out}, {summary(report)}")
-    return 0

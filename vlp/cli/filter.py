@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, _: list[str]) -> None:
     """Filters what is not filtered yet and says how much was kept."""
     check_sizes(args, "batch_size", "part_size", "threads")
     if not 0 <= args.threshold <= 1:
@@ -95,7 +95,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     job = Filter(run=loaded, source=source, synthetic=synthetic, rows=rows, threads=args.threads)
     make, lock = (lambda: FilterFolder(args.out, manifest)), Lock(args.out)
     job.carry_out(make, lock=lock, role="filtering", report=_report)
-    return 0
 
 
 def _report(folder: Any) -> None:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, _: list[str]) -> None:
     """Loads, writes and says what it was."""
     from vlp.interop.load import load_run
     from vlp.interop.loaded import params_of
@@ -53,4 +53,3 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     print(f"{loaded.card['attribution']} {count / 1e6:.1f} M parameters, {reads}")
     print(f"licence of the weights: {loaded.card['licence']}")
     print(f"imported to {folder}")
-    return 0

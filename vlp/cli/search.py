@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, _: list[str]) -> int:
+def run(args: argparse.Namespace, _: list[str]) -> None:
     """Searches, prints the captions and draws the pictures, in the terminal and as a PNG."""
     query = _query(args)
     check_sizes(args, "threads")
@@ -78,7 +78,6 @@ def run(args: argparse.Namespace, _: list[str]) -> int:
     out = Path(args.out or found.folder / "search.png")
     check_output("--out", out, SHEET)
     _show(found, str(query), out)
-    return 0
 
 
 def _query(args: argparse.Namespace) -> str | Path:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(run=_list)
 
 
-def _list(args: argparse.Namespace, _: list[str]) -> int:
+def _list(args: argparse.Namespace, _: list[str]) -> None:
     import experiments
     from vlp.cli.config import installed
 
@@ -42,10 +42,9 @@ def _list(args: argparse.Namespace, _: list[str]) -> int:
         first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
         table.add_row(f"experiments/{name}", first)
     _print(table)
-    return 0
 
 
-def _show(args: argparse.Namespace, overrides: list[str]) -> int:
+def _show(args: argparse.Namespace, overrides: list[str]) -> None:
     from vlp.cli.config import read_config
     from vlp.run.config_changes import defaults
     from vlp.run.values import as_json, flatten
@@ -59,7 +58,7 @@ def _show(args: argparse.Namespace, overrides: list[str]) -> int:
     origin = read.origin | by_argument
     if args.json:
         print(json.dumps({"config": as_json(read.config), "origin": origin}, indent=2))
-        return 0
+        return
     values, usual = flatten(read.config.to_dict()), defaults(read.config)
     table, before = _table(), ""
     for key in sorted(values.keys() | usual.keys()):
@@ -72,7 +71,6 @@ def _show(args: argparse.Namespace, overrides: list[str]) -> int:
         before = section
         table.add_row(key, repr(value), source, style="dim" if source in _QUIET else None)
     _print(table)
-    return 0
 
 
 def _arguments(path: str) -> dict[str, str]:

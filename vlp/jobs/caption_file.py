@@ -31,6 +31,9 @@ class CaptionFile(LineParts):
         ValueError: the file is of something else.
     """
 
+    holds = "has captions of"
+    fixed = ("method", "settings", "seed")
+
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         path = Path(path)
         check_output("--out", path, CAPTIONS)
@@ -41,8 +44,6 @@ class CaptionFile(LineParts):
             data_table=path.with_name(f"{path.name}.data.json"),
             parts=path.with_name(f"{path.name}.parts"),
             joined=path,
-            holds="has captions of",
-            fixed=("method", "settings", "seed"),
         )
         self._check_whole()
 

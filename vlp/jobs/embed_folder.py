@@ -30,6 +30,10 @@ class EmbedFolder(Parts):
         ValueError: the folder holds embeddings of something else, or other files.
     """
 
+    holds = "holds embeddings of"
+    fixed = ("captions", "dtype", "dim", "views")
+    size = "shard_size"
+
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         path = Path(path)
         check_folder("--out", path, manifest=MANIFEST, ours="of an earlier vlp embed")
@@ -38,9 +42,6 @@ class EmbedFolder(Parts):
             {"format": FORMAT, **manifest},
             manifest_path=path / MANIFEST,
             data_table=path / "data.json",
-            holds="holds embeddings of",
-            size="shard_size",
-            fixed=("captions", "dtype", "dim", "views"),
         )
 
     def claim(self) -> None:

@@ -32,6 +32,9 @@ class FilterFolder(LineParts):
         ValueError: the folder is of something else.
     """
 
+    holds = "was filtered with"
+    fixed = ("captions", "threshold")
+
     def __init__(self, path: str | Path, manifest: Mapping[str, Any]) -> None:
         path = Path(path)
         check_folder("--out", path, manifest=SETTINGS, ours="of an earlier vlp filter")
@@ -42,8 +45,6 @@ class FilterFolder(LineParts):
             data_table=path / "data.json",
             parts=path / "parts",
             joined=path / "manifest.jsonl",
-            holds="was filtered with",
-            fixed=("captions", "threshold"),
         )
 
     def claim(self) -> None:

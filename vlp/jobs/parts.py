@@ -24,6 +24,8 @@ class Parts(abc.ABC):
         manifest: JSON values that say what is done and how, of `vlp.jobs.job.provenance` and more.
         manifest_path: the file for them.
         data_table: the file for what the data hold.
+
+    Attributes:
         holds: how a refusal says what the output is: "has captions of", and then "another model".
         fixed: what must be the same for a job to go on, beside the model, the data and the size.
         size: the field of the manifest that says how many samples a part is of.
@@ -32,26 +34,23 @@ class Parts(abc.ABC):
         ValueError: the output is of another job.
     """
 
+    holds: str
+    fixed: tuple[str, ...] = ()
+    size = "part_size"
+
     def __init__(
-        self,
-        path: Path,
-        manifest: Mapping[str, Any],
-        *,
-        manifest_path: Path,
-        data_table: Path,
-        holds: str,
-        fixed: tuple[str, ...],
-        size: str = "part_size",
+        self, path: Path, manifest: Mapping[str, Any], *, manifest_path: Path, data_table: Path
     ) -> None:
         self.path, self.manifest_path, self.data_table = path, manifest_path, data_table
         self.manifest: dict[str, Any] = json.loads(json.dumps(manifest))  # as it is read back
-        self._size = self.manifest[size]
+        self._size = self.manifest[self.size]
         there = _read_manifest(manifest_path) if manifest_path.is_file() else self.manifest
-        for key in (*_FIXED, size, *fixed):
+        for key in (*_FIXED, self.size, *self.fixed):
             if not same_data(there.get(key), self.manifest.get(key)):
                 raise ValueError(
-                    f"{path} {holds} another {key}, {_brief(there.get(key))}, and this job has "
-                    f"{_brief(self.manifest.get(key))}; give another --out, or what it was to go on"
+                    f"{path} {self.holds} another {key}, {_brief(there.get(key))}, and this job "
+                    f"has {_brief(self.manifest.get(key))}; give another --out, or what it was to "
+                    "go on"
                 )
 
     def __len__(self) -> int:

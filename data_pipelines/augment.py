@@ -107,8 +107,13 @@ class Augment:
             raise ValueError(f"size must be at least 8 pixels, got {self.size}")
         if len(self.background) != 3 or not all(0 <= x <= 255 for x in self.background):
             raise ValueError(f"background must be RGB in 0..255, got {self.background}")
-        for name in _RANGES:
-            _check_range(name, getattr(self, name))
+        for name, most in _RANGES.items():
+            value = getattr(self, name)
+            is_off = value is None and name == "crop"
+            if not is_off and (len(value) != 2 or not 0 < value[0] <= value[1] <= most):
+                raise ValueError(
+                    f"{name} must be (low, high) with 0 < low <= high <= {most}, got {value}"
+                )
         _check_randaugment(self.randaugment)
         others = (*_RANGES, "background", "randaugment", "style")
         check_strengths({k: v for k, v in vars(self).items() if k not in others})
@@ -208,15 +213,6 @@ def check_strengths(options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is a probability and must be in 0..1, got {value}")
         if not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value}; 0 turns it off")
-
-
-def _check_range(name, value):
-    if value is None and name == "crop":
-        return
-    if len(value) != 2 or not 0 < value[0] <= value[1] <= _RANGES[name]:
-        raise ValueError(
-            f"{name} must be (low, high) with 0 < low <= high <= {_RANGES[name]}, got {value}"
-        )
 
 
 def _check_randaugment(value):

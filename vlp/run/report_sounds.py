@@ -64,15 +64,13 @@ def _dozen(evaluator: Evaluator, data: str, between: str, captions: str) -> list
         captions=rows.texts if isinstance(rows, Gallery) else [said[row] for row in row_of_query],
     )
 
-    def picture(row: int) -> np.ndarray:
-        return sample_pixels(source, int(rows.ids[row]))
-
     if names_found:
         asking_rows = [int(asked[i]) for i in chosen]
         shown = image_queries(asking_rows, **common, image_at=lambda row: None, top=100)
         shown = [query | {"found": _each_name_once(query["found"])[:5]} for query in shown]
     else:
-        shown = text_queries(chosen, **common, image_at=picture)
+        common["image_at"] = lambda row: sample_pixels(source, int(rows.ids[row]))
+        shown = text_queries(chosen, **common)
     sounds = [source.audio(int(samples[i])) for i in chosen]
     return [query | {"sound": sound} for query, sound in zip(shown, sounds, strict=True)]
 

@@ -37,10 +37,11 @@ class Dispatched:
     flops: float | None
 
 
+@dataclasses.dataclass(eq=False)
 class Rows:
     """Makes the rows of a run and hands them to the trackers; counts skipped steps and time.
 
-    Args:
+    Attributes:
         trackers: used on process 0 only.
         ids: takes the sample ids of each step, on every process; may be None.
         position: how many samples were seen after so many steps.
@@ -48,20 +49,18 @@ class Rows:
         max_skipped: steps skipped in a row that end the run.
     """
 
-    def __init__(
-        self,
-        trackers: Sequence[Tracker],
-        *,
-        ids: Tracker | None,
-        position: Position,
-        samples_per_epoch: int | None,
-        max_skipped: int,
-    ):
+    trackers: Sequence[Tracker]
+    _: dataclasses.KW_ONLY
+    ids: Tracker | None
+    position: Position
+    samples_per_epoch: int | None
+    max_skipped: int
+
+    def __post_init__(self) -> None:
         self.seconds: dict[str, float] = collections.defaultdict(float)
-        self._trackers = Trackers(trackers if jax.process_index() == 0 else ())
-        self._ids = Trackers(() if ids is None else (ids,))
-        self._position, self._samples_per_epoch = position, samples_per_epoch
-        self._max_skipped, self._skipped = max_skipped, 0
+        self._trackers = Trackers(self.trackers if jax.process_index() == 0 else ())
+        self._ids = Trackers(() if self.ids is None else (self.ids,))
+        self._skipped = 0
         self._flops: dict[int, float | None] = {}
         self._since = time.monotonic()
         self._data_wait_s = 0.0
@@ -119,9 +118,9 @@ class Rows:
         self.seconds["step"] += taken
         by_array = np.asarray(metrics.pop(BY_ARRAY))
         row: dict[str, Any] = {"step": dispatched.step}
-        if self._samples_per_epoch:
-            seen = self._position.samples_at(dispatched.step)
-            row["epoch"] = seen / self._samples_per_epoch
+        if self.samples_per_epoch:
+            seen = self.position.samples_at(dispatched.step)
+            row["epoch"] = seen / self.samples_per_epoch
         row |= {name: float(value) for name, value in sorted(metrics.items())}
         row |= self._speed(dispatched, seconds=taken)
         self._count_skipped(row, by_array, names=dispatched.training.gradient_names)
@@ -161,7 +160,7 @@ class Rows:
         self, row: Mapping[str, Any], by_array: np.ndarray, *, names: Sequence[str]
     ) -> None:
         self._skipped = self._skipped + 1 if row["train/skipped"] else 0
-        if self._skipped < self._max_skipped:
+        if self._skipped < self.max_skipped:
             return
         self.log(row)
         worst = ", ".join(f"{name} {norm:.3g}" for name, norm in largest(by_array, names=names))

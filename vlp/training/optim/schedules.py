@@ -106,9 +106,7 @@ def rsqrt(
     """Linear warm-up to `peak`, inverse square root of the step, linear cooldown to 0.
 
     Args:
-        peak: highest learning rate.
-        steps: length of the run.
-        warmup: steps until the peak.
+        peak, steps, warmup: as in `cosine`.
         cooldown: last steps, in which the rate falls to 0.
         timescale: steps after the warm-up until the rate has fallen to `peak / sqrt(2)`.
 
@@ -127,9 +125,7 @@ def constant_cooldown(*, peak: float, steps: int, warmup: int = 0, cooldown: int
     """Linear warm-up to `peak`, constant, then linear cooldown to 0.
 
     Args:
-        peak: highest learning rate.
-        steps: length of the run.
-        warmup: steps until the peak.
+        peak, steps, warmup: as in `cosine`.
         cooldown: last steps, in which the rate falls to 0.
 
     References: Hägele et al., 2024, https://arxiv.org/abs/2405.18392.
@@ -148,8 +144,7 @@ def stairs(
     """Linear warm-up to `peak`, which falls to `factor` of itself after each whole interval.
 
     Args:
-        peak: highest learning rate.
-        steps: length of the run.
+        peak, steps: as in `cosine`.
         warmup: steps until the peak, in the first interval for the fall to begin at the peak.
         factor: above 0, at most 1.
         interval: steps from fall to fall, counted from the beginning of the run.

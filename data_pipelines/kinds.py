@@ -18,45 +18,37 @@ from PIL import (
 from data_pipelines.faults import Reject
 
 JPEG = b"\xff\xd8"
+_Starts = bytes | tuple[bytes, ...]  # as `startswith` takes them
 # The readers are called themselves, for `Image.open` tries about forty formats (some start other
 # programs) and warns about size before we can look at it.
-_READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Image.Image]], ...] = (
+_READERS: tuple[tuple[_Starts, Callable[[io.BytesIO], Image.Image]], ...] = (
     (JPEG, JpegImagePlugin.JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"GIF87a", GifImagePlugin.GifImageFile),
-    (b"GIF89a", GifImagePlugin.GifImageFile),
+    ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"II+\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0+", TiffImagePlugin.TiffImageFile),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
+    ((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile),
 )
 _CONVERT = "convert it to JPEG or PNG"
-_UNFETCHED: tuple[tuple[bytes, str], ...] = (
+_UNFETCHED: tuple[tuple[_Starts, str], ...] = (
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
-    (b"<!doctype html", "an HTML page: the download failed"),
-    (b"<html", "an HTML page: the download failed"),
+    ((b"<!doctype html", b"<html"), "an HTML page: the download failed"),
 )
-_OTHERS: tuple[tuple[bytes, str], ...] = (
+_OTHERS: tuple[tuple[_Starts, str], ...] = (
     *_UNFETCHED,
     (b"<svg", f"SVG: {_CONVERT}"),
     (b"<?xml", "XML"),
     (b"{", "JSON"),
     (b"data:", "a data: URL: decode the base64 behind its comma"),
-    (b"/9j/", "base64: decode it"),
-    (b"ivborw0kggo", "base64: decode it"),
+    ((b"/9j/", b"ivborw0kggo"), "base64: decode it"),
     (b"%pdf", f"PDF: {_CONVERT}"),
-    (b"%!ps", f"PostScript: {_CONVERT}"),
-    (b"\xc5\xd0\xd3\xc6", f"PostScript: {_CONVERT}"),
+    ((b"%!ps", b"\xc5\xd0\xd3\xc6"), f"PostScript: {_CONVERT}"),
     (b"8bps", f"Photoshop: {_CONVERT}"),
-    (b"\0\0\0\x0cjxl ", f"JPEG XL: {_CONVERT}"),
-    (b"\xff\x0a", f"JPEG XL: {_CONVERT}"),
+    ((b"\0\0\0\x0cjxl ", b"\xff\x0a"), f"JPEG XL: {_CONVERT}"),
     (b"\0\0\1\0", f"ICO: {_CONVERT}"),
     (b"v/1\1", f"OpenEXR: {_CONVERT}"),
     (b"#?radiance", f"Radiance HDR: {_CONVERT}"),
-    *((b"p%d" % i, f"Netpbm: {_CONVERT}") for i in range(1, 8)),
+    (tuple(b"p%d" % i for i in range(1, 8)), f"Netpbm: {_CONVERT}"),
     (b"\x1f\x8b", "gzip: unpack it"),
     (b"bzh", "bzip2: unpack it"),
     (b"\xfd7zxz", "xz: unpack it"),

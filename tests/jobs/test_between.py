@@ -16,8 +16,8 @@ from tests.filled import filled
 from tests.interop import tiny
 from vlp.evals.embed import Encoder
 from vlp.evals.results import LABELS
-from vlp.evals.retrieval import retrieval
-from vlp.jobs.between import check_between, renamed
+from vlp.evals.retrieval import Ranks, both_ranks, recalls
+from vlp.jobs.between import check_between
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery, Images
 from vlp.jobs.search import called
@@ -88,13 +88,15 @@ def test_the_scores_are_those_of_retrieval_by_hand(evaluator, data, between):
     else:
         rows, queries = [i for i in range(COUNT) if i not in BLIND], both
         asked, names = "audio", ("image", "audio")
-    want = retrieval(
+    row_of_query = np.array([rows.index(i) for i in queries])
+    ranks = both_ranks(
         by_hand(evaluator, data, names[0], rows),
         by_hand(evaluator, data, asked, queries),
-        np.array([rows.index(i) for i in queries]),
+        row_of_query,
     )
+    want = recalls(ranks, row_of_query, images=len(rows), between="-".join(names))
     for part in ("metrics", "chance"):
-        assert result[part] == renamed(want, "-".join(names))[part]
+        assert result[part] == want[part]
     first, second = names
     assert {f"{second}_to_{first}/R@10", f"{first}_to_{second}/R@1"} <= set(result["metrics"])
     assert result["counts"][f"{second}_to_{first}/queries"] == len(queries)
@@ -102,17 +104,20 @@ def test_the_scores_are_those_of_retrieval_by_hand(evaluator, data, between):
 
 
 def test_scores_are_named_by_their_modalities_in_groups_too():
-    scores = {
-        "metrics": {"text_to_image/R@1": 0.5, "texts of images/image_to_text/R@5": 1.0},
-        "counts": {"images": 4, "texts": 5, "image_to_text/queries": 4},
-        "notes": ["images"],
-    }
-    assert renamed(scores, "image-audio") == {
-        "metrics": {"audio_to_image/R@1": 0.5, "texts of images/image_to_audio/R@5": 1.0},
-        "counts": {"images": 4, "sounds": 5, "image_to_audio/queries": 4},
-        "notes": ["images"],
-    }
-    assert renamed(scores, "image-text") == scores
+    ranks, row_of_query = Ranks(np.array([0, 3, 1]), np.array([0, 1])), np.array([0, 0, 1])
+    how = dict(images=2, ks=(1,), groups=["texts of images", "images"])
+    usual = recalls(ranks, row_of_query, **how)
+    heard = recalls(ranks, row_of_query, **how, between="image-audio")
+    assert heard["counts"]["images"] == 2 and heard["counts"]["sounds"] == 3
+    assert heard["metrics"]["audio_to_image/R@1"] == pytest.approx(1 / 3)
+    assert heard["metrics"]["texts of images/image_to_audio/R@1"] == 1.0
+    assert heard["metrics"]["images/audio_to_image/R@1"] == 0.0
+    for part in ("metrics", "chance"):
+        named = {
+            key.replace("text_to", "audio_to").replace("to_text", "to_audio") for key in usual[part]
+        }
+        assert named == heard[part].keys()
+        assert list(usual[part].values()) == list(heard[part].values())
 
 
 def test_what_cannot_be_compared_is_refused(evaluator, data):

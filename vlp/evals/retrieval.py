@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 
 from vlp import metrics
 
+COUNTED = {"image": "images", "text": "texts", "audio": "sounds"}
+
 
 class Ranks(NamedTuple):
     """Ranks of the right answers, 0 = first.
@@ -85,22 +87,27 @@ def recalls(
     images: int,
     ks: Sequence[int] = (1, 5, 10),
     groups: Sequence[str] | None = None,
+    between: str = "image-text",
 ) -> dict[str, dict[str, float | int]]:
-    """Recall@k of ranks, beside chance: what `retrieval` returns, whatever they were found by."""
+    """Recall@k of ranks, beside chance: what `retrieval` returns, whatever they were found by.
+
+    The keys say `between` which modalities it is: the rows' and the queries'.
+    """
     n, m = images, len(image_of_text)
     if groups is not None and len(groups) != n:
         raise ValueError(f"groups must have one label an image, got {len(groups)} for {n} images")
     captions = np.bincount(image_of_text, minlength=n)
     asked = np.flatnonzero(captions)  # images that have a text to be found
     result: dict[str, dict[str, float | int]] = {"metrics": {}, "chance": {}, "counts": {}}
-    result["counts"] |= {"images": n, "texts": m}
+    row, query = between.split("-")
+    result["counts"] |= {COUNTED[row]: n, COUNTED[query]: m}
     labels = np.asarray([""] * n if groups is None else [str(group) for group in groups])
     for name in sorted({"", *labels.tolist()}):
         member = np.ones(n, bool) if name == "" else labels == name
         of_texts, of_images = member[image_of_text], member[asked]
         ways = {
-            "text_to_image": (ranks.texts[of_texts], np.ones(of_texts.sum(), int), n),
-            "image_to_text": (ranks.images[of_images], captions[asked][of_images], m),
+            f"{query}_to_{row}": (ranks.texts[of_texts], np.ones(of_texts.sum(), int), n),
+            f"{row}_to_{query}": (ranks.images[of_images], captions[asked][of_images], m),
         }
         for way, (found, hits, size) in ways.items():
             prefix = f"{name}/{way}" if name else way

@@ -1,7 +1,5 @@
 """Retrieval between any two modalities of a data set, such as sounds and pictures."""
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from vlp.jobs.gallery import Images
 
 USUAL = "image-text"
 _MODALITIES = ("image", "audio", "text")
-_COUNTED = {"image": "images", "text": "texts", "audio": "sounds"}
 
 
 def check_between(between: str, *, model: Any = None) -> None:
@@ -45,25 +42,3 @@ def both_rows(
     if not len(kept):
         raise ValueError(f"{data} must hold samples with {first} and {second}, found none")
     return rows, others.zimg[kept], row_of_other, f"{first}-{second}"
-
-
-def renamed(scores: Mapping[str, Any], pair: str) -> dict[str, Any]:
-    """Scores of `vlp.evals.retrieval.recalls` under the names of the modalities."""
-    first, second = pair.split("-")
-    names = {
-        "text_to_image": f"{second}_to_{first}",
-        "image_to_text": f"{first}_to_{second}",
-        "images": _COUNTED[first],
-        "texts": _COUNTED[second],
-    }
-    pattern = re.compile(r"(^|/)(" + "|".join(names) + r")(?=/|$)")
-
-    def name(key: str) -> str:
-        return pattern.sub(lambda found: found[1] + names[found[2]], key)
-
-    return {
-        part: {name(key): value for key, value in values.items()}
-        if isinstance(values, Mapping)
-        else values
-        for part, values in scores.items()
-    }

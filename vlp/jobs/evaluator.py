@@ -56,18 +56,17 @@ class Evaluator:
         """The evaluator of a model that was loaded."""
         encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
-        decode: Any = run.tokenizer and run.tokenizer.decode
-        return cls(
-            encoder,
-            run.preprocess,
-            run.tokenize,
-            decode,
-            run.step,
-            dtype,
-            threads,
-            progress,
-            spectrogram=run.spectrogram,
-        )
+        how: Any = dict(threads=threads, progress=progress)
+        return cls.of(run, encoder, step=run.step, dtype=dtype, **how)
+
+    @classmethod
+    def of(
+        cls, host: Any, encoder: Encoder, *, step: int, dtype: str, **others: Any
+    ) -> "Evaluator":
+        """The evaluator that prepares as a run that was loaded, or the inputs of one."""
+        decode = host.tokenizer and host.tokenizer.decode
+        own = (encoder, host.preprocess, host.tokenize, decode, step, dtype)
+        return cls(*own, spectrogram=host.spectrogram, **others)
 
     def source(self, data: str) -> Source:
         """The data set, opened once."""

@@ -18,7 +18,7 @@ from vlp.evals.rerank import check_rerank, reranked
 from vlp.evals.results import make_result
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, check_beams, form_of, prompt_tokens
-from vlp.jobs.between import USUAL, both_rows, check_between, renamed
+from vlp.jobs.between import USUAL, both_rows, check_between
 from vlp.jobs.data_checks import check_data
 from vlp.jobs.evaluator import BATCH, Evaluator
 from vlp.jobs.gallery import Gallery, Images
@@ -133,7 +133,10 @@ def _retrieval(
     groups = [labels[i] or "" for i in rows.ids] if group else None
     common: Any = dict(image_of_text=row_of_query, images=len(rows.ids), groups=groups)
     before = both_ranks(rows.zimg, queries, row_of_query)
-    scores = {**renamed(recalls(before, **common), pair), "notes": _without(group, labels)}
+    scores: dict[str, Any] = {
+        **recalls(before, **common, between=pair),
+        "notes": _without(group, labels),
+    }
     if not rerank:
         return scores, rows
     gallery = evaluator.gallery(data, captions=captions)

@@ -86,21 +86,14 @@ class Evaluations:
         """The evaluator of this state, by the weights that the run is judged by."""
         if self._evaluator is None or self._evaluator.step != step:
             training, towers = self._plan.training, self._plan.model_kwargs
-            decode: Any = self._inputs.tokenizer and self._inputs.tokenizer.decode
             encoder = Encoder(
                 *nnx.split(training.model(getattr(state, self._plan.evaluated))),
                 text=towers["text"],
                 mesh=training.mesh,
             )
-            self._evaluator = Evaluator(
-                encoder,
-                self._inputs.preprocess,
-                self._inputs.tokenize,
-                decode,
-                step,
-                (towers["image"] or towers["text"]).get("dtype", "float32"),
-                sources=self._opened,
-                spectrogram=self._inputs.spectrogram,
+            dtype = (towers["image"] or towers["text"]).get("dtype", "float32")
+            self._evaluator = Evaluator.of(
+                self._inputs, encoder, step=step, dtype=dtype, sources=self._opened
             )
         return self._evaluator
 

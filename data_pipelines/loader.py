@@ -8,6 +8,7 @@ but never which samples a batch holds. Where the stream stands is one number.
 A bad sample stays in its place as a row of weight 0: dropping it would shift all that follow.
 """
 
+import dataclasses
 import logging
 import weakref
 from collections import Counter
@@ -110,7 +111,7 @@ def make_loader(
         mixture=mixture,
     )
     return Loader(
-        batches,
+        batches=batches,
         num_threads=num_threads,
         num_workers=num_workers,
         max_reject_share=max_reject_share,
@@ -118,6 +119,7 @@ def make_loader(
     )
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
 class Loader:
     """Iterator over this process's share of the global batches; made by `make_loader`.
 
@@ -126,33 +128,26 @@ class Loader:
       rejects: of these, the bad ones by reason.
     """
 
-    def __init__(
-        self,
-        batches: TrainBatches,
-        *,
-        num_threads: int,
-        num_workers: int,
-        max_reject_share: float,
-        min_samples_before_stop: int,
-    ) -> None:
-        self._batches = batches
-        self._threads = num_threads
-        self._workers = num_workers
-        self._max_reject_share = max_reject_share
-        self._min_samples = min(min_samples_before_stop, self.samples_per_epoch)
+    batches: TrainBatches
+    num_threads: int
+    num_workers: int
+    max_reject_share: float
+    min_samples_before_stop: int
+    seen: int = 0
+    rejects: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         self._samples = 0
         self._running: list[grain.DatasetIterator[Batch]] = []  # one, once batches are loaded
-        self.seen = 0
-        self.rejects: dict[str, int] = {}
 
     @property
     def samples_per_epoch(self) -> int:
         """Samples in the source, over all processes."""
-        return len(self._batches.source)
+        return len(self.batches.source)
 
     @property
     def _mixture(self) -> list[float] | None:
-        mixture = self._batches.mixture
+        mixture = self.batches.mixture
         return None if mixture is None else mixture.to_json()
 
     def __iter__(self) -> "Loader":
@@ -162,10 +157,10 @@ class Loader:
         if not self._running:
             self._start()
         batch = next(self._running[0])
-        if self._workers:
+        if self.num_workers:
             # The workers' arrays are shared memory that ends with them; jax may keep an array.
             batch = {name: np.array(value) for name, value in batch.items()}
-        self._samples += self._batches.global_batch_size
+        self._samples += self.batches.global_batch_size
         self._count(batch)
         return batch
 
@@ -177,8 +172,8 @@ class Loader:
         return {
             "version": _STATE_VERSION,
             "samples": self._samples,
-            "seed": self._batches.seed,
-            "source": self._batches.source.fingerprint,
+            "seed": self.batches.seed,
+            "source": self.batches.source.fingerprint,
             "mixture": self._mixture,
             "seen": self.seen,
             "rejects": dict(self.rejects),
@@ -194,8 +189,8 @@ class Loader:
         """
         for name, mine in {
             "version": _STATE_VERSION,
-            "seed": self._batches.seed,
-            "source": self._batches.source.fingerprint,
+            "seed": self.batches.seed,
+            "source": self.batches.source.fingerprint,
             "mixture": self._mixture,
         }.items():
             if not same_data(state.get(name), mine):
@@ -213,7 +208,7 @@ class Loader:
 
         They are spread over the source, which may be bad in some places only.
         """
-        self._batches.check()
+        self.batches.check()
 
     def judge(self, counts: Iterable[Counts] = ()) -> None:
         """Raises ValueError when too much of what was seen was bad, however little that is.
@@ -224,15 +219,15 @@ class Loader:
         counts = list(counts) or [(self.seen, self.rejects)]
         seen = sum(own for own, _ in counts)
         rejects = sum((Counter(own) for _, own in counts), Counter())
-        rejected, name = rejects.total(), self._batches.source.name
+        rejected, name = rejects.total(), self.batches.source.name
         if seen and rejected == seen:
             raise ValueError(
                 f"{name} must hold samples that can be used, of {seen:,} seen none can: "
                 f"{summary(rejects)}; repair the data"
             )
-        if rejected > self._max_reject_share * seen:
+        if rejected > self.max_reject_share * seen:
             raise ValueError(
-                f"at most {self._max_reject_share:.1%} of the samples may be bad, got "
+                f"at most {self.max_reject_share:.1%} of the samples may be bad, got "
                 f"{rejected / seen:.1%} ({rejected} of {seen}) in {name}: {summary(rejects)}; "
                 "repair the data, or raise max_reject_share if that many are expected"
             )
@@ -243,8 +238,10 @@ class Loader:
             self._stop()
 
     def _start(self) -> None:
-        rest = self._batches.after(self._samples)
-        self._running.append(prefetch(rest, num_threads=self._threads, num_workers=self._workers))
+        rest = self.batches.after(self._samples)
+        self._running.append(
+            prefetch(rest, num_threads=self.num_threads, num_workers=self.num_workers)
+        )
         # Also when nobody calls close: at the end of the loader, or of the program.
         self._stop = weakref.finalize(self, _stop, self._running)
 
@@ -254,10 +251,10 @@ class Loader:
             reason = REASONS[code - 1]
             if reason not in self.rejects:
                 first = int(batch["id"][batch["reject"] == code][0])
-                key = shown(self._batches.source.key(first))
+                key = shown(self.batches.source.key(first))
                 _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, key)
             self.rejects[reason] = self.rejects.get(reason, 0) + count
-        if self.seen >= self._min_samples:
+        if self.seen >= min(self.min_samples_before_stop, self.samples_per_epoch):
             self.judge()
 
 

@@ -27,6 +27,7 @@ from data_pipelines.sources.tar_sidecar import load_indexes
 
 # Above this many tars a file is opened for each read: descriptors are limited to about 1,000.
 _MAX_OPEN = 256
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class TarSource(ByMember):
@@ -60,7 +61,6 @@ class TarSource(ByMember):
         self._shards = load_indexes(self.paths)
         self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
         self._files: dict[int, int] = {}
-        self._lock = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
@@ -142,7 +142,7 @@ class TarSource(ByMember):
         if file is not None:
             return _header_and_content(file, start, size)
         file = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
-        with self._lock:
+        with _ONE_AT_A_TIME:
             keep = len(self._files) < _MAX_OPEN and shard not in self._files
             if keep:
                 self._files[shard] = file
@@ -153,13 +153,7 @@ class TarSource(ByMember):
                 os.close(file)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Worker processes open the files themselves.
-        state = self.__dict__.copy()
-        del state["_files"], state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _files={}, _lock=threading.Lock())
+        return self.__dict__ | {"_files": {}}  # worker processes open the files themselves
 
     def __del__(self) -> None:
         for file in self.__dict__.get("_files", {}).values():

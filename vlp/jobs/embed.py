@@ -57,31 +57,22 @@ class Embed(Job[EmbedFolder]):
 
     def write_part(self, out: EmbedFolder, part: int, *, progress: Progress) -> None:
         """Embeds the samples of a shard."""
-        out.write(part, **self.columns(*out.samples(part), progress=progress))
-
-    def columns(self, first: int, stop: int, *, progress: Progress) -> dict[str, Any]:
-        """What `EmbedFolder.write` takes, of the samples `first` to `stop` (not included).
-
-        Args:
-            first, stop: indices in the source.
-            progress: called with the number of images done so far.
-        """
-        part = PartSource(self.source, first, stop)
-        texts, sample_of_text, left_out = eval_captions(part, captions=self.captions)
+        whole = PartSource(self.source, *out.samples(part))
+        texts, sample_of_text, left_out = eval_captions(whole, captions=self.captions)
         first_caption = dict(zip(sample_of_text[::-1].tolist(), texts[::-1], strict=True))
         nothing = np.zeros((0, self.run.card["model"]["embed_dim"]), np.float32)
-        images = captions = self._table(part, np.zeros(0, np.int64), [], nothing)
+        images = captions = self._table(whole, np.zeros(0, np.int64), [], nothing)
         rejected = 0
         if self.run.model.image is not None:
-            found = self._embed_images(part, progress=progress)
+            found = self._embed_images(whole, progress=progress)
             names = [first_caption.get(sample, "") for sample in found.ids.tolist()]
-            images = self._table(part, found.ids, names, found.vectors)
+            images = self._table(whole, found.ids, names, found.vectors)
             rejected = found.rejected
         if self.reads_captions and texts:
             vectors = self.encoder.embed_texts(texts, self.run.tokenize, batch_size=self.rows)
-            captions = self._table(part, sample_of_text, texts, vectors)
+            captions = self._table(whole, sample_of_text, texts, vectors)
         missing = left_out.total() if self.reads_captions else 0
-        return dict(images=images, captions=captions, rejected=rejected, left_out=missing)
+        out.write(part, images=images, captions=captions, rejected=rejected, left_out=missing)
 
     def _embed_images(self, part: PartSource, *, progress: Progress) -> Embeddings:
         """The vectors of a part's images; with views those of each image follow each other."""

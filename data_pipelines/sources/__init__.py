@@ -3,28 +3,24 @@
 from data_pipelines.sources.base import Sample, Source
 from data_pipelines.sources.concat import ConcatSource
 from data_pipelines.sources.folder import FolderSource
-from data_pipelines.sources.labels import LabelCaptions, LabelSource, label_name, label_names
+from data_pipelines.sources.labels import LabelSource
 from data_pipelines.sources.noise import ShuffledCaptions
 from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.tar import TarSource
-from data_pipelines.sources.tar_index import TarIndex, scan
+from data_pipelines.sources.tar_index import scan
 from data_pipelines.sources.tar_sidecar import build_index, index_path, load_index
 
 __all__ = [
     "ConcatSource",
     "FolderSource",
-    "LabelCaptions",
     "LabelSource",
     "PictureSource",
     "Sample",
     "ShuffledCaptions",
     "Source",
-    "TarIndex",
     "TarSource",
     "build_index",
     "index_path",
-    "label_name",
-    "label_names",
     "load_index",
     "scan",
 ]

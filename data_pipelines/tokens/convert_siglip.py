@@ -4,7 +4,7 @@ The ids are those of `SiglipTokenizer` but for captions with the literal name of
 there transformers' own code puts no space in front of what follows, which a pipeline cannot do.
 """
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, processors
@@ -19,36 +19,22 @@ _CASED, _INSIDE = r"[\p{Lu}\p{Ll}\p{Lt}]", r"[\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}'.:Â
 _FINAL_SIGMA = f"(?<={_CASED})Î£(?!{_INSIDE}{_CASED})"
 
 
-def convert_siglip(
-    model: bytes,
-    *,
-    length: int,
-    lower: bool,
-    eos_token: str,
-    pad_token: str,
-    padding_side: str,
-    literal_tokens: Mapping[str, Sequence[bool]],
-) -> tokenizers.Tokenizer:
+def convert_siglip(tokenizer: Any, length: int) -> tokenizers.Tokenizer:
     """Text to `length` ids with the library `tokenizers` alone.
 
     Args:
-      model: the content of `spiece.model`.
+      tokenizer: a `SiglipTokenizer` whose tokens are all pieces of its model.
       length: tokens in a row, the end token included.
-      lower: whether text becomes lower case.
-      eos_token, pad_token: pieces of the model.
-      padding_side: "right" or "left".
-      literal_tokens: pieces that are found in text by their literal names, and whether each takes
-        the white space on its left and on its right.
 
     Raises:
       ValueError: the model is of a kind whose ids could not be reproduced.
     """
+    model, eos_token = tokenizer.content, tokenizer.eos_token
     proto = read_proto(model)
     trained, spec = proto.trainer_spec, proto.normalizer_spec
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
-    ids = {piece: i for i, (piece, _) in enumerate(pieces)}
     made = tokenizers.Tokenizer(models.Unigram(pieces, trained.unk_id, trained.byte_fallback))
-    canonical = _canonical(lower)
+    canonical = _canonical(tokenizer.lower)
     made.normalizer = normalizers.Sequence(
         [*canonical, *rules(model, spec.name), *_white_space(spec.remove_extra_whitespaces)]
     )
@@ -56,13 +42,13 @@ def convert_siglip(
     made.add_tokens(
         [
             AddedToken(token, lstrip=left, rstrip=right, normalized=False, special=True)
-            for token, (left, right) in literal_tokens.items()
+            for token, (left, right) in tokenizer.literal_tokens.items()
         ]
     )
     made.post_processor = processors.TemplateProcessing(
-        single=["$A", eos_token], special_tokens=[(eos_token, ids[eos_token])]
+        single=["$A", eos_token], special_tokens=[(eos_token, tokenizer.eos_id)]
     )
-    return of_length(made, length, pad_id=ids[pad_token], side=padding_side)
+    return of_length(made, length, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
 
 
 def _canonical(lower: bool) -> list[normalizers.Normalizer]:

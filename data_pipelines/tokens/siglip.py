@@ -92,15 +92,7 @@ class SiglipTokenizer(Tokenizer):
                 f"a tokenizer.json must be made of pieces alone, {self.name} has "
                 f"{', '.join(self.added_tokens)} besides; export the weights without a tokenizer"
             )
-        return convert_siglip(
-            self.content,
-            length=length,
-            lower=self.lower,
-            eos_token=self.eos_token,
-            pad_token=self.pad_token,
-            padding_side=self.padding_side,
-            literal_tokens=self.literal_tokens,
-        )
+        return convert_siglip(self, length)
 
     def names_special(self, text: str) -> bool:
         """Whether the literal name of a special token stands in a text."""

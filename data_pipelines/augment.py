@@ -114,7 +114,12 @@ class Augment:
                 raise ValueError(
                     f"{name} must be (low, high) with 0 < low <= high <= {most}, got {value}"
                 )
-        _check_randaugment(self.randaugment)
+        drawn = self.randaugment
+        if drawn and (len(drawn) != 2 or drawn[0] < 1 or not 0 <= drawn[1] <= STRONGEST):
+            raise ValueError(
+                "randaugment must be (count, strength), at least 1 operation and a strength from 0 "
+                f"to {STRONGEST:g}, got {drawn}; try (2, 7), or None to turn it off"
+            )
         others = (*_RANGES, "background", "randaugment", "style")
         check_strengths({k: v for k, v in vars(self).items() if k not in others})
 
@@ -213,13 +218,3 @@ def check_strengths(options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is a probability and must be in 0..1, got {value}")
         if not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value}; 0 turns it off")
-
-
-def _check_randaugment(value):
-    if value is None:
-        return
-    if len(value) != 2 or value[0] < 1 or not 0 <= value[1] <= STRONGEST:
-        raise ValueError(
-            "randaugment must be (count, strength), at least 1 operation and a strength from 0 "
-            f"to {STRONGEST:g}, got {value}; try (2, 7), or None to turn it off"
-        )

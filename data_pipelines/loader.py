@@ -155,7 +155,11 @@ class Loader:
 
     def __next__(self) -> Batch:
         if not self._running:
-            self._start()
+            rest = self.batches.after(self._samples)
+            how = dict(num_threads=self.num_threads, num_workers=self.num_workers)
+            self._running.append(prefetch(rest, **how))
+            # Also when nobody calls close: at the end of the loader, or of the program.
+            self._stop = weakref.finalize(self, _stop, self._running)
         batch = next(self._running[0])
         if self.num_workers:
             # The workers' arrays are shared memory that ends with them; jax may keep an array.
@@ -236,14 +240,6 @@ class Loader:
         """Ends the threads and worker processes; the loader can be used again."""
         if self._running:
             self._stop()
-
-    def _start(self) -> None:
-        rest = self.batches.after(self._samples)
-        self._running.append(
-            prefetch(rest, num_threads=self.num_threads, num_workers=self.num_workers)
-        )
-        # Also when nobody calls close: at the end of the loader, or of the program.
-        self._stop = weakref.finalize(self, _stop, self._running)
 
     def _count(self, batch: Batch) -> None:
         self.seen += int((batch["id"] >= 0).sum())

@@ -49,13 +49,8 @@ def ascii_lower(text: str) -> str:
     return text.translate(_ASCII_LOWER)
 
 
-def unchanged(text: str) -> str:
-    """The text."""
-    return text
-
-
 CLEANINGS: dict[str, Callable[[str], str]] = {
-    "none": unchanged,
+    "none": str,
     "ascii_lower": ascii_lower,
     "whitespace": whitespace,
     "lower": lower,

@@ -175,17 +175,14 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, *, lines: int) ->
             done.append(line)
             line = ""
         else:
-            fitting = _fitting(words[0], font, width)
-            done.append(words[0][:fitting])
-            words[0] = words[0][fitting:]
+            word, sizes = words[0], range(len(words[0]), 1, -1)
+            fitting = next((n for n in sizes if font.getlength(word[:n]) <= width), 1)
+            done.append(word[:fitting])
+            words[0] = word[fitting:]
         if len(done) == lines:
             rest = " ".join([line, *words]).strip()
             return done if not rest else [*done[:-1], _cut(done[-1], font, width)]
     return [*done, line] if line else done
-
-
-def _fitting(word: str, font: ImageFont.FreeTypeFont, width: int) -> int:
-    return next((n for n in range(len(word), 1, -1) if font.getlength(word[:n]) <= width), 1)
 
 
 def _cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:

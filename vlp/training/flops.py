@@ -54,7 +54,8 @@ def _count_equation(eqn: Any, inputs: list[bool]) -> tuple[float, list[bool]]:
     if len(inner) == 1 and len(getattr(inner[0], "jaxpr", inner[0]).invars) == len(inputs):
         flops, outputs = _count(inner[0], inputs)
         return flops * _copies(name, params), outputs
-    flops = sum((_count(body, [any(inputs)] * _arity(body))[0] for body in inner), 0.0)
+    bodies = [getattr(body, "jaxpr", body) for body in inner]
+    flops = sum((_count(body, [any(inputs)] * len(body.invars))[0] for body in bodies), 0.0)
     return flops, everything
 
 
@@ -75,10 +76,6 @@ def _copies(name: str, params: Any) -> int:
     if name != "shard_map":
         return 1
     return math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
-
-
-def _arity(jaxpr: Any) -> int:
-    return len(getattr(jaxpr, "jaxpr", jaxpr).invars)
 
 
 def _dot_flops(eqn: Any) -> float:

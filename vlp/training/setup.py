@@ -226,7 +226,11 @@ def make_training(
         untrained=untrained,
         moving=moving,
         average=average,
-        foreign={name: _still(*model) for name, model in foreign.items()},
+        # Batch norms of others normalise as in evaluation.
+        foreign={
+            name: with_frozen_statistics(*model, frozen=statistics_paths(*model))
+            for name, model in foreign.items()
+        },
     )
     return Training(
         recipe=recipe,
@@ -235,11 +239,6 @@ def make_training(
         mesh=mesh,
         _init=jax.jit(init, out_shardings=shardings),
     )
-
-
-def _still(graphdef: Any, shapes: Any) -> Any:
-    """The graph definition of a model whose batch norms normalise as in evaluation."""
-    return with_frozen_statistics(graphdef, shapes, frozen=statistics_paths(graphdef, shapes))
 
 
 def _check_decay(name: str, average: Momentum | None) -> None:

@@ -115,7 +115,9 @@ class Augment:
                     f"{name} must be (low, high) with 0 < low <= high <= {most}, got {value}"
                 )
         drawn = self.randaugment
-        if drawn and (len(drawn) != 2 or drawn[0] < 1 or not 0 <= drawn[1] <= STRONGEST):
+        if drawn is not None and not (
+            len(drawn) == 2 and drawn[0] >= 1 and 0 <= drawn[1] <= STRONGEST
+        ):
             raise ValueError(
                 "randaugment must be (count, strength), at least 1 operation and a strength from 0 "
                 f"to {STRONGEST:g}, got {drawn}; try (2, 7), or None to turn it off"

@@ -64,13 +64,10 @@ def _expand(part: str) -> list[Path]:
     found = sorted(glob.glob(pattern, recursive=True))
     if not found:
         raise ValueError(_nothing(part))
-    return [Path(path) for path in (_outermost(found) if "**" in pattern else found)]
-
-
-def _outermost(found: list[str]) -> list[str]:
-    """Without what lies in a folder that was found itself: a folder is read as a whole."""
-    folders = {Path(path) for path in found if os.path.isdir(path)}
-    return [path for path in found if folders.isdisjoint(Path(path).parents)]
+    if "**" in pattern:  # a folder that was found is read as a whole
+        folders = {Path(path) for path in found if os.path.isdir(path)}
+        found = [path for path in found if folders.isdisjoint(Path(path).parents)]
+    return [Path(path) for path in found]
 
 
 def existing(path: str) -> Path:

@@ -82,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     part = ("--part-size", "images that go to one process together", 1024)
     add_job_arguments(parser, at_once=("images captioned at once", 64), part=part)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> None:
@@ -136,7 +135,9 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 def _show(args: argparse.Namespace, file: Any, source: Any) -> None:
     """Says how many there are, and shows some that are spread over the whole."""
+    from data_pipelines.evaluation import sample_pixels
     from data_pipelines.faults import summary
+    from vlp.evals.draw import draw_results
     from vlp.evals.writing import plain
 
     lines = list(file.rows())
@@ -148,18 +149,12 @@ def _show(args: argparse.Namespace, file: Any, source: Any) -> None:
     for line in _spread(good, EXAMPLES):
         print(f"  {line['score']:7.3f}  {plain(line['key'])}  {plain(line['caption'])}")
     if args.sheet:
-        _draw(_spread(good, ON_SHEET), source, args)
-
-
-def _draw(lines: list[dict[str, Any]], source: Any, args: argparse.Namespace) -> None:
-    from data_pipelines.evaluation import sample_pixels
-    from vlp.evals.draw import draw_results
-
-    images = [sample_pixels(source, line["index"]) for line in lines]
-    captions = [line["caption"] for line in lines]
-    scores = [line["score"] for line in lines]
-    draw_results(images, captions, scores, f"{args.data} captioned by {args.model}", args.sheet)
-    print(f"drawn in {args.sheet}")
+        shown = _spread(good, ON_SHEET)
+        images = [sample_pixels(source, line["index"]) for line in shown]
+        captions, scores = ([line[name] for line in shown] for name in ("caption", "score"))
+        title = f"{args.data} captioned by {args.model}"
+        draw_results(images, captions, scores, title, args.sheet)
+        print(f"drawn in {args.sheet}")
 
 
 def _spread(lines: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

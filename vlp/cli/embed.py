@@ -59,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_argument(parser, required=False)
     part = ("--shard-size", "samples a shard", 10_000)
     add_job_arguments(parser, at_once=("images or captions encoded at once", 256), part=part)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> None:

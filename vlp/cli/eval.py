@@ -115,7 +115,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> None:

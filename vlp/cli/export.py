@@ -64,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hf only: what to write of a BLIP, the class for retrieval or the one for captions",
     )
     add_loading_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> None:

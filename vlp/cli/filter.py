@@ -65,7 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     part = ("--part-size", "pictures of the data that go to one tar and process", 512)
     add_job_arguments(parser, at_once=("images encoded at once", 64), part=part)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> None:

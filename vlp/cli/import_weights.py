@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=local_folder, required=True, metavar="DIR", help="a folder that is not there"
     )
     add_loading_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, _: list[str]) -> None:

@@ -53,6 +53,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
     }
     for name, module in modules.items():
         parsers[name] = commands.add_parser(name, help=module.SUMMARY, description=module.__doc__)
+        parsers[name].set_defaults(run=getattr(module, "run", None))  # or of each of its jobs
         module.add_arguments(parsers[name])
     return parser, parsers
 

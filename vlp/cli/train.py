@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-ids", action="store_true", help="write the sample ids of every step to ids.jsonl"
     )
     add_process_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:

@@ -122,7 +122,11 @@ class Encoder:
                 codes = np.asarray(batch.get("reject", ()))
                 rejects.update(codes[codes > 0].tolist())
                 seen += n
-                yield from self._pieces(device_images(batch[modality]), n)
+                inputs = device_images(batch[modality])
+                # On CPUs a few at a time, so that activations stay in caches.
+                size = n if jax.default_backend() != "cpu" else self.divisible(IMAGES_ON_CPU)
+                for start in range(0, n, size):
+                    yield jax.tree.map(lambda x, at=start, size=size: x[at : at + size], inputs)
 
         vectors = self._run(partial(_encode, modality), images(), progress)
         keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
@@ -163,12 +167,6 @@ class Encoder:
             chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
         vectors = np.concatenate(self._run(partial(_encode, "text"), chunks, None))
         return vectors[np.argsort(order)]
-
-    def _pieces(self, images: Any, n: int) -> Iterator[Any]:
-        """The images of a batch; on CPUs a few at a time, so that activations stay in caches."""
-        size = n if jax.default_backend() != "cpu" else self.divisible(IMAGES_ON_CPU)
-        for start in range(0, n, size):
-            yield jax.tree.map(lambda x, start=start: x[start : start + size], images)
 
     def _run(
         self,

@@ -62,7 +62,10 @@ def read_pairs(
             good = np.flatnonzero(np.asarray(batch["weight"]) > 0)
             start, stop = np.searchsorted(rows, [first, first + len(good)])
             if start < stop:
-                block = _block(encoder, batch)
+                most = encoder.divisible(len(batch["weight"]))
+                held = jax.tree.map(partial(pad_rows, size=most), device_images(batch["image"]))
+                # The encoded images stay on the devices.
+                block = _encode(encoder.graphdef, encoder.params, jax.tree.map(encoder.put, held))
             for low in range(start, stop, size):
                 part = slice(low, min(low + size, stop))
                 places = good[rows[part] - first].astype(np.int32)
@@ -94,14 +97,6 @@ def another(n: int) -> Int[np.ndarray, " n"]:
     after = np.empty(n, np.int64)
     after[circle] = np.roll(circle, 1)
     return after
-
-
-def _block(encoder: Encoder, batch: Mapping[str, Any]) -> Any:
-    """The encoded images of a batch; they stay on the devices."""
-    images = device_images(batch["image"])
-    size = encoder.divisible(len(batch["weight"]))
-    rows = jax.tree.map(lambda x: encoder.put(pad_rows(x, size=size)), images)
-    return _encode(encoder.graphdef, encoder.params, rows)
 
 
 @partial(jax.jit, static_argnames="graphdef")

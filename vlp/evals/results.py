@@ -47,8 +47,10 @@ class Cell:
         """Whether it is in 0..1 and written in percent."""
         return self.column not in NO_SHARES
 
-    def written(self, value: Number) -> str:
-        """A value of this column for people."""
+    def written(self, value: Number | None) -> str:
+        """A value of this column for people; "" for none."""
+        if value is None:
+            return ""
         return percent(value) if self.is_share else f"{value:.2f}"
 
 
@@ -177,7 +179,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_section()
             table.add_row(Text(plain(row.group), style="italic"))
             group = row.group
-        values = [text for cell in row.cells for text in (cell.written(cell.value), _chance(cell))]
+        values = [cell.written(part) for cell in row.cells for part in (cell.value, cell.chance)]
         table.add_row(row.label, "" if row.queries is None else count(row.queries), *values)
     return table
 
@@ -210,7 +212,3 @@ def _title(result: Mapping[str, Any]) -> str:
     if result["rejected"]:
         parts.append(f"{count(result['rejected'])} samples unreadable")
     return " · ".join(parts)
-
-
-def _chance(cell: Cell) -> str:
-    return "" if cell.chance is None else cell.written(cell.chance)

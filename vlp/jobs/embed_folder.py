@@ -101,16 +101,15 @@ def _is_whole(done: Path) -> bool:
     """Whether the files of a shard are there, with as many rows as it says; they are not read."""
     try:
         counts = json.loads(done.read_text(encoding="utf-8"))
-        return all(_rows(done, kind) == {counts[kind]} for kind in KINDS)
+        for kind in KINDS:
+            files = done.parent.parent / kind / done.stem
+            vectors = np.load(files.with_suffix(".npy"), mmap_mode="r")
+            table = pq.read_metadata(files.with_suffix(".parquet"))
+            if {len(vectors), table.num_rows} != {counts[kind]}:
+                return False
+        return True
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return False
-
-
-def _rows(done: Path, kind: str) -> set[int]:
-    """How many rows the files of a shard have; one number, if all is well."""
-    files = done.parent.parent / kind / done.stem
-    vectors = np.load(files.with_suffix(".npy"), mmap_mode="r")
-    return {len(vectors), pq.read_metadata(files.with_suffix(".parquet")).num_rows}
 
 
 def _write_npy(path: Path, vectors: np.ndarray) -> None:

@@ -53,7 +53,10 @@ def finish(
     )
     if results:
         print_results(results, console=Console())
-    _say_rejects(prepared.inputs.loader)
+    loader = prepared.inputs.loader
+    if rejected := sum(loader.rejects.values()):
+        reasons = ", ".join(f"{name} {count:,}" for name, count in loader.rejects.items())
+        print(f"{rejected:,} of {loader.seen:,} samples could not be used: {reasons}")
     exported = _export(config, workdir, results)
     _say_places(workdir, exported)
     _say_try(workdir, gallery, prepared.inputs.source)
@@ -127,10 +130,3 @@ def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _say_rejects(loader: Loader) -> None:
-    rejected = sum(loader.rejects.values())
-    if rejected:
-        reasons = ", ".join(f"{name} {count:,}" for name, count in loader.rejects.items())
-        print(f"{rejected:,} of {loader.seen:,} samples could not be used: {reasons}")

@@ -37,9 +37,11 @@ class Lengths:
         self._check_batch(total)
         self.whole = self.steps(total)
         if self.whole < 1:
+            known = samples_per_epoch is not None
+            of_samples = f" of {samples_per_epoch:,} samples" if known else ""
             raise ValueError(
                 "config.train.total must be at least one step of config.train.global_batch_size "
-                f"{self._batch}, got {total!r}{self._of_samples()}; train longer, or in smaller "
+                f"{self._batch}, got {total!r}{of_samples}; train longer, or in smaller "
                 "batches"
             )
         self._check_schedule()
@@ -73,10 +75,6 @@ class Lengths:
             global_batch_size=global_batch_size,
             samples_per_epoch=self._samples_per_epoch,
         )
-
-    def _of_samples(self) -> str:
-        known = self._samples_per_epoch is not None
-        return f" of {self._samples_per_epoch:,} samples" if known else ""
 
     def _check_batch(self, total: Any) -> None:
         """A batch of more than the data holds pairs with its own copies, in every step."""

@@ -143,9 +143,14 @@ def muon(
     References: Jordan et al., 2024, https://kellerjordan.github.io/posts/muon; Liu et al., 2025,
         https://arxiv.org/abs/2502.16982, section 2.2.
     """
+
+    def scaled(matrix: jax.Array) -> jax.Array:
+        # Orthogonal matrices have a root mean square of `1 / sqrt(longer side)`.
+        return matrix * (rms * max(matrix.shape[-2:]) ** 0.5)
+
     orthogonalised = optax.chain(
         contrib.scale_by_muon(beta=beta, weight_dimension_numbers=_matrix_axes),
-        optax.stateless(lambda directions, _: jax.tree.map(_to_rms(rms), directions)),
+        optax.stateless(lambda directions, _: jax.tree.map(scaled, directions)),
     )
     rest = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
     return optax.partition({"muon": orthogonalised, "adamw": rest}, _muon_labels)
@@ -203,8 +208,3 @@ def _matrix_axes(params: Any) -> Any:
     """The last two axes of every kernel are its matrix; the axes before count layers."""
     axes = contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
     return jax.tree.map(lambda _: axes, params)
-
-
-def _to_rms(rms: float) -> Callable[[jax.Array], jax.Array]:
-    """Scales orthogonal matrices, whose root mean square is `1 / sqrt(longer side)`, to `rms`."""
-    return lambda matrix: matrix * (rms * max(matrix.shape[-2:]) ** 0.5)

@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any
 
 from vlp.files import write_text
+from vlp.interop.weights import read_json_object
 from vlp.version import __version__
 
 FORMAT = 1
@@ -133,13 +134,7 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
             f"a run's folder must hold {FILE}, found none in {folder}; "
             "give the workdir of `vlp train` or one of its checkpoints"
         )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} must be JSON, got {error}; restore it from a copy of the run"
-        ) from error
-    return validate_card(card, source=str(path))
+    return validate_card(read_json_object(path), source=str(path))
 
 
 def check_tokenizer(card: Mapping[str, Any], tokenizer: Any) -> None:

@@ -157,6 +157,20 @@ def zeros(kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(zero, shape) for name, shape in param_shapes(kwargs).items()}
 
 
+def without_weights(fit: Callable[..., Any]) -> Callable[..., None]:
+    """Of a function that brings a model into another stack's shape one that only says whether it
+    can: it takes the model's keyword arguments alone, and raises as the other does.
+
+    Args:
+        fit: of keyword arguments, parameters by name, and settings.
+    """
+
+    def check(kwargs: Mapping[str, Any], **settings: Any) -> None:
+        fit(kwargs, zeros(kwargs), **settings)
+
+    return check
+
+
 def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> Loaded:
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))

@@ -4,8 +4,9 @@ The folder is read by another implementation, both sides get the same pictures a
 pixels, token ids, embeddings and logits are compared. No parity, no folder.
 """
 
+import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,30 +31,31 @@ _PAIRS = 10
 _SCALED = ("logits", "match", "caption_logits", "image_hidden_states", "text_hidden_states")
 
 
-@runtime_checkable
-class Reader(Protocol):
+class Reader(abc.ABC):
     """Another implementation that has opened an exported folder.
 
     Attributes:
         name: of the implementation.
         versions: of the libraries that take part.
         tolerance: what differs from `TOLERANCE`, for artefacts of lower precision.
-        plain: true where it reads tokenizer.json and nothing else; may be missing.
+        plain: true where it reads tokenizer.json and nothing else.
     """
 
     name: str
-    tolerance: Mapping[str, float]
-
-    @property
-    def versions(self) -> dict[str, str]: ...
+    versions: Mapping[str, str]
+    tolerance: Mapping[str, float] = {}
+    plain = False
 
     def pixels(self, images: Sequence[Image.Image]) -> Any:
         """Normalised float32 `[n, 3, h, w]`, or NaflexImages; None: it brings no preprocessing."""
+        return None
 
     def ids(self, texts: Sequence[str]) -> np.ndarray | None:
         """Token ids `[n, l]`; None: it brings no tokenizer."""
+        return None
 
-    def forward(self, pixels: Any, ids: np.ndarray | None) -> Mapping[str, np.ndarray]:
+    @abc.abstractmethod
+    def forward(self, pixels: Any, ids: Any) -> Mapping[str, np.ndarray]:
         """Any of image_embeds, text_embeds, logits, image_hidden_states, text_hidden_states; of
         fusion models also match `[n, 2]` and caption_logits `[n, l, v]`, row by row. What comes
         from a further file of the folder has that file's name in front: "joint/logits".
@@ -306,7 +308,7 @@ def _excepted(run: Run, reader: Reader, unequal: list[str]) -> dict[str, list[st
     """Sets captions apart that name special tokens, which a tokenizer.json of SigLIP reads its own
     way."""
     named = getattr(run.tokenizer, "names_special", None)
-    if named is None or not getattr(reader, "plain", False):
+    if named is None or not reader.plain:
         return {}
     excepted = [text for text in unequal if named(text)]
     others = [text for text in unequal if not named(text)]

@@ -4,7 +4,7 @@ Every such export computes in float32: a graph has one set of operations for all
 is bfloat16 in training is not on every CPU.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,8 @@ from vlp.training.params import leaf_names
 
 Encoder = Callable[[Mapping[str, Any], jax.Array], tuple[jax.Array, jax.Array]]
 IMAGE_KINDS = ("vit", "resnet")
+NAMES = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
+PLATFORMS = ("cpu", "cuda", "tpu")
 _EXACT: Mapping[str, Any] = {"dtype": "float32", "attention": "einsum", "remat": "none"}
 
 
@@ -45,12 +47,15 @@ def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> Model
     return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(run.model))
 
 
-def check_portable(kwargs: Mapping[str, Any], *, target: str, towers: str) -> None:
+def check_portable(
+    kwargs: Mapping[str, Any], *, target: str, towers: str = "both", **settings: Any
+) -> None:
     """Raises ValueError where a stack cannot run a model of these arguments, as `portable_model`.
 
     Args:
         kwargs: keyword arguments of the model.
         target, towers: as in `portable_model`.
+        **settings: of the target, none of which matters here.
     """
     if "multiway" in kwargs:
         raise ValueError(
@@ -88,10 +93,27 @@ def tower_function(model: Model, tower: str) -> tuple[Encoder, dict[str, np.ndar
     return function, params
 
 
-def images_of_any_number(model: Model) -> jax.ShapeDtypeStruct:
-    """Bytes `[batch, S, S, 3]` for any number of images."""
-    batch, size = jax.export.symbolic_shape("batch")[0], model.image.image_size
-    return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
+def exported_tower(
+    model: Model, tower: str, *, batch: int | None = None, platforms: Sequence[str] = PLATFORMS
+) -> tuple[jax.export.Exported, dict[str, np.ndarray]]:
+    """A tower as StableHLO, a function as that of `tower_function`, and its parameters by name.
+
+    Args:
+        model: whose tower.
+        tower: "image" or "text".
+        batch: number of inputs; None for any, and texts of any length.
+        platforms: where it is to run.
+    """
+    function, params = tower_function(model, tower)
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
+    if tower == "image":
+        number, size = batch or jax.export.symbolic_shape("batch")[0], model.image.image_size
+        given = jax.ShapeDtypeStruct((number, size, size, 3), jnp.uint8)
+    elif batch is None:
+        given = ids_of_any_shape(model)
+    else:
+        given = jax.ShapeDtypeStruct((batch, model.text.length), jnp.int32)
+    return jax.export.export(jax.jit(function), platforms=platforms)(shapes, given), params
 
 
 def encode_pixels(

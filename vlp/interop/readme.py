@@ -80,8 +80,36 @@ def portable_readme(
     )
 
 
-def imports(*names: str, towers: str) -> str:
-    """The lines that import NumPy, a stack, and what `picture` and `ids` need."""
+def usage(
+    run: Run,
+    *stack: str,
+    towers: str,
+    dtype: str,
+    load: str = "",
+    image: str,
+    text: str,
+) -> str:
+    """Python that embeds a picture, two texts, or both, and prints what comes out.
+
+    Args:
+        run: what was exported.
+        *stack: the modules to import.
+        towers: "both", "image" or "text".
+        dtype: NumPy's name of what the text tower takes.
+        load: what stands before.
+        image: code that makes `image_embeds` of `picture`.
+        text: code that makes `text_embeds` of `ids`.
+    """
+    code = _imports(*stack, towers=towers) + load
+    if towers != "text":
+        code += f"\n{_picture(run)}{image}"
+    if towers != "image":
+        code += f"\n{_ids(run, dtype=dtype)}{text}"
+    return code + shown(towers)
+
+
+def _imports(*names: str, towers: str) -> str:
+    """The lines that import NumPy, a stack, and what a picture and ids need."""
     pillow = ["PIL"] if towers != "text" else []
     tokens = ["tokenizers"] if towers != "image" else []
     lines = [f"import {name}" for name in (*names, *tokens)]
@@ -89,7 +117,7 @@ def imports(*names: str, towers: str) -> str:
     return "\n".join(["import numpy as np", *lines]) + "\n"
 
 
-def picture(run: Run) -> str:
+def _picture(run: Run) -> str:
     """Code that makes `picture`, of the model's size, from any picture: by default the example."""
     size, used = run.model.image.image_size, run.preprocess
     if not isinstance(used, ImagePreprocess):
@@ -106,7 +134,7 @@ def picture(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ids(run: Run, *, dtype: str) -> str:
+def _ids(run: Run, *, dtype: str) -> str:
     """Code that makes `ids` of two texts, by the folder's tokenizer if there is one."""
     if run.tokenizer is None:
         return _NO_TOKENIZER.format(length=run.model.text.length, dtype=dtype)

@@ -11,7 +11,7 @@ from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.big_vision.layout import WEIGHTS, rules
 from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
-from vlp.interop.loaded import Run, params_of, zeros
+from vlp.interop.loaded import Run, params_of, without_weights
 from vlp.interop.readme import portable_readme, shown
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
@@ -108,21 +108,14 @@ def write(
     write_text(folder / "README.md", text)
 
 
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", scan: bool = False) -> None:
-    """Raises ValueError where big_vision cannot hold a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, scan: as in `write`.
-    """
-    _adapted(kwargs, zeros(kwargs), towers=towers)
-
-
 def _adapted(
-    kwargs: Mapping[str, Any], params: Params, *, towers: str
+    kwargs: Mapping[str, Any], params: Params, *, towers: str = "both", **settings: Any
 ) -> tuple[dict[str, Any], Params]:
     kwargs, params = only_tower(complete(kwargs), params, towers=towers)
     return adapt(kwargs, params, accepted=_accepted(kwargs), stack="big_vision")
+
+
+check_model = without_weights(_adapted)
 
 
 def reader(folder: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Int
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, SiglipModel
 
+from vlp.interop.parity import Reader
 from vlp.interop.weights import read_json_object
 from vlp.models.naflex import NaflexImages
 
@@ -21,7 +22,7 @@ from vlp.models.naflex import NaflexImages
 CLASSES = (CLIPModel, SiglipModel)
 
 
-class TransformersReader:
+class TransformersReader(Reader):
     """An exported folder behind the class its config names, pictures resized by Pillow.
 
     Args:
@@ -29,7 +30,7 @@ class TransformersReader:
     """
 
     name = "transformers"
-    tolerance: Mapping[str, float] = {}
+    versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
@@ -53,11 +54,6 @@ class TransformersReader:
                 f"got {problems}; please report this"
             )
         self.model.eval()
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"torch": str(torch.__version__), "transformers": transformers.__version__}
 
     def pixels(self, images: Sequence[Image.Image]) -> Any:
         """Normalised pixels of pictures."""

@@ -5,7 +5,6 @@ preprocessor_config.json, which version 4 reads; so do we. A value that is not t
 own default.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.checks import understood
-from vlp.interop.weights import check_fetched
+from vlp.interop.weights import read_json_object
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 # Pillow's numbers of its filters.
@@ -72,12 +71,14 @@ def read_preprocess(folder: str | Path) -> ImagePreprocess | NaflexPreprocess | 
         ValueError: an unknown class, or steps that have no counterpart here; names them.
     """
     folder = Path(folder)
-    config = _json(folder / NESTED).get("image_processor") or _json(folder / PLAIN)
+    nested, alone, model = (
+        read_json_object(folder / name, optional=True) for name in (NESTED, PLAIN, "config.json")
+    )
+    config = nested.get("image_processor") or alone
     if not config:
         return None
-    model_type = _json(folder / "config.json").get("model_type", "")
     with understood(f"the image processor in {folder}", stack="transformers"):
-        return preprocess_of(config, model_type=model_type, source=str(folder))
+        return preprocess_of(config, model_type=model.get("model_type", ""), source=str(folder))
 
 
 def preprocess_of(
@@ -245,16 +246,3 @@ def _size(size: Any, *, to_square: bool) -> dict[str, int]:
     if isinstance(size, list | tuple):
         return dict(zip(("height", "width"), size, strict=True))
     return {key: value for key, value in size.items() if value is not None}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    check_fetched(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON, got {error}; copy it again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must be a JSON object, got {type(content).__name__}")
-    return content

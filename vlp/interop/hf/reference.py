@@ -11,7 +11,7 @@ References:
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from vlp.interop.adapt import complete
 from vlp.interop.hf import clip, plain, siglip
 from vlp.interop.layout import check_shapes, tensor_shapes
 from vlp.interop.loaded import param_shapes
+from vlp.interop.parity import Reader
 from vlp.interop.weights import read_json_object
 
 Tensors = dict[str, np.ndarray]
 
 
-class ReferenceModel:
+class ReferenceModel(Reader):
     """An exported folder, ready to read pictures and captions and to embed them.
 
     Args:
@@ -42,7 +43,7 @@ class ReferenceModel:
     """
 
     name = "numpy reference"
-    tolerance: Mapping[str, float] = {}
+    versions = {"numpy": np.__version__, "tokenizers": tokenizers.__version__}
     plain = True
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -54,11 +55,6 @@ class ReferenceModel:
         kwargs = module.kwargs(self.config, self.tensors)
         wanted = tensor_shapes(module.rules(complete(kwargs)), param_shapes(kwargs))
         check_shapes(self.tensors, wanted)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"numpy": np.__version__, "tokenizers": tokenizers.__version__}
 
     def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"] | None:
         """Normalised pixels of pictures."""

@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from data_pipelines.tokens.clip import read_merges
-from vlp.interop.weights import check_fetched
+from vlp.interop.weights import check_fetched, read_json_object
 
 # In the order in which transformers adds them.
 _ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -66,17 +66,7 @@ class TokenizerFolder:
 
     def json(self, file: str) -> dict[str, Any]:
         """The content of a JSON file, empty if it is not there."""
-        path = self.folder / file
-        if not path.is_file():
-            return {}
-        check_fetched(path)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{path} must be JSON, got {error}; copy it again") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path} must be a JSON object, got {type(content).__name__}")
-        return content
+        return read_json_object(self.folder / file, optional=True)
 
     def bytes(self, file: str) -> bytes:
         """The content of a file that must be there."""

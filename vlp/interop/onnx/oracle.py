@@ -12,17 +12,18 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from vlp.interop.hf import plain
+from vlp.interop.parity import Reader
 
 NAMES = ("vision_model", "text_model", "model")
 # A cosine of two vectors moves by up to twice the sine of the angle by which each may be off.
-TOLERANCES = {
+TOLERANCES: dict[str, dict[str, float]] = {
     "": {},
     "_fp16": {"least_cosine": 0.9999, "most_relative_error": 0.03},
     "_quantized": {"least_cosine": 0.97, "most_relative_error": 0.5},
 }
 
 
-class OnnxReader:
+class OnnxReader(Reader):
     """The sessions of a folder's files, its processor's settings and its tokenizer.
 
     Args:
@@ -33,6 +34,11 @@ class OnnxReader:
     """
 
     name = "onnxruntime"
+    versions = {
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "tokenizers": tokenizers.__version__,
+    }
     plain = True
 
     def __init__(self, folder: Path) -> None:
@@ -42,16 +48,7 @@ class OnnxReader:
             _check(path)
         self.image, self.text, self.joint = (_open(files, name) for name in NAMES)
         variant = next(iter(files)).rpartition("model")[-1]
-        self.tolerance: dict[str, float] = TOLERANCES[variant]
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "tokenizers": tokenizers.__version__,
-        }
+        self.tolerance = TOLERANCES[variant]
 
     def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"] | None:
         """Normalised pixels, by the settings in preprocessor_config.json."""

@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from vlp.interop.loaded import Run
-from vlp.interop.readme import ids, imports, picture, portable_readme, shown
+from vlp.interop.readme import portable_readme, usage
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
-_IMAGE = """
+_IMAGE = """\
 mean, std = np.float32({mean}), np.float32({std})
 pixels = (np.asarray(picture, np.float32) / 255 - mean) / std
 image_model = onnxruntime.InferenceSession("onnx/{file}")
 inputs = {{"pixel_values": pixels.transpose(2, 0, 1)[None]}}
 image_embeds = image_model.run(["image_embeds"], inputs)[0]
 """
-_TEXT = """
+_TEXT = """\
 text_model = onnxruntime.InferenceSession("onnx/{file}")
 text_embeds = text_model.run(["text_embeds"], {{"input_ids": ids}})[0]
 """
@@ -45,17 +45,19 @@ def readme(run: Run, *, files: Sequence[str], metrics: Mapping[str, float]) -> s
     text = next((name for name in files if name.startswith("text")), None)
     joint = next((name for name in files if name in DTYPES), None)
     towers = "both" if image and text else "image" if image else "text"
-    usage = imports("onnxruntime", towers=towers)
-    if image:
-        normalise = dict(mean=list(run.model.image_mean), std=list(run.model.image_std))
-        usage += "\n" + picture(run) + _IMAGE.lstrip().format(file=image, **normalise)
-    if text:
-        usage += "\n" + ids(run, dtype="int64") + _TEXT.lstrip().format(file=text)
+    normalise = dict(mean=list(run.model.image_mean), std=list(run.model.image_std))
+    code = usage(
+        run,
+        "onnxruntime",
+        towers=towers,
+        dtype="int64",
+        image=_IMAGE.format(file=image, **normalise),
+        text=_TEXT.format(file=text),
+    )
     more, notes = "", list(_NOTES)
     if joint:
         example = dict(example=EXAMPLE, texts=list(EXAMPLE_TEXTS))
         more = _JAVASCRIPT.format(file=joint, dtype=DTYPES[joint], **example)
         notes.append(_DIFFERS)
-    usage += shown(towers)
     title = "ONNX encoders"
-    return portable_readme(run, title=title, usage=usage, more=more, notes=notes, metrics=metrics)
+    return portable_readme(run, title=title, usage=code, more=more, notes=notes, metrics=metrics)

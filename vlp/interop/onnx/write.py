@@ -21,6 +21,7 @@ The operators are basic ones, in the patterns that runtimes fuse; `opset` 13 and
 """
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ from vlp.interop.onnx.functions import onnx_files
 from vlp.interop.onnx.readme import readme
 from vlp.interop.portable import check_portable
 
-__all__ = ["cleaning", "preprocessing", "reader", "write"]
+__all__ = ["check_model", "cleaning", "preprocessing", "reader", "write"]
 
 NEEDS = {"onnx": "onnx"}  # a package, and the extra that has it
 OPSETS = (13, 23)
+check_model = partial(check_portable, target="ONNX")
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}  # as transformers.js looks for them
 
 
@@ -99,16 +101,6 @@ def check_settings(*, opset: int = 17, precision: str = "fp32", **others: Any) -
             f"precision {precision!r} is made by onnxruntime, which is not installed; pip install "
             "'vlp[onnx]'"
         )
-
-
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
-    """Raises ValueError where ONNX cannot run a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, **settings: as in `write`.
-    """
-    check_portable(kwargs, target="ONNX", towers=towers)
 
 
 def reader(folder: Path) -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 
 from data_pipelines.tokens import ClipTokenizer, PipelineTokenizer, Tokenizer
 from vlp.files import write_json, write_text
-from vlp.interop.adapt import complete
+from vlp.interop.adapt import Params, complete
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
-from vlp.interop.loaded import Run, params_of, zeros
+from vlp.interop.loaded import Run, params_of, without_weights
 from vlp.interop.open_clip.layout import CUSTOM, rules
 from vlp.interop.open_clip.model_cfg import fit, model_cfg
 from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_preprocess
@@ -58,10 +58,9 @@ def write(
     Raises:
         ValueError: open_clip cannot express the run; names the setting.
     """
-    kwargs, params = fit(_two_towers(run.model.kwargs, towers), params_of(run.model))
+    config, kwargs, params = _adapted(run.model.kwargs, params_of(run.model), towers=towers)
     check_card(run, kwargs)
     _check_length(run, kwargs["text"]["length"])
-    config = model_cfg(kwargs)
     settings, extra = tokenizer_settings(run.tokenizer) if run.tokenizer is not None else ({}, {})
     config["text_cfg"] |= settings
     sections: dict[str, Any] = {
@@ -90,25 +89,21 @@ def write(
     write_text(folder / "README.md", readme)
 
 
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:
-    """Raises ValueError where open_clip cannot hold a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers: as in `write`.
-    """
-    model_cfg(fit(_two_towers(kwargs, towers), zeros(kwargs))[0])
-
-
-def _two_towers(kwargs: Mapping[str, Any], towers: str) -> dict[str, Any]:
-    """The complete keyword arguments; raises ValueError unless both towers are meant and there."""
+def _adapted(
+    kwargs: Mapping[str, Any], params: Params, *, towers: str = "both"
+) -> tuple[dict[str, Any], dict[str, Any], Params]:
+    """The `model_cfg`, and the model in the shape that open_clip can hold."""
     full = complete(kwargs)
     if towers != "both" or not (full["image"] and full["text"]):
         raise ValueError(
             f'towers must be "both" for open_clip, whose models have two towers, got '
             f"{towers!r}; export to hf, or the image tower to timm"
         )
-    return full
+    kwargs, params = fit(full, params)
+    return model_cfg(kwargs), kwargs, params
+
+
+check_model = without_weights(_adapted)
 
 
 def preprocessing(run: Run) -> Any:

@@ -22,6 +22,19 @@ Accepted = Mapping[str, tuple[Any, ...]]
 _PARTS = {"image": ("image/", "image_projection/"), "text": ("text/", "text_projection/")}
 
 
+def plain_vit(**values: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
+    """The settings of an image tower, and the values that a stack of plain ViTs can hold.
+
+    Args:
+        **values: where the stack can hold others, by setting.
+    """
+    usual: dict[str, tuple[Any, ...]] = dict(
+        kind=("vit",), pool=("cls",), pre_norm=(False,), norm_after_pool=(False,), pooler=(False,),
+        layer_scale=(None,), position=("learned",), patch_bias=(True,),
+    )  # fmt: skip
+    return {f"image.{key}": accepted for key, accepted in (usual | values).items()}
+
+
 def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of a `PairModel` with every default written out.
 

@@ -117,7 +117,7 @@ def convolution(ours: str, theirs: str, *, patch_size: int, bias: bool) -> list[
 
 
 def layers(
-    rules: Iterable[Rule], *, ours: str, theirs: str, depth: int, every: int = 1
+    rules: Iterable[Rule], *, ours: str, theirs: str, depth: int, every: int = 1, first: int = 0
 ) -> list[Rule]:
     """The rules of one layer for all: stacked `[depth, ...]` here, one by one there.
 
@@ -127,8 +127,10 @@ def layers(
         theirs: likewise there, with "{}" for the number of the layer.
         depth: how many layers there are.
         every: only the first of so many has what the rules are about.
+        first: the number there of our first layer.
     """
-    return [_stacked(rule, ours, theirs, range(0, depth, every)) for rule in rules]
+    numbers = range(first, first + depth, every)
+    return [_stacked(rule, ours, theirs, numbers) for rule in rules]
 
 
 def prefixed(rules: Iterable[Rule], *, theirs: str) -> list[Rule]:
@@ -222,7 +224,7 @@ def _stacked(rule: Rule, ours: str, theirs: str, numbers: range) -> Rule:
     each = len(rule.theirs)
 
     def read(*tensors: np.ndarray) -> list[np.ndarray]:
-        found = [rule.read(*tensors[i * each : (i + 1) * each]) for i in range(len(numbers))]
+        found = [rule.read(*tensors[i : i + each]) for i in range(0, len(tensors), each)]
         return [stacked(arrays) for arrays in zip(*found, strict=True)]
 
     def write(*arrays: np.ndarray) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vlp.files import write_bytes, write_text
-from vlp.interop.adapt import Params, adapt, complete, only_tower
+from vlp.interop.adapt import Params, adapt, complete, only_tower, plain_vit
 from vlp.interop.big_vision.layout import WEIGHTS, rules
 from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
@@ -17,14 +17,7 @@ from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 ROOT = "params/"
 _ACCEPTED: dict[str, tuple[Any, ...]] = {
-    "image.kind": ("vit",),
-    "image.pool": ("map", "mean", "cls"),
-    "image.pre_norm": (False,),
-    "image.norm_after_pool": (False,),
-    "image.pooler": (False,),
-    "image.layer_scale": (None,),
-    "image.position": ("learned",),
-    "image.patch_bias": (True,),
+    **plain_vit(pool=("map", "mean", "cls")),
     "image.activation": ("gelu_tanh",),
     "image.norm_eps": (1e-6,),
     "image_projection": ("none", "linear_bias"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from vlp.interop.albef.layout import TEACHER, count, heads, image_kwargs, temperature
 from vlp.interop.hf import blip as hf
-from vlp.interop.hf.names import bert_token_head, bert_writer
+from vlp.interop.hf.names import bert_attention, bert_token_head
 from vlp.interop.layout import Rule, layers, prefixed, same
 from vlp.interop.surplus import POSITIONS, differ, settle, without_copies
 from vlp.interop.tensors import Tensors
@@ -65,7 +65,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     text, encodes = kwargs["text"], "encode" in kwargs["modes"]
     bert = prefixed(hf.text_rules(text), theirs=_ENCODER if encodes else _DECODER)
     own = layers(
-        bert_writer(),
+        bert_attention("writer", "norm_writer"),
         ours="grounding/blocks",
         theirs=f"{_DECODER}encoder.layer.{{}}",
         depth=text["depth"],

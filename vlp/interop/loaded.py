@@ -69,8 +69,10 @@ def _compiling(method: str, function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(self: Loaded, *args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(names, args, strict=False)) | kwargs
-        return _call(method, self, self._checked(given))
+        given = self._checked(dict(zip(names, args, strict=False)) | kwargs)
+        fixed = {name: value for name, value in given.items() if isinstance(value, _STATIC)}
+        arrays = {name: value for name, value in given.items() if name not in fixed}
+        return _compiled(method, *nnx.split(self), tuple(fixed.items()), arrays)
 
     return call
 
@@ -175,11 +177,30 @@ def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> Loaded:
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))
     filled = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jax.device_put(np.asarray(params[_name(path)], leaf.dtype)),
+        lambda path, leaf: jax.device_put(
+            np.asarray(params[jax.tree_util.keystr(path, simple=True, separator="/")], leaf.dtype)
+        ),
         nnx.to_pure_dict(state),
     )
     nnx.replace_by_pure_dict(state, filled)
     return nnx.merge(graphdef, state)
+
+
+def with_settings(model: Model, *, image: Mapping[str, Any] | None = None, **towers: Any) -> Loaded:
+    """The same weights in a model with settings that change none of them.
+
+    Args:
+        model: whose weights.
+        image: of the image tower.
+        **towers: of every tower that has such a setting, such as `dtype`.
+    """
+    kwargs = model.kwargs
+    for name in ("image", "text"):
+        if kwargs[name] is not None:
+            kwargs[name] |= {key: towers[key] for key in towers if key in kwargs[name]}
+    if kwargs["image"] is not None:
+        kwargs["image"] |= image or {}
+    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(model))
 
 
 def params_of(model: nnx.Module) -> dict[str, np.ndarray]:
@@ -197,19 +218,9 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _call(method: str, model: Loaded, given: dict[str, Any]) -> Any:
-    arrays = {name: given.pop(name) for name in list(given) if not isinstance(given[name], _STATIC)}
-    graphdef, state = nnx.split(model)
-    return _compiled(method, graphdef, tuple(given.items()), state, arrays)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 3))
 def _compiled(
-    method: str, graphdef: Any, fixed: tuple[tuple[str, Any], ...], state: Any, arrays: Any
+    method: str, graphdef: Any, state: Any, fixed: tuple[tuple[str, Any], ...], arrays: Any
 ) -> Any:
     model = nnx.merge(graphdef, state)
     return getattr(super(Loaded, model), method)(**dict(fixed), **arrays)

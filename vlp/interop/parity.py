@@ -11,10 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from PIL import Image
 
-from vlp.interop.loaded import Loaded, Run, abstract_model
+from vlp.interop.loaded import Loaded, Run, with_settings
 from vlp.interop.samples import TEXTS, sample_images
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns
@@ -86,7 +85,7 @@ def check(
     Raises:
         ValueError: the two sides differ; says in what and by how much.
     """
-    report = measure(run, reader, towers=towers, preprocess=preprocess, clean=clean)
+    report = _measure(run, reader, towers, preprocess, clean)
     failures = _failures(report)
     if failures:
         raise ValueError(
@@ -96,15 +95,10 @@ def check(
     return report | {"verified": True}
 
 
-def measure(
-    run: Run,
-    reader: Reader,
-    *,
-    towers: str = "both",
-    preprocess: Any = None,
-    clean: Callable[[str], str] | None = None,
+def _measure(
+    run: Run, reader: Reader, towers: str, preprocess: Any, clean: Callable[[str], str] | None
 ) -> dict[str, Any]:
-    """How far the two sides agree, as JSON data; arguments as of `check`."""
+    """How far the two sides agree, as JSON data."""
     report: dict[str, Any] = {
         "format": 2,
         "verified": False,
@@ -117,7 +111,8 @@ def measure(
     }
     images = ids = None
     if run.model.image is not None and towers != "text":
-        pictures = list(sample_images(_size(run)))
+        size = getattr(run.preprocess, "size", None) or 4 * run.model.image.patch_size
+        pictures = list(sample_images(size))
         used = preprocess or run.preprocess
         images = device_images(used(pictures))
         theirs = reader.pixels(pictures)
@@ -172,11 +167,6 @@ def summary(report: dict[str, Any]) -> str:
     )
 
 
-def _size(run: Run) -> int:
-    size = getattr(run.preprocess, "size", None)
-    return size or 4 * run.model.image.patch_size
-
-
 def _ids(run: Run) -> np.ndarray:
     """The captions as ids; without a tokenizer, ids that end where such a text would."""
     if run.tokenizer is not None:
@@ -201,9 +191,12 @@ def _levels(model: Loaded, images: Any, theirs: Any) -> float:
 
 def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:
     """For each output and batch size the largest difference and the worst cosine."""
-    exact = _in_float32(run.model)
+    exact = with_settings(run.model, dtype="float32", attention="einsum")
     order = np.arange(_PAIRS)
-    images, ids = (_take(x, order % _rows(x)) if x is not None else None for x in (images, ids))
+    images, ids = (
+        _take(x, order % len(jax.tree.leaves(x)[0])) if x is not None else None
+        for x in (images, ids)
+    )
     # The same pixels on both sides, so that a resize's rounding is not taken for wrong weights.
     pixels = None if images is None else _normalised(run.model, images)
     pairs: dict[str, dict[str, list]] = {}
@@ -225,10 +218,6 @@ def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:
 def _output(name: str) -> str:
     """An output's name without the file it came from."""
     return name.rpartition("/")[-1]
-
-
-def _rows(x: Any) -> int:
-    return len(jax.tree.leaves(x)[0])
 
 
 def _take(x: Any, rows: np.ndarray) -> Any:
@@ -265,16 +254,6 @@ def _normalised(model: Loaded, images: Any) -> Any:
     if isinstance(pixels, NaflexImages):
         return jax.tree.map(np.asarray, pixels)
     return np.asarray(pixels).transpose(0, 3, 1, 2)
-
-
-def _in_float32(model: Loaded) -> Loaded:
-    """The same weights in a model that computes in float32 and runs on any device."""
-    kwargs = model.kwargs
-    for tower in ("image", "text"):
-        if kwargs[tower] is not None:
-            exact = {"dtype": "float32", "attention": "einsum"}
-            kwargs[tower] |= {key: exact[key] for key in exact if key in kwargs[tower]}
-    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(model))
 
 
 def _distance(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

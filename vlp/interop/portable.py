@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from vlp.interop.adapt import only_tower
-from vlp.interop.loaded import Run, abstract_model, params_of
+from vlp.interop.loaded import Run, abstract_model, params_of, with_settings
 from vlp.models.base import Model, unit_norm
 from vlp.training.params import leaf_names
 
@@ -37,14 +37,8 @@ def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> Model
     Raises:
         ValueError: the stack cannot run the image tower, or the towers are none by themselves.
     """
-    kwargs = run.model.kwargs
-    check_portable(kwargs, target=target, towers=towers)
-    for tower in ("image", "text"):
-        if kwargs[tower] is not None:
-            kwargs[tower] |= {key: v for key, v in _EXACT.items() if key in kwargs[tower]}
-    if kwargs["image"] is not None:
-        kwargs["image"] |= image
-    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(run.model))
+    check_portable(run.model.kwargs, target=target, towers=towers)
+    return with_settings(run.model, image=image, **_EXACT)
 
 
 def check_portable(

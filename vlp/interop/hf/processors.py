@@ -151,15 +151,13 @@ def processor_config(
             f"{preprocess.interpolation!r}, which transformers has not; export with 'bilinear'"
         )
     name, processor = _OF_TYPE[model_type]
-    steps = (
-        _naflex_steps(preprocess)
-        if isinstance(preprocess, NaflexPreprocess)
-        else _square_steps(preprocess)
-    )
     if isinstance(preprocess, NaflexPreprocess):
         name = "Siglip2ImageProcessor"
-    elif steps["do_center_crop"] or name == "Siglip2ImageProcessor":
-        name = "CLIPImageProcessor"  # the only one that can crop, in version 4 as well
+        steps = {key: getattr(preprocess, key) for key in ("patch_size", "max_num_patches")}
+    else:
+        steps = _square_steps(preprocess)
+        if steps["do_center_crop"] or name == "Siglip2ImageProcessor":
+            name = "CLIPImageProcessor"  # the only one that can crop, in version 4 as well
     return {
         "image_processor_type": name,
         **({"processor_class": processor} if processor else {}),
@@ -178,13 +176,6 @@ def processor_config(
 def processor_class(model_type: str) -> str | None:
     """The processor that joins an image processor and a tokenizer; None for single towers."""
     return _OF_TYPE.get(model_type, (None, None))[1]
-
-
-def _naflex_steps(preprocess: NaflexPreprocess) -> dict[str, Any]:
-    return {
-        "patch_size": preprocess.patch_size,
-        "max_num_patches": preprocess.max_num_patches,
-    }
 
 
 def _square_steps(preprocess: ImagePreprocess) -> dict[str, Any]:

@@ -10,6 +10,7 @@ unknown names mean.
 import base64
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,6 @@ def _gemma(files: TokenizerFolder, name: str, *, lower: bool = False) -> Tokeniz
     )
 
 
-def _siglip2(files: TokenizerFolder, name: str) -> Tokenizer:
-    return _gemma(files, name, lower=True)
-
-
 def _bert(files: TokenizerFolder, name: str) -> Tokenizer:
     if files.pipeline:
         vocabulary = files.vocabulary()
@@ -207,7 +204,7 @@ _CLASSES: dict[str, Callable[[TokenizerFolder, str], Tokenizer]] = {
     "CLIPTokenizer": _clip,
     "SiglipTokenizer": _siglip,
     "GemmaTokenizer": _gemma,
-    "Siglip2Tokenizer": _siglip2,
+    "Siglip2Tokenizer": partial(_gemma, lower=True),
     "BertTokenizer": _bert,
     "T5Tokenizer": _t5,
 }

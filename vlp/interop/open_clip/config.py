@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.timm.config import image_kwargs
+from vlp.interop.timm.config import image_kwargs, square
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -79,7 +79,7 @@ def _image(vision: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[dict[st
     """The image tower and its projection."""
     if vision["timm_model_name"]:
         return _timm(vision)
-    size = _side(vision["image_size"], "image_size")
+    size = square(vision["image_size"], "image_size")
     if isinstance(vision["layers"], list | tuple):
         resnet = dict(
             kind="resnet",
@@ -112,7 +112,7 @@ def _vit(vision: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
         )
         pool = dict(pool="queries", queries=queries)
     return dict(
-        patch_size=_side(vision["patch_size"], "patch_size"),
+        patch_size=square(vision["patch_size"], "patch_size"),
         width=vision["width"],
         depth=vision["layers"],
         num_heads=vision["width"] // vision["head_width"],
@@ -253,10 +253,3 @@ def _norm_eps(section: Mapping[str, Any]) -> float:
     if set(options) - {"eps"}:
         raise ValueError(f"norm_kwargs may hold eps alone to be read here, got {options}")
     return options.get("eps", NORM_EPS)
-
-
-def _side(value: Any, name: str) -> int:
-    sides = {value} if isinstance(value, int) else set(value)
-    if len(sides) != 1:
-        raise ValueError(f"{name} must be square, got {value}; take a model of square images")
-    return sides.pop()

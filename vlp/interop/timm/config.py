@@ -50,7 +50,7 @@ def image_kwargs(
         if key in _RENAMED:
             image[_RENAMED[key]] = value
         elif key == "img_size":
-            image["image_size"] = _square(value, "img_size")
+            image["image_size"] = square(value, "img_size")
         elif key == "act_layer":
             image["activation"] = _choice(_ACTIVATIONS, value, "act_layer")
         elif key == "pre_norm":
@@ -172,7 +172,8 @@ def pretrained_cfg(ours: ImagePreprocess, *, num_classes: int) -> dict[str, Any]
     }
 
 
-def _square(value: Any, name: str) -> int:
+def square(value: Any, name: str) -> int:
+    """The side of a square, given as it is or twice."""
     sides = {value} if isinstance(value, int) else set(value)
     if len(sides) != 1:
         raise ValueError(f"{name} must be square, got {value}; take a model of square images")

@@ -28,7 +28,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "licence": str,
     "attribution": str,
 }
-_TOKENIZER_FIELDS = {
+_TOKENIZER_FIELDS: dict[str, type | tuple[type, ...]] = {
     "tokenizer.kind": str,
     "tokenizer.file": str,
     "tokenizer.name": str,
@@ -100,13 +100,10 @@ def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
             f"{source} must have format {FORMAT}, got {card.get('format')!r}; "
             f"read it with the vlp that wrote it ({card.get('vlp', 'unknown')}), or update vlp"
         )
-    for field, kind in _FIELDS.items():
+    fields = _FIELDS if card.get("tokenizer") is None else _FIELDS | _TOKENIZER_FIELDS
+    for field, kind in fields.items():
         _check_field(card, field, kind, source)
-    if card["tokenizer"] is None:
-        return json.loads(_dump(card))
-    for field, kind in _TOKENIZER_FIELDS.items():
-        _check_field(card, field, kind, source)
-    file = Path(card["tokenizer"]["file"])
+    file = Path((card["tokenizer"] or {"file": ""})["file"])
     if file.is_absolute() or ".." in file.parts:
         raise ValueError(
             f"{source}: tokenizer.file must lie inside the run's folder, got {str(file)!r}; "

@@ -40,13 +40,12 @@ def fetch_configs(text: str) -> Path:
         ValueError: it is no such name, the library is missing, or there is no such model, none that
             one may have, or none that can be reached.
     """
-    match = _NAME.fullmatch(text)
-    if match is None:
+    if not is_name(text):
         raise ValueError(
             f"a model must be a path that is there, or owner/name on the Hub with @REVISION behind "
             f"it or not; found nothing at {text!r}, which is no such name either; check the path"
         )
-    return _fetched(text, list(_TEXTS), revision=match["revision"])
+    return _fetched(text, list(_TEXTS), revision=_parts(text)["revision"])
 
 
 def fetch_weights(text: str, folder: Path, names: Sequence[str], *, pickles: bool) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.checks import understood
+from vlp.interop.hf.clip import MEAN, STD
 from vlp.interop.weights import read_json_object
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
@@ -20,13 +21,13 @@ NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 _NUMBER = {name: number for number, name in _RESAMPLE.items()}
 _HALF = [0.5, 0.5, 0.5]
+_CLIP = dict(image_mean=list(MEAN), image_std=list(STD))
 _SQUARE = {"height": 224, "width": 224}
 # What each class does where its configuration is silent.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "CLIPImageProcessor": {
         "resample": 3,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        **_CLIP,
         "size": {"shortest_edge": 224},
         "crop_size": _SQUARE,
         "do_center_crop": True,
@@ -35,8 +36,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "SiglipImageProcessor": {"resample": 3, "size": _SQUARE, "default_to_square": False},
     "BlipImageProcessor": {
         "resample": 3,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        **_CLIP,
         "size": {"height": 384, "width": 384},
     },
     "ViTImageProcessor": {"resample": 2, "size": _SQUARE},

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlp.interop.open_clip.config import MEAN, STD
+from vlp.interop.hf.clip import MEAN, STD
 
 Sizes = tuple[int, int, int, float]
 # Image tower: width, layers, width of a head, ratio of the perceptrons. Text tower, with the

@@ -8,13 +8,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from vlp.files import write_json, write_text
+from vlp.files import write_json
 from vlp.interop.adapt import adapt, complete, only_tower
-from vlp.interop.hf import plain
+from vlp.interop.hf.plain import PlainReader
 from vlp.interop.hf.write import architecture, write_processors
 from vlp.interop.loaded import Run, params_of
-from vlp.interop.parity import Reader
-from vlp.interop.readme import portable_readme
+from vlp.interop.readme import write_readme
 from vlp.interop.weights import read_json_object
 
 FILE = "encoders.json"
@@ -37,7 +36,7 @@ def write_encoders(
         run: what is exported.
         folder: where to.
         towers: "both", "image" or "text".
-        title, usage, notes, metrics: of the README, see `vlp.interop.readme.portable_readme`.
+        title, usage, notes, metrics: of the README, see `vlp.interop.readme.write_readme`.
     """
     model = run.model
     card: dict[str, Any] = {"towers": towers, "embed_dim": model.kwargs["embed_dim"]}
@@ -58,9 +57,8 @@ def write_encoders(
         bias = 0.0 if model.bias is None else float(model.bias[...])
         card["logits"] = {"scale": float(jnp.exp(model.log_scale[...])), "bias": bias}
     write_json(folder / FILE, card)
-    notes, figures = [_BYTES, *notes], metrics or {}
-    text = portable_readme(run, title=title, usage=usage, notes=notes, metrics=figures)
-    write_text(folder / "README.md", text)
+    notes = [_BYTES, *notes]
+    write_readme(run, folder, title=title, usage=usage, notes=notes, metrics=metrics)
 
 
 def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:
@@ -75,26 +73,20 @@ def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:
     return module.config(kwargs)
 
 
-class EncodersReader(Reader):
+class EncodersReader(PlainReader):
     """A folder of towers that take bytes and ids; a stack adds how it calls them.
 
     Args:
         folder: what an export wrote.
     """
 
-    plain = True
-
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.card = read_json_object(self.folder / FILE)
 
     @abc.abstractmethod
     def embed(self, tower: str, batch: np.ndarray) -> np.ndarray:
         """Unit-norm embeddings of bytes `[n, S, S, 3]`, or of token ids int32 `[n, l]`."""
-
-    def ids(self, texts: Sequence[str]) -> np.ndarray | None:
-        """Token ids, padded as tokenizer.json says."""
-        return plain.ids(self.folder, texts)
 
     def forward(self, pixels: np.ndarray | None, ids: np.ndarray | None) -> dict[str, np.ndarray]:
         """Embeddings of what is given, and logits of both."""

@@ -23,7 +23,7 @@ from vlp.metrics import scores
 from vlp.models.base import Encoded, Model
 from vlp.models.build import model_class, without_kind
 from vlp.models.naflex import device_images
-from vlp.training.params import leaf_paths, path_name
+from vlp.training.params import by_path, leaf_paths, path_name
 
 # What of a model takes arrays.
 METHODS = (
@@ -153,12 +153,6 @@ def param_shapes(kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {path_name(path): leaf.shape for path, leaf in leaf_paths(state)}
 
 
-def zeros(kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A model's parameters by name, all zero and without memory: for what only looks at shapes."""
-    zero = np.float32(0)
-    return {name: np.broadcast_to(zero, shape) for name, shape in param_shapes(kwargs).items()}
-
-
 def without_weights(fit: Callable[..., Any]) -> Callable[..., None]:
     """Of a function that brings a model into another stack's shape one that only says whether it
     can: it takes the model's keyword arguments alone, and raises as the other does.
@@ -168,7 +162,9 @@ def without_weights(fit: Callable[..., Any]) -> Callable[..., None]:
     """
 
     def check(kwargs: Mapping[str, Any], **settings: Any) -> None:
-        fit(kwargs, zeros(kwargs), **settings)
+        shapes, zero = param_shapes(kwargs), np.float32(0)  # seen as arrays, without their memory
+        zeros = {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
+        fit(kwargs, zeros, **settings)
 
     return check
 
@@ -176,11 +172,9 @@ def without_weights(fit: Callable[..., Any]) -> Callable[..., None]:
 def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> Loaded:
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))
-    filled = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jax.device_put(
-            np.asarray(params[jax.tree_util.keystr(path, simple=True, separator="/")], leaf.dtype)
-        ),
+    filled = by_path(
         nnx.to_pure_dict(state),
+        lambda path, leaf: jax.device_put(np.asarray(params[path_name(path)], leaf.dtype)),
     )
     nnx.replace_by_pure_dict(state, filled)
     return nnx.merge(graphdef, state)

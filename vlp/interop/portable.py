@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from vlp.interop.adapt import only_tower
 from vlp.interop.loaded import Run, abstract_model, params_of, with_settings
@@ -77,12 +77,14 @@ def tower_function(model: Model, tower: str) -> tuple[Encoder, dict[str, np.ndar
     graphdef, state = nnx.split(abstract_model(kwargs))
     names = leaf_names(nnx.to_pure_dict(state))
     shape: Any = jax.tree.structure(nnx.to_pure_dict(state))
-    encode = {"image": encode_images, "text": encode_ids}[tower]
 
     def function(params: Mapping[str, Any], batch: jax.Array) -> tuple[jax.Array, jax.Array]:
         own = nnx.clone(state)
         nnx.replace_by_pure_dict(own, shape.unflatten([params[name] for name in names]))
-        return encode(nnx.merge(graphdef, own), batch)[:2]
+        model = nnx.merge(graphdef, own)
+        if tower == "image":
+            return encode_pixels(model, model.normalise(batch))[:2]
+        return encode_ids(model, batch)[:2]
 
     return function, params
 
@@ -117,13 +119,6 @@ def encode_pixels(
     pooled, tokens = model.image(pixels)
     pooled = pooled if model.image_projection is None else model.image_projection(pooled)
     return unit_norm(pooled), tokens, pooled
-
-
-def encode_images(
-    model: Model, images: UInt8[Array, "n h w 3"]
-) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
-    """As `encode_pixels`, of bytes: the normalisation is part of the function."""
-    return encode_pixels(model, model.normalise(images))
 
 
 def encode_ids(

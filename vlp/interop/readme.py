@@ -2,8 +2,10 @@
 are. Its Python runs as it is written, in the folder, with the target's own libraries."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from data_pipelines.images import ImagePreprocess
+from vlp.files import write_text
 from vlp.interop.loaded import Run
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
@@ -47,37 +49,47 @@ ids = np.ones((2, {length}), np.{dtype})  # of your tokenizer: the model came wi
 """
 
 
-def portable_readme(
+def write_readme(
     run: Run,
+    folder: Path,
     *,
     title: str,
     usage: str,
     notes: Sequence[str],
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, float] | None,
     more: str = "",
-) -> str:
-    """The text, in Markdown.
+) -> None:
+    """Writes README.md.
 
     Args:
         run: what was exported.
+        folder: where to.
         title: what the files are.
         usage: Python that runs in the folder.
         notes: what users have to know, in Markdown.
         metrics: figures by name.
         more: what comes after it, in Markdown.
     """
-    figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
-    lines = [f"Licence: {run.card['licence']}.", *run.card["attribution"].splitlines()]
-    return _TEMPLATE.format(
+    text = _TEMPLATE.format(
         title=f"{run.folder.name}: {title}",
         vlp=run.card["vlp"],
         trained=f" after {run.step} updates" if run.step else "",
         usage=usage.strip(),
         more=more,
         notes="\n".join(f"- {note}" for note in notes),
-        metrics=f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
-        licence="\n".join(f"- {line}" for line in lines),
+        **figures_and_licence(run, metrics or {}),
     )
+    write_text(folder / "README.md", text)
+
+
+def figures_and_licence(run: Run, metrics: Mapping[str, float]) -> dict[str, str]:
+    """The table of `metrics`, or nothing, and the list under `licence`, for every README."""
+    figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
+    lines = [f"Licence: {run.card['licence']}.", *run.card["attribution"].splitlines()]
+    return {
+        "metrics": f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
+        "licence": "\n".join(f"- {line}" for line in lines),
+    }
 
 
 def usage(

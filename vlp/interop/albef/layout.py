@@ -39,25 +39,14 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     Raises:
         KeyError: a tensor is not there.
     """
-    vocab_size, text_width = shapes[_TOKENS]
-    depth = count(shapes, _LAYER)
-    fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in range(depth))
-    sizes = dict(
-        num_heads=heads(text_width), mlp_dim=shapes[f"{_LAYER}0.intermediate.dense.bias"][0]
-    )
+    text = text_kwargs(shapes, _BERT)
+    numbers = range(text["depth"])
+    fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in numbers)
+    kinds = shapes[f"{_BERT}embeddings.token_type_embeddings.weight"][0]
     return dict(
         image=image_kwargs(shapes),
-        text=dict(
-            kind="bert",
-            vocab_size=vocab_size,
-            length=shapes[f"{_BERT}embeddings.position_embeddings.weight"][0],
-            num_types=shapes[f"{_BERT}embeddings.token_type_embeddings.weight"][0],
-            width=text_width,
-            depth=depth - fused,
-            pooler=False,
-            **sizes,
-        ),
-        fusion=dict(depth=fused, **sizes),
+        text=text | dict(num_types=kinds, depth=text["depth"] - fused),
+        fusion=dict(depth=fused, num_heads=text["num_heads"], mlp_dim=text["mlp_dim"]),
         embed_dim=shapes["vision_proj.bias"][0],
         image_projection="linear_bias",
         text_projection="linear_bias",
@@ -77,6 +66,21 @@ def image_kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         num_heads=heads(width),
         mlp_dim=shapes["visual_encoder.blocks.0.mlp.fc1.bias"][0],
         pool="cls",
+    )
+
+
+def text_kwargs(shapes: Mapping[str, tuple[int, ...]], bert: str) -> dict[str, Any]:
+    """Those of a BERT whose names begin so."""
+    vocab_size, width = shapes[f"{bert}embeddings.word_embeddings.weight"]
+    return dict(
+        kind="bert",
+        vocab_size=vocab_size,
+        length=shapes[f"{bert}embeddings.position_embeddings.weight"][0],
+        width=width,
+        depth=count(shapes, f"{bert}encoder.layer."),
+        num_heads=heads(width),
+        mlp_dim=shapes[f"{bert}encoder.layer.0.intermediate.dense.bias"][0],
+        pooler=False,
     )
 
 

@@ -7,10 +7,9 @@ from vlp.interop.albef import layout
 from vlp.interop.authors import checkpoint
 from vlp.interop.foreign import Foreign
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import open_tensors
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What a checkpoint such as `ALBEF.pth` holds; the teacher and its queues are left out.
 
     The number of attention heads, which the file does not tell, is the width over 64, as in every

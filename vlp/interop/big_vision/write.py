@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from vlp.files import write_bytes, write_text
+from vlp.files import write_bytes
 from vlp.interop.adapt import Params, adapt, complete, only_tower, plain_vit
 from vlp.interop.big_vision.layout import WEIGHTS, rules
 from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
 from vlp.interop.loaded import Run, params_of, without_weights
-from vlp.interop.readme import portable_readme, shown
+from vlp.interop.readme import shown, write_readme
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 ROOT = "params/"
@@ -91,14 +91,14 @@ def write(
     model = getattr(run.tokenizer, "model", None) if kwargs["text"] else None
     if model is not None:
         write_bytes(folder / "tokenizer.model", model)
-    text = portable_readme(
+    write_readme(
         run,
+        folder,
         title="arrays for big_vision",
         usage=_usage(kwargs, towers=towers, tokenizer=model is not None),
         notes=[_ELSEWHERE, _RESIZE],
-        metrics=metrics or {},
+        metrics=metrics,
     )
-    write_text(folder / "README.md", text)
 
 
 def _adapted(

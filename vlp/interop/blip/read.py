@@ -7,10 +7,9 @@ from vlp.interop.authors import checkpoint
 from vlp.interop.blip import layout
 from vlp.interop.foreign import Foreign
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import open_tensors
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What a checkpoint such as `model_base.pth` holds, of pretraining or fine-tuned for retrieval
     or captions; the teacher and its queues are left out.
 

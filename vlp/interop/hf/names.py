@@ -11,7 +11,6 @@ from vlp.interop.layout import (
     linear,
     norm,
     same,
-    split_linear,
 )
 
 BLOCKS, LAYER = "text/stack/blocks", "encoder.layer.{}"  # of a BERT, here and there
@@ -81,20 +80,6 @@ def clip_layers(tower: str, theirs: str, *, depth: int) -> list[Rule]:
     ]
     ours, theirs = f"{tower}/stack/blocks", f"{theirs}.encoder.layers.{{}}"
     return layers(rules, ours=ours, theirs=theirs, depth=depth)
-
-
-def vit_layers(tower: str, *, depth: int) -> list[Rule]:
-    """The blocks of `ViTModel`."""
-    attention = "attention.attention"
-    rules = [
-        *norm("norm1", "layernorm_before"),
-        *joined_linear("attention/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
-        *linear("attention/out", "attention.output.dense"),
-        *norm("norm2", "layernorm_after"),
-        *linear("mlp/up", "intermediate.dense"),
-        *linear("mlp/down", "output.dense"),
-    ]
-    return layers(rules, ours=f"{tower}/stack/blocks", theirs="encoder.layer.{}", depth=depth)
 
 
 def bert_text(text: Mapping[str, Any], *, types: bool) -> list[Rule]:
@@ -178,23 +163,6 @@ def clip_image(image: Mapping[str, Any]) -> list[Rule]:
         *norm("image/pre_norm", "vision_model.pre_layrnorm"),  # their spelling
         *clip_layers("image", "vision_model", depth=image["depth"]),
         *norm("image/norm", "vision_model.post_layernorm"),
-    ]
-
-
-def siglip_head() -> list[Rule]:
-    """The attention pooling of SigLIP's image towers."""
-    head = "vision_model.head"
-    return [
-        same("image/head/probe", f"{head}.probe", axes=2),
-        *split_linear(
-            ["image/head/query", "image/head/key_value"],
-            f"{head}.attention.in_proj_weight",
-            f"{head}.attention.in_proj_bias",
-        ),
-        *linear("image/head/out", f"{head}.attention.out_proj"),
-        *norm("image/head/norm", f"{head}.layernorm"),
-        *linear("image/head/mlp/up", f"{head}.mlp.fc1"),
-        *linear("image/head/mlp/down", f"{head}.mlp.fc2"),
     ]
 
 

@@ -12,6 +12,7 @@ import torch
 import transformers
 from jaxtyping import Int
 from PIL import Image
+from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, SiglipModel
 
 from vlp.interop.parity import Reader
@@ -37,8 +38,10 @@ class TransformersReader(Reader):
         config = read_json_object(self.folder / "config.json")
         self.kind = config["model_type"]
         make = getattr(transformers, config["architectures"][0])
+        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
+            pooled = any("pooler" in name for name in file.keys())
         # What a model without its pooler lacks is no loss.
-        extra = {} if self._has("pooler") or self.kind not in _POOLED else _NO_POOLER
+        extra = {"add_pooling_layer": False} if self.kind in _POOLED and not pooled else {}
         self.model, loading = make.from_pretrained(
             self.folder,
             dtype=torch.float32,
@@ -101,17 +104,10 @@ class TransformersReader(Reader):
             found = _single("image" if ids is None else "text", read)
         return {name: tensor.numpy() for name, tensor in found.items()}
 
-    def _has(self, part: str) -> bool:
-        from safetensors import safe_open
-
-        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
-            return any(part in name for name in file.keys())
-
 
 _LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
 _POOLED = ("vit", "bert")
 _MASKED = ("bert", "blip", "blip-2", "vision-text-dual-encoder")
-_NO_POOLER: dict[str, Any] = dict(add_pooling_layer=False)
 
 
 def _images(pixels: Any) -> dict[str, torch.Tensor]:

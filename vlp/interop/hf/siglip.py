@@ -12,11 +12,10 @@ from vlp.interop.hf.names import (
     TEXT,
     clip_layers,
     clip_text,
-    siglip_head,
     tower_config,
     tower_kwargs,
 )
-from vlp.interop.layout import Rule, convolution, linear, norm, same
+from vlp.interop.layout import Rule, convolution, linear, norm, same, split_linear
 from vlp.interop.surplus import without_places
 
 NAME = "SiglipModel"
@@ -158,5 +157,14 @@ def _image(image: Mapping[str, Any]) -> list[Rule]:
         same("image/positions", "vision_model.embeddings.position_embedding.weight"),
         *clip_layers("image", "vision_model", depth=image["depth"]),
         *norm("image/norm", "vision_model.post_layernorm"),
-        *siglip_head(),
+        same("image/head/probe", f"{_HEAD}probe", axes=2),
+        *split_linear(
+            ["image/head/query", "image/head/key_value"],
+            f"{_HEAD}attention.in_proj_weight",
+            f"{_HEAD}attention.in_proj_bias",
+        ),
+        *linear("image/head/out", f"{_HEAD}attention.out_proj"),
+        *norm("image/head/norm", f"{_HEAD}layernorm"),
+        *linear("image/head/mlp/up", f"{_HEAD}mlp.fc1"),
+        *linear("image/head/mlp/down", f"{_HEAD}mlp.fc2"),
     ]

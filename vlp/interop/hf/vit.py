@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlp.interop.adapt import plain_vit
-from vlp.interop.hf.names import IMAGE, tower_kwargs, vision_config, vit_layers
-from vlp.interop.layout import Rule, convolution, linear, norm, same
+from vlp.interop.hf.names import IMAGE, tower_kwargs, vision_config
+from vlp.interop.layout import Rule, convolution, joined_linear, layers, linear, norm, same
 from vlp.interop.surplus import Surplus, settle
 from vlp.interop.tensors import Tensors
 
@@ -70,11 +70,20 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     """The names of tensors for complete keyword arguments."""
     image, patches = kwargs["image"], "embeddings.patch_embeddings.projection"
     pooler = linear("image/pooler", "pooler.dense") if image["pooler"] else []
+    parts = [f"attention.attention.{part}" for part in ("query", "key", "value")]
+    block = [
+        *norm("norm1", "layernorm_before"),
+        *joined_linear("attention/qkv", parts),
+        *linear("attention/out", "attention.output.dense"),
+        *norm("norm2", "layernorm_after"),
+        *linear("mlp/up", "intermediate.dense"),
+        *linear("mlp/down", "output.dense"),
+    ]
     return [
         same("image/class_token", "embeddings.cls_token", axes=2),
         same("image/positions", "embeddings.position_embeddings", axes=1),
         *convolution("image/patches/linear", patches, patch_size=image["patch_size"], bias=True),
-        *vit_layers("image", depth=image["depth"]),
+        *layers(block, ours="image/stack/blocks", theirs="encoder.layer.{}", depth=image["depth"]),
         *norm("image/norm", "layernorm"),
         *pooler,
     ]

@@ -5,6 +5,7 @@ processor that belongs to it. Nothing here needs PyTorch: all of it is plain dat
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,16 +108,16 @@ def stand_in(tokenizer: Tokenizer, *, text: Mapping[str, Any]) -> Tokenizer:
     )
 
 
-def preprocessing(run: Run) -> Any:
-    """What transformers does to pictures: a centre at half a pixel begins at the one before."""
-    return rounded(run.preprocess, "down")
+def rounded(run: Run, rounding: str) -> Any:
+    """A run's preprocessing with another rounding of centres; what cuts no centres stays."""
+    used = run.preprocess
+    if not isinstance(used, ImagePreprocess) or used.resize == "squash":
+        return used
+    return ImagePreprocess.from_dict(used.to_dict() | {"rounding": rounding})
 
 
-def rounded(preprocess: Any, rounding: str) -> Any:
-    """The preprocessing with another rounding of centres; what cuts no centres stays."""
-    if not isinstance(preprocess, ImagePreprocess) or preprocess.resize == "squash":
-        return preprocess
-    return ImagePreprocess.from_dict(preprocess.to_dict() | {"rounding": rounding})
+# transformers begins a centre at half a pixel at the one before.
+preprocessing = partial(rounded, rounding="down")
 
 
 def cleaning(run: Run) -> Callable[[str], str] | None:

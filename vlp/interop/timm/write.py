@@ -1,15 +1,16 @@
 """An image tower as a folder that timm opens: `timm.create_model("local-dir:FOLDER")`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vlp.files import write_json, write_text
+from vlp.files import write_json
 from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
 from vlp.interop.loaded import Run, params_of, without_weights
-from vlp.interop.readme import portable_readme
+from vlp.interop.readme import write_readme
 from vlp.interop.samples import EXAMPLE
 from vlp.interop.timm.config import model_args, pretrained_cfg
 from vlp.interop.timm.read import rules
@@ -63,9 +64,8 @@ def write(
     write_json(folder / "config.json", config)
     tensors = write_tensors(rules(kwargs), params)
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
-    title = "an image tower for timm"
-    text = portable_readme(run, title=title, usage=_USAGE, notes=[_PICTURES], metrics=metrics or {})
-    write_text(folder / "README.md", text)
+    title, notes = "an image tower for timm", [_PICTURES]
+    write_readme(run, folder, title=title, usage=_USAGE, notes=notes, metrics=metrics)
 
 
 def _adapted(
@@ -80,11 +80,8 @@ def _adapted(
 
 
 check_model = without_weights(_adapted)
-
-
-def preprocessing(run: Run) -> Any:
-    """What timm does to pictures: a centre at half a pixel begins at the nearest even one."""
-    return rounded(run.preprocess, "even")
+# timm begins a centre at half a pixel at the nearest even one.
+preprocessing = partial(rounded, rounding="even")
 
 
 def reader(folder: Path) -> Any:

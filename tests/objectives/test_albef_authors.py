@@ -110,9 +110,7 @@ def kwargs_and_rules():
 @functools.cache
 def params(*, teacher):
     kwargs, rules = kwargs_and_rules()
-    depth = kwargs["text"]["depth"]
     theirs = layout.cleared(in_memory(state_of(teacher=teacher)))
-    theirs = theirs.renamed(lambda name: layout.renamed(name, text_depth=depth))
     return read_params(rules, theirs, param_shapes(kwargs))
 
 
@@ -212,12 +210,11 @@ def test_towers_fusion_and_heads_give_the_authors_outputs():
 @pytest.mark.parametrize(("alpha", "prefix"), [(0.0, "alpha0/"), (0.4, "")])
 def test_every_gradient_has_the_authors_norm(alpha, prefix):
     x = numbers("pretrain")
-    depth = kwargs_and_rules()[0]["text"]["depth"]
     *_, gradients = whole_step(alpha)
     for name, want in zip(x["gradient_names"], x[f"{prefix}gradient_norms"], strict=True):
         if name == "temp":  # ours is its logarithm's
             continue
-        got = np.linalg.norm(gradients[layout.renamed(str(name), text_depth=depth)])
+        got = np.linalg.norm(gradients[str(name)])
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5, err_msg=name)
 
 

@@ -22,6 +22,19 @@ Accepted = Mapping[str, tuple[Any, ...]]
 _PARTS = {"image": ("image/", "image_projection/"), "text": ("text/", "text_projection/")}
 
 
+def plain_vit(**values: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
+    """The settings of an image tower, and the values that a stack of plain ViTs can hold.
+
+    Args:
+        **values: where the stack can hold others, by setting.
+    """
+    usual: dict[str, tuple[Any, ...]] = dict(
+        kind=("vit",), pool=("cls",), pre_norm=(False,), norm_after_pool=(False,), pooler=(False,),
+        layer_scale=(None,), position=("learned",), patch_bias=(True,),
+    )  # fmt: skip
+    return {f"image.{key}": accepted for key, accepted in (usual | values).items()}
+
+
 def complete(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of a `PairModel` with every default written out.
 
@@ -77,21 +90,20 @@ def adapt(
     params, wrong = dict(params), []
     for setting, values in accepted.items():
         section, _, key = setting.rpartition(".")
-        if (section or key.removesuffix("_projection")) in _PARTS and not kwargs[
-            section or key.removesuffix("_projection")
-        ]:
+        tower = section or key.removesuffix("_projection")
+        if tower in _PARTS and not kwargs[tower]:
             continue
         part = kwargs[section] if section else kwargs
-        if part.get(key) in values:
+        given = part.get(key)
+        if given in values:
             continue
-        changes = [(value, _CHANGES.get((setting, part.get(key), value))) for value in values]
-        change = next(((value, apply) for value, apply in changes if apply is not None), None)
-        if change is None:
+        value = next((value for value in values if (setting, given, value) in _CHANGES), None)
+        if value is None:
             known = " or ".join(map(repr, values))
-            wrong.append(f"{setting}={part.get(key)!r} (accepted: {known})")
+            wrong.append(f"{setting}={given!r} (accepted: {known})")
             continue
-        change[1](kwargs, params)
-        part[key] = change[0]
+        _CHANGES[setting, given, value](kwargs, params)
+        part[key] = value
     if wrong:
         kinds = [item for item in wrong if ".kind=" in item]
         wrong = kinds or wrong  # another tower lacks all other settings as well
@@ -128,18 +140,14 @@ def _write_positions(kwargs: dict[str, Any], params: Params) -> None:
     params["image/positions"] = np.concatenate([first, table])
 
 
-def _identity(name: str, *, bias: bool) -> Callable:
+def _projection(name: str, *, kernel: bool, bias: bool) -> Callable:
+    """Adds what of a projection is missing: the identity, or no bias."""
+
     def add(kwargs: dict[str, Any], params: Params) -> None:
-        params[f"{name}/kernel"] = np.eye(kwargs["embed_dim"], dtype=np.float32)
+        if kernel:
+            params[f"{name}/kernel"] = np.eye(kwargs["embed_dim"], dtype=np.float32)
         if bias:
-            _zero_bias(name)(kwargs, params)
-
-    return add
-
-
-def _zero_bias(name: str) -> Callable:
-    def add(kwargs: dict[str, Any], params: Params) -> None:
-        params[f"{name}/bias"] = np.zeros(kwargs["embed_dim"], np.float32)
+            params[f"{name}/bias"] = np.zeros(kwargs["embed_dim"], np.float32)
 
     return add
 
@@ -160,9 +168,9 @@ _CHANGES: dict[tuple[str, Any, Any], Callable[[dict[str, Any], Params], None]] =
         change: apply
         for name in ("image_projection", "text_projection")
         for change, apply in {
-            (name, "none", "linear"): _identity(name, bias=False),
-            (name, "none", "linear_bias"): _identity(name, bias=True),
-            (name, "linear", "linear_bias"): _zero_bias(name),
+            (name, "none", "linear"): _projection(name, kernel=True, bias=False),
+            (name, "none", "linear_bias"): _projection(name, kernel=True, bias=True),
+            (name, "linear", "linear_bias"): _projection(name, kernel=False, bias=True),
         }.items()
     },
 }

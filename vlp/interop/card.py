@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any
 
 from vlp.files import write_text
+from vlp.interop.weights import read_json_object
 from vlp.version import __version__
 
 FORMAT = 1
@@ -27,7 +28,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "licence": str,
     "attribution": str,
 }
-_TOKENIZER_FIELDS = {
+_TOKENIZER_FIELDS: dict[str, type | tuple[type, ...]] = {
     "tokenizer.kind": str,
     "tokenizer.file": str,
     "tokenizer.name": str,
@@ -99,13 +100,10 @@ def validate_card(card: Any, *, source: str = "the card") -> dict[str, Any]:
             f"{source} must have format {FORMAT}, got {card.get('format')!r}; "
             f"read it with the vlp that wrote it ({card.get('vlp', 'unknown')}), or update vlp"
         )
-    for field, kind in _FIELDS.items():
+    fields = _FIELDS if card.get("tokenizer") is None else _FIELDS | _TOKENIZER_FIELDS
+    for field, kind in fields.items():
         _check_field(card, field, kind, source)
-    if card["tokenizer"] is None:
-        return json.loads(_dump(card))
-    for field, kind in _TOKENIZER_FIELDS.items():
-        _check_field(card, field, kind, source)
-    file = Path(card["tokenizer"]["file"])
+    file = Path((card["tokenizer"] or {"file": ""})["file"])
     if file.is_absolute() or ".." in file.parts:
         raise ValueError(
             f"{source}: tokenizer.file must lie inside the run's folder, got {str(file)!r}; "
@@ -133,13 +131,7 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
             f"a run's folder must hold {FILE}, found none in {folder}; "
             "give the workdir of `vlp train` or one of its checkpoints"
         )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} must be JSON, got {error}; restore it from a copy of the run"
-        ) from error
-    return validate_card(card, source=str(path))
+    return validate_card(read_json_object(path), source=str(path))
 
 
 def check_tokenizer(card: Mapping[str, Any], tokenizer: Any) -> None:

@@ -52,6 +52,23 @@ def check_values(kwargs: Mapping[str, Any]) -> None:
             check_values(value)
 
 
+def check_preprocess(ours: Any, wanted: Mapping[str, tuple[Any, ...]], *, stack: str) -> None:
+    """Raises ValueError where a stack has no such preprocessing.
+
+    Args:
+        ours: what is exported.
+        wanted: the values that the stack has, by setting.
+        stack: what messages call it.
+    """
+    for key, values in wanted.items():
+        if getattr(ours, key) not in values:
+            raise ValueError(
+                f"an exported preprocess.{key} must be {' or '.join(map(repr, values))} for "
+                f"{stack}, got {getattr(ours, key)!r}; set it so in the card, or train with "
+                'resize="squash"'
+            )
+
+
 @contextlib.contextmanager
 def understood(source: Any, *, stack: str) -> Iterator[None]:
     """Within it, what a config lacks or has of another type is an error of the file.

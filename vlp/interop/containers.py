@@ -36,7 +36,9 @@ def choose(
         ValueError: no weights, not those that are asked for, or several that could be meant.
     """
     everything = {path: part for path, part in _parts(loaded, kind, "") if part}
-    candidates = _weights_among(everything)
+    models = {path: part for path, part in everything.items() if not _NO_WEIGHTS.search(path)}
+    largest = max(map(len, models.values()), default=0)
+    candidates = {path: part for path, part in models.items() if 2 * len(part) > largest}
     if not candidates:
         held = list(map(str, loaded))[:5] if isinstance(loaded, Mapping) else type(loaded).__name__
         raise ValueError(f"{source} must be a state dict of tensors, found {held}; save one")
@@ -65,13 +67,6 @@ def _parts(value: Any, kind: type, path: str, depth: int = 0) -> Iterator[tuple[
     yield path, {str(name): x for name, x in value.items() if isinstance(x, kind)}
     for name, inner in value.items():
         yield from _parts(inner, kind, ".".join(filter(None, (path, str(name)))), depth + 1)
-
-
-def _weights_among(parts: Mapping[str, Found]) -> dict[str, Found]:
-    """Those that may be a model: no part of an optimiser, not much smaller than the largest."""
-    models = {path: part for path, part in parts.items() if not _NO_WEIGHTS.search(path)}
-    largest = max(map(len, models.values()), default=0)
-    return {path: part for path, part in models.items() if 2 * len(part) > largest}
 
 
 def _chosen(candidates: Mapping[str, Found], weights: str, *, source: str) -> str:

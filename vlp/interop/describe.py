@@ -52,7 +52,9 @@ def card_of(
         plain = kwargs["text"].get("kind", "transformer") == "transformer"
         ends = dict(eos_id=found.eos_id) if plain else {}  # BERT's tower has no such setting
         kwargs |= {"text": kwargs["text"] | ends | dict(pad_id=found.pad_id)}
-    preprocess = foreign.preprocess
+    preprocess, licence = foreign.preprocess, foreign.licence
+    if licence == "unknown":  # the files do not tell: the model card beside them may
+        licence = hub.licence(path.parent if path.is_file() else path)
     place = hub.named(path)
     if path.is_dir():
         place = f"{place}/{Path(foreign.tensors.source).name}"  # which of those that may be there
@@ -62,7 +64,7 @@ def card_of(
         tokenizer=found,
         text_length=kwargs["text"]["length"] if kwargs["text"] else 0,
         objective=foreign.objective,
-        licence=_licence(foreign, path),
+        licence=licence,
         attribution=f"Weights of {foreign.architecture} ({foreign.stack}), from {place}.",
     )
     return card, found
@@ -86,10 +88,3 @@ def _say_end(text: Mapping[str, Any], tokenizer: Tokenizer | None, path: Path) -
             path,
             wrong,
         )
-
-
-def _licence(foreign: Foreign, path: Path) -> str:
-    """Of the weights: what their files tell, else the model card beside them."""
-    if foreign.licence != "unknown":
-        return foreign.licence
-    return hub.licence(path.parent if path.is_file() else path)

@@ -1,31 +1,42 @@
 """What lies beside a tower that takes bytes and ids: sizes, preprocessing, scale, tokenizer."""
 
 import abc
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from vlp.files import write_json
 from vlp.interop.adapt import adapt, complete, only_tower
-from vlp.interop.hf import plain
+from vlp.interop.hf.plain import PlainReader
 from vlp.interop.hf.write import architecture, write_processors
 from vlp.interop.loaded import Run, params_of
+from vlp.interop.readme import write_readme
+from vlp.interop.weights import read_json_object
 
 FILE = "encoders.json"
+_BYTES = "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm."
 
 
-def write_encoders(run: Run, folder: Path, *, towers: str) -> None:
-    """Writes encoders.json and the tokenizer's files.
+def write_encoders(
+    run: Run,
+    folder: Path,
+    *,
+    towers: str,
+    title: str,
+    usage: str,
+    notes: Sequence[str],
+    metrics: Mapping[str, float] | None,
+) -> None:
+    """Writes encoders.json, the tokenizer's files and the README.
 
     Args:
         run: what is exported.
         folder: where to.
         towers: "both", "image" or "text".
+        title, usage, notes, metrics: of the README, see `vlp.interop.readme.write_readme`.
     """
     model = run.model
     card: dict[str, Any] = {"towers": towers, "embed_dim": model.kwargs["embed_dim"]}
@@ -46,6 +57,8 @@ def write_encoders(run: Run, folder: Path, *, towers: str) -> None:
         bias = 0.0 if model.bias is None else float(model.bias[...])
         card["logits"] = {"scale": float(jnp.exp(model.log_scale[...])), "bias": bias}
     write_json(folder / FILE, card)
+    notes = [_BYTES, *notes]
+    write_readme(run, folder, title=title, usage=usage, notes=notes, metrics=metrics)
 
 
 def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:
@@ -60,43 +73,28 @@ def transformers_config(run: Run, *, towers: str) -> dict[str, Any]:
     return module.config(kwargs)
 
 
-class EncodersReader(abc.ABC):
+class EncodersReader(PlainReader):
     """A folder of towers that take bytes and ids; a stack adds how it calls them.
 
     Args:
         folder: what an export wrote.
     """
 
-    tolerance: dict[str, float] = {}
-    plain = True
-
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        self.card = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
+        super().__init__(folder)
+        self.card = read_json_object(self.folder / FILE)
 
     @abc.abstractmethod
-    def embed_images(self, images: np.ndarray) -> np.ndarray:
-        """Unit-norm embeddings of bytes `[n, S, S, 3]`."""
-
-    @abc.abstractmethod
-    def embed_ids(self, ids: np.ndarray) -> np.ndarray:
-        """Unit-norm embeddings of token ids int32 `[n, l]`."""
-
-    def pixels(self, images: Sequence[Image.Image]) -> None:
-        """None: the files bring no preprocessing, images go in at the model's size."""
-        return None
-
-    def ids(self, texts: Sequence[str]) -> np.ndarray | None:
-        """Token ids, padded as tokenizer.json says."""
-        return plain.ids(self.folder, texts)
+    def embed(self, tower: str, batch: np.ndarray) -> np.ndarray:
+        """Unit-norm embeddings of bytes `[n, S, S, 3]`, or of token ids int32 `[n, l]`."""
 
     def forward(self, pixels: np.ndarray | None, ids: np.ndarray | None) -> dict[str, np.ndarray]:
         """Embeddings of what is given, and logits of both."""
         found = {}
         if pixels is not None and "image" in self.card:
-            found["image_embeds"] = np.asarray(self.embed_images(self._bytes(pixels)))
+            found["image_embeds"] = self.embed("image", self._bytes(pixels))
         if ids is not None and "text" in self.card:
-            found["text_embeds"] = np.asarray(self.embed_ids(np.asarray(ids, np.int32)))
+            found["text_embeds"] = self.embed("text", np.asarray(ids, np.int32))
         if len(found) == 2:
             cosines = found["image_embeds"] @ found["text_embeds"].T
             logits = self.card["logits"]

@@ -5,7 +5,7 @@ and HF_HUB_OFFLINE mean what they mean to the library.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,12 @@ def fetch_configs(text: str) -> Path:
         ValueError: it is no such name, the library is missing, or there is no such model, none that
             one may have, or none that can be reached.
     """
-    match = _NAME.fullmatch(text)
-    if match is None:
+    if not is_name(text):
         raise ValueError(
             f"a model must be a path that is there, or owner/name on the Hub with @REVISION behind "
             f"it or not; found nothing at {text!r}, which is no such name either; check the path"
         )
-    return _fetched(text, list(_TEXTS), revision=match["revision"])
+    return _fetched(text, list(_TEXTS), revision=_parts(text)["revision"])
 
 
 def fetch_weights(text: str, folder: Path, names: Sequence[str], *, pickles: bool) -> Path:
@@ -114,45 +113,16 @@ def _parts(text: str) -> Mapping[str, str | None]:
 
 
 def _fetched(text: str, patterns: list[str], *, revision: str | None) -> Path:
-    folder = _asked(
-        text,
-        _library().snapshot_download,
-        _parts(text)["name"],
-        revision=revision,
-        allow_patterns=patterns,
-        ignore_patterns=["*/*"],  # what other programs have in folders of their own
-    )
-    return Path(folder)
-
-
-def _listed(text: str, folder: Path) -> list[str]:
-    """The files of a model at the commit of `folder`; without the Hub those in the cache."""
+    """The folder of a model with these files; what goes wrong is said in one line."""
+    library = _library()
+    errors = library.errors
     try:
-        # Asked once: the library tries a listing of files for half a minute where nobody answers.
-        info = _library().HfApi().model_info(_parts(text)["name"], revision=folder.name)
-        return [file.rfilename for file in info.siblings]
-    except Exception:  # offline, in one of the ways of three libraries
-        return [path.name for path in folder.iterdir()]
-
-
-def _library() -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise ValueError(
-            "models are fetched by name with huggingface_hub, which is not installed: pip install "
-            '"vlp[hub]", or give the path of a folder'
-        ) from error
-    return huggingface_hub
-
-
-def _asked(text: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What the Hub answers; what goes wrong there is said in one line."""
-    errors = _library().errors
-    try:
-        return call(*args, **kwargs)
+        folder = library.snapshot_download(
+            _parts(text)["name"],
+            revision=revision,
+            allow_patterns=patterns,
+            ignore_patterns=["*/*"],  # what other programs have in folders of their own
+        )
     except errors.GatedRepoError as error:
         raise ValueError(
             f"{text} is given to those only who accept its terms: accept them on its page, then "
@@ -178,3 +148,27 @@ def _asked(text: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         raise ValueError(
             f"{text} could not be fetched from the Hub: {type(error).__name__}: {reason}; try again"
         ) from error
+    return Path(folder)
+
+
+def _listed(text: str, folder: Path) -> list[str]:
+    """The files of a model at the commit of `folder`; without the Hub those in the cache."""
+    try:
+        # Asked once: the library tries a listing of files for half a minute where nobody answers.
+        info = _library().HfApi().model_info(_parts(text)["name"], revision=folder.name)
+        return [file.rfilename for file in info.siblings]
+    except Exception:  # offline, in one of the ways of three libraries
+        return [path.name for path in folder.iterdir()]
+
+
+def _library() -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise ValueError(
+            "models are fetched by name with huggingface_hub, which is not installed: pip install "
+            '"vlp[hub]", or give the path of a folder'
+        ) from error
+    return huggingface_hub

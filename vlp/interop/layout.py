@@ -64,21 +64,25 @@ def norm(ours: str, theirs: str) -> list[Rule]:
     ]
 
 
+def joined_kernels(ours: str, theirs: Sequence[str]) -> Rule:
+    """One matrix `[in, out]` here that is several `[out, in]` there, of equal width."""
+    return Rule(
+        (ours,),
+        tuple(theirs),
+        lambda *tensors: [np.concatenate([tensor.T for tensor in tensors], axis=1)],
+        lambda array: [part.T for part in np.split(array, len(theirs), axis=1)],
+    )
+
+
 def joined_linear(ours: str, theirs: Sequence[str]) -> list[Rule]:
     """A linear layer here that is several of equal width there, such as query, key and value."""
-    parts = len(theirs)
     return [
-        Rule(
-            (f"{ours}/kernel",),
-            tuple(f"{name}.weight" for name in theirs),
-            lambda *tensors: [np.concatenate([tensor.T for tensor in tensors], axis=1)],
-            lambda array: [part.T for part in np.split(array, parts, axis=1)],
-        ),
+        joined_kernels(f"{ours}/kernel", [f"{name}.weight" for name in theirs]),
         Rule(
             (f"{ours}/bias",),
             tuple(f"{name}.bias" for name in theirs),
             lambda *tensors: [np.concatenate(tensors)],
-            lambda array: np.split(array, parts),
+            lambda array: np.split(array, len(theirs)),
         ),
     ]
 
@@ -117,7 +121,14 @@ def convolution(ours: str, theirs: str, *, patch_size: int, bias: bool) -> list[
 
 
 def layers(
-    rules: Iterable[Rule], *, ours: str, theirs: str, depth: int, every: int = 1
+    rules: Iterable[Rule],
+    *,
+    ours: str,
+    theirs: str,
+    depth: int,
+    every: int = 1,
+    first: int = 0,
+    between: str = ".",
 ) -> list[Rule]:
     """The rules of one layer for all: stacked `[depth, ...]` here, one by one there.
 
@@ -127,8 +138,11 @@ def layers(
         theirs: likewise there, with "{}" for the number of the layer.
         depth: how many layers there are.
         every: only the first of so many has what the rules are about.
+        first: the number there of our first layer.
+        between: what stands there between a layer and the names in it.
     """
-    return [_stacked(rule, ours, theirs, range(0, depth, every)) for rule in rules]
+    numbers = range(first, first + depth, every)
+    return [_stacked(rule, ours, theirs + between, numbers) for rule in rules]
 
 
 def prefixed(rules: Iterable[Rule], *, theirs: str) -> list[Rule]:
@@ -222,13 +236,13 @@ def _stacked(rule: Rule, ours: str, theirs: str, numbers: range) -> Rule:
     each = len(rule.theirs)
 
     def read(*tensors: np.ndarray) -> list[np.ndarray]:
-        found = [rule.read(*tensors[i * each : (i + 1) * each]) for i in range(len(numbers))]
+        found = [rule.read(*tensors[i : i + each]) for i in range(0, len(tensors), each)]
         return [stacked(arrays) for arrays in zip(*found, strict=True)]
 
     def write(*arrays: np.ndarray) -> list[np.ndarray]:
         return [x for i in range(len(numbers)) for x in rule.write(*(array[i] for array in arrays))]
 
-    names = [f"{theirs.format(i)}.{name}" for i in numbers for name in rule.theirs]
+    names = [theirs.format(i) + name for i in numbers for name in rule.theirs]
     return Rule(tuple(f"{ours}/{name}" for name in rule.ours), tuple(names), read, write)
 
 

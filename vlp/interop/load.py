@@ -1,6 +1,5 @@
 """A trained model, its image preprocessing and its tokenizer, from a run or from another stack."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -27,6 +26,8 @@ from vlp.models.resize import resize_positions
 
 NAMED = "open_clip"
 """The format whose models can be given by name in place of a configuration."""
+Parts = tuple[dict[str, Any], Mapping[str, Any], dict[str, Any]]
+"""The card of a run, its parameters by name, and what else there is to say of it."""
 
 
 def load_run(
@@ -54,60 +55,32 @@ def load_run(
             f"it out, or put {NAMED}: in front of the path"
         )
     if kind == RUN:
-        parts = _open_run(path, weights, tokenizer, accept)
+        card, params, rest = _open_run(path, weights, tokenizer, accept)
     else:
         read = functools.partial(
             open_tensors, weights=weights, allow_pickle_weights=allow_pickle_weights
         )
         named = {"arch": arch} if kind == NAMED else {}
         foreign = READERS[kind](path, read=read, **named)
-        parts = _open_foreign(foreign, path, tokenizer, accept)
-    parts = _resized(parts, image_size=image_size, text_length=text_length)
-    _check_pictures(parts.card, path)
-    return parts.run()
+        card, params, rest = _open_foreign(foreign, path, tokenizer, accept)
+    if image_size is not None or text_length is not None:
+        card, params = _resized(card, params, image_size=image_size, text_length=text_length)
+    _check_pictures(card, path)
+    preprocess = None if card["preprocess"] is None else open_preprocess(card["preprocess"])
+    model = model_of(_with_begin(card["model"], rest["tokenizer"]), params)
+    return Run(model=model, preprocess=preprocess, card=card, **rest)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Parts:
-    """A run before its model is made."""
-
-    card: dict[str, Any]
-    params: Mapping[str, Any]
-    tokenizer: Tokenizer | None
-    step: int
-    weights: str
-    folder: Path
-    format: str = RUN
-    tensors: frozenset[str] = frozenset()
-    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def run(self) -> Run:
-        preprocess = self.card["preprocess"]
-        return Run(
-            model=model_of(self._kwargs, self.params),
-            preprocess=None if preprocess is None else open_preprocess(preprocess),
-            tokenizer=self.tokenizer,
-            card=self.card,
-            step=self.step,
-            weights=self.weights,
-            folder=self.folder,
-            format=self.format,
-            tensors=self.tensors,
-            left_out=self.left_out,
-        )
-
-    @property
-    def _kwargs(self) -> dict[str, Any]:
-        """The model's, with what only the tokenizer knows: how captions begin."""
-        kwargs, tokenizer = self.card["model"], self.tokenizer
-        if "decoder" not in kwargs or tokenizer is None or tokenizer.begin_id is None:
-            return kwargs
-        return {"begin_id": tokenizer.begin_id, **kwargs}
+def _with_begin(kwargs: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """The model's, with what only the tokenizer knows: how captions begin."""
+    if "decoder" not in kwargs or tokenizer is None or tokenizer.begin_id is None:
+        return kwargs
+    return {"begin_id": tokenizer.begin_id, **kwargs}
 
 
 def _open_run(
     path: Path, weights: str, tokenizer: str | os.PathLike | None, accept: Callable
-) -> _Parts:
+) -> Parts:
     folder, checkpoint = runs.find_run(path)
     card = runs.read_card_of(checkpoint)
     if tokenizer == NONE:
@@ -125,7 +98,8 @@ def _open_run(
     runs.check_weights(params, param_shapes(own), checkpoint)
     for name, (_, theirs) in frozen.items():
         params |= {path: array for path, array in theirs.items() if path.startswith(f"{name}/")}
-    return _Parts(card, params, found, int(checkpoint.name), used, folder)
+    rest = dict(tokenizer=found, step=int(checkpoint.name), weights=used, folder=folder)
+    return card, params, rest
 
 
 def _frozen(card: dict[str, Any]) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
@@ -138,28 +112,32 @@ def _frozen(card: dict[str, Any]) -> dict[str, tuple[dict[str, Any], dict[str, A
 
 def _open_foreign(
     foreign: Foreign, path: Path, tokenizer: str | os.PathLike | None, accept: Callable
-) -> _Parts:
+) -> Parts:
     card, found = card_of(foreign, path, tokenizer)
     accept(card["model"])
     tensors = foreign.tensors
     params = read_params(foreign.rules, tensors, param_shapes(card["model"]))
-    listed: dict[str, Any] = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
-    return _Parts(card, params, found, 0, tensors.weights, path, foreign.stack, **listed)
+    rest = dict(tokenizer=found, step=0, weights=tensors.weights, folder=path)
+    listed = dict(tensors=frozenset(tensors), left_out=tensors.left_out)
+    return card, params, {**rest, **listed, "format": foreign.stack}
 
 
-def _resized(parts: _Parts, *, image_size: int | None, text_length: int | None) -> _Parts:
-    if image_size is None and text_length is None:
-        return parts
+def _resized(
+    card: dict[str, Any],
+    params: Mapping[str, Any],
+    *,
+    image_size: int | None,
+    text_length: int | None,
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
     sizes = dict(image_size=image_size, text_length=text_length)
-    nested = traverse_util.unflatten_dict(dict(parts.params), sep="/")
-    kwargs, nested = resize_positions(parts.card["model"], nested, **sizes)
-    params = traverse_util.flatten_dict(nested, sep="/")
-    card = parts.card | {"model": kwargs}
+    nested = traverse_util.unflatten_dict(dict(params), sep="/")
+    kwargs, nested = resize_positions(card["model"], nested, **sizes)
+    card = card | {"model": kwargs}
     if image_size is not None:
         card["preprocess"] = _preprocess_at(image_size, card["preprocess"])
     if text_length is not None and card["tokenizer"] is not None:
         card["tokenizer"] = card["tokenizer"] | {"length": text_length}
-    return dataclasses.replace(parts, card=card, params=params)
+    return card, traverse_util.flatten_dict(nested, sep="/")
 
 
 def _check_pictures(card: Mapping[str, Any], path: Path) -> None:

@@ -23,7 +23,7 @@ from vlp.metrics import scores
 from vlp.models.base import Encoded, Model
 from vlp.models.build import model_class, without_kind
 from vlp.models.naflex import device_images
-from vlp.training.params import leaf_paths, path_name
+from vlp.training.params import by_path, leaf_paths, path_name
 
 # What of a model takes arrays.
 METHODS = (
@@ -69,8 +69,10 @@ def _compiling(method: str, function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(self: Loaded, *args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(names, args, strict=False)) | kwargs
-        return _call(method, self, self._checked(given))
+        given = self._checked(dict(zip(names, args, strict=False)) | kwargs)
+        fixed = {name: value for name, value in given.items() if isinstance(value, _STATIC)}
+        arrays = {name: value for name, value in given.items() if name not in fixed}
+        return _compiled(method, *nnx.split(self), tuple(fixed.items()), arrays)
 
     return call
 
@@ -151,21 +153,48 @@ def param_shapes(kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {path_name(path): leaf.shape for path, leaf in leaf_paths(state)}
 
 
-def zeros(kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A model's parameters by name, all zero and without memory: for what only looks at shapes."""
-    zero = np.float32(0)
-    return {name: np.broadcast_to(zero, shape) for name, shape in param_shapes(kwargs).items()}
+def without_weights(fit: Callable[..., Any]) -> Callable[..., None]:
+    """Of a function that brings a model into another stack's shape one that only says whether it
+    can: it takes the model's keyword arguments alone, and raises as the other does.
+
+    Args:
+        fit: of keyword arguments, parameters by name, and settings.
+    """
+
+    def check(kwargs: Mapping[str, Any], **settings: Any) -> None:
+        shapes, zero = param_shapes(kwargs), np.float32(0)  # seen as arrays, without their memory
+        zeros = {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
+        fit(kwargs, zeros, **settings)
+
+    return check
 
 
 def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> Loaded:
     """The model of these keyword arguments with these parameters, by name."""
     graphdef, state = nnx.split(abstract_model(kwargs))
-    filled = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jax.device_put(np.asarray(params[_name(path)], leaf.dtype)),
+    filled = by_path(
         nnx.to_pure_dict(state),
+        lambda path, leaf: jax.device_put(np.asarray(params[path_name(path)], leaf.dtype)),
     )
     nnx.replace_by_pure_dict(state, filled)
     return nnx.merge(graphdef, state)
+
+
+def with_settings(model: Model, *, image: Mapping[str, Any] | None = None, **towers: Any) -> Loaded:
+    """The same weights in a model with settings that change none of them.
+
+    Args:
+        model: whose weights.
+        image: of the image tower.
+        **towers: of every tower that has such a setting, such as `dtype`.
+    """
+    kwargs = model.kwargs
+    for name in ("image", "text"):
+        if kwargs[name] is not None:
+            kwargs[name] |= {key: towers[key] for key in towers if key in kwargs[name]}
+    if kwargs["image"] is not None:
+        kwargs["image"] |= image or {}
+    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(model))
 
 
 def params_of(model: nnx.Module) -> dict[str, np.ndarray]:
@@ -183,19 +212,9 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _call(method: str, model: Loaded, given: dict[str, Any]) -> Any:
-    arrays = {name: given.pop(name) for name in list(given) if not isinstance(given[name], _STATIC)}
-    graphdef, state = nnx.split(model)
-    return _compiled(method, graphdef, tuple(given.items()), state, arrays)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 3))
 def _compiled(
-    method: str, graphdef: Any, fixed: tuple[tuple[str, Any], ...], state: Any, arrays: Any
+    method: str, graphdef: Any, state: Any, fixed: tuple[tuple[str, Any], ...], arrays: Any
 ) -> Any:
     model = nnx.merge(graphdef, state)
     return getattr(super(Loaded, model), method)(**dict(fixed), **arrays)

@@ -4,16 +4,16 @@ The folder is read by another implementation, both sides get the same pictures a
 pixels, token ids, embeddings and logits are compared. No parity, no folder.
 """
 
+import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from PIL import Image
 
-from vlp.interop.loaded import Loaded, Run, abstract_model
+from vlp.interop.loaded import Loaded, Run, with_settings
 from vlp.interop.samples import TEXTS, sample_images
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns
@@ -30,30 +30,31 @@ _PAIRS = 10
 _SCALED = ("logits", "match", "caption_logits", "image_hidden_states", "text_hidden_states")
 
 
-@runtime_checkable
-class Reader(Protocol):
+class Reader(abc.ABC):
     """Another implementation that has opened an exported folder.
 
     Attributes:
         name: of the implementation.
         versions: of the libraries that take part.
         tolerance: what differs from `TOLERANCE`, for artefacts of lower precision.
-        plain: true where it reads tokenizer.json and nothing else; may be missing.
+        plain: true where it reads tokenizer.json and nothing else.
     """
 
     name: str
-    tolerance: Mapping[str, float]
-
-    @property
-    def versions(self) -> dict[str, str]: ...
+    versions: Mapping[str, str]
+    tolerance: Mapping[str, float] = {}
+    plain = False
 
     def pixels(self, images: Sequence[Image.Image]) -> Any:
         """Normalised float32 `[n, 3, h, w]`, or NaflexImages; None: it brings no preprocessing."""
+        return None
 
     def ids(self, texts: Sequence[str]) -> np.ndarray | None:
         """Token ids `[n, l]`; None: it brings no tokenizer."""
+        return None
 
-    def forward(self, pixels: Any, ids: np.ndarray | None) -> Mapping[str, np.ndarray]:
+    @abc.abstractmethod
+    def forward(self, pixels: Any, ids: Any) -> Mapping[str, np.ndarray]:
         """Any of image_embeds, text_embeds, logits, image_hidden_states, text_hidden_states; of
         fusion models also match `[n, 2]` and caption_logits `[n, l, v]`, row by row. What comes
         from a further file of the folder has that file's name in front: "joint/logits".
@@ -84,7 +85,7 @@ def check(
     Raises:
         ValueError: the two sides differ; says in what and by how much.
     """
-    report = measure(run, reader, towers=towers, preprocess=preprocess, clean=clean)
+    report = _measure(run, reader, towers, preprocess, clean)
     failures = _failures(report)
     if failures:
         raise ValueError(
@@ -94,15 +95,10 @@ def check(
     return report | {"verified": True}
 
 
-def measure(
-    run: Run,
-    reader: Reader,
-    *,
-    towers: str = "both",
-    preprocess: Any = None,
-    clean: Callable[[str], str] | None = None,
+def _measure(
+    run: Run, reader: Reader, towers: str, preprocess: Any, clean: Callable[[str], str] | None
 ) -> dict[str, Any]:
-    """How far the two sides agree, as JSON data; arguments as of `check`."""
+    """How far the two sides agree, as JSON data."""
     report: dict[str, Any] = {
         "format": 2,
         "verified": False,
@@ -115,7 +111,8 @@ def measure(
     }
     images = ids = None
     if run.model.image is not None and towers != "text":
-        pictures = list(sample_images(_size(run)))
+        size = getattr(run.preprocess, "size", None) or 4 * run.model.image.patch_size
+        pictures = list(sample_images(size))
         used = preprocess or run.preprocess
         images = device_images(used(pictures))
         theirs = reader.pixels(pictures)
@@ -170,11 +167,6 @@ def summary(report: dict[str, Any]) -> str:
     )
 
 
-def _size(run: Run) -> int:
-    size = getattr(run.preprocess, "size", None)
-    return size or 4 * run.model.image.patch_size
-
-
 def _ids(run: Run) -> np.ndarray:
     """The captions as ids; without a tokenizer, ids that end where such a text would."""
     if run.tokenizer is not None:
@@ -199,9 +191,12 @@ def _levels(model: Loaded, images: Any, theirs: Any) -> float:
 
 def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:
     """For each output and batch size the largest difference and the worst cosine."""
-    exact = _in_float32(run.model)
+    exact = with_settings(run.model, dtype="float32", attention="einsum")
     order = np.arange(_PAIRS)
-    images, ids = (_take(x, order % _rows(x)) if x is not None else None for x in (images, ids))
+    images, ids = (
+        _take(x, order % len(jax.tree.leaves(x)[0])) if x is not None else None
+        for x in (images, ids)
+    )
     # The same pixels on both sides, so that a resize's rounding is not taken for wrong weights.
     pixels = None if images is None else _normalised(run.model, images)
     pairs: dict[str, dict[str, list]] = {}
@@ -223,10 +218,6 @@ def _compare(run: Run, reader: Reader, images: Any, ids: Any) -> dict[str, Any]:
 def _output(name: str) -> str:
     """An output's name without the file it came from."""
     return name.rpartition("/")[-1]
-
-
-def _rows(x: Any) -> int:
-    return len(jax.tree.leaves(x)[0])
 
 
 def _take(x: Any, rows: np.ndarray) -> Any:
@@ -265,16 +256,6 @@ def _normalised(model: Loaded, images: Any) -> Any:
     return np.asarray(pixels).transpose(0, 3, 1, 2)
 
 
-def _in_float32(model: Loaded) -> Loaded:
-    """The same weights in a model that computes in float32 and runs on any device."""
-    kwargs = model.kwargs
-    for tower in ("image", "text"):
-        if kwargs[tower] is not None:
-            exact = {"dtype": "float32", "attention": "einsum"}
-            kwargs[tower] |= {key: exact[key] for key in exact if key in kwargs[tower]}
-    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(model))
-
-
 def _distance(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     if name == "logits":  # one row of all: the matrices are small, down to a single number
         pairs = [(a.reshape(-1, 1), b.reshape(-1, 1)) for a, b in pairs]
@@ -306,7 +287,7 @@ def _excepted(run: Run, reader: Reader, unequal: list[str]) -> dict[str, list[st
     """Sets captions apart that name special tokens, which a tokenizer.json of SigLIP reads its own
     way."""
     named = getattr(run.tokenizer, "names_special", None)
-    if named is None or not getattr(reader, "plain", False):
+    if named is None or not reader.plain:
         return {}
     excepted = [text for text in unequal if named(text)]
     others = [text for text in unequal if not named(text)]

@@ -53,7 +53,9 @@ def open_pickle(path: Path, *, allowed: bool, weights: str) -> Tensors:
             f"{path} must hold tensors and nothing else, but {reason}; save its state dict alone, "
             "or copy the file again if it is damaged"
         ) from error
-    found, name, left = choose(_plain(loaded), torch.Tensor, weights=weights, source=str(path))
+    if isinstance(loaded, _Module):
+        loaded = dict(_state(loaded, ""))
+    found, name, left = choose(loaded, torch.Tensor, weights=weights, source=str(path))
 
     for key, tensor in found.items():
         kind = str(tensor.dtype).removeprefix("torch.")
@@ -124,12 +126,8 @@ class _Module:
     """A module in a TorchScript archive: what its pickle sets, and nothing that could run."""
 
 
-def _plain(loaded: Any) -> Any:
-    """A TorchScript module as its state dict; everything else as it is."""
-    return dict(_state(loaded, "")) if isinstance(loaded, _Module) else loaded
-
-
 def _state(module: _Module, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The tensors of a TorchScript module, as in its state dict."""
     for name, value in vars(module).items():
         if isinstance(value, _Module):
             yield from _state(value, f"{prefix}{name}.")

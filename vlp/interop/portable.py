@@ -4,22 +4,24 @@ Every such export computes in float32: a graph has one set of operations for all
 is bfloat16 in training is not on every CPU.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from vlp.interop.adapt import only_tower
-from vlp.interop.loaded import Run, abstract_model, params_of
+from vlp.interop.loaded import Run, abstract_model, params_of, with_settings
 from vlp.models.base import Model, unit_norm
 from vlp.training.params import leaf_names
 
 Encoder = Callable[[Mapping[str, Any], jax.Array], tuple[jax.Array, jax.Array]]
 IMAGE_KINDS = ("vit", "resnet")
+NAMES = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
+PLATFORMS = ("cpu", "cuda", "tpu")
 _EXACT: Mapping[str, Any] = {"dtype": "float32", "attention": "einsum", "remat": "none"}
 
 
@@ -35,22 +37,19 @@ def portable_model(run: Run, *, target: str, towers: str, **image: Any) -> Model
     Raises:
         ValueError: the stack cannot run the image tower, or the towers are none by themselves.
     """
-    kwargs = run.model.kwargs
-    check_portable(kwargs, target=target, towers=towers)
-    for tower in ("image", "text"):
-        if kwargs[tower] is not None:
-            kwargs[tower] |= {key: v for key, v in _EXACT.items() if key in kwargs[tower]}
-    if kwargs["image"] is not None:
-        kwargs["image"] |= image
-    return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(run.model))
+    check_portable(run.model.kwargs, target=target, towers=towers)
+    return with_settings(run.model, image=image, **_EXACT)
 
 
-def check_portable(kwargs: Mapping[str, Any], *, target: str, towers: str) -> None:
+def check_portable(
+    kwargs: Mapping[str, Any], *, target: str, towers: str = "both", **settings: Any
+) -> None:
     """Raises ValueError where a stack cannot run a model of these arguments, as `portable_model`.
 
     Args:
         kwargs: keyword arguments of the model.
         target, towers: as in `portable_model`.
+        **settings: of the target, none of which matters here.
     """
     if "multiway" in kwargs:
         raise ValueError(
@@ -78,20 +77,39 @@ def tower_function(model: Model, tower: str) -> tuple[Encoder, dict[str, np.ndar
     graphdef, state = nnx.split(abstract_model(kwargs))
     names = leaf_names(nnx.to_pure_dict(state))
     shape: Any = jax.tree.structure(nnx.to_pure_dict(state))
-    encode = {"image": encode_images, "text": encode_ids}[tower]
 
     def function(params: Mapping[str, Any], batch: jax.Array) -> tuple[jax.Array, jax.Array]:
         own = nnx.clone(state)
         nnx.replace_by_pure_dict(own, shape.unflatten([params[name] for name in names]))
-        return encode(nnx.merge(graphdef, own), batch)[:2]
+        model = nnx.merge(graphdef, own)
+        if tower == "image":
+            return encode_pixels(model, model.normalise(batch))[:2]
+        return encode_ids(model, batch)[:2]
 
     return function, params
 
 
-def images_of_any_number(model: Model) -> jax.ShapeDtypeStruct:
-    """Bytes `[batch, S, S, 3]` for any number of images."""
-    batch, size = jax.export.symbolic_shape("batch")[0], model.image.image_size
-    return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
+def exported_tower(
+    model: Model, tower: str, *, batch: int | None = None, platforms: Sequence[str] = PLATFORMS
+) -> tuple[jax.export.Exported, dict[str, np.ndarray]]:
+    """A tower as StableHLO, a function as that of `tower_function`, and its parameters by name.
+
+    Args:
+        model: whose tower.
+        tower: "image" or "text".
+        batch: number of inputs; None for any, and texts of any length.
+        platforms: where it is to run.
+    """
+    function, params = tower_function(model, tower)
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
+    if tower == "image":
+        number, size = batch or jax.export.symbolic_shape("batch")[0], model.image.image_size
+        given = jax.ShapeDtypeStruct((number, size, size, 3), jnp.uint8)
+    elif batch is None:
+        given = ids_of_any_shape(model)
+    else:
+        given = jax.ShapeDtypeStruct((batch, model.text.length), jnp.int32)
+    return jax.export.export(jax.jit(function), platforms=platforms)(shapes, given), params
 
 
 def encode_pixels(
@@ -101,13 +119,6 @@ def encode_pixels(
     pooled, tokens = model.image(pixels)
     pooled = pooled if model.image_projection is None else model.image_projection(pooled)
     return unit_norm(pooled), tokens, pooled
-
-
-def encode_images(
-    model: Model, images: UInt8[Array, "n h w 3"]
-) -> tuple[Float[Array, "n d"], Float[Array, "n t f"], Float[Array, "n d"]]:
-    """As `encode_pixels`, of bytes: the normalisation is part of the function."""
-    return encode_pixels(model, model.normalise(images))
 
 
 def encode_ids(

@@ -2,8 +2,10 @@
 are. Its Python runs as it is written, in the folder, with the target's own libraries."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from data_pipelines.images import ImagePreprocess
+from vlp.files import write_text
 from vlp.interop.loaded import Run
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
@@ -47,41 +49,79 @@ ids = np.ones((2, {length}), np.{dtype})  # of your tokenizer: the model came wi
 """
 
 
-def portable_readme(
+def write_readme(
     run: Run,
+    folder: Path,
     *,
     title: str,
     usage: str,
     notes: Sequence[str],
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, float] | None,
     more: str = "",
-) -> str:
-    """The text, in Markdown.
+) -> None:
+    """Writes README.md.
 
     Args:
         run: what was exported.
+        folder: where to.
         title: what the files are.
         usage: Python that runs in the folder.
         notes: what users have to know, in Markdown.
         metrics: figures by name.
         more: what comes after it, in Markdown.
     """
-    figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
-    lines = [f"Licence: {run.card['licence']}.", *run.card["attribution"].splitlines()]
-    return _TEMPLATE.format(
+    text = _TEMPLATE.format(
         title=f"{run.folder.name}: {title}",
         vlp=run.card["vlp"],
         trained=f" after {run.step} updates" if run.step else "",
         usage=usage.strip(),
         more=more,
         notes="\n".join(f"- {note}" for note in notes),
-        metrics=f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
-        licence="\n".join(f"- {line}" for line in lines),
+        **figures_and_licence(run, metrics or {}),
     )
+    write_text(folder / "README.md", text)
 
 
-def imports(*names: str, towers: str) -> str:
-    """The lines that import NumPy, a stack, and what `picture` and `ids` need."""
+def figures_and_licence(run: Run, metrics: Mapping[str, float]) -> dict[str, str]:
+    """The table of `metrics`, or nothing, and the list under `licence`, for every README."""
+    figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
+    lines = [f"Licence: {run.card['licence']}.", *run.card["attribution"].splitlines()]
+    return {
+        "metrics": f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
+        "licence": "\n".join(f"- {line}" for line in lines),
+    }
+
+
+def usage(
+    run: Run,
+    *stack: str,
+    towers: str,
+    dtype: str,
+    load: str = "",
+    image: str,
+    text: str,
+) -> str:
+    """Python that embeds a picture, two texts, or both, and prints what comes out.
+
+    Args:
+        run: what was exported.
+        *stack: the modules to import.
+        towers: "both", "image" or "text".
+        dtype: NumPy's name of what the text tower takes.
+        load: what stands before.
+        image: code that makes `image_embeds` of `picture`.
+        text: code that makes `text_embeds` of `ids`.
+    """
+    code = _imports(*stack, towers=towers) + load
+    if towers != "text":
+        code += f"\n{_picture(run)}{image}"
+    if towers != "image":
+        code += f"\n{_ids(run, dtype=dtype)}{text}"
+    return code + shown(towers)
+
+
+def _imports(*names: str, towers: str) -> str:
+    """The lines that import NumPy, a stack, and what a picture and ids need."""
     pillow = ["PIL"] if towers != "text" else []
     tokens = ["tokenizers"] if towers != "image" else []
     lines = [f"import {name}" for name in (*names, *tokens)]
@@ -89,7 +129,7 @@ def imports(*names: str, towers: str) -> str:
     return "\n".join(["import numpy as np", *lines]) + "\n"
 
 
-def picture(run: Run) -> str:
+def _picture(run: Run) -> str:
     """Code that makes `picture`, of the model's size, from any picture: by default the example."""
     size, used = run.model.image.image_size, run.preprocess
     if not isinstance(used, ImagePreprocess):
@@ -106,7 +146,7 @@ def picture(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ids(run: Run, *, dtype: str) -> str:
+def _ids(run: Run, *, dtype: str) -> str:
     """Code that makes `ids` of two texts, by the folder's tokenizer if there is one."""
     if run.tokenizer is None:
         return _NO_TOKENIZER.format(length=run.model.text.length, dtype=dtype)

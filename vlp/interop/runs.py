@@ -16,7 +16,8 @@ WEIGHTS = {"params": "params", "ema": "averaged", "momentum": "momentum"}
 
 def is_run(path: Path) -> bool:
     """Whether this is the folder of a run, of its checkpoints, or of one of them."""
-    return bool(_folder_of(path)) or (path / FILE).is_file() or (path / "checkpoints").is_dir()
+    inside = folder_of(path) != path
+    return inside or (path / FILE).is_file() or (path / "checkpoints").is_dir()
 
 
 def find_run(path: Path) -> tuple[Path, Path]:
@@ -32,7 +33,10 @@ def find_run(path: Path) -> tuple[Path, Path]:
 
 def folder_of(path: Path) -> Path:
     """The run's folder where `path` is that, its checkpoints/ or one of them."""
-    return _folder_of(path) or path
+    if path.name == "checkpoints":
+        return path.parent
+    step = path.name.isdecimal() and path.parent.name == "checkpoints"
+    return path.parent.parent if step else path
 
 
 def read_card_of(checkpoint: Path) -> dict[str, Any]:
@@ -92,14 +96,6 @@ def check_weights(given: Mapping[str, Any], wanted: Mapping[str, Any], checkpoin
             f"the weights in {checkpoint} must fit the card's model, {len(wrong)} arrays do not, "
             f"such as {wrong[0]}; put back the card this run was trained with"
         )
-
-
-def _folder_of(path: Path) -> Path | None:
-    """The run's folder where `path` is its checkpoints/ or one of them."""
-    if path.name == "checkpoints":
-        return path.parent
-    step = path.name.isdecimal() and path.parent.name == "checkpoints"
-    return path.parent.parent if step else None
 
 
 def _params(checkpoint: Path, weights: str) -> tuple[Any, str]:

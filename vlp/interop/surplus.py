@@ -58,6 +58,11 @@ def causal(names: str) -> Surplus:
 POSITIONS = (counted(r"(.*\.)?position_ids"),)
 
 
+def without_places(tensors: Tensors) -> Tensors:
+    """The tensors without buffers that count places."""
+    return settle(tensors, POSITIONS)
+
+
 def without_copies(tensors: Tensors, copies: Mapping[str, str]) -> Tensors:
     """Without tensors that are others once more; one that is there alone takes the other's name.
 

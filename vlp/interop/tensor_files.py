@@ -37,7 +37,7 @@ def open_safetensors(path: Path) -> Tensors:
         # The library checks the header: sizes, overlaps, the end of the file.
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}
-            shapes = {name: part.get_shape() for name, part in slices.items()}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             dtypes = {name: part.get_dtype() for name, part in slices.items()}
     except (SafetensorError, OSError) as error:
         raise ValueError(

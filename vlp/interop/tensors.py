@@ -1,41 +1,36 @@
 """Tensors by name, from whatever file: their shapes first, their values when asked for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 DAMAGED = "copy it again from where it came"
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Tensors(Mapping[str, np.ndarray]):
     """Tensors by name; shapes are known from headers, values are read when asked for.
 
     Attributes:
         source: what messages call the file.
         shapes: of all tensors.
+        read: gives the values of one, by name.
         weights: "params", or "ema" where a checkpoint holds an average of them too and this is it.
         left_out: what else the file holds, and why it is not here; by the file's own names.
     """
 
-    def __init__(
-        self,
-        source: str,
-        shapes: Mapping[str, Sequence[int]],
-        get: Callable[[str], np.ndarray],
-        *,
-        weights: str = "params",
-        left_out: Mapping[str, str] | None = None,
-    ) -> None:
-        self.source = source
-        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
-        self._get = get
-        self.weights = weights
-        self.left_out = dict(left_out or {})
+    source: str
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray]
+    _: dataclasses.KW_ONLY
+    weights: str = "params"
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.shapes:
             raise KeyError(name)
-        return self._get(name)
+        return self.read(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -62,7 +57,7 @@ class Tensors(Mapping[str, np.ndarray]):
                 )
             actual[new] = name
         shapes = {new: self.shapes[name] for new, name in actual.items()}
-        return self._with(shapes, lambda new: self[actual[new]], self.left_out)
+        return dataclasses.replace(self, shapes=shapes, read=lambda new: self[actual[new]])
 
     def without(self, names: Mapping[str, str]) -> "Tensors":
         """Without some of the tensors.
@@ -71,17 +66,10 @@ class Tensors(Mapping[str, np.ndarray]):
             names: those to leave out, and why.
         """
         shapes = {name: shape for name, shape in self.shapes.items() if name not in names}
-        return self._with(shapes, self._get, {**self.left_out, **names})
+        return dataclasses.replace(self, shapes=shapes, left_out={**self.left_out, **names})
 
     def with_copy(self, name: str, *, of: str) -> "Tensors":
         """With one of the tensors a second time, under another name."""
         shapes = {**self.shapes, name: self.shapes[of]}
-        return self._with(shapes, lambda key: self[of if key == name else key], self.left_out)
-
-    def _with(
-        self,
-        shapes: Mapping[str, Sequence[int]],
-        get: Callable[[str], np.ndarray],
-        left_out: Mapping[str, str],
-    ) -> "Tensors":
-        return Tensors(self.source, shapes, get, weights=self.weights, left_out=left_out)
+        names = {name: of}
+        return dataclasses.replace(self, shapes=shapes, read=lambda key: self[names.get(key, key)])

@@ -86,21 +86,23 @@ def choose_weights(there: Collection[str], names: Sequence[str], *, where: Any) 
     )
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+def read_json_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
+    """A JSON file that holds an object; an empty one where it is optional and not there.
 
     Raises:
         ValueError: no such file, or it holds something else.
     """
     if not path.is_file():
+        if optional:
+            return {}
         raise ValueError(f"{path} must be there, found no such file; {DAMAGED}")
     check_fetched(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} must be a JSON file, but {error}; {DAMAGED}") from error
+        raise ValueError(f"{path} must be JSON, got {error}; {DAMAGED}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}; {DAMAGED}")
+        raise ValueError(f"{path} must be a JSON object, got {type(value).__name__}; {DAMAGED}")
     return value
 
 

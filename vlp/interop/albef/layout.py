@@ -6,8 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from vlp.interop.hf.names import bert_block, bert_cross_attention, bert_token_head
-from vlp.interop.layout import Rule, layers, linear, norm, prefixed, same
+from vlp.interop.hf.names import (
+    LAYER,
+    bert_block,
+    bert_cross_attention,
+    bert_text,
+    bert_token_head,
+)
+from vlp.interop.layout import Rule, layers, linear, prefixed, same
 from vlp.interop.surplus import POSITIONS, Surplus, differ, settle, without_copies
 from vlp.interop.tensors import Tensors
 from vlp.interop.timm.layout import image_rules
@@ -33,25 +39,14 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     Raises:
         KeyError: a tensor is not there.
     """
-    vocab_size, text_width = shapes[_TOKENS]
-    depth = count(shapes, _LAYER)
-    fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in range(depth))
-    sizes = dict(
-        num_heads=heads(text_width), mlp_dim=shapes[f"{_LAYER}0.intermediate.dense.bias"][0]
-    )
+    text = text_kwargs(shapes, _BERT)
+    numbers = range(text["depth"])
+    fused = sum(f"{_LAYER}{i}.crossattention.self.query.weight" in shapes for i in numbers)
+    kinds = shapes[f"{_BERT}embeddings.token_type_embeddings.weight"][0]
     return dict(
         image=image_kwargs(shapes),
-        text=dict(
-            kind="bert",
-            vocab_size=vocab_size,
-            length=shapes[f"{_BERT}embeddings.position_embeddings.weight"][0],
-            num_types=shapes[f"{_BERT}embeddings.token_type_embeddings.weight"][0],
-            width=text_width,
-            depth=depth - fused,
-            pooler=False,
-            **sizes,
-        ),
-        fusion=dict(depth=fused, **sizes),
+        text=text | dict(num_types=kinds, depth=text["depth"] - fused),
+        fusion=dict(depth=fused, num_heads=text["num_heads"], mlp_dim=text["mlp_dim"]),
         embed_dim=shapes["vision_proj.bias"][0],
         image_projection="linear_bias",
         text_projection="linear_bias",
@@ -74,27 +69,34 @@ def image_kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     )
 
 
+def text_kwargs(shapes: Mapping[str, tuple[int, ...]], bert: str) -> dict[str, Any]:
+    """Those of a BERT whose names begin so."""
+    vocab_size, width = shapes[f"{bert}embeddings.word_embeddings.weight"]
+    return dict(
+        kind="bert",
+        vocab_size=vocab_size,
+        length=shapes[f"{bert}embeddings.position_embeddings.weight"][0],
+        width=width,
+        depth=count(shapes, f"{bert}encoder.layer."),
+        num_heads=heads(width),
+        mlp_dim=shapes[f"{bert}encoder.layer.0.intermediate.dense.bias"][0],
+        pooler=False,
+    )
+
+
 def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     """The names of tensors for complete keyword arguments."""
-    embeddings = "embeddings"
-    depth, fused = kwargs["text"]["depth"], kwargs["fusion"]["depth"]
-    tied = kwargs.get("tied_head", True)
-    bert = [
-        same("text/tokens", f"{embeddings}.word_embeddings.weight"),
-        same("text/positions", f"{embeddings}.position_embeddings.weight"),
-        same("text/types", f"{embeddings}.token_type_embeddings.weight"),
-        *norm("text/embed_norm", f"{embeddings}.LayerNorm"),
-        *layers(bert_block(), ours="text/stack/blocks", theirs="encoder.layer.{}", depth=depth),
-        *layers(
-            [*bert_block(), *bert_cross_attention()],
-            ours="fusion/blocks",
-            theirs="encoder.fused.{}",
-            depth=fused,
-        ),
-    ]
+    text, tied = kwargs["text"], kwargs.get("tied_head", True)
+    fused = layers(
+        [*bert_block(), *bert_cross_attention()],
+        ours="fusion/blocks",
+        theirs=LAYER,
+        first=text["depth"],  # they follow those of the text tower
+        depth=kwargs["fusion"]["depth"],
+    )
     return [
         *image_rules(kwargs["image"], prefix="visual_encoder."),
-        *prefixed(bert, theirs=_BERT),
+        *prefixed([*bert_text(text, types=True), *fused], theirs=_BERT),
         *linear("image_projection", "vision_proj"),
         *linear("text_projection", "text_proj"),
         *linear("match_head", "itm_head"),
@@ -120,18 +122,6 @@ def cleared(tensors: Tensors) -> Tensors:
     bias, table = f"{HEAD}.decoder.bias", f"{HEAD}.decoder.weight"
     tensors = without_copies(tensors, {bias: f"{HEAD}.bias"})
     return tensors if differ(tensors, table, _TOKENS) else without_copies(tensors, {table: _TOKENS})
-
-
-def renamed(name: str, *, text_depth: int) -> str:
-    """A tensor's name in the rules.
-
-    Layers of the fusion encoder, which follow those of the text tower, are counted from 0.
-    """
-    if not name.startswith(_LAYER):
-        return name
-    number, _, rest = name.removeprefix(_LAYER).partition(".")
-    layer = int(number)
-    return name if layer < text_depth else f"{_BERT}encoder.fused.{layer - text_depth}.{rest}"
 
 
 def count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:

@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from vlp.interop.adapt import complete
-from vlp.interop.albef.layout import cleared, kwargs, renamed, rules
+from vlp.interop.albef import layout
 from vlp.interop.authors import checkpoint
 from vlp.interop.foreign import Foreign
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import open_tensors
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What a checkpoint such as `ALBEF.pth` holds; the teacher and its queues are left out.
 
     The number of attention heads, which the file does not tell, is the width over 64, as in every
@@ -27,18 +25,10 @@ def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> 
     References:
         Li et al., 2021, https://github.com/salesforce/ALBEF.
     """
-    tensors = cleared(read(path))
-    try:
-        settings = kwargs(tensors.shapes)
-    except KeyError as error:
-        raise ValueError(
-            f"{path} must hold a pretraining checkpoint of ALBEF, which has {error.args[0]}; "
-            "fine-tuned ones lack the head for masked words and cannot be read"
-        ) from error
-    depth = settings["text"]["depth"]
     return checkpoint(
         "albef",
-        settings=settings,
-        rules=rules(complete(settings)),
-        tensors=tensors.renamed(lambda name: renamed(name, text_depth=depth)),
+        layout,
+        read(path),
+        refusal="a pretraining checkpoint of ALBEF, which has {}; fine-tuned ones lack the head "
+        "for masked words and",
     )

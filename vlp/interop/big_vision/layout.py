@@ -1,7 +1,7 @@
 """Names of arrays in big_vision's npz files of `two_towers` models."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,14 @@ def rules(
     if text:
         rules += _text(kwargs, scanned=scanned["text"])
     if image and text:
-        rules.append(_scalar("log_scale", "t"))
-        rules += [_scalar("bias", "b")] if kwargs["init_bias"] is not None else []
+        rules.append(same("log_scale", "t", axes=1))
+        rules += [same("bias", "b", axes=1)] if kwargs["init_bias"] is not None else []
     return rules
 
 
-def joined_heads(ours: str, theirs: Iterable[str], *, num_heads: int) -> list[Rule]:
-    """Layers whose outputs are cut into heads there and that are one here, such as q, k and v."""
+def joined(ours: str, theirs: Iterable[str], *, num_heads: int | None = None) -> list[Rule]:
+    """Layers that are one here, such as q, k and v; with heads, their outputs are cut into those
+    there."""
     names = list(theirs)
 
     def read(*tensors: np.ndarray, keep: int) -> list[np.ndarray]:
@@ -42,21 +43,17 @@ def joined_heads(ours: str, theirs: Iterable[str], *, num_heads: int) -> list[Ru
 
     def write(array: np.ndarray) -> list[np.ndarray]:
         parts = np.split(array, len(names), axis=-1)
-        return [part.reshape(*part.shape[:-1], num_heads, -1) for part in parts]
+        cut = (num_heads,) if num_heads else ()
+        return [part.reshape(*part.shape[:-1], *cut, -1) for part in parts]
 
     return [
         Rule(
-            (f"{ours}/kernel",),
-            tuple(f"{name}/kernel" for name in names),
-            lambda *tensors: read(*tensors, keep=1),
+            (f"{ours}/{leaf}",),
+            tuple(f"{name}/{leaf}" for name in names),
+            partial(read, keep=keep),
             write,
-        ),
-        Rule(
-            (f"{ours}/bias",),
-            tuple(f"{name}/bias" for name in names),
-            lambda *tensors: read(*tensors, keep=0),
-            write,
-        ),
+        )
+        for leaf, keep in (("kernel", 1), ("bias", 0))
     ]
 
 
@@ -73,21 +70,12 @@ def from_heads(ours: str, theirs: str, *, num_heads: int) -> list[Rule]:
     ]
 
 
-def dense(ours: str, theirs: str) -> list[Rule]:
+def dense(ours: str, theirs: str, *, leaves: Iterable[str] = ("kernel", "bias")) -> list[Rule]:
     """A layer that is the same here and there; likewise for the others with these leaves."""
-    return [same(f"{ours}/{leaf}", f"{theirs}/{leaf}") for leaf in ("kernel", "bias")]
+    return [same(f"{ours}/{leaf}", f"{theirs}/{leaf}") for leaf in leaves]
 
 
-def layer_norm(ours: str, theirs: str) -> list[Rule]:
-    """A LayerNorm."""
-    return [same(f"{ours}/{leaf}", f"{theirs}/{leaf}") for leaf in ("scale", "bias")]
-
-
-def each_layer(rules: Iterable[Rule], *, ours: str, theirs: str, depth: int) -> list[Rule]:
-    """`layout.layers` with slashes in the names, as in paths of Flax."""
-    made = layers(rules, ours=ours, theirs=theirs, depth=depth)
-    slashed = (tuple(name.replace(".", "/") for name in rule.theirs) for rule in made)
-    return [dataclasses.replace(r, theirs=names) for r, names in zip(made, slashed, strict=True)]
+layer_norm = partial(dense, leaves=("scale", "bias"))
 
 
 def _image(kwargs: Mapping[str, Any], *, scanned: bool, joined_class: bool) -> list[Rule]:
@@ -150,7 +138,8 @@ def _encoder(tower: Mapping[str, Any], ours: str, theirs: str, *, scanned: bool)
     if scanned:
         stacked = [_scanned(rule, place, f"{theirs}/encoderblock") for rule in blocks]
     else:
-        stacked = each_layer(blocks, ours=place, theirs=f"{theirs}/encoderblock_{{}}", depth=depth)
+        theirs_of_one = f"{theirs}/encoderblock_{{}}"
+        stacked = layers(blocks, ours=place, theirs=theirs_of_one, depth=depth, between="/")
     return [*stacked, *layer_norm(f"{ours}/norm", f"{theirs}/encoder_norm")]
 
 
@@ -159,7 +148,7 @@ def _block(num_heads: int) -> list[Rule]:
     parts = [f"{attention}/{part}" for part in ("query", "key", "value")]
     return [
         *layer_norm("norm1", "LayerNorm_0"),
-        *joined_heads("attention/qkv", parts, num_heads=num_heads),
+        *joined("attention/qkv", parts, num_heads=num_heads),
         *from_heads("attention/out", f"{attention}/out", num_heads=num_heads),
         *layer_norm("norm2", "LayerNorm_1"),
         *dense("mlp/up", "MlpBlock_0/Dense_0"),
@@ -173,8 +162,8 @@ def _map_head(image: Mapping[str, Any]) -> list[Rule]:
     key_value = [f"{attention}/key", f"{attention}/value"]
     return [
         same(f"{ours}/probe", f"{theirs}/probe", axes=2),
-        *joined_heads(f"{ours}/query", [f"{attention}/query"], num_heads=count),
-        *joined_heads(f"{ours}/key_value", key_value, num_heads=count),
+        *joined(f"{ours}/query", [f"{attention}/query"], num_heads=count),
+        *joined(f"{ours}/key_value", key_value, num_heads=count),
         *from_heads(f"{ours}/out", f"{attention}/out", num_heads=count),
         *layer_norm(f"{ours}/norm", f"{theirs}/LayerNorm_0"),
         *dense(f"{ours}/mlp/up", f"{theirs}/MlpBlock_0/Dense_0"),
@@ -185,8 +174,9 @@ def _map_head(image: Mapping[str, Any]) -> list[Rule]:
 def _bert(text: Mapping[str, Any]) -> list[Rule]:
     """Flaxformer's `BertEncoder`, the text tower of LiT, whose heads are not cut."""
     theirs, attention = "txt/BertEncoder_0", "attention_block"
+    parts = [f"{attention}/attention_layer/{part}" for part in ("query", "key", "value")]
     layer = [
-        *_joined_dense("attention/qkv", f"{attention}/attention_layer"),
+        *joined("attention/qkv", parts),
         *dense("attention/out", f"{attention}/dense_layer"),
         *layer_norm("norm1", f"{attention}/layer_norm"),
         *dense("mlp/up", "mlp_block/mlp/dense_layer"),
@@ -201,19 +191,7 @@ def _bert(text: Mapping[str, Any]) -> list[Rule]:
             for ours, name in tables.items()
         ),
         *layer_norm("text/embed_norm", f"{theirs}/layer_norm"),
-        *each_layer(layer, ours="text/stack/blocks", theirs=sequence, depth=text["depth"]),
-    ]
-
-
-def _joined_dense(ours: str, theirs: str) -> list[Rule]:
-    return [
-        Rule(
-            (f"{ours}/{leaf}",),
-            tuple(f"{theirs}/{part}/{leaf}" for part in ("query", "key", "value")),
-            lambda *tensors: [np.concatenate(tensors, axis=-1)],
-            lambda array: np.split(array, 3, axis=-1),
-        )
-        for leaf in ("kernel", "bias")
+        *layers(layer, ours="text/stack/blocks", theirs=sequence, depth=text["depth"], between="/"),
     ]
 
 
@@ -232,7 +210,3 @@ def _scanned(rule: Rule, ours: str, theirs: str) -> Rule:
         read,
         write,
     )
-
-
-def _scalar(ours: str, theirs: str) -> Rule:
-    return same(ours, theirs, axes=1)

@@ -1,7 +1,7 @@
 """An exported npz, read by open_clip's converter into its own towers. Needs PyTorch."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from open_clip.convert import load_big_vision_weights
 from open_clip.transformer import LayerNorm, TextTransformer
-from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 from vlp.interop.big_vision.config import kwargs as read_kwargs
 from vlp.interop.big_vision.layout import WEIGHTS
 from vlp.interop.big_vision.read import named
+from vlp.interop.parity import Reader
 from vlp.interop.timm.config import ratio
 from vlp.interop.torch_states import hidden_states
 from vlp.interop.weights import open_tensors
@@ -25,8 +25,8 @@ from vlp.interop.weights import open_tensors
 _POOLS = {"map": "map", "mean": "avg"}
 
 
-class BigVisionReader:
-    """An npz behind `open_clip.convert.load_big_vision_weights`.
+class BigVisionReader(Reader):
+    """An npz behind `open_clip.convert.load_big_vision_weights`; nothing else is read by that.
 
     Args:
         folder: what `vlp export --to=big_vision` writes.
@@ -36,7 +36,7 @@ class BigVisionReader:
     """
 
     name = "open_clip.convert"
-    tolerance: Mapping[str, float] = {}
+    versions = {"torch": str(torch.__version__), "open_clip.convert": open_clip.__version__}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         path = Path(folder) / WEIGHTS
@@ -50,17 +50,6 @@ class BigVisionReader:
         self.model.logit_bias = torch.nn.Parameter(torch.zeros(()))
         load_big_vision_weights(self.model, str(path))
         self.model.eval()
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"torch": str(torch.__version__), "open_clip.convert": open_clip.__version__}
-
-    def pixels(self, images: Sequence[Image.Image]) -> None:
-        """An npz brings no preprocessing."""
-
-    def ids(self, texts: Sequence[str]) -> None:
-        """Nor does the converter read a tokenizer."""
 
     def forward(
         self, pixels: Float[np.ndarray, "n 3 h w"], ids: Int[np.ndarray, "m l"]

@@ -17,7 +17,6 @@ from vlp.interop.big_vision.layout import rules
 from vlp.interop.foreign import Foreign
 from vlp.interop.surplus import Surplus, settle
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import open_tensors
 
 _ROOTS = ("params/", "opt/target/", "")
 # Older names of the same arrays: numbers that counted all modules of a block, and places of
@@ -31,7 +30,7 @@ _OLDER = (
 )  # fmt: skip
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What an npz holds; what an optimiser left in it is left out.
 
     Args:

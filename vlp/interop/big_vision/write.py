@@ -6,25 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from vlp.files import write_bytes, write_text
-from vlp.interop.adapt import Params, adapt, complete, only_tower
+from vlp.files import write_bytes
+from vlp.interop.adapt import Params, adapt, complete, only_tower, plain_vit
 from vlp.interop.big_vision.layout import WEIGHTS, rules
 from vlp.interop.hf.write import check_card
 from vlp.interop.layout import write_tensors
-from vlp.interop.loaded import Run, params_of, zeros
-from vlp.interop.readme import portable_readme, shown
+from vlp.interop.loaded import Run, params_of, without_weights
+from vlp.interop.readme import shown, write_readme
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 ROOT = "params/"
 _ACCEPTED: dict[str, tuple[Any, ...]] = {
-    "image.kind": ("vit",),
-    "image.pool": ("map", "mean", "cls"),
-    "image.pre_norm": (False,),
-    "image.norm_after_pool": (False,),
-    "image.pooler": (False,),
-    "image.layer_scale": (None,),
-    "image.position": ("learned",),
-    "image.patch_bias": (True,),
+    **plain_vit(pool=("map", "mean", "cls")),
     "image.activation": ("gelu_tanh",),
     "image.norm_eps": (1e-6,),
     "image_projection": ("none", "linear_bias"),
@@ -98,31 +91,24 @@ def write(
     model = getattr(run.tokenizer, "model", None) if kwargs["text"] else None
     if model is not None:
         write_bytes(folder / "tokenizer.model", model)
-    text = portable_readme(
+    write_readme(
         run,
+        folder,
         title="arrays for big_vision",
         usage=_usage(kwargs, towers=towers, tokenizer=model is not None),
         notes=[_ELSEWHERE, _RESIZE],
-        metrics=metrics or {},
+        metrics=metrics,
     )
-    write_text(folder / "README.md", text)
-
-
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", scan: bool = False) -> None:
-    """Raises ValueError where big_vision cannot hold a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, scan: as in `write`.
-    """
-    _adapted(kwargs, zeros(kwargs), towers=towers)
 
 
 def _adapted(
-    kwargs: Mapping[str, Any], params: Params, *, towers: str
+    kwargs: Mapping[str, Any], params: Params, *, towers: str = "both", **settings: Any
 ) -> tuple[dict[str, Any], Params]:
     kwargs, params = only_tower(complete(kwargs), params, towers=towers)
     return adapt(kwargs, params, accepted=_accepted(kwargs), stack="big_vision")
+
+
+check_model = without_weights(_adapted)
 
 
 def reader(folder: Path) -> Any:

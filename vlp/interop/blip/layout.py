@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.albef.layout import TEACHER, count, heads, image_kwargs, temperature
+from vlp.interop.albef.layout import TEACHER, image_kwargs, temperature, text_kwargs
 from vlp.interop.hf import blip as hf
-from vlp.interop.hf.names import bert_token_head, bert_writer
+from vlp.interop.hf.names import bert_attention, bert_token_head
 from vlp.interop.layout import Rule, layers, prefixed, same
 from vlp.interop.surplus import POSITIONS, differ, settle, without_copies
 from vlp.interop.tensors import Tensors
@@ -32,27 +32,15 @@ def kwargs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     encodes = not decodes or f"{_ENCODER}{_TOKENS}" in shapes
     if encodes and _MATCH not in shapes:  # as in models for questions
         raise KeyError(_MATCH)
-    bert = _ENCODER if encodes else _DECODER
-    vocab_size, width = shapes[f"{bert}{_TOKENS}"]
+    text = text_kwargs(shapes, _ENCODER if encodes else _DECODER)
     image, projection = image_kwargs(shapes), "linear_bias" if encodes else "none"
     return dict(
         image=image,
-        text=dict(
-            kind="bert",
-            vocab_size=vocab_size,
-            length=shapes[f"{bert}embeddings.position_embeddings.weight"][0],
-            num_types=None,
-            width=width,
-            depth=count(shapes, f"{bert}encoder.layer."),
-            num_heads=heads(width),
-            mlp_dim=shapes[f"{bert}encoder.layer.0.intermediate.dense.bias"][0],
-            pooler=False,
-            causal=not encodes,
-        ),
+        text=text | dict(num_types=None, causal=not encodes),
         modes=[*(["encode"] if encodes else []), *(["decode"] if decodes else [])],
         end_id=_END,
-        encode_id=vocab_size - 1,
-        decode_id=vocab_size - 2,
+        encode_id=text["vocab_size"] - 1,
+        decode_id=text["vocab_size"] - 2,
         embed_dim=shapes["vision_proj.bias"][0] if encodes else image["width"],
         image_projection=projection,
         text_projection=projection,
@@ -65,7 +53,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     text, encodes = kwargs["text"], "encode" in kwargs["modes"]
     bert = prefixed(hf.text_rules(text), theirs=_ENCODER if encodes else _DECODER)
     own = layers(
-        bert_writer(),
+        bert_attention("writer", "norm_writer"),
         ours="grounding/blocks",
         theirs=f"{_DECODER}encoder.layer.{{}}",
         depth=text["depth"],

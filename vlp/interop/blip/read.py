@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from vlp.interop.adapt import complete
 from vlp.interop.authors import checkpoint
-from vlp.interop.blip.layout import cleared, kwargs, rules
+from vlp.interop.blip import layout
 from vlp.interop.foreign import Foreign
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import open_tensors
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What a checkpoint such as `model_base.pth` holds, of pretraining or fine-tuned for retrieval
     or captions; the teacher and its queues are left out.
 
@@ -28,17 +26,10 @@ def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> 
     References:
         Li et al., 2022, https://github.com/salesforce/BLIP.
     """
-    tensors = cleared(read(path))
-    try:
-        settings = kwargs(tensors.shapes)
-    except KeyError as error:
-        raise ValueError(
-            f"{path} must hold a checkpoint of BLIP of pretraining, for retrieval or for captions, "
-            f"which has {error.args[0]}; those for questions or pairs of images cannot be read"
-        ) from error
     return checkpoint(
         "blip",
-        settings=settings,
-        rules=rules(complete(settings)),
-        tensors=tensors,
+        layout,
+        read(path),
+        refusal="a checkpoint of BLIP of pretraining, for retrieval or for captions, which has {}; "
+        "those for questions or pairs of images",
     )

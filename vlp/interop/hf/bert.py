@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.hf.names import bert_layers, tower_config, tower_kwargs
-from vlp.interop.layout import Rule, linear, norm, same
+from vlp.interop.hf.names import TEXT, bert_config, bert_text, tower_kwargs
+from vlp.interop.layout import Rule, linear
 from vlp.interop.surplus import POSITIONS, Surplus, settle
 from vlp.interop.tensors import Tensors
 
@@ -22,6 +22,7 @@ _DEFAULTS = dict(
     num_attention_heads=12, max_position_embeddings=512, type_vocab_size=2, hidden_act="gelu",
     layer_norm_eps=1e-12, pad_token_id=0,
 )  # fmt: skip
+_TYPES = dict(num_types="type_vocab_size")
 _HEADS = Surplus(r"(cls|classifier|qa_outputs)\..*", "a head of the task that it was trained for")
 _KINDS = Surplus(r".*token_type_ids", "zeros", lambda tensors, name: not tensors[name].any())
 _OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
@@ -51,10 +52,7 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
         image=None,
         text=dict(
             kind="bert",
-            vocab_size=config["vocab_size"],
-            length=config["max_position_embeddings"],
-            num_types=config["type_vocab_size"],
-            **tower_kwargs(config),
+            **tower_kwargs(config, **TEXT, **_TYPES),
             pad_id=config["pad_token_id"],
             pool="cls",
             pooler="pooler.dense.weight" in tensors,
@@ -67,32 +65,19 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
 def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """`config.json` for complete keyword arguments."""
     text = kwargs["text"]
-    sizes = {k: v for k, v in tower_config(text).items() if k != "attention_dropout"}
     return {
         "architectures": ["BertModel"],
         "model_type": "bert",
-        "vocab_size": text["vocab_size"],
-        "max_position_embeddings": text["length"],
-        "type_vocab_size": text["num_types"],
-        **sizes,
-        "attention_probs_dropout_prob": 0.0,
-        "hidden_dropout_prob": 0.0,
+        **bert_config(text, **_TYPES),
         "pad_token_id": text["pad_id"],
     }
 
 
 def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     """The names of tensors for complete keyword arguments."""
-    text, embeddings = kwargs["text"], "embeddings"
+    text = kwargs["text"]
     pooler = linear("text/pooler", "pooler.dense") if text["pooler"] else []
-    return [
-        same("text/tokens", f"{embeddings}.word_embeddings.weight"),
-        same("text/positions", f"{embeddings}.position_embeddings.weight"),
-        same("text/types", f"{embeddings}.token_type_embeddings.weight"),
-        *norm("text/embed_norm", f"{embeddings}.LayerNorm"),
-        *bert_layers("text", depth=text["depth"]),
-        *pooler,
-    ]
+    return [*bert_text(text, types=True), *pooler]
 
 
 def cleared(tensors: Tensors) -> Tensors:

@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from vlp.interop.adapt import plain_vit
 from vlp.interop.hf import clip
 from vlp.interop.hf.names import (
-    bert_block,
+    IMAGE,
+    LAYER,
+    TEXT,
+    bert_config,
     bert_cross_attention,
+    bert_text,
     bert_token_head,
     bert_token_table,
-    tower_config,
     tower_kwargs,
+    vision_config,
 )
 from vlp.interop.layout import Rule, convolution, layers, linear, norm, prefixed, same
 from vlp.interop.surplus import POSITIONS, differ, settle, without_copies
@@ -59,14 +64,7 @@ def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         )
     encodes = "encode" in kwargs["modes"]
     return {
-        "image.kind": ("vit",),
-        "image.pool": ("cls",),
-        "image.pre_norm": (False,),
-        "image.norm_after_pool": (False,),
-        "image.pooler": (False,),
-        "image.layer_scale": (None,),
-        "image.position": ("learned",),
-        "image.patch_bias": (True,),
+        **plain_vit(),
         "text.num_types": (None,),
         "text.activation": ("gelu",),
         "image_projection": ("linear_bias",) if encodes else ("none",),
@@ -95,18 +93,11 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
     embed_dim = config.get("image_text_hidden_size", 256)
     projection = "linear_bias" if mode == "encode" else "none"
     return dict(
-        image=dict(
-            image_size=vision["image_size"],
-            patch_size=vision["patch_size"],
-            **tower_kwargs(vision),
-            pool="cls",
-        ),
+        image=dict(**tower_kwargs(vision, **IMAGE), pool="cls"),
         text=dict(
             kind="bert",
-            vocab_size=text["vocab_size"],
-            length=text["max_position_embeddings"],
             num_types=None,
-            **tower_kwargs(text),
+            **tower_kwargs(text, **TEXT),
             causal=mode == "decode",
             pad_id=text["pad_token_id"],
             pooler=False,
@@ -175,19 +166,10 @@ def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "image_text_hidden_size": kwargs["embed_dim"],
         "logit_scale_init_value": math.log(kwargs["init_scale"]),
         "tie_word_embeddings": kwargs.get("tied_head", True),
-        "vision_config": {
-            "model_type": "blip_vision_model",
-            "image_size": image["image_size"],
-            "patch_size": image["patch_size"],
-            **tower_config(image),
-        },
+        "vision_config": {"model_type": "blip_vision_model", **vision_config(image)},
         "text_config": {
             "model_type": "blip_text_model",
-            "vocab_size": text["vocab_size"],
-            "max_position_embeddings": text["length"],
-            **{k: v for k, v in tower_config(text).items() if k != "attention_dropout"},
-            "attention_probs_dropout_prob": 0.0,
-            "hidden_dropout_prob": 0.0,
+            **bert_config(text),
             "encoder_hidden_size": image["width"],
             "is_decoder": True,
             "bos_token_id": kwargs["decode_id"],
@@ -248,14 +230,10 @@ def image_rules(image: Mapping[str, Any], *, last_norm: str = "image/norm") -> l
 
 def text_rules(text: Mapping[str, Any]) -> list[Rule]:
     """BERT's embeddings and blocks, each with cross-attention."""
-    depth, theirs = text["depth"], "encoder.layer.{}"
-    return [
-        same("text/tokens", "embeddings.word_embeddings.weight"),
-        same("text/positions", "embeddings.position_embeddings.weight"),
-        *norm("text/embed_norm", "embeddings.LayerNorm"),
-        *layers(bert_block(), ours="text/stack/blocks", theirs=theirs, depth=depth),
-        *layers(bert_cross_attention(), ours="grounding/blocks", theirs=theirs, depth=depth),
-    ]
+    cross = layers(
+        bert_cross_attention(), ours="grounding/blocks", theirs=LAYER, depth=text["depth"]
+    )
+    return [*bert_text(text, types=False), *cross]
 
 
 def heads() -> list[Rule]:

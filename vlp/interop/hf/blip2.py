@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from vlp.interop.adapt import plain_vit
 from vlp.interop.hf import clip
 from vlp.interop.hf.blip import image_rules, settled
-from vlp.interop.hf.names import bert_block, bert_cross_attention, tower_config, tower_kwargs
+from vlp.interop.hf.names import (
+    BLOCKS,
+    IMAGE,
+    TEXT,
+    bert_block,
+    bert_config,
+    bert_cross_attention,
+    tower_kwargs,
+    vision_config,
+)
 from vlp.interop.layout import Rule, layers, linear, norm, same
-from vlp.interop.surplus import POSITIONS, settle
-from vlp.interop.tensors import Tensors
+from vlp.interop.surplus import without_places
 
 __all__ = ["MEAN", "NAME", "OBJECTIVE", "STD", "accepted", "alone", "cleared", "config", "kwargs",
            "rules", "settled"]  # fmt: skip
@@ -51,12 +60,7 @@ def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
             "of vlp export, export.mode in a config"
         )
     return {
-        "image.kind": ("vit",),
-        "image.pool": ("cls",),
-        "image.pre_norm": (False,),
-        "image.layer_scale": (None,),
-        "image.position": ("learned",),
-        "image.patch_bias": (True,),
+        **plain_vit(norm_after_pool=(False, True), pooler=(False, True)),
         "image_norm_eps": (kwargs["image"]["norm_eps"],),
         "text.pool": ("cls",),
         "text.causal": (False,),
@@ -78,18 +82,11 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
     text = _QFORMER | (config.get("qformer_config") or {})
     scale = config.get("logit_scale_init_value", -math.log(_TEMPERATURE))
     return dict(
-        image=dict(
-            image_size=vision["image_size"],
-            patch_size=vision["patch_size"],
-            **tower_kwargs(vision),
-            pool="cls",
-        ),
+        image=dict(**tower_kwargs(vision, **IMAGE), pool="cls"),
         text=dict(
             kind="bert",
-            vocab_size=text["vocab_size"],
-            length=text["max_position_embeddings"],
             num_types=None,
-            **tower_kwargs(text),
+            **tower_kwargs(text, **TEXT),
             pad_id=text["pad_token_id"],
             pooler=False,
         ),
@@ -126,7 +123,6 @@ def alone(
 def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """`config.json` for complete keyword arguments."""
     image, text = kwargs["image"], kwargs["text"]
-    sizes = {k: v for k, v in tower_config(text).items() if k != "attention_dropout"}
     return {
         "architectures": [NAME],
         "model_type": "blip-2",
@@ -135,18 +131,11 @@ def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "logit_scale_init_value": math.log(kwargs["init_scale"]),  # the class looks at none
         "vision_config": {
             "model_type": "blip_2_vision_model",
-            "image_size": image["image_size"],
-            "patch_size": image["patch_size"],
-            "qkv_bias": True,
-            **tower_config(image),
+            **vision_config(image, qkv_bias=True),
         },
         "qformer_config": {
             "model_type": "blip_2_qformer",
-            "vocab_size": text["vocab_size"],
-            "max_position_embeddings": text["length"],
-            **sizes,
-            "attention_probs_dropout_prob": 0.0,
-            "hidden_dropout_prob": 0.0,
+            **bert_config(text),
             "encoder_hidden_size": image["width"],
             "cross_attention_frequency": kwargs["cross_every"],
             "use_qformer_text_input": True,
@@ -162,7 +151,12 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     cross = [_inside(rule, "crossattention") for rule in bert_cross_attention()]
     block = [_inside(rule, "attention") for rule in bert_block()]
     ours = "querying/blocks"
-    queries = layers(_perceptron(), ours=f"{ours}/perceptrons", theirs=_BLOCK, depth=depth)
+    perceptron = [
+        *linear("mlp/up", "intermediate_query.dense"),
+        *linear("mlp/down", "output_query.dense"),
+        *norm("norm2", "output_query.LayerNorm"),
+    ]
+    queries = layers(perceptron, ours=f"{ours}/perceptrons", theirs=_BLOCK, depth=depth)
     scale = np.float32(math.log(kwargs["init_scale"]))
     return [
         *image_rules(kwargs["image"], last_norm="image_norm"),
@@ -174,7 +168,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
         same("text/tokens", "embeddings.word_embeddings.weight"),
         same("text/positions", "embeddings.position_embeddings.weight"),
         *norm("text/embed_norm", "qformer.layernorm"),
-        *layers(block, ours="text/stack/blocks", theirs=_BLOCK, depth=depth),
+        *layers(block, ours=BLOCKS, theirs=_BLOCK, depth=depth),
         *layers(cross, ours=ours, theirs=_BLOCK, depth=depth, every=every),
         *(_in_units(rule, every) for rule in queries),
         *linear("image_projection", "vision_projection"),
@@ -183,18 +177,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     ]
 
 
-def cleared(tensors: Tensors) -> Tensors:
-    """The tensors of the rules, without buffers."""
-    return settle(tensors, POSITIONS)
-
-
-def _perceptron() -> list[Rule]:
-    """That of the queries in one block."""
-    return [
-        *linear("mlp/up", "intermediate_query.dense"),
-        *linear("mlp/down", "output_query.dense"),
-        *norm("norm2", "output_query.LayerNorm"),
-    ]
+cleared = without_places
 
 
 def _inside(rule: Rule, attention: str) -> Rule:

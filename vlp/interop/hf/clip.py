@@ -4,10 +4,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.hf.names import clip_image, clip_text, tower_config, tower_kwargs
+from vlp.interop.adapt import plain_vit
+from vlp.interop.hf.names import (
+    IMAGE,
+    TEXT,
+    clip_image,
+    clip_text,
+    tower_config,
+    tower_kwargs,
+    vision_config,
+)
 from vlp.interop.layout import Rule, linear, same
-from vlp.interop.surplus import POSITIONS, settle
-from vlp.interop.tensors import Tensors
+from vlp.interop.surplus import without_places
 
 NAME = "CLIPModel"
 OBJECTIVE = "clip"
@@ -33,14 +41,7 @@ def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """What the classes can hold, see `vlp.interop.adapt`."""
     values = ("linear",) if kwargs["image"] and kwargs["text"] else ("linear", "none")
     return {
-        "image.kind": ("vit",),
-        "image.pool": ("cls",),
-        "image.pre_norm": (True,),
-        "image.norm_after_pool": (False,),
-        "image.pooler": (False,),
-        "image.layer_scale": (None,),
-        "image.position": ("learned",),
-        "image.patch_bias": (False,),
+        **plain_vit(pre_norm=(True,), patch_bias=(False,)),
         "text.kind": ("transformer",),
         "text.causal": (True,),
         "text.pool": ("eot", "argmax"),
@@ -59,7 +60,9 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
     projected = kind == "clip" or not _PROJECTIONS.isdisjoint(tensors)
     projection = "linear" if projected else "none"
     return dict(
-        image=None if "text" in kind else _image_kwargs(vision),
+        image=None
+        if "text" in kind
+        else dict(**tower_kwargs(vision, **IMAGE), pool="cls", pre_norm=True, patch_bias=False),
         text=None if "vision" in kind else _text_kwargs(text),
         embed_dim=config.get("projection_dim", 512) if projected else alone["hidden_size"],
         image_projection=projection,
@@ -79,23 +82,10 @@ def _section(config: Mapping[str, Any], tower: str, defaults: Mapping[str, Any])
     return section if older is None else {**section, **defaults, **older}
 
 
-def _image_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(
-        image_size=config["image_size"],
-        patch_size=config["patch_size"],
-        **tower_kwargs(config),
-        pool="cls",
-        pre_norm=True,
-        patch_bias=False,
-    )
-
-
 def _text_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:
     eos = config["eos_token_id"]
     return dict(
-        vocab_size=config["vocab_size"],
-        length=config["max_position_embeddings"],
-        **tower_kwargs(config),
+        **tower_kwargs(config, **TEXT),
         causal=True,
         pool="argmax" if eos == _LEGACY_EOS else "eot",
         eos_id=config["vocab_size"] - 1 if eos == _LEGACY_EOS else eos,
@@ -117,26 +107,21 @@ def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         )
     # Each class that reads part of this folder looks for the width in another place.
     projection = {"projection_dim": width}
-    vision_config = image and {
+    vision = image and {
         "model_type": "clip_vision_model",
-        "image_size": image["image_size"],
-        "patch_size": image["patch_size"],
-        "num_channels": 3,
-        **tower_config(image),
+        **vision_config(image, num_channels=3),
         **projection,
     }
     text_config = text and {
         "model_type": "clip_text_model",
-        "vocab_size": text["vocab_size"],
-        "max_position_embeddings": text["length"],
-        **tower_config(text),
+        **tower_config(text, **TEXT),
         "pad_token_id": text["pad_id"],
         "bos_token_id": None,
         "eos_token_id": _LEGACY_EOS if text["pool"] == "argmax" else text["eos_id"],
         **projection,
     }
     if not image or not text:
-        tower, part = ("Vision", vision_config) if image else ("Text", text_config)
+        tower, part = ("Vision", vision) if image else ("Text", text_config)
         ending = "WithProjection" if _projected(kwargs) else ""
         return {"architectures": [f"CLIP{tower}Model{ending}"], **part}
     return {
@@ -145,7 +130,7 @@ def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         **projection,
         "logit_scale_init_value": math.log(kwargs["init_scale"]),
         "text_config": text_config,
-        "vision_config": vision_config,
+        "vision_config": vision,
     }
 
 
@@ -164,6 +149,4 @@ def _projected(kwargs: Mapping[str, Any]) -> bool:
     return kwargs[f"{tower}_projection"] == "linear"
 
 
-def cleared(tensors: Tensors) -> Tensors:
-    """The tensors of the rules, without buffers."""
-    return settle(tensors, POSITIONS)
+cleared = without_places

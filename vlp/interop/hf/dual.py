@@ -6,8 +6,7 @@ from typing import Any
 
 from vlp.interop.hf import bert, vit
 from vlp.interop.layout import Rule, linear, prefixed, same
-from vlp.interop.surplus import POSITIONS, settle
-from vlp.interop.tensors import Tensors
+from vlp.interop.surplus import without_places
 
 NAME = "VisionTextDualEncoderModel"
 OBJECTIVE = "clip"
@@ -73,9 +72,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     ]
 
 
-def cleared(tensors: Tensors) -> Tensors:
-    """The tensors of the rules, without buffers."""
-    return settle(tensors, POSITIONS)
+cleared = without_places
 
 
 def _part(tensors: Mapping[str, Any], prefix: str) -> dict[str, None]:

@@ -11,9 +11,9 @@ from vlp.interop.layout import (
     linear,
     norm,
     same,
-    split_linear,
 )
 
+BLOCKS, LAYER = "text/stack/blocks", "encoder.layer.{}"  # of a BERT, here and there
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_tanh": "gelu_pytorch_tanh",
@@ -21,6 +21,13 @@ ACTIVATIONS = {
     "relu": "relu",
     "silu": "silu",
 }
+# What their towers name alike, by our names of it; of images, and of texts.
+_TOWER = dict(
+    width="hidden_size", depth="num_hidden_layers", num_heads="num_attention_heads",
+    mlp_dim="intermediate_size", activation="hidden_act", norm_eps="layer_norm_eps",
+)  # fmt: skip
+IMAGE = dict(image_size="image_size", patch_size="patch_size")
+TEXT = dict(vocab_size="vocab_size", length="max_position_embeddings")
 # Other names for the same functions in published configs.
 _ALIASES = {"gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh", "swish": "silu"}
 
@@ -37,29 +44,28 @@ def activation(name: str) -> str:
     return ours[name]
 
 
-def tower_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that all their towers name alike."""
-    return dict(
-        width=config["hidden_size"],
-        depth=config["num_hidden_layers"],
-        num_heads=config["num_attention_heads"],
-        mlp_dim=config["intermediate_size"],
-        activation=activation(config["hidden_act"]),
-        norm_eps=config["layer_norm_eps"],
-    )
+def tower_kwargs(config: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    """The settings that all their towers name alike, and more: theirs by ours."""
+    found = {ours: config[theirs] for ours, theirs in {**more, **_TOWER}.items()}
+    return found | {"activation": activation(found["activation"])}
 
 
-def tower_config(tower: Mapping[str, Any]) -> dict[str, Any]:
+def tower_config(tower: Mapping[str, Any], **more: str) -> dict[str, Any]:
     """`tower_kwargs`, backwards."""
-    return dict(
-        hidden_size=tower["width"],
-        num_hidden_layers=tower["depth"],
-        num_attention_heads=tower["num_heads"],
-        intermediate_size=tower["mlp_dim"],
-        hidden_act=ACTIVATIONS[tower["activation"]],
-        layer_norm_eps=tower["norm_eps"],
-        attention_dropout=0.0,
-    )
+    found = {theirs: tower[ours] for ours, theirs in {**more, **_TOWER}.items()}
+    return found | {"hidden_act": ACTIVATIONS[tower["activation"]], "attention_dropout": 0.0}
+
+
+def vision_config(image: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """The section of a plain ViT, with more of it between its sizes."""
+    return {theirs: image[ours] for ours, theirs in IMAGE.items()} | more | tower_config(image)
+
+
+def bert_config(text: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    """The section of a BERT: as `tower_config`, with the names that it has for dropout."""
+    found = tower_config(text, **TEXT, **more)
+    del found["attention_dropout"]
+    return found | {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
 
 
 def clip_layers(tower: str, theirs: str, *, depth: int) -> list[Rule]:
@@ -76,36 +82,36 @@ def clip_layers(tower: str, theirs: str, *, depth: int) -> list[Rule]:
     return layers(rules, ours=ours, theirs=theirs, depth=depth)
 
 
-def vit_layers(tower: str, *, depth: int) -> list[Rule]:
-    """The blocks of `ViTModel`."""
-    attention = "attention.attention"
-    rules = [
-        *norm("norm1", "layernorm_before"),
-        *joined_linear("attention/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
-        *linear("attention/out", "attention.output.dense"),
-        *norm("norm2", "layernorm_after"),
-        *linear("mlp/up", "intermediate.dense"),
-        *linear("mlp/down", "output.dense"),
+def bert_text(text: Mapping[str, Any], *, types: bool) -> list[Rule]:
+    """The embeddings and the blocks of `BertModel`, with a table for kinds of tokens or without."""
+    embeddings = "embeddings"
+    kinds = [same("text/types", f"{embeddings}.token_type_embeddings.weight")]
+    return [
+        same("text/tokens", f"{embeddings}.word_embeddings.weight"),
+        same("text/positions", f"{embeddings}.position_embeddings.weight"),
+        *(kinds if types else []),
+        *norm("text/embed_norm", f"{embeddings}.LayerNorm"),
+        *layers(bert_block(), ours=BLOCKS, theirs=LAYER, depth=text["depth"]),
     ]
-    return layers(rules, ours=f"{tower}/stack/blocks", theirs="encoder.layer.{}", depth=depth)
-
-
-def bert_layers(tower: str, *, depth: int) -> list[Rule]:
-    """The blocks of `BertModel`."""
-    ours = f"{tower}/stack/blocks"
-    return layers(bert_block(), ours=ours, theirs="encoder.layer.{}", depth=depth)
 
 
 def bert_block() -> list[Rule]:
     """One block of `BertModel`."""
-    attention = "attention.self"
     return [
-        *joined_linear("attention/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
-        *linear("attention/out", "attention.output.dense"),
-        *norm("norm1", "attention.output.LayerNorm"),
+        *bert_attention("attention", "norm1"),
         *linear("mlp/up", "intermediate.dense"),
         *linear("mlp/down", "output.dense"),
         *norm("norm2", "output.LayerNorm"),
+    ]
+
+
+def bert_attention(attention: str, after: str) -> list[Rule]:
+    """The self-attention of a block and the norm after it, under these names of ours."""
+    parts = [f"attention.self.{part}" for part in ("query", "key", "value")]
+    return [
+        *joined_linear(f"{attention}/qkv", parts),
+        *linear(f"{attention}/out", "attention.output.dense"),
+        *norm(after, "attention.output.LayerNorm"),
     ]
 
 
@@ -117,16 +123,6 @@ def bert_cross_attention() -> list[Rule]:
         *joined_linear("cross/key_value", [f"{theirs}.{x}" for x in ("key", "value")]),
         *linear("cross/out", "crossattention.output.dense"),
         *norm("norm_cross", "crossattention.output.LayerNorm"),
-    ]
-
-
-def bert_writer() -> list[Rule]:
-    """The self-attention that a block of BLIP's decoder has of its own."""
-    attention = "attention.self"
-    return [
-        *joined_linear("writer/qkv", [f"{attention}.{x}" for x in ("query", "key", "value")]),
-        *linear("writer/out", "attention.output.dense"),
-        *norm("norm_writer", "attention.output.LayerNorm"),
     ]
 
 
@@ -167,23 +163,6 @@ def clip_image(image: Mapping[str, Any]) -> list[Rule]:
         *norm("image/pre_norm", "vision_model.pre_layrnorm"),  # their spelling
         *clip_layers("image", "vision_model", depth=image["depth"]),
         *norm("image/norm", "vision_model.post_layernorm"),
-    ]
-
-
-def siglip_head() -> list[Rule]:
-    """The attention pooling of SigLIP's image towers."""
-    head = "vision_model.head"
-    return [
-        same("image/head/probe", f"{head}.probe", axes=2),
-        *split_linear(
-            ["image/head/query", "image/head/key_value"],
-            f"{head}.attention.in_proj_weight",
-            f"{head}.attention.in_proj_bias",
-        ),
-        *linear("image/head/out", f"{head}.attention.out_proj"),
-        *norm("image/head/norm", f"{head}.layernorm"),
-        *linear("image/head/mlp/up", f"{head}.mlp.fc1"),
-        *linear("image/head/mlp/down", f"{head}.mlp.fc2"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 import transformers
 from jaxtyping import Int
 from PIL import Image
+from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, SiglipModel
 
+from vlp.interop.parity import Reader
 from vlp.interop.weights import read_json_object
 from vlp.models.naflex import NaflexImages
 
@@ -21,7 +23,7 @@ from vlp.models.naflex import NaflexImages
 CLASSES = (CLIPModel, SiglipModel)
 
 
-class TransformersReader:
+class TransformersReader(Reader):
     """An exported folder behind the class its config names, pictures resized by Pillow.
 
     Args:
@@ -29,15 +31,17 @@ class TransformersReader:
     """
 
     name = "transformers"
-    tolerance: Mapping[str, float] = {}
+    versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
         config = read_json_object(self.folder / "config.json")
         self.kind = config["model_type"]
         make = getattr(transformers, config["architectures"][0])
+        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
+            pooled = any("pooler" in name for name in file.keys())
         # What a model without its pooler lacks is no loss.
-        extra = {} if self._has("pooler") or self.kind not in _POOLED else _NO_POOLER
+        extra = {"add_pooling_layer": False} if self.kind in _POOLED and not pooled else {}
         self.model, loading = make.from_pretrained(
             self.folder,
             dtype=torch.float32,
@@ -53,11 +57,6 @@ class TransformersReader:
                 f"got {problems}; please report this"
             )
         self.model.eval()
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"torch": str(torch.__version__), "transformers": transformers.__version__}
 
     def pixels(self, images: Sequence[Image.Image]) -> Any:
         """Normalised pixels of pictures."""
@@ -105,17 +104,10 @@ class TransformersReader:
             found = _single("image" if ids is None else "text", read)
         return {name: tensor.numpy() for name, tensor in found.items()}
 
-    def _has(self, part: str) -> bool:
-        from safetensors import safe_open
-
-        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
-            return any(part in name for name in file.keys())
-
 
 _LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
 _POOLED = ("vit", "bert")
 _MASKED = ("bert", "blip", "blip-2", "vision-text-dual-encoder")
-_NO_POOLER: dict[str, Any] = dict(add_pooling_layer=False)
 
 
 def _images(pixels: Any) -> dict[str, torch.Tensor]:

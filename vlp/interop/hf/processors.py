@@ -5,7 +5,6 @@ preprocessor_config.json, which version 4 reads; so do we. A value that is not t
 own default.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,20 +13,21 @@ from typing import Any
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPreprocess
 from vlp.interop.checks import understood
-from vlp.interop.weights import check_fetched
+from vlp.interop.hf.clip import MEAN, STD
+from vlp.interop.weights import read_json_object
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 # Pillow's numbers of its filters.
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 _NUMBER = {name: number for number, name in _RESAMPLE.items()}
 _HALF = [0.5, 0.5, 0.5]
+_CLIP = dict(image_mean=list(MEAN), image_std=list(STD))
 _SQUARE = {"height": 224, "width": 224}
 # What each class does where its configuration is silent.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "CLIPImageProcessor": {
         "resample": 3,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        **_CLIP,
         "size": {"shortest_edge": 224},
         "crop_size": _SQUARE,
         "do_center_crop": True,
@@ -36,8 +36,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "SiglipImageProcessor": {"resample": 3, "size": _SQUARE, "default_to_square": False},
     "BlipImageProcessor": {
         "resample": 3,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        **_CLIP,
         "size": {"height": 384, "width": 384},
     },
     "ViTImageProcessor": {"resample": 2, "size": _SQUARE},
@@ -72,12 +71,14 @@ def read_preprocess(folder: str | Path) -> ImagePreprocess | NaflexPreprocess | 
         ValueError: an unknown class, or steps that have no counterpart here; names them.
     """
     folder = Path(folder)
-    config = _json(folder / NESTED).get("image_processor") or _json(folder / PLAIN)
+    nested, alone, model = (
+        read_json_object(folder / name, optional=True) for name in (NESTED, PLAIN, "config.json")
+    )
+    config = nested.get("image_processor") or alone
     if not config:
         return None
-    model_type = _json(folder / "config.json").get("model_type", "")
     with understood(f"the image processor in {folder}", stack="transformers"):
-        return preprocess_of(config, model_type=model_type, source=str(folder))
+        return preprocess_of(config, model_type=model.get("model_type", ""), source=str(folder))
 
 
 def preprocess_of(
@@ -150,15 +151,13 @@ def processor_config(
             f"{preprocess.interpolation!r}, which transformers has not; export with 'bilinear'"
         )
     name, processor = _OF_TYPE[model_type]
-    steps = (
-        _naflex_steps(preprocess)
-        if isinstance(preprocess, NaflexPreprocess)
-        else _square_steps(preprocess)
-    )
     if isinstance(preprocess, NaflexPreprocess):
         name = "Siglip2ImageProcessor"
-    elif steps["do_center_crop"] or name == "Siglip2ImageProcessor":
-        name = "CLIPImageProcessor"  # the only one that can crop, in version 4 as well
+        steps = {key: getattr(preprocess, key) for key in ("patch_size", "max_num_patches")}
+    else:
+        steps = _square_steps(preprocess)
+        if steps["do_center_crop"] or name == "Siglip2ImageProcessor":
+            name = "CLIPImageProcessor"  # the only one that can crop, in version 4 as well
     return {
         "image_processor_type": name,
         **({"processor_class": processor} if processor else {}),
@@ -177,13 +176,6 @@ def processor_config(
 def processor_class(model_type: str) -> str | None:
     """The processor that joins an image processor and a tokenizer; None for single towers."""
     return _OF_TYPE.get(model_type, (None, None))[1]
-
-
-def _naflex_steps(preprocess: NaflexPreprocess) -> dict[str, Any]:
-    return {
-        "patch_size": preprocess.patch_size,
-        "max_num_patches": preprocess.max_num_patches,
-    }
 
 
 def _square_steps(preprocess: ImagePreprocess) -> dict[str, Any]:
@@ -245,16 +237,3 @@ def _size(size: Any, *, to_square: bool) -> dict[str, int]:
     if isinstance(size, list | tuple):
         return dict(zip(("height", "width"), size, strict=True))
     return {key: value for key, value in size.items() if value is not None}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    check_fetched(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON, got {error}; copy it again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must be a JSON object, got {type(content).__name__}")
-    return content

@@ -15,19 +15,15 @@ from vlp.interop.hf.processors import PLAIN, read_preprocess
 from vlp.interop.hf.tokenizers import read_tokenizer
 from vlp.interop.pickles import PICKLES
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import find_weights, open_tensors, read_json_object
+from vlp.interop.weights import find_weights, read_json_object
 
 # model_type of config.json: the module that knows the class.
 CLASSES: dict[str, ModuleType] = {
-    "clip": clip,
-    "clip_vision_model": clip,
-    "clip_text_model": clip,
-    "siglip": siglip,
-    "siglip_vision_model": siglip,
-    "siglip_text_model": siglip,
-    "siglip2": siglip,
-    "siglip2_vision_model": siglip,
-    "siglip2_text_model": siglip,
+    **{
+        f"{kind}{tower}": module
+        for kind, module in (("clip", clip), ("siglip", siglip), ("siglip2", siglip))
+        for tower in ("", "_vision_model", "_text_model")
+    },
     "vision-text-dual-encoder": dual,
     "vit": vit,
     "bert": bert,
@@ -38,7 +34,7 @@ WEIGHTS = ("model.safetensors", *(f"pytorch_model{suffix}" for suffix in PICKLES
 _PROJECTIONS = ("visual_projection.", "text_projection.")
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What a folder with config.json and weights holds.
 
     Args:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlp.interop.loaded import Run
+from vlp.interop.readme import figures_and_licence
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 _TEMPLATE = """\
@@ -100,8 +101,6 @@ def readme(
         notes.append(_LENGTH.format(length=run.card["tokenizer"]["length"]))
         notes += [_CLEANED] if cleaned else []
     licence = run.card["licence"]
-    figures = "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
-    lines = [f"Licence: {licence}.", *run.card["attribution"].splitlines()]
     return _TEMPLATE.format(
         title=f"{run.folder.name}: {_TITLES[tower].format(run.card['objective'].upper())}",
         licence_id=licence if re.fullmatch(r"[a-z0-9.-]+", licence) else "other",
@@ -110,9 +109,8 @@ def readme(
         ),
         origin=_origin(run),
         usage=_usage(run, config["architectures"][0], tower),
-        metrics=f"\n| Metric | Value |\n| --- | --- |\n{figures}" if figures else "",
         notes="\n".join(notes),
-        licence="\n".join(f"- {line}" for line in lines),
+        **figures_and_licence(run, metrics),
     )
 
 

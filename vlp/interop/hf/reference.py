@@ -11,19 +11,18 @@ References:
 
 import math
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
 from jaxtyping import Float, Int
-from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import erf, expit
 
 from vlp.interop.adapt import complete
-from vlp.interop.hf import clip, plain, siglip
+from vlp.interop.hf import clip, siglip
+from vlp.interop.hf.plain import PlainReader
 from vlp.interop.layout import check_shapes, tensor_shapes
 from vlp.interop.loaded import param_shapes
 from vlp.interop.weights import read_json_object
@@ -31,7 +30,7 @@ from vlp.interop.weights import read_json_object
 Tensors = dict[str, np.ndarray]
 
 
-class ReferenceModel:
+class ReferenceModel(PlainReader):
     """An exported folder, ready to read pictures and captions and to embed them.
 
     Args:
@@ -42,31 +41,17 @@ class ReferenceModel:
     """
 
     name = "numpy reference"
-    tolerance: Mapping[str, float] = {}
-    plain = True
+    versions = {"numpy": np.__version__, "tokenizers": tokenizers.__version__}
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        self.folder = folder = Path(folder)
-        self.config = read_json_object(folder / "config.json")
-        self.tensors = load_file(folder / "model.safetensors")
+        super().__init__(folder)
+        self.config = read_json_object(self.folder / "config.json")
+        self.tensors = load_file(self.folder / "model.safetensors")
         self.siglip = self.config["model_type"] == "siglip"
         module = siglip if self.siglip else clip
         kwargs = module.kwargs(self.config, self.tensors)
         wanted = tensor_shapes(module.rules(complete(kwargs)), param_shapes(kwargs))
         check_shapes(self.tensors, wanted)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"numpy": np.__version__, "tokenizers": tokenizers.__version__}
-
-    def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"] | None:
-        """Normalised pixels of pictures."""
-        return plain.pixels(self.folder, images)
-
-    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"] | None:
-        """Padded token ids of captions."""
-        return plain.ids(self.folder, texts)
 
     def forward(
         self, pixels: Float[np.ndarray, "n 3 h w"] | None, ids: Int[np.ndarray, "m l"] | None

@@ -6,16 +6,17 @@ Fixed-resolution SigLIP 2 is a `SiglipModel` with another tokenizer; `Siglip2Mod
 from collections.abc import Mapping
 from typing import Any
 
+from vlp.interop.adapt import plain_vit
 from vlp.interop.hf.names import (
+    IMAGE,
+    TEXT,
     clip_layers,
     clip_text,
-    siglip_head,
     tower_config,
     tower_kwargs,
 )
-from vlp.interop.layout import Rule, convolution, linear, norm, same
-from vlp.interop.surplus import POSITIONS, settle
-from vlp.interop.tensors import Tensors
+from vlp.interop.layout import Rule, convolution, linear, norm, same, split_linear
+from vlp.interop.surplus import without_places
 
 NAME = "SiglipModel"
 OBJECTIVE = "siglip"
@@ -33,20 +34,10 @@ EOS_ID = 1  # the tokenizers' end token; configs say 49407, a value left over fr
 
 def accepted(kwargs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """What the classes can hold, see `vlp.interop.adapt`."""
-    fixed = {
-        "image.pool": ("map",),
-        "image.class_token": (None, False),
-        "image.pre_norm": (False,),
-        "image.norm_after_pool": (False,),
-        "image.pooler": (False,),
-        "image.layer_scale": (None,),
-        "image.position": ("learned",),
-        "image.patch_bias": (True,),
-    }
     naflex = bool(kwargs["image"]) and kwargs["image"]["kind"] == "naflex"
     return {
+        **({} if naflex else plain_vit(pool=("map",), class_token=(None, False))),
         "image.kind": ("vit", "naflex"),
-        **({} if naflex else fixed),
         "text.kind": ("transformer",),
         "text.causal": (False,),
         "text.mask_padding": (False,),
@@ -90,17 +81,15 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
 
 
 def _image_kwargs(config: Mapping[str, Any], *, naflex: bool) -> dict[str, Any]:
-    shared = dict(patch_size=config["patch_size"], **tower_kwargs(config))
     if naflex:
+        shared = tower_kwargs(config, patch_size="patch_size")
         return dict(kind="naflex", num_patches=config["num_patches"], **shared)
-    return dict(image_size=config["image_size"], **shared, pool="map", patch_bias=True)
+    return dict(**tower_kwargs(config, **IMAGE), pool="map", patch_bias=True)
 
 
 def _text_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(
-        vocab_size=config["vocab_size"],
-        length=config["max_position_embeddings"],
-        **tower_kwargs(config),
+        **tower_kwargs(config, **TEXT),
         causal=False,
         pool="last",
         eos_id=EOS_ID,
@@ -112,22 +101,18 @@ def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """`config.json` for complete keyword arguments; for one tower where the other is None."""
     image, text = kwargs["image"], kwargs["text"]
     naflex = bool(image) and image["kind"] == "naflex"
-    kind = "siglip2" if naflex else "siglip"
+    kind, size = ("siglip2", "num_patches") if naflex else ("siglip", "image_size")
     vision_config = image and {
         "model_type": f"{kind}_vision_model",
         "patch_size": image["patch_size"],
         "num_channels": 3,
         **tower_config(image),
         "vision_use_head": True,
-        **(
-            {"num_patches": image["num_patches"]} if naflex else {"image_size": image["image_size"]}
-        ),
+        size: image[size],
     }
     text_config = text and {
         "model_type": f"{kind}_text_model",
-        "vocab_size": text["vocab_size"],
-        "max_position_embeddings": text["length"],
-        **tower_config(text),
+        **tower_config(text, **TEXT),
         "pad_token_id": text["pad_id"],
         "bos_token_id": None,
         "eos_token_id": text["eos_id"],
@@ -158,9 +143,7 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     return found
 
 
-def cleared(tensors: Tensors) -> Tensors:
-    """The tensors of the rules, without buffers."""
-    return settle(tensors, POSITIONS)
+cleared = without_places
 
 
 def _image(image: Mapping[str, Any]) -> list[Rule]:
@@ -174,5 +157,14 @@ def _image(image: Mapping[str, Any]) -> list[Rule]:
         same("image/positions", "vision_model.embeddings.position_embedding.weight"),
         *clip_layers("image", "vision_model", depth=image["depth"]),
         *norm("image/norm", "vision_model.post_layernorm"),
-        *siglip_head(),
+        same("image/head/probe", f"{_HEAD}probe", axes=2),
+        *split_linear(
+            ["image/head/query", "image/head/key_value"],
+            f"{_HEAD}attention.in_proj_weight",
+            f"{_HEAD}attention.in_proj_bias",
+        ),
+        *linear("image/head/out", f"{_HEAD}attention.out_proj"),
+        *norm("image/head/norm", f"{_HEAD}layernorm"),
+        *linear("image/head/mlp/up", f"{_HEAD}mlp.fc1"),
+        *linear("image/head/mlp/down", f"{_HEAD}mlp.fc2"),
     ]

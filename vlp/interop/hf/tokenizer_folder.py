@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from data_pipelines.tokens.clip import read_merges
-from vlp.interop.weights import check_fetched
+from vlp.interop.weights import check_fetched, read_json_object
 
 # In the order in which transformers adds them.
 _ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -46,11 +46,6 @@ class TokenizerFolder:
         self.ids = {_content(decoder[key]): int(key) for key in decoder}
         self._listed = [_added(decoder[key]) for key in sorted(decoder, key=int)]
 
-    def _more(self) -> list[Any]:
-        """Special tokens without a role."""
-        lists = ("additional_special_tokens", "extra_special_tokens")
-        return [token for name in lists for token in self._said.get(name) or ()]
-
     def _added_before(self) -> dict[Any, Any]:
         """Tokens by id, from the files that had them before tokenizer_config.json did."""
         named = [self._said[key] for key in _NAMED if self._said.get(key)]
@@ -66,17 +61,7 @@ class TokenizerFolder:
 
     def json(self, file: str) -> dict[str, Any]:
         """The content of a JSON file, empty if it is not there."""
-        path = self.folder / file
-        if not path.is_file():
-            return {}
-        check_fetched(path)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{path} must be JSON, got {error}; copy it again") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path} must be a JSON object, got {type(content).__name__}")
-        return content
+        return read_json_object(self.folder / file, optional=True)
 
     def bytes(self, file: str) -> bytes:
         """The content of a file that must be there."""
@@ -97,7 +82,9 @@ class TokenizerFolder:
         """The special tokens whose flags the files tell, and additional ones."""
         tokens = {token.content: token for token in self._listed}
         more = [token for token in self._names.values() if not isinstance(token, str)]
-        for token in map(_added, [*more, *self._more()]):
+        for name in ("additional_special_tokens", "extra_special_tokens"):  # without a role
+            more += self._said.get(name) or ()
+        for token in map(_added, more):
             tokens.setdefault(token.content, token)
         return list(tokens.values())
 
@@ -115,6 +102,11 @@ class TokenizerFolder:
         """Where padding goes."""
         padding = self.pipeline.get("padding") or {}
         return self.config.get("padding_side") or padding.get("direction", default).lower()
+
+    def settings(self, defaults: Mapping[str, str], *, side: str = "right") -> dict[str, Any]:
+        """What the classes of most tokenizers take: the side of padding, and special tokens."""
+        special = dict(padding_side=self.side(side), special=self.special(defaults))
+        return special | self.names(defaults)
 
     def merges(self) -> list[tuple[str, str]]:
         """The merges of a byte-pair encoding, from either file."""

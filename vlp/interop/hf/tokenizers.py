@@ -10,6 +10,7 @@ unknown names mean.
 import base64
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from data_pipelines.tokens.spiece import read_model
 from vlp.interop.checks import understood
 from vlp.interop.hf.tokenizer_folder import TokenizerFolder
 
+_NAME = "tokenizer"  # what reports call it
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
 # The class of a model's type, where no file names one.
 _OF_TYPE = {
@@ -51,14 +53,13 @@ _BERT = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", "sep", "pad", 
 
 
 def read_tokenizer(
-    folder: str | Path, *, name: str = "tokenizer", config: Mapping[str, Any] | None = None
+    folder: str | Path, *, config: Mapping[str, Any] | None = None
 ) -> Tokenizer | None:
     """The tokenizer that transformers 5 would open a folder with; None where there is none.
 
     Args:
         folder: with some of tokenizer.json, tokenizer_config.json, special_tokens_map.json,
             vocab.json and merges.txt, vocab.txt, spiece.model, config.json.
-        name: what reports call the tokenizer.
         config: content of config.json, where the folder's own does not hold.
 
     Raises:
@@ -70,7 +71,7 @@ def read_tokenizer(
     with understood(f"the tokenizer in {folder}", stack="transformers"):
         files = TokenizerFolder(folder, config)
         build = _CLASSES.get(tokenizer_class(files.config, files.model), _generic)
-        tokenizer = build(files, name)
+        tokenizer = build(files)
         _check_ids(tokenizer, files)
         return tokenizer
 
@@ -84,23 +85,23 @@ def tokenizer_class(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     return named.removesuffix("Fast")
 
 
-def _clip(files: TokenizerFolder, name: str) -> Tokenizer:
+def _clip(files: TokenizerFolder) -> Tokenizer:
     return hf_clip_tokenizer(
         files.vocabulary("vocab.json"),
         files.merges(),
-        name=name,
+        name=_NAME,
         pad_token=files.names(_CLIP)["pad_token"],
         padding_side=files.side(),
         special=files.special(_CLIP),
     )
 
 
-def _siglip(files: TokenizerFolder, name: str) -> Tokenizer:
+def _siglip(files: TokenizerFolder) -> Tokenizer:
     model = files.bytes("spiece.model")
     return SiglipTokenizer(
         model,
-        name=name,
-        added_tokens=_beside_pieces(files, read_model(model, name)),
+        name=_NAME,
+        added_tokens=_beside_pieces(files, read_model(model, _NAME)),
         lower=files.config.get("do_lower_case", True),
         special_tokens={token.content: [token.lstrip, token.rstrip] for token in files.flagged()},
         padding_side=files.side(),
@@ -118,45 +119,37 @@ def _beside_pieces(files: TokenizerFolder, pieces: Any) -> dict[str, int]:
     return added
 
 
-def _gemma(files: TokenizerFolder, name: str, *, lower: bool = False) -> Tokenizer:
+def _gemma(files: TokenizerFolder, *, lower: bool = False) -> Tokenizer:
     files.bytes("tokenizer.json")
     names = files.names(_GEMMA)
     before, after = _frame(files.pipeline.get("post_processor"))
     return gemma_tokenizer(
         files.vocabulary(),
         files.merges(),
-        name=name,
+        name=_NAME,
         lower=lower,
         begin=names["bos_token"] in before,
         end=names["eos_token"] in after,
-        padding_side=files.side("left"),
-        special=files.special(_GEMMA),
-        **names,
+        **files.settings(_GEMMA, side="left"),
     )
 
 
-def _siglip2(files: TokenizerFolder, name: str) -> Tokenizer:
-    return _gemma(files, name, lower=True)
-
-
-def _bert(files: TokenizerFolder, name: str) -> Tokenizer:
+def _bert(files: TokenizerFolder) -> Tokenizer:
     if files.pipeline:
         vocabulary = files.vocabulary()
     else:
         vocabulary = read_vocabulary(files.bytes("vocab.txt"))
     return bert_tokenizer(
         vocabulary,
-        name=name,
+        name=_NAME,
         lower=files.config.get("do_lower_case", True),
         strip_accents=files.config.get("strip_accents"),
         chinese_characters=files.config.get("tokenize_chinese_chars", True),
-        padding_side=files.side(),
-        special=files.special(_BERT),
-        **files.names(_BERT),
+        **files.settings(_BERT),
     )
 
 
-def _t5(files: TokenizerFolder, name: str) -> Tokenizer:
+def _t5(files: TokenizerFolder) -> Tokenizer:
     files.bytes("tokenizer.json")
     normaliser = files.pipeline.get("normalizer") or {}
     steps = normaliser.get("normalizers", [normaliser])
@@ -165,14 +158,14 @@ def _t5(files: TokenizerFolder, name: str) -> Tokenizer:
     return t5_tokenizer(
         [(piece, score) for piece, score in files.vocabulary()],
         rules=base64.b64decode(rules[0]) if rules else None,
-        name=name,
+        name=_NAME,
         padding_side=files.side(),
         special=special_tokens(*sentinels, given=files.special(_T5)),
         **files.names(_T5),
     )
 
 
-def _generic(files: TokenizerFolder, name: str) -> Tokenizer:
+def _generic(files: TokenizerFolder) -> Tokenizer:
     """The pipeline in tokenizer.json as it is, with tokens that other files add."""
     content = files.bytes("tokenizer.json")
     ids = _token_ids(files.pipeline)
@@ -195,7 +188,7 @@ def _generic(files: TokenizerFolder, name: str) -> Tokenizer:
             )
     return PipelineTokenizer(
         content,
-        name=name,
+        name=_NAME,
         pad_id=ids[pad],
         eos_id=ids[eos],
         padding_side=files.side(),
@@ -203,11 +196,11 @@ def _generic(files: TokenizerFolder, name: str) -> Tokenizer:
     )
 
 
-_CLASSES: dict[str, Callable[[TokenizerFolder, str], Tokenizer]] = {
+_CLASSES: dict[str, Callable[[TokenizerFolder], Tokenizer]] = {
     "CLIPTokenizer": _clip,
     "SiglipTokenizer": _siglip,
     "GemmaTokenizer": _gemma,
-    "Siglip2Tokenizer": _siglip2,
+    "Siglip2Tokenizer": partial(_gemma, lower=True),
     "BertTokenizer": _bert,
     "T5Tokenizer": _t5,
 }

@@ -3,24 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.hf.names import tower_config, tower_kwargs, vit_layers
-from vlp.interop.layout import Rule, convolution, linear, norm, same
+from vlp.interop.adapt import plain_vit
+from vlp.interop.hf.names import IMAGE, tower_kwargs, vision_config
+from vlp.interop.layout import Rule, convolution, joined_linear, layers, linear, norm, same
 from vlp.interop.surplus import Surplus, settle
 from vlp.interop.tensors import Tensors
 
 NAME = "ViTModel"
 OBJECTIVE = "clip"
 MEAN = STD = (0.5, 0.5, 0.5)
-ACCEPTED = {
-    "image.kind": ("vit",),
-    "image.pool": ("cls",),
-    "image.pre_norm": (False,),
-    "image.norm_after_pool": (False,),
-    "image.layer_scale": (None,),
-    "image.position": ("learned",),
-    "image.patch_bias": (True,),
-    "image_projection": ("none",),
-}
+ACCEPTED = {**plain_vit(pooler=(False, True)), "image_projection": ("none",)}
 # What the class assumes where a config says nothing: the sizes of B/16.
 _DEFAULTS = dict(
     hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
@@ -51,9 +43,7 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
             raise ValueError(f"{key} of a ViTModel must be {value!r}, got {config[key]!r}")
     return dict(
         image=dict(
-            image_size=config["image_size"],
-            patch_size=config["patch_size"],
-            **tower_kwargs(config),
+            **tower_kwargs(config, **IMAGE),
             pool="cls",
             pooler="pooler.dense.weight" in tensors,
         ),
@@ -66,13 +56,10 @@ def kwargs(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, A
 def config(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """`config.json` for complete keyword arguments."""
     image = kwargs["image"]
-    sizes = {key: image[key] for key in ("image_size", "patch_size")}
     return {
         "architectures": ["ViTModel"],
         "model_type": "vit",
-        **sizes,
-        "num_channels": 3,
-        **tower_config(image),
+        **vision_config(image, num_channels=3),
         "qkv_bias": True,
         "pooler_act": "tanh",
         "pooler_output_size": image["width"],
@@ -83,11 +70,20 @@ def rules(kwargs: Mapping[str, Any]) -> list[Rule]:
     """The names of tensors for complete keyword arguments."""
     image, patches = kwargs["image"], "embeddings.patch_embeddings.projection"
     pooler = linear("image/pooler", "pooler.dense") if image["pooler"] else []
+    parts = [f"attention.attention.{part}" for part in ("query", "key", "value")]
+    block = [
+        *norm("norm1", "layernorm_before"),
+        *joined_linear("attention/qkv", parts),
+        *linear("attention/out", "attention.output.dense"),
+        *norm("norm2", "layernorm_after"),
+        *linear("mlp/up", "intermediate.dense"),
+        *linear("mlp/down", "output.dense"),
+    ]
     return [
         same("image/class_token", "embeddings.cls_token", axes=2),
         same("image/positions", "embeddings.position_embeddings", axes=1),
         *convolution("image/patches/linear", patches, patch_size=image["patch_size"], bias=True),
-        *vit_layers("image", depth=image["depth"]),
+        *layers(block, ours="image/stack/blocks", theirs="encoder.layer.{}", depth=image["depth"]),
         *norm("image/norm", "layernorm"),
         *pooler,
     ]

@@ -5,6 +5,7 @@ processor that belongs to it. Nothing here needs PyTorch: all of it is plain dat
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,8 +28,8 @@ from vlp.interop.hf.processors import processor_config
 from vlp.interop.hf.readme import readme
 from vlp.interop.hf.reference import ReferenceModel, can_read
 from vlp.interop.hf.tokenizer_write import write_tokenizer
-from vlp.interop.layout import write_tensors
-from vlp.interop.loaded import Run, params_of, zeros
+from vlp.interop.layout import Rule, write_tensors
+from vlp.interop.loaded import Run, params_of, without_weights
 from vlp.interop.parity import Reader
 
 CHECKS = ("auto", "transformers", "numpy")
@@ -56,14 +57,12 @@ def write(
     Raises:
         ValueError: transformers' classes cannot express the run; names the setting.
     """
-    module, kwargs, params = _adapted(
+    rules, config, kwargs, params = _adapted(
         run.model.kwargs, params_of(run.model), towers=towers, mode=mode
     )
-    kwargs = module.settled(kwargs, params) if module in (blip, blip2) else kwargs
-    config = module.config(kwargs)
     check_card(run, kwargs)
     write_json(folder / "config.json", config)
-    tensors = write_tensors(module.rules(kwargs), params)
+    tensors = write_tensors(rules, params)
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
     write_processors(run, folder, config=config, towers=towers)
     cleaned = towers != "image" and cleaning(run) is not None
@@ -109,16 +108,16 @@ def stand_in(tokenizer: Tokenizer, *, text: Mapping[str, Any]) -> Tokenizer:
     )
 
 
-def preprocessing(run: Run) -> Any:
-    """What transformers does to pictures: a centre at half a pixel begins at the one before."""
-    return rounded(run.preprocess, "down")
+def rounded(run: Run, rounding: str) -> Any:
+    """A run's preprocessing with another rounding of centres; what cuts no centres stays."""
+    used = run.preprocess
+    if not isinstance(used, ImagePreprocess) or used.resize == "squash":
+        return used
+    return ImagePreprocess.from_dict(used.to_dict() | {"rounding": rounding})
 
 
-def rounded(preprocess: Any, rounding: str) -> Any:
-    """The preprocessing with another rounding of centres; what cuts no centres stays."""
-    if not isinstance(preprocess, ImagePreprocess) or preprocess.resize == "squash":
-        return preprocess
-    return ImagePreprocess.from_dict(preprocess.to_dict() | {"rounding": rounding})
+# transformers begins a centre at half a pixel at the one before.
+preprocessing = partial(rounded, rounding="down")
 
 
 def cleaning(run: Run) -> Callable[[str], str] | None:
@@ -144,30 +143,23 @@ def reader(folder: Path, *, check: str = "auto") -> Reader:
     return TransformersReader(folder)
 
 
-def check_model(
-    kwargs: Mapping[str, Any], *, towers: str = "both", mode: str | None = None
-) -> None:
-    """Raises ValueError where no class of transformers can hold a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, mode: as in `write`.
-    """
-    module, kwargs, _ = _adapted(kwargs, zeros(kwargs), towers=towers, mode=mode)
-    module.config(kwargs)
-
-
 def _adapted(
-    kwargs: Mapping[str, Any], params: Params, *, towers: str, mode: str | None
-) -> tuple[ModuleType, dict[str, Any], Params]:
-    """The module of a class, and what of the model goes there in the shape that it can hold."""
+    kwargs: Mapping[str, Any], params: Params, *, towers: str = "both", mode: str | None = None
+) -> tuple[list[Rule], dict[str, Any], dict[str, Any], Params]:
+    """The names of tensors and the config.json of a class, and what of the model goes there in the
+    shape that it can hold."""
     kwargs, params = only_tower(complete(kwargs), params, towers=towers)
     if mode is not None:
         family = blip2 if "num_queries" in kwargs else blip
         kwargs, params = family.alone(kwargs, params, mode=mode)
     module = architecture(kwargs)
-    stack = f"transformers' {module.NAME}"
-    return module, *adapt(kwargs, params, accepted=module.accepted(kwargs), stack=stack)
+    accepted, stack = module.accepted(kwargs), f"transformers' {module.NAME}"
+    kwargs, params = adapt(kwargs, params, accepted=accepted, stack=stack)
+    kwargs = module.settled(kwargs, params) if module in (blip, blip2) else kwargs
+    return module.rules(kwargs), module.config(kwargs), kwargs, params
+
+
+check_model = without_weights(_adapted)
 
 
 def architecture(kwargs: Mapping[str, Any]) -> ModuleType:

@@ -53,18 +53,21 @@ def broadcast(left: Shape, right: Shape) -> Shape:
     return tuple(b if isinstance(a, int) and a == 1 else a for a, b in zip(*sizes, strict=True))
 
 
-def binary(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
+def on_both(graph: Graph, kind: str, left: Value, right: Value) -> str:
     """An operation on two values, broadcast."""
-    kind = BINARY[eqn.primitive.name]
     shape = broadcast(shape_of(graph, left), shape_of(graph, right))
     return graph.node(kind, _bare(left, right), _bare(right, left), shape=shape)
 
 
+def binary(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
+    """The operation of that name."""
+    return on_both(graph, BINARY[eqn.primitive.name], left, right)
+
+
 def differs(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     """Whether two values differ; ONNX has only the contrary."""
-    shape = broadcast(shape_of(graph, left), shape_of(graph, right))
-    equal = graph.node("Equal", _bare(left, right), _bare(right, left), shape=shape)
-    return graph.node("Not", equal, shape=shape)
+    equal = on_both(graph, "Equal", left, right)
+    return graph.node("Not", equal, shape=graph.shapes[equal])
 
 
 def divide(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
@@ -78,8 +81,7 @@ def multiply(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     """A product; a quotient where one factor is a reciprocal."""
     root = graph.producer(right, "Reciprocal")
     if root is not None:
-        shape = broadcast(shape_of(graph, left), shape_of(graph, right))
-        return graph.node("Div", _bare(left, right), root.input[0], shape=shape)
+        return on_both(graph, "Div", left, root.input[0])
     return _tanh_gelu(graph, left, right) or binary(graph, eqn, left, right)
 
 
@@ -125,11 +127,6 @@ def cast(graph: Graph, eqn: Any, x: Value) -> Value:
     return graph.node("Cast", x, to=tensor_kind(to), shape=shape_of(graph, x))
 
 
-def same(graph: Graph, eqn: Any, x: Value) -> Value:
-    """The value itself: what matters only to gradients or to memory."""
-    return x
-
-
 def select(graph: Graph, eqn: Any, condition: Value, false: Value, true: Value) -> str:
     """One or the other, by a condition."""
     shape = broadcast(shape_of(graph, false), shape_of(graph, true))
@@ -146,11 +143,8 @@ def _bare(constant: Value, other: Value) -> Value:
     """A constant without leading axes of length 1, where another operand has them."""
     if isinstance(constant, str) or not isinstance(other, str):
         return constant
-    return constant.reshape(constant.shape[next(_longer(constant.shape), constant.ndim) :])
-
-
-def _longer(shape: Shape):
-    return (axis for axis, size in enumerate(shape) if size != 1)
+    longer = (axis for axis, size in enumerate(constant.shape) if size != 1)
+    return constant.reshape(constant.shape[next(longer, constant.ndim) :])
 
 
 def _tanh_gelu(graph: Graph, left: Value, right: Value) -> str | None:

@@ -7,14 +7,13 @@ from onnx import TensorProto
 
 from vlp.interop.onnx.arithmetic import Value, shape_of
 from vlp.interop.onnx.graph import Graph
-from vlp.interop.onnx.movement import full, reshaped, transposed
+from vlp.interop.onnx.movement import reshaped, transposed
 
 REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax"}
 
 
 def reduction(graph: Graph, eqn: Any, x: Value) -> str:
     """A sum or a maximum over axes."""
-    x = full(graph, x, eqn.invars[0].aval.shape)
     kind, shape = REDUCTIONS[eqn.primitive.name], eqn.outvars[0].aval.shape
     return graph.reduce(kind, x, axes=eqn.params["axes"], keep=False, shape=shape)
 
@@ -22,7 +21,7 @@ def reduction(graph: Graph, eqn: Any, x: Value) -> str:
 def any_of(graph: Graph, eqn: Any, x: Value) -> str:
     """Whether any is true, along axes."""
     before, shape = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-    number = graph.node("Cast", full(graph, x, before), to=TensorProto.INT32, shape=before)
+    number = graph.node("Cast", x, to=TensorProto.INT32, shape=before)
     axes = eqn.params["axes"]
     most = graph.reduce("ReduceMax", number, axes=axes, keep=False, shape=shape)
     return graph.node("Cast", most, to=TensorProto.BOOL, shape=shape)
@@ -31,7 +30,6 @@ def any_of(graph: Graph, eqn: Any, x: Value) -> str:
 def argmax(graph: Graph, eqn: Any, x: Value) -> str:
     """The first place of the largest value along an axis."""
     before, shape = eqn.invars[0].aval, eqn.outvars[0].aval.shape
-    x = full(graph, x, before.shape)
     if before.dtype == bool:
         x = graph.node("Cast", x, to=TensorProto.INT32, shape=before.shape)
     axis = eqn.params["axes"][0]
@@ -48,13 +46,12 @@ def dot(graph: Graph, eqn: Any, left: Value, right: Value) -> str:
     (summed, batch), avals = eqn.params["dimension_numbers"], [v.aval for v in eqn.invars]
     if len(summed[0]) != 1:
         raise ValueError(f"ONNX export needs products over one axis, got {summed}")
-    values = [full(graph, x, v.shape) for x, v in zip((left, right), avals, strict=True)]
     free = [
         [i for i in range(len(aval.shape)) if i not in (*summed[side], *batch[side])]
         for side, aval in enumerate(avals)
     ]
     orders = [[*batch[0], *free[0], *summed[0]], [*batch[1], *summed[1], *free[1]]]
-    left, right = (_ordered(graph, x, order) for x, order in zip(values, orders, strict=True))
+    left, right = (_ordered(graph, x, o) for x, o in zip((left, right), orders, strict=True))
     shape = eqn.outvars[0].aval.shape
     count = len(batch[0])
     if len(free[1]) == 1 and (len(free[0]) == 1 or not batch[0] and free[0]):
@@ -90,7 +87,7 @@ def convolution(graph: Graph, eqn: Any, x: Value, kernel: np.ndarray) -> str:
     shape = eqn.outvars[0].aval.shape
     first = graph.node(
         "Conv",
-        transposed(graph, full(graph, x, eqn.invars[0].aval.shape), numbers.lhs_spec),
+        transposed(graph, x, numbers.lhs_spec),
         np.ascontiguousarray(kernel.transpose(numbers.rhs_spec)),
         strides=list(params["window_strides"]),
         dilations=list(params["rhs_dilation"]),

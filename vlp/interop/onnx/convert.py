@@ -17,19 +17,15 @@ from vlp.interop.onnx import arithmetic, contraction, movement
 from vlp.interop.onnx.arithmetic import Value
 from vlp.interop.onnx.graph import Graph, tensor_kind
 
-OPERATIONS: dict[str, Callable[..., Any]] = {
+# Of values with axes that are left to broadcasting, too.
+BROADCAST: dict[str, Callable[..., Any]] = {
     **{name: arithmetic.binary for name in arithmetic.BINARY},
     **{name: arithmetic.unary for name in arithmetic.UNARY},
-    **{name: contraction.reduction for name in contraction.REDUCTIONS},
-    "argmax": contraction.argmax,
+    **{name: lambda graph, eqn, x: x for name in ("copy", "stop_gradient")},
     "broadcast_in_dim": movement.broadcast_in_dim,
-    "concatenate": movement.concatenate,
-    "conv_general_dilated": contraction.convolution,
     "convert_element_type": arithmetic.cast,
-    "copy": arithmetic.same,
     "dim_as_value": movement.dimension,
     "div": arithmetic.divide,
-    "dot_general": contraction.dot,
     "erf": arithmetic.error_function,
     "expand_dims": movement.expand_dims,
     "gather": movement.gather,
@@ -38,16 +34,23 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "max": arithmetic.maximum,
     "mul": arithmetic.multiply,
     "ne": arithmetic.differs,
-    "reduce_or": contraction.any_of,
-    "reshape": movement.reshape,
     "rsqrt": arithmetic.reciprocal_root,
     "select_n": arithmetic.select,
-    "slice": movement.slice_,
-    "split": movement.split,
     "square": arithmetic.power,
     "squeeze": movement.squeeze,
-    "stop_gradient": arithmetic.same,
-    "transpose": movement.transpose,
+    "transpose": lambda graph, eqn, x: movement.transposed(graph, x, eqn.params["permutation"]),
+}
+# Of values at their whole shape.
+WHOLE: dict[str, Callable[..., Any]] = {
+    **{name: contraction.reduction for name in contraction.REDUCTIONS},
+    "argmax": contraction.argmax,
+    "concatenate": movement.concatenate,
+    "conv_general_dilated": contraction.convolution,
+    "dot_general": contraction.dot,
+    "reduce_or": contraction.any_of,
+    "reshape": lambda graph, eqn, x: movement.reshaped(graph, x, eqn.outvars[0].aval.shape),
+    "slice": movement.slice_,
+    "split": movement.split,
 }
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
@@ -115,12 +118,17 @@ def _apply(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:
         constants = [np.asarray(c) for c in getattr(body, "consts", ())]
         return evaluate(graph, getattr(body, "jaxpr", body), [*constants, *values])
     if _is_constant(eqn, values):
-        return _computed(eqn, values)
-    if name not in OPERATIONS:
+        results = eqn.primitive.bind(*values, **eqn.params)
+        return [np.asarray(x) for x in (results if eqn.primitive.multiple_results else [results])]
+    operations = BROADCAST | WHOLE
+    if name not in operations:
         raise ValueError(
-            f"ONNX export knows no operation {name!r}; it has {', '.join(sorted(OPERATIONS))}"
+            f"ONNX export knows no operation {name!r}; it has {', '.join(sorted(operations))}"
         )
-    result = OPERATIONS[name](graph, eqn, *values)
+    if name in WHOLE:
+        avals = [v.aval for v in eqn.invars]
+        values = [movement.full(graph, x, v.shape) for x, v in zip(values, avals, strict=True)]
+    result = operations[name](graph, eqn, *values)
     return result if isinstance(result, list) else [result]
 
 
@@ -130,11 +138,6 @@ def _is_constant(eqn: Any, values: list[Value]) -> bool:
         return False
     static = all(isinstance(size, int) for aval in avals for size in aval.shape)
     return static and not any(isinstance(value, str) for value in values)
-
-
-def _computed(eqn: Any, values: list[Value]) -> list[Value]:
-    results = eqn.primitive.bind(*values, **eqn.params)
-    return [np.asarray(x) for x in (results if eqn.primitive.multiple_results else [results])]
 
 
 def _unrolled(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:

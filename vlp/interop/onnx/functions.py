@@ -56,17 +56,17 @@ def onnx_files(run: Run, *, towers: str, model_type: str, joint: bool) -> Iterat
     plain = plain and bool(image) and image.get("pool", "cls") == "cls"
     changes = {"norm_after_pool": True} if plain else {}
     model = portable_model(run, target="ONNX", towers=towers, **changes)
-    pooled = ("pooler_output",) if model_type.startswith("siglip") else ()
-    more = ("last_hidden_state", *pooled)
+    more = ("last_hidden_state", *(["pooler_output"] if model_type.startswith("siglip") else []))
+    count = 1 + len(more)
     if towers != "text" and model.image is not None:
         (batch,) = jax.export.symbolic_shape("batch")
         inputs = {"pixel_values": _pixels(model, batch)}
-        function = partial(_first, partial(_channels_first, model), 1 + len(more))
-        yield OnnxFile("vision_model", function, inputs, ("image_embeds", *more))
+        outputs = ("image_embeds", *more)
+        yield OnnxFile("vision_model", lambda x: _from_pixels(model, x)[:count], inputs, outputs)
     if towers != "image" and model.text is not None:
         inputs = {"input_ids": ids_of_any_shape(model)}
-        function = partial(_first, partial(encode_ids, model), 1 + len(more))
-        yield OnnxFile("text_model", function, inputs, ("text_embeds", *more))
+        outputs = ("text_embeds", *more)
+        yield OnnxFile("text_model", lambda x: encode_ids(model, x)[:count], inputs, outputs)
     if joint and towers == "both":
         yield _joint(model, masked=not model_type.startswith("siglip"))
 
@@ -90,7 +90,7 @@ def _similarities(
 ) -> tuple[jax.Array, ...]:
     if mask is not None:  # our towers know their padding by its id
         ids = jnp.where(mask == 0, jnp.asarray(model.text.pad_id, ids.dtype), ids)
-    zimg, ztxt = _channels_first(model, pixels)[0], encode_ids(model, ids)[0]
+    zimg, ztxt = _from_pixels(model, pixels)[0], encode_ids(model, ids)[0]
     logits = model.logits(zimg, ztxt)
     return logits, logits.T, ztxt, zimg
 
@@ -100,9 +100,5 @@ def _pixels(model: Any, batch: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((batch, 3, size, size), jnp.float32)
 
 
-def _channels_first(model: Any, pixels: jax.Array) -> tuple[jax.Array, ...]:
+def _from_pixels(model: Any, pixels: jax.Array) -> tuple[jax.Array, ...]:
     return encode_pixels(model, pixels.transpose(0, 2, 3, 1))
-
-
-def _first(function: Any, count: int, x: jax.Array) -> tuple[jax.Array, ...]:
-    return function(x)[:count]

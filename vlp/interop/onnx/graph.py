@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 Shape = tuple[Any, ...]  # integers and symbolic dimensions
 # What leaves a value as it is where its shape stays the same: slices are never reversed here.
@@ -138,11 +138,10 @@ class Graph:
 
 
 def _info(name: str, dtype: Any, shape: Shape) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     sizes = [size if isinstance(size, int) else str(size) for size in shape]
-    return helper.make_tensor_value_info(name, kind, sizes)
+    return helper.make_tensor_value_info(name, tensor_kind(dtype), sizes)
 
 
 def tensor_kind(dtype: Any) -> int:
     """ONNX's number for a NumPy dtype."""
-    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype))) if dtype else TensorProto.UNDEFINED
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))

@@ -46,12 +46,6 @@ def dimension(graph: Graph, eqn: Any) -> str:
     return graph.node("Cast", scalar, to=TensorProto.INT32, shape=())  # int32, as JAX counts
 
 
-def reshape(graph: Graph, eqn: Any, x: Value) -> str:
-    """The same elements in another shape."""
-    x = full(graph, x, eqn.invars[0].aval.shape)
-    return reshaped(graph, x, eqn.outvars[0].aval.shape)
-
-
 def reshaped(graph: Graph, x: Value, shape: Shape) -> str:
     """A reshape to any shape; one symbolic dimension is left for ONNX to find."""
     earlier = graph.producer(x, "Reshape")
@@ -100,11 +94,6 @@ def expand_dims(graph: Graph, eqn: Any, x: Value) -> str:
     return graph.node("Unsqueeze", x, axes, shape=eqn.outvars[0].aval.shape)
 
 
-def transpose(graph: Graph, eqn: Any, x: Value) -> str:
-    """The axes in another order."""
-    return transposed(graph, x, eqn.params["permutation"])
-
-
 def transposed(graph: Graph, x: Value, order: Sequence[int]) -> str:
     """The axes in this order."""
     earlier = graph.producer(x, "Transpose")
@@ -118,7 +107,6 @@ def transposed(graph: Graph, x: Value, order: Sequence[int]) -> str:
 def slice_(graph: Graph, eqn: Any, x: Value) -> str:
     """A part of some axes."""
     aval = eqn.invars[0].aval
-    x = full(graph, x, aval.shape)
     starts, ends = eqn.params["start_indices"], eqn.params["limit_indices"]
     strides = eqn.params["strides"] or (1,) * len(starts)
     cut = [
@@ -133,14 +121,12 @@ def slice_(graph: Graph, eqn: Any, x: Value) -> str:
 
 def concatenate(graph: Graph, eqn: Any, *values: Value) -> str:
     """Several values along an axis."""
-    whole = [full(graph, x, v.aval.shape) for x, v in zip(values, eqn.invars, strict=True)]
     axis = eqn.params["dimension"]
-    return graph.node("Concat", *whole, axis=axis, shape=eqn.outvars[0].aval.shape)
+    return graph.node("Concat", *values, axis=axis, shape=eqn.outvars[0].aval.shape)
 
 
 def split(graph: Graph, eqn: Any, x: Value) -> list[str]:
     """Parts of an axis."""
-    x = full(graph, x, eqn.invars[0].aval.shape)
     parts = np.asarray(eqn.params["sizes"], np.int64)
     shapes = [v.aval.shape for v in eqn.outvars]
     return graph.nodes("Split", x, parts, axis=eqn.params["axis"], shapes=shapes)

@@ -1,6 +1,5 @@
 """An exported ONNX folder, opened the way its consumers do: onnxruntime and tokenizers."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +7,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import tokenizers
-from jaxtyping import Float, Int
-from PIL import Image
 
-from vlp.interop.hf import plain
+from vlp.interop.hf.plain import PlainReader
 
 NAMES = ("vision_model", "text_model", "model")
 # A cosine of two vectors moves by up to twice the sine of the angle by which each may be off.
-TOLERANCES = {
+TOLERANCES: dict[str, dict[str, float]] = {
     "": {},
     "_fp16": {"least_cosine": 0.9999, "most_relative_error": 0.03},
     "_quantized": {"least_cosine": 0.97, "most_relative_error": 0.5},
 }
 
 
-class OnnxReader:
+class OnnxReader(PlainReader):
     """The sessions of a folder's files, its processor's settings and its tokenizer.
 
     Args:
@@ -33,33 +30,20 @@ class OnnxReader:
     """
 
     name = "onnxruntime"
-    plain = True
+    versions = {
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "tokenizers": tokenizers.__version__,
+    }
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+        super().__init__(folder)
         files = {path.stem: path for path in sorted((self.folder / "onnx").glob("*.onnx"))}
         for path in files.values():
             _check(path)
         self.image, self.text, self.joint = (_open(files, name) for name in NAMES)
         variant = next(iter(files)).rpartition("model")[-1]
-        self.tolerance: dict[str, float] = TOLERANCES[variant]
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "tokenizers": tokenizers.__version__,
-        }
-
-    def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"] | None:
-        """Normalised pixels, by the settings in preprocessor_config.json."""
-        return plain.pixels(self.folder, images)
-
-    def ids(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"] | None:
-        """Token ids, padded as tokenizer.json says."""
-        return plain.ids(self.folder, texts)
+        self.tolerance = TOLERANCES[variant]
 
     def forward(self, pixels: np.ndarray | None, ids: np.ndarray | None) -> dict[str, np.ndarray]:
         """Unit-norm embeddings of what is given; of both towers in one file also logits."""

@@ -20,24 +20,59 @@ does for zero-shot classification. It repeats the weights, for those programs ca
 The operators are basic ones, in the patterns that runtimes fuse; `opset` 13 and later will do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vlp.files import write_json, write_text
+from vlp.files import write_json
 from vlp.interop.encoders import transformers_config
 from vlp.interop.hf.write import cleaning, preprocessing, write_processors
 from vlp.interop.loaded import Run
 from vlp.interop.onnx.functions import onnx_files
-from vlp.interop.onnx.readme import readme
 from vlp.interop.portable import check_portable
+from vlp.interop.readme import usage, write_readme
+from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
-__all__ = ["cleaning", "preprocessing", "reader", "write"]
+__all__ = ["check_model", "cleaning", "preprocessing", "reader", "write"]
 
 NEEDS = {"onnx": "onnx"}  # a package, and the extra that has it
 OPSETS = (13, 23)
+check_model = partial(check_portable, target="ONNX")
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}  # as transformers.js looks for them
+
+_IMAGE = """\
+mean, std = np.float32({mean}), np.float32({std})
+pixels = (np.asarray(picture, np.float32) / 255 - mean) / std
+image_model = onnxruntime.InferenceSession("onnx/{file}")
+inputs = {{"pixel_values": pixels.transpose(2, 0, 1)[None]}}
+image_embeds = image_model.run(["image_embeds"], inputs)[0]
+"""
+_TEXT = """\
+text_model = onnxruntime.InferenceSession("onnx/{file}")
+text_embeds = text_model.run(["text_embeds"], {{"input_ids": ids}})[0]
+"""
+_NOTES = (
+    "Embeddings have unit norm: a dot product is a cosine. `last_hidden_state` holds the tokens.",
+    "The batch may have any size. Texts may be padded to any length; no attention mask is needed.",
+    "optimum opens this folder, FastEmbed takes `onnx/*.onnx` as `model_file`.",
+)
+_JAVASCRIPT = """
+`onnx/{file}` holds both towers, for transformers.js:
+
+```js
+import {{ env, pipeline }} from '@huggingface/transformers';
+env.allowRemoteModels = false;
+env.localModelPath = './';
+const classify = await pipeline('zero-shot-image-classification', '.', {{ dtype: '{dtype}' }});
+console.log(await classify('{example}', {texts}));
+```
+"""
+_DIFFERS = """\
+transformers.js resizes pictures with another filter than this model was trained with, cuts long
+  texts without an end token, and puts texts into "This is a photo of ..." unless told otherwise."""
+DTYPES = {"model.onnx": "fp32", "model_fp16.onnx": "fp16", "model_quantized.onnx": "q8"}
 
 
 def write(
@@ -80,8 +115,7 @@ def write(
     files = sorted(path.name for path in (folder / "onnx").glob("*.onnx"))
     write_json(folder / "config.json", config | _for_javascript(folder / "onnx"))
     write_processors(run, folder, config=config, towers=towers)
-    text = readme(run, files=files, metrics=metrics or {})
-    write_text(folder / "README.md", text)
+    _write_readme(run, folder, files=files, metrics=metrics)
 
 
 def check_settings(*, opset: int = 17, precision: str = "fp32", **others: Any) -> None:
@@ -101,16 +135,6 @@ def check_settings(*, opset: int = 17, precision: str = "fp32", **others: Any) -
         )
 
 
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
-    """Raises ValueError where ONNX cannot run a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, **settings: as in `write`.
-    """
-    check_portable(kwargs, target="ONNX", towers=towers)
-
-
 def reader(folder: Path) -> Any:
     """The folder, opened by onnxruntime.
 
@@ -128,3 +152,29 @@ def _for_javascript(folder: Path) -> dict[str, Any]:
     if not beside:
         return {}
     return {"transformers.js_config": {"use_external_data_format": dict.fromkeys(beside, True)}}
+
+
+def _write_readme(
+    run: Run, folder: Path, *, files: Sequence[str], metrics: Mapping[str, float] | None
+) -> None:
+    """How to use the files with onnxruntime alone, and with transformers.js."""
+    image = next((name for name in files if name.startswith("vision")), None)
+    text = next((name for name in files if name.startswith("text")), None)
+    joint = next((name for name in files if name in DTYPES), None)
+    towers = "both" if image and text else "image" if image else "text"
+    normalise = dict(mean=list(run.model.image_mean), std=list(run.model.image_std))
+    code = usage(
+        run,
+        "onnxruntime",
+        towers=towers,
+        dtype="int64",
+        image=_IMAGE.format(file=image, **normalise),
+        text=_TEXT.format(file=text),
+    )
+    more, notes = "", list(_NOTES)
+    if joint:
+        example = dict(example=EXAMPLE, texts=list(EXAMPLE_TEXTS))
+        more = _JAVASCRIPT.format(file=joint, dtype=DTYPES[joint], **example)
+        notes.append(_DIFFERS)
+    texts: dict[str, Any] = dict(usage=code, more=more, notes=notes, metrics=metrics)
+    write_readme(run, folder, title="ONNX encoders", **texts)

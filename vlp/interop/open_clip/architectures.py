@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlp.interop.open_clip.config import MEAN, STD
+from vlp.interop.hf.clip import MEAN, STD
 
 Sizes = tuple[int, int, int, float]
 # Image tower: width, layers, width of a head, ratio of the perceptrons. Text tower, with the
@@ -116,10 +116,12 @@ def fitting(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, dict[s
         places = shapes.get("visual.positional_embedding", (1,))[0] - 1
         side = round(places**0.5) * patch
         front = "coca_" if "visual.attn_pool.query" in shapes else ""
+        tail = "" if side == 224 else str(side)
         names = [
-            "-".join(filter(None, (f"{front}ViT", *_around(size, patch), kind, _tail(side))))
+            "-".join(filter(None, (f"{front}ViT", first, str(patch), *more, kind, tail)))
             for size, (image, _) in _VIT.items()
             if image[0] == width
+            for first, *more in [size.split("-")]  # the patch stands inside: B, 16, plus
             for kind in _KINDS
         ]
     else:
@@ -127,16 +129,6 @@ def fitting(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, dict[s
     for name in names:
         for suffix in ("", "-quickgelu"):
             yield name + suffix, find(name + suffix)
-
-
-def _around(size: str, patch: int) -> tuple[str, ...]:
-    """The parts of a name with the patch in its place: "B-plus" and 16 are B, 16, plus."""
-    first, *more = size.split("-")
-    return (first, str(patch), *more)
-
-
-def _tail(side: int) -> str:
-    return "" if side == 224 else str(side)
 
 
 def _unknown(name: str) -> ValueError:

@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vlp.interop.timm.config import image_kwargs
+from vlp.interop.timm.config import image_kwargs, square
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 NORM_EPS = 1e-5  # of PyTorch's LayerNorm, unless norm_kwargs say otherwise
 
 # What its dataclasses assume where a config says nothing.
@@ -57,29 +55,25 @@ def kwargs(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
     vision = _settings("vision_cfg", model_cfg.get("vision_cfg"), VISION)
     text = _settings("text_cfg", model_cfg.get("text_cfg"), TEXT, unused=("final_ln_after_pool",))
     image, image_projection = _image(vision, model)
+    projection = "linear_bias" if text["proj_bias"] else "linear"
     decoder, bias = model["multimodal_cfg"], model["init_logit_bias"]
     return dict(
         image=image,
         text=_text(text, model),
         embed_dim=model["embed_dim"],
         image_projection=image_projection,
-        text_projection=_text_projection(text),
+        text_projection="none" if text["proj_type"] == "none" else projection,
         init_scale=math.exp(model["init_logit_scale"]),
         init_bias=None if bias is None else float(bias),
         **({} if decoder is None else {"decoder": _decoder(decoder, text, model, image)}),
     )
 
 
-def trunk(model_cfg: Mapping[str, Any]) -> bool:
-    """Whether the image tower is one of timm's."""
-    return bool(model_cfg["vision_cfg"].get("timm_model_name"))
-
-
 def _image(vision: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The image tower and its projection."""
     if vision["timm_model_name"]:
         return _timm(vision)
-    size = _side(vision["image_size"], "image_size")
+    size = square(vision["image_size"], "image_size")
     if isinstance(vision["layers"], list | tuple):
         resnet = dict(
             kind="resnet",
@@ -112,7 +106,7 @@ def _vit(vision: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
         )
         pool = dict(pool="queries", queries=queries)
     return dict(
-        patch_size=_side(vision["patch_size"], "patch_size"),
+        patch_size=square(vision["patch_size"], "patch_size"),
         width=vision["width"],
         depth=vision["layers"],
         num_heads=vision["width"] // vision["head_width"],
@@ -171,12 +165,6 @@ def _text(text: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
         activation=_activation(text, model),
         norm_eps=_norm_eps(text),
     )
-
-
-def _text_projection(text: Mapping[str, Any]) -> str:
-    if text["proj_type"] == "none":
-        return "none"
-    return "linear_bias" if text["proj_bias"] else "linear"
 
 
 def _decoder(
@@ -253,10 +241,3 @@ def _norm_eps(section: Mapping[str, Any]) -> float:
     if set(options) - {"eps"}:
         raise ValueError(f"norm_kwargs may hold eps alone to be read here, got {options}")
     return options.get("eps", NORM_EPS)
-
-
-def _side(value: Any, name: str) -> int:
-    sides = {value} if isinstance(value, int) else set(value)
-    if len(sides) != 1:
-        raise ValueError(f"{name} must be square, got {value}; take a model of square images")
-    return sides.pop()

@@ -8,6 +8,7 @@ import numpy as np
 from vlp.interop.layout import (
     Rule,
     convolution,
+    joined_kernels,
     layers,
     linear,
     norm,
@@ -155,11 +156,8 @@ def _separate(ours: str, theirs: str) -> list[Rule]:
     """An attention whose keys have another width than its queries: three matrices, one bias."""
     return [
         transposed(f"{ours}/query/kernel", f"{theirs}.q_proj_weight"),
-        Rule(
-            (f"{ours}/key_value/kernel",),
-            (f"{theirs}.k_proj_weight", f"{theirs}.v_proj_weight"),
-            lambda *tensors: [np.concatenate([tensor.T for tensor in tensors], axis=1)],
-            lambda array: [part.T for part in np.split(array, 2, axis=1)],
+        joined_kernels(
+            f"{ours}/key_value/kernel", [f"{theirs}.{part}_proj_weight" for part in "kv"]
         ),
         Rule(
             (f"{ours}/query/bias", f"{ours}/key_value/bias"),

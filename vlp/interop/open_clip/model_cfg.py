@@ -29,7 +29,7 @@ def fit(kwargs: dict[str, Any], params: Params) -> tuple[dict[str, Any], Params]
     trunk = needs_trunk(kwargs)
     accepted = {
         "image.kind": ("vit", "resnet"),
-        **({} if image["kind"] != "vit" else _trunk_accepted() if trunk else _vit_accepted(image)),
+        **({} if image["kind"] != "vit" else _vit_accepted(image, trunk=trunk)),
         "text.kind": ("transformer",),
         "text.mask_padding": (False,),
         "text.pool": (*_TEXT_POOLS, "cls_last"),
@@ -74,7 +74,10 @@ def model_cfg(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _vit_accepted(image: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+def _vit_accepted(image: Mapping[str, Any], *, trunk: bool) -> dict[str, tuple[Any, ...]]:
+    if trunk:
+        pools = {"image.pool": tuple(_TIMM_POOLS)}
+        return {"image.pooler": (False,), "image.position": ("learned",), **pools}
     return {
         "image.pool": ("cls", "mean", "queries"),
         "image.class_token": (True, None) if image["pool"] == "cls" else (True,),
@@ -83,14 +86,6 @@ def _vit_accepted(image: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         "image.patch_bias": (False,),
         "image.activation": _ACTIVATIONS,
         **({"image.norm_eps": (NORM_EPS,)} if image["pool"] == "queries" else {}),
-    }
-
-
-def _trunk_accepted() -> dict[str, tuple[Any, ...]]:
-    return {
-        "image.pooler": (False,),
-        "image.position": ("learned",),
-        "image.pool": tuple(_TIMM_POOLS),
     }
 
 

@@ -1,6 +1,5 @@
 """An exported folder, read by open_clip itself. Needs PyTorch."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,12 @@ from PIL import Image
 
 from vlp.interop.open_clip.processing import OURS
 from vlp.interop.open_clip.read import CONFIG
+from vlp.interop.parity import Reader
 from vlp.interop.torch_states import hidden_states
+from vlp.interop.weights import read_json_object
 
 
-class OpenClipReader:
+class OpenClipReader(Reader):
     """An exported folder behind open_clip's own model, transform and tokenizer.
 
     Args:
@@ -25,19 +26,14 @@ class OpenClipReader:
     """
 
     name = "open_clip"
-    tolerance: Mapping[str, float] = {}
+    versions = {"torch": str(torch.__version__), "open_clip": open_clip.__version__}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         name = f"local-dir:{os.fspath(folder)}"
         self.model, self.transform = open_clip.create_model_from_pretrained(name)
         self.model.eval()
-        sections = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+        sections = read_json_object(Path(folder) / CONFIG)
         self.tokenizer = self._tokenizer(name, sections)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"torch": str(torch.__version__), "open_clip": open_clip.__version__}
 
     def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"]:
         """Normalised pixels of pictures."""

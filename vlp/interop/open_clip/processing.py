@@ -7,8 +7,9 @@ from typing import Any
 
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.tokens import ClipTokenizer, PipelineTokenizer, Tokenizer, clip_tokenizer
+from vlp.interop.checks import check_preprocess
+from vlp.interop.hf.clip import MEAN, STD
 from vlp.interop.hf.tokenizers import read_tokenizer
-from vlp.interop.open_clip.config import MEAN, STD
 
 _SETTINGS = frozenset(("size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"))
 _CLEANINGS = ("lower", "whitespace", "canonicalize")
@@ -58,13 +59,7 @@ def write_preprocess(ours: ImagePreprocess) -> dict[str, Any]:
     }
     if ours.resize == "longest":
         wanted["fill"] = ((ours.fill[0],) * 3,)
-    for key, values in wanted.items():
-        if getattr(ours, key) not in values:
-            raise ValueError(
-                f"an exported preprocess.{key} must be {' or '.join(map(repr, values))} for "
-                f"open_clip, got {getattr(ours, key)!r}; set it so in the card, or train with "
-                'resize="squash"'
-            )
+    check_preprocess(ours, wanted, stack="open_clip")
     return {
         "size": ours.size,
         "mode": "RGB",

@@ -19,7 +19,7 @@ from vlp.interop.open_clip.resnet import COUNTER
 from vlp.interop.pickles import PICKLES
 from vlp.interop.surplus import Surplus, causal, counted, settle
 from vlp.interop.tensors import Tensors
-from vlp.interop.weights import find_weights, open_tensors, read_json_object
+from vlp.interop.weights import find_weights, read_json_object
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -51,9 +51,7 @@ _OTHERS = {
 }
 
 
-def open_path(
-    path: Path, *, read: Callable[[Path], Tensors] = open_tensors, arch: str | None = None
-) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors], arch: str | None = None) -> Foreign:
     """What a folder with open_clip_config.json, or a file of weights, holds.
 
     The weights may be those of `CLIP` or of `CustomTextCLIP`, whatever the config says: the names
@@ -75,7 +73,9 @@ def open_path(
         whole, source = read_json_object(folder / CONFIG), str(folder / CONFIG)
     else:
         found = read(path if path.is_file() else find_weights(folder, WEIGHTS))
-        whole, source = _by_name(arch or _only_architecture(found)), str(arch or path)
+        name, source = arch or _only_architecture(found), str(arch or path)
+        by_file = name.endswith(".json")
+        whole = read_json_object(Path(name)) if by_file else architectures.find(name)
     with understood(source, stack="open_clip"):
         model_cfg = whole.get("model_cfg", whole)
         kwargs = open_clip_config.kwargs(model_cfg)
@@ -100,10 +100,6 @@ def open_path(
         objective="clip" if kwargs["init_bias"] is None else "siglip",
         tokenizer_hint=hint,
     )
-
-
-def _by_name(arch: str) -> dict[str, Any]:
-    return read_json_object(Path(arch)) if arch.endswith(".json") else architectures.find(arch)
 
 
 def _only_architecture(tensors: Tensors) -> str:
@@ -153,7 +149,7 @@ def _rules(full: Mapping[str, Any], model_cfg: Mapping[str, Any], tensors: Tenso
     return rules(
         full,
         text=CUSTOM if f"{CUSTOM}token_embedding.weight" in tensors else "",
-        trunk=open_clip_config.trunk(model_cfg),
+        trunk=bool(model_cfg["vision_cfg"].get("timm_model_name")),
         axes=len(tensors.shapes.get("logit_scale", ())),
     )
 

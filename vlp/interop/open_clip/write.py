@@ -1,22 +1,23 @@
 """A model as a folder that open_clip opens: `create_model_from_pretrained("local-dir:FOLDER")`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.tokens import ClipTokenizer, PipelineTokenizer, Tokenizer
-from vlp.files import write_json, write_text
-from vlp.interop.adapt import complete
+from vlp.files import write_json
+from vlp.interop.adapt import Params, complete
 from vlp.interop.hf.tokenizer_write import write_tokenizer
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
-from vlp.interop.loaded import Run, params_of, zeros
+from vlp.interop.loaded import Run, params_of, without_weights
 from vlp.interop.open_clip.layout import CUSTOM, rules
 from vlp.interop.open_clip.model_cfg import fit, model_cfg
 from vlp.interop.open_clip.processing import OURS, tokenizer_settings, write_preprocess
 from vlp.interop.open_clip.read import CONFIG
 from vlp.interop.open_clip.resnet import counters
-from vlp.interop.readme import portable_readme
+from vlp.interop.readme import write_readme
 from vlp.interop.samples import EXAMPLE, EXAMPLE_TEXTS
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -58,10 +59,14 @@ def write(
     Raises:
         ValueError: open_clip cannot express the run; names the setting.
     """
-    kwargs, params = fit(_two_towers(run.model.kwargs, towers), params_of(run.model))
+    config, kwargs, params = _adapted(run.model.kwargs, params_of(run.model), towers=towers)
     check_card(run, kwargs)
-    _check_length(run, kwargs["text"]["length"])
-    config = model_cfg(kwargs)
+    wanted, length = kwargs["text"]["length"], (run.card["tokenizer"] or {}).get("length")
+    if run.tokenizer is not None and length != wanted:  # open_clip would make texts longer
+        raise ValueError(
+            f"tokenizer.length must be the model's text length {wanted} for open_clip, got "
+            f"{length}; load with text_length={wanted}"
+        )
     settings, extra = tokenizer_settings(run.tokenizer) if run.tokenizer is not None else ({}, {})
     config["text_cfg"] |= settings
     sections: dict[str, Any] = {
@@ -71,49 +76,41 @@ def write(
     }
     write_json(folder / CONFIG, sections)
     if run.tokenizer is not None and "hf_tokenizer_name" in settings:
-        tokenizer, length = _as_pipeline(run.tokenizer), run.card["tokenizer"]["length"]
-        write_tokenizer(tokenizer, folder, length=length, config={})
+        write_tokenizer(_as_pipeline(run.tokenizer), folder, length=wanted, config={})
     text = CUSTOM if config["custom_text"] else ""
     trunk = "timm_model_name" in config["vision_cfg"]
     tensors = write_tensors(rules(kwargs, text=text, trunk=trunk), params)
     if kwargs["image"]["kind"] == "resnet":
         tensors |= counters(kwargs["image"]["layers"])
     save_tensors(tensors, folder / WEIGHTS, like=folder / CONFIG)
-    texts = _NO_TOKENIZER.format(length=kwargs["text"]["length"])
-    readme = portable_readme(
+    texts = _NO_TOKENIZER.format(length=wanted)
+    write_readme(
         run,
+        folder,
         title="a model for open_clip",
         usage=_USAGE.format(texts=texts if run.tokenizer is None else _TEXTS),
         notes=[_PICTURES, *([_REPAIRED] if extra else [])],
-        metrics=metrics or {},
+        metrics=metrics,
     )
-    write_text(folder / "README.md", readme)
 
 
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:
-    """Raises ValueError where open_clip cannot hold a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers: as in `write`.
-    """
-    model_cfg(fit(_two_towers(kwargs, towers), zeros(kwargs))[0])
-
-
-def _two_towers(kwargs: Mapping[str, Any], towers: str) -> dict[str, Any]:
-    """The complete keyword arguments; raises ValueError unless both towers are meant and there."""
+def _adapted(
+    kwargs: Mapping[str, Any], params: Params, *, towers: str = "both"
+) -> tuple[dict[str, Any], dict[str, Any], Params]:
+    """The `model_cfg`, and the model in the shape that open_clip can hold."""
     full = complete(kwargs)
     if towers != "both" or not (full["image"] and full["text"]):
         raise ValueError(
             f'towers must be "both" for open_clip, whose models have two towers, got '
             f"{towers!r}; export to hf, or the image tower to timm"
         )
-    return full
+    kwargs, params = fit(full, params)
+    return model_cfg(kwargs), kwargs, params
 
 
-def preprocessing(run: Run) -> Any:
-    """What open_clip does to pictures: a centre at half a pixel begins at an even one."""
-    return rounded(run.preprocess, "even")
+check_model = without_weights(_adapted)
+# open_clip begins a centre at half a pixel at an even one.
+preprocessing = partial(rounded, rounding="even")
 
 
 def reader(folder: Path) -> Any:
@@ -127,15 +124,6 @@ def reader(folder: Path) -> Any:
     except RuntimeError as error:  # a torchvision for another torch
         raise ImportError(str(error)) from error
     return OpenClipReader(folder)
-
-
-def _check_length(run: Run, length: int) -> None:
-    """Raises ValueError where texts would be shorter than open_clip makes them."""
-    if run.tokenizer is not None and run.card["tokenizer"]["length"] != length:
-        raise ValueError(
-            f"tokenizer.length must be the model's text length {length} for open_clip, got "
-            f"{run.card['tokenizer']['length']}; load with text_length={length}"
-        )
 
 
 def _as_pipeline(tokenizer: Tokenizer) -> Tokenizer:

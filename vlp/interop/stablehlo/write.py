@@ -10,31 +10,23 @@ JAX promises to read such files for at least six months of releases.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from vlp.files import write_bytes, write_text
+from vlp.files import write_bytes
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.loaded import Run
-from vlp.interop.portable import (
-    check_portable,
-    ids_of_any_shape,
-    images_of_any_number,
-    portable_model,
-    tower_function,
-)
-from vlp.models.base import Model
+from vlp.interop.portable import NAMES, check_portable, exported_tower, portable_model
 
-__all__ = ["cleaning", "reader", "write"]
+__all__ = ["cleaning", "check_model", "reader", "write"]
 
-PLATFORMS = ("cpu", "cuda", "tpu")
-
-USAGE = """
+_USAGE = """
 
 def load(name):
     with open(f"{name}.stablehlo", "rb") as file:
@@ -45,18 +37,18 @@ def load(name):
     return lambda batch: encode(weights, batch)
 
 """
-USAGE_IMAGE = """
+_IMAGE = """\
 images = np.asarray(picture)[None]
 image_embeds, image_tokens = load("image_encoder")(images)
 """
-USAGE_TEXT = """
+_TEXT = """\
 text_embeds, text_tokens = load("text_encoder")(ids)
 """
-NOTES = (
-    "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
+_NOTES = (
     "The batch may have any size; each new size is compiled once.",
     "The files run on CPUs, CUDA GPUs and TPUs, with the precision that JAX has there by default.",
 )
+check_model = partial(check_portable, target="StableHLO")
 
 
 def write(
@@ -74,28 +66,15 @@ def write(
         ValueError: the image tower takes no plain images.
     """
     model = portable_model(run, target="StableHLO", towers=towers)
-    usage = readme.imports("jax", "jax.export", towers=towers) + USAGE
-    if towers != "text":
-        _write_tower(model, "image", images_of_any_number(model), folder)
-        usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip()
-    if towers != "image":
-        _write_tower(model, "text", ids_of_any_shape(model), folder)
-        usage += "\n" + readme.ids(run, dtype="int32") + USAGE_TEXT.lstrip()
-    write_encoders(run, folder, towers=towers)
-    usage += readme.shown(towers)
-    title = "StableHLO encoders"
-    text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
-    write_text(folder / "README.md", text)
-
-
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
-    """Raises ValueError where StableHLO cannot run a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, **settings: as in `write`.
-    """
-    check_portable(kwargs, target="StableHLO", towers=towers)
+    for tower in NAMES[towers]:
+        exported, params = exported_tower(model, tower)
+        write_bytes(folder / f"{tower}_encoder.stablehlo", exported.serialize())
+        weights: dict[str, Any] = dict(params)
+        np.savez(folder / f"{tower}_encoder.npz", **weights)
+    code = dict(load=_USAGE, image=_IMAGE, text=_TEXT)
+    usage = readme.usage(run, "jax", "jax.export", towers=towers, dtype="int32", **code)
+    texts: dict[str, Any] = dict(title="StableHLO encoders", usage=usage, notes=_NOTES)
+    write_encoders(run, folder, towers=towers, metrics=metrics, **texts)
 
 
 def reader(folder: Path) -> EncodersReader:
@@ -107,36 +86,16 @@ class StableHloReader(EncodersReader):
     """The towers of a folder, as its README calls them."""
 
     name = "jax.export"
+    versions = {"jax": jax.__version__}
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._encoders = {
-            tower: _load(self.folder / f"{tower}_encoder")
-            for tower in ("image", "text")
-            if tower in self.card
-        }
+        towers = [tower for tower in NAMES["both"] if tower in self.card]
+        self._encoders = {tower: _load(self.folder / f"{tower}_encoder") for tower in towers}
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"jax": jax.__version__}
-
-    def embed_images(self, images: np.ndarray) -> np.ndarray:
-        """Unit-norm embeddings of bytes."""
-        return np.asarray(self._encoders["image"](images)[0])
-
-    def embed_ids(self, ids: np.ndarray) -> np.ndarray:
-        """Unit-norm embeddings of token ids."""
-        return np.asarray(self._encoders["text"](ids)[0])
-
-
-def _write_tower(model: Model, tower: str, batch: jax.ShapeDtypeStruct, folder: Path) -> None:
-    function, params = tower_function(model, tower)
-    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
-    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, batch)
-    write_bytes(folder / f"{tower}_encoder.stablehlo", exported.serialize())
-    weights: dict[str, Any] = dict(params)
-    np.savez(folder / f"{tower}_encoder.npz", **weights)
+    def embed(self, tower: str, batch: np.ndarray) -> np.ndarray:
+        """Unit-norm embeddings of bytes or ids."""
+        return np.asarray(self._encoders[tower](batch)[0])
 
 
 def _load(path: Path) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:

@@ -1,22 +1,22 @@
 """Towers as TensorFlow functions: one operation each, that holds the StableHLO of `jax.export`."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow begins to speak
 
 import jax
-import jax.numpy as jnp
 import tensorflow as tf
 from jaxlib.mlir import ir, passmanager
 from jaxlib.mlir.dialects import stablehlo
 from tensorflow.compiler.tf2xla.python import xla
 
-from vlp.interop.portable import ids_of_any_shape, images_of_any_number, tower_function
+from vlp.interop.portable import PLATFORMS, exported_tower
 from vlp.models.base import Model
 
-PLATFORMS = ("cpu", "cuda", "tpu")
+INPUTS = {"image": "images", "text": "ids"}
 _EXPAND = "builtin.module(func.func(stablehlo-legalize-composite-to-call))"
 
 
@@ -42,14 +42,21 @@ class Towers(tf.Module):
         self.weights: dict[str, list[tf.Variable]] = {}
         self.functions: dict[str, Any] = {}
         for tower in towers:
-            function, params = tower_function(model, tower)
-            shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in params.items()}
-            batches = _input(model, tower, batch)
-            export = jax.export.export(jax.jit(function), platforms=platforms)
+            exported, params = exported_tower(model, tower, batch=batch, platforms=platforms)
             # JAX flattens a dict in the order of its names.
             weights = [tf.Variable(params[name], name=name) for name in sorted(params)]
             self.weights[tower] = weights
-            self.functions[tower] = _function(tower, export(shapes, batches), weights)
+            self.functions[tower] = _function(tower, exported, weights)
+
+
+def tflite(model: Model, tower: str, *, batch: int) -> bytes:
+    """A TFLite file of one tower for batches of one size."""
+    module = Towers(model, (tower,), batch=batch, platforms=("cpu",))
+    name = f"encode_{tower}"
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={name: module.functions[tower]})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[name])
+        return converter.convert()
 
 
 def _function(tower: str, exported: jax.export.Exported, weights: list[tf.Variable]) -> Any:
@@ -69,18 +76,8 @@ def _function(tower: str, exported: jax.export.Exported, weights: list[tf.Variab
         return {f"{tower}_embeds": embeds, f"{tower}_tokens": tokens}
 
     aval = exported.in_avals[-1]
-    name = {"image": "images", "text": "ids"}[tower]
-    spec = tf.TensorSpec(_open(aval.shape), aval.dtype, name=name)
+    spec = tf.TensorSpec(_open(aval.shape), aval.dtype, name=INPUTS[tower])
     return tf.function(encode, input_signature=[spec], autograph=False)
-
-
-def _input(model: Model, tower: str, batch: int | None) -> jax.ShapeDtypeStruct:
-    if batch is None:
-        return images_of_any_number(model) if tower == "image" else ids_of_any_shape(model)
-    if tower == "image":
-        size = model.image.image_size
-        return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
-    return jax.ShapeDtypeStruct((batch, model.text.length), jnp.int32)
 
 
 def _open(shape: Sequence[Any]) -> list[int | None]:

@@ -7,35 +7,33 @@ model's size: the normalisation is inside. Embeddings have unit norm.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlp.files import write_text
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.loaded import Run
-from vlp.interop.portable import check_portable, portable_model
+from vlp.interop.portable import NAMES, check_portable, portable_model
 
-__all__ = ["cleaning", "reader", "write"]
+__all__ = ["check_model", "cleaning", "reader", "write"]
 
 NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
-USAGE = """
+_USAGE = """
 signatures = tf.saved_model.load("saved_model").signatures
 """
-USAGE_IMAGE = """
+_IMAGE = """\
 images = tf.constant(np.asarray(picture)[None])
 image_embeds = signatures["encode_image"](images=images)["image_embeds"].numpy()
 """
-USAGE_TEXT = """
+_TEXT = """\
 text_embeds = signatures["encode_text"](ids=tf.constant(ids))["text_embeds"].numpy()
 """
-NOTES = (
-    "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
-    "The batch may have any size; each new size is compiled once.",
-)
+_NOTES = ("The batch may have any size; each new size is compiled once.",)
+check_model = partial(check_portable, target="TensorFlow")
 
 
 def write(
@@ -53,33 +51,18 @@ def write(
         ValueError: the image tower takes no plain images.
     """
     model = portable_model(run, target="TensorFlow", towers=towers)
-    names = ("image", "text") if towers == "both" else (towers,)
     import tensorflow as tf
 
     from vlp.interop.tensorflow.graph import Towers
 
-    module = Towers(model, names)
-    signatures = {f"encode_{name}": module.functions[name] for name in names}
-    signatures["serving_default"] = module.functions[names[0]]
+    module = Towers(model, NAMES[towers])
+    signatures = {f"encode_{name}": module.functions[name] for name in NAMES[towers]}
+    signatures["serving_default"] = module.functions[NAMES[towers][0]]
     tf.saved_model.save(module, str(folder / "saved_model"), signatures=signatures)
-    write_encoders(run, folder, towers=towers)
-    usage = readme.imports("tensorflow as tf", towers=towers) + USAGE
-    usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip() if "image" in names else ""
-    usage += "\n" + readme.ids(run, dtype="int32") + USAGE_TEXT.lstrip() if "text" in names else ""
-    usage += readme.shown(towers)
-    title = "TensorFlow encoders"
-    text = readme.portable_readme(run, title=title, usage=usage, notes=NOTES, metrics=metrics or {})
-    write_text(folder / "README.md", text)
-
-
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
-    """Raises ValueError where TensorFlow cannot run a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, **settings: as in `write`.
-    """
-    check_portable(kwargs, target="TensorFlow", towers=towers)
+    code = dict(load=_USAGE, image=_IMAGE, text=_TEXT)
+    usage = readme.usage(run, "tensorflow as tf", towers=towers, dtype="int32", **code)
+    texts: dict[str, Any] = dict(title="TensorFlow encoders", usage=usage, notes=_NOTES)
+    write_encoders(run, folder, towers=towers, metrics=metrics, **texts)
 
 
 def reader(folder: Path) -> EncodersReader:
@@ -90,28 +73,21 @@ def reader(folder: Path) -> EncodersReader:
     """
     import tensorflow as tf
 
+    from vlp.interop.tensorflow.graph import INPUTS
+
     class SavedModelReader(EncodersReader):
         """The signatures of a SavedModel."""
 
         name = "tensorflow"
+        versions = {"tensorflow": tf.__version__}
 
         def __init__(self, folder: Path) -> None:
             super().__init__(folder)
             self.model = tf.saved_model.load(str(self.folder / "saved_model"))
 
-        @property
-        def versions(self) -> dict[str, str]:
-            """Of the libraries that take part."""
-            return {"tensorflow": tf.__version__}
-
-        def embed_images(self, images: np.ndarray) -> np.ndarray:
-            """Unit-norm embeddings of bytes."""
-            encode = self.model.signatures["encode_image"]
-            return encode(images=tf.constant(images))["image_embeds"].numpy()
-
-        def embed_ids(self, ids: np.ndarray) -> np.ndarray:
-            """Unit-norm embeddings of token ids."""
-            encode = self.model.signatures["encode_text"]
-            return encode(ids=tf.constant(ids))["text_embeds"].numpy()
+        def embed(self, tower: str, batch: np.ndarray) -> np.ndarray:
+            """Unit-norm embeddings of bytes or ids."""
+            encode = self.model.signatures[f"encode_{tower}"]
+            return encode(**{INPUTS[tower]: tf.constant(batch)})[f"{tower}_embeds"].numpy()
 
     return SavedModelReader(folder)

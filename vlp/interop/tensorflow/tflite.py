@@ -9,22 +9,23 @@ as bytes, already at the model's size: the normalisation is inside. Embeddings h
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlp.files import write_bytes, write_text
+from vlp.files import write_bytes
 from vlp.interop import readme
 from vlp.interop.encoders import EncodersReader, write_encoders
 from vlp.interop.hf.write import cleaning
 from vlp.interop.loaded import Run
-from vlp.interop.portable import check_portable, portable_model
+from vlp.interop.portable import NAMES, check_portable, portable_model
 
-__all__ = ["cleaning", "reader", "write"]
+__all__ = ["check_model", "cleaning", "reader", "write"]
 
 NEEDS = {"tensorflow": "tf"}  # a package, and the extra that has it
-USAGE = """
+_USAGE = """
 
 def load(tower, given, size={batch}):
     # tf.lite.Interpreter, or the same of ai_edge_litert.interpreter
@@ -39,17 +40,17 @@ def load(tower, given, size={batch}):
     return embed
 
 """
-USAGE_IMAGE = """
+_IMAGE = """\
 image_embeds = load("image", "images")(np.asarray(picture)[None])
 """
-USAGE_TEXT = """
+_TEXT = """\
 text_embeds = load("text", "ids")(ids)
 """
-NOTES = (
-    "Images are bytes: the normalisation is part of the encoder. Embeddings have unit norm.",
+_NOTES = (
     "The batch is fixed at {batch}: fill the rest with zeros and drop it. Do not resize the input: "
     "interpreters accept that and give other numbers.",
 )
+check_model = partial(check_portable, target="TFLite")
 
 
 def write(
@@ -74,23 +75,16 @@ def write(
     """
     check_settings(batch_size=batch_size)
     model = portable_model(run, target="TFLite", towers=towers)
-    names = ("image", "text") if towers == "both" else (towers,)
-    from vlp.interop.tensorflow.convert import tflite
+    from vlp.interop.tensorflow.graph import tflite
 
-    usage = readme.imports("tensorflow as tf", towers=towers) + USAGE.format(batch=batch_size)
-    for name in names:
+    for name in NAMES[towers]:
         content = tflite(model, name, batch=batch_size)
         write_bytes(folder / f"{name}_encoder.tflite", content)
-    if "image" in names:
-        usage += "\n" + readme.picture(run) + USAGE_IMAGE.lstrip()
-    if "text" in names:
-        usage += "\n" + readme.ids(run, dtype="int32") + USAGE_TEXT.lstrip()
-    write_encoders(run, folder, towers=towers)
-    notes = [note.format(batch=batch_size) for note in NOTES]
-    usage += readme.shown(towers)
-    title = "TFLite encoders"
-    text = readme.portable_readme(run, title=title, usage=usage, notes=notes, metrics=metrics or {})
-    write_text(folder / "README.md", text)
+    code = dict(load=_USAGE.format(batch=batch_size), image=_IMAGE, text=_TEXT)
+    usage = readme.usage(run, "tensorflow as tf", towers=towers, dtype="int32", **code)
+    notes = [note.format(batch=batch_size) for note in _NOTES]
+    texts: dict[str, Any] = dict(title="TFLite encoders", usage=usage, notes=notes)
+    write_encoders(run, folder, towers=towers, metrics=metrics, **texts)
 
 
 def check_settings(*, batch_size: Any = 1) -> None:
@@ -102,16 +96,6 @@ def check_settings(*, batch_size: Any = 1) -> None:
         )
 
 
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both", **settings: Any) -> None:
-    """Raises ValueError where TFLite cannot run a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers, **settings: as in `write`.
-    """
-    check_portable(kwargs, target="TFLite", towers=towers)
-
-
 def reader(folder: Path) -> EncodersReader:
     """The folder, opened by TensorFlow's interpreter.
 
@@ -120,32 +104,23 @@ def reader(folder: Path) -> EncodersReader:
     """
     import tensorflow as tf
 
+    from vlp.interop.tensorflow.graph import INPUTS
+
     class TfliteReader(EncodersReader):
         """The interpreters of a folder's files; batches are cut and filled to the fixed size."""
 
         name = "tensorflow lite"
+        versions = {"tensorflow": tf.__version__}
 
-        @property
-        def versions(self) -> dict[str, str]:
-            """Of the libraries that take part."""
-            return {"tensorflow": tf.__version__}
-
-        def embed_images(self, images: np.ndarray) -> np.ndarray:
-            """Unit-norm embeddings of bytes."""
-            return self._run("image", images=images)
-
-        def embed_ids(self, ids: np.ndarray) -> np.ndarray:
-            """Unit-norm embeddings of token ids."""
-            return self._run("text", ids=ids)
-
-        def _run(self, tower: str, **inputs: np.ndarray) -> np.ndarray:
+        def embed(self, tower: str, batch: np.ndarray) -> np.ndarray:
+            """Unit-norm embeddings of bytes or ids."""
             interpreter = tf.lite.Interpreter(str(self.folder / f"{tower}_encoder.tflite"))
             encode = interpreter.get_signature_runner(f"encode_{tower}")
-            ((name, rows),) = inputs.items()
-            size = encode.get_input_details()[name]["shape"][0]
-            padding = np.zeros((-len(rows) % size, *rows.shape[1:]), rows.dtype)
-            chunks = np.split(np.concatenate([rows, padding]), (len(rows) + len(padding)) // size)
-            found = [encode(**{name: chunk})[f"{tower}_embeds"] for chunk in chunks]
-            return np.concatenate(found)[: len(rows)]
+            size = encode.get_input_details()[INPUTS[tower]]["shape"][0]
+            padding = np.zeros((-len(batch) % size, *batch.shape[1:]), batch.dtype)
+            filled = np.concatenate([batch, padding])
+            chunks = np.split(filled, len(filled) // size)
+            found = [encode(**{INPUTS[tower]: chunk})[f"{tower}_embeds"] for chunk in chunks]
+            return np.concatenate(found)[: len(batch)]
 
     return TfliteReader(folder)

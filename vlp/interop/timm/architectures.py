@@ -34,6 +34,11 @@ _NAMES = {
     "siglip_gap": """base/32/256 base/16/224,256,384,512 large/16/256,384,512
         so400m/14/224,378,384,448,896 so400m/16/256,384,512 giantopt/16/256,384""",
 }
+_PLAIN: dict[str, Any] = dict(
+    kind="vit", pool="cls", class_token=True, pre_norm=False, patch_bias=True,
+    norm_after_pool=False, pooler=False, layer_scale=None, position="learned", activation="gelu",
+    norm_eps=1e-6,
+)  # fmt: skip
 _SETTINGS: dict[str, dict[str, Any]] = {
     "": {},
     "deit": {},
@@ -48,7 +53,7 @@ _TANH = re.compile(r"vit_(base_patch32|large_patch16.*_512|so400m_patch16|gianto
 
 def names() -> list[str]:
     """All that are known here."""
-    return [name for name, *_ in _all()]
+    return list(_KNOWN)
 
 
 def find(name: str) -> dict[str, Any]:
@@ -57,13 +62,13 @@ def find(name: str) -> dict[str, Any]:
     Raises:
         ValueError: no such name; lists the known ones.
     """
-    for known, family, size, patch_size, image_size in _all():
-        if known == name.partition(".")[0]:
-            return _settings(known, family, size, patch_size=patch_size, image_size=image_size)
-    raise ValueError(
-        f"an image tower of timm must be one of {', '.join(names())}; got {name!r}, which is "
-        "another architecture or has parts that these towers have not"
-    )
+    known = name.partition(".")[0]
+    if known not in _KNOWN:
+        raise ValueError(
+            f"an image tower of timm must be one of {', '.join(_KNOWN)}; got {name!r}, which is "
+            "another architecture or has parts that these towers have not"
+        )
+    return dict(_KNOWN[known][1])
 
 
 def name_of(image: Mapping[str, Any]) -> str | None:
@@ -72,25 +77,17 @@ def name_of(image: Mapping[str, Any]) -> str | None:
     Args:
         image: complete keyword arguments of our tower.
     """
-    for name in names():
-        if same_tower(find(name), image):
-            return name
-    return None
-
-
-def same_tower(named: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
-    """Whether complete keyword arguments are what a name stands for."""
     class_token = image["pool"] == "cls" if image["class_token"] is None else image["class_token"]
     given = {**image, "class_token": class_token}
-    return all(given[key] == value for key, value in named.items())
+    return next((name for name in names() if find(name).items() <= given.items()), None)
 
 
 def family(name: str) -> str:
     """ "", "deit", "clip", "clip_quickgelu", "siglip" or "siglip_gap"."""
-    return next(found for known, found, *_ in _all() if known == name.partition(".")[0])
+    return _KNOWN[name.partition(".")[0]][0]
 
 
-def _all() -> Iterator[tuple[str, str, str, int, int]]:
+def _all() -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
     for kind, described in _NAMES.items():
         for entry in described.split():
             size, patch, images = entry.split("/")
@@ -98,24 +95,15 @@ def _all() -> Iterator[tuple[str, str, str, int, int]]:
                 first = "deit" if kind == "deit" else "vit"
                 middle = f"_{kind}" if kind not in ("", "deit") else ""
                 name = f"{first}_{size}_patch{patch}{middle}_{image}"
-                yield name, kind, size, int(patch), int(image)
+                width, depth, num_heads, ratio = SIZES[size]
+                sizes = dict(width=width, depth=depth, num_heads=num_heads)
+                pixels = dict(image_size=int(image), patch_size=int(patch))
+                tanh = (
+                    dict(activation="gelu_tanh") if "siglip" in kind and _TANH.match(name) else {}
+                )
+                settings = {**_PLAIN, **pixels, **sizes, "mlp_dim": int(width * ratio)}
+                yield name, (kind, settings | _SETTINGS[kind] | tanh)
 
 
-def _settings(
-    name: str, kind: str, size: str, *, patch_size: int, image_size: int
-) -> dict[str, Any]:
-    width, depth, num_heads, ratio = SIZES[size]
-    plain = dict(
-        pool="cls", class_token=True, pre_norm=False, patch_bias=True, norm_after_pool=False,
-        pooler=False, layer_scale=None, position="learned", activation="gelu", norm_eps=1e-6,
-    )  # fmt: skip
-    tanh = dict(activation="gelu_tanh") if "siglip" in kind and _TANH.match(name) else {}
-    return dict(
-        kind="vit",
-        image_size=image_size,
-        patch_size=patch_size,
-        width=width,
-        depth=depth,
-        num_heads=num_heads,
-        mlp_dim=int(width * ratio),
-    ) | plain | _SETTINGS[kind] | tanh  # fmt: skip
+# The family and the settings of each.
+_KNOWN = dict(_all())

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.images import ImagePreprocess
+from vlp.interop.checks import check_preprocess
 from vlp.interop.timm import architectures
 
 _POOLS = {"token": "cls", "avg": "mean", "map": "map"}
-_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_tanh", "quick_gelu": "quick_gelu",
-                "silu": "silu", "relu": "relu"}  # fmt: skip
+_ACTIVATIONS = {name: name for name in ("gelu", "gelu_tanh", "quick_gelu", "silu", "relu")}
+_MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
 # Arguments of the model that change nothing in its evaluation at its own size.
 _HARMLESS = frozenset((
     "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate",
@@ -50,7 +51,7 @@ def image_kwargs(
         if key in _RENAMED:
             image[_RENAMED[key]] = value
         elif key == "img_size":
-            image["image_size"] = _square(value, "img_size")
+            image["image_size"] = square(value, "img_size")
         elif key == "act_layer":
             image["activation"] = _choice(_ACTIVATIONS, value, "act_layer")
         elif key == "pre_norm":
@@ -117,9 +118,7 @@ def preprocess(config: Mapping[str, Any], *, size: int) -> ImagePreprocess:
     """
     mean, std = (config.get(key) or _IMAGENET[key] for key in ("mean", "std"))
     mode = config.get("crop_mode") or "center"
-    resize = _choice(
-        {"center": "shortest", "squash": "squash", "border": "longest"}, mode, "crop_mode"
-    )
+    resize = _choice(_MODES, mode, "crop_mode")
     interpolation = config.get("interpolation") or "bicubic"
     return ImagePreprocess(
         size,
@@ -139,24 +138,16 @@ def pretrained_cfg(ours: ImagePreprocess, *, num_classes: int) -> dict[str, Any]
     Raises:
         ValueError: timm has no such transform; names the setting.
     """
-    modes = {"shortest": "center", "squash": "squash", "longest": "border"}
+    modes = {ours: theirs for theirs, ours in _MODES.items()}
     crop_pct = ours.size / ours.resize_size
     if math.floor(ours.size / crop_pct) != ours.resize_size:
         crop_pct = math.nextafter(crop_pct, 0)
-    wanted: dict[str, Any] = {}
+    wanted: dict[str, tuple[Any, ...]] = {"interpolation": _FILTERS}
     if ours.resize != "squash" or crop_pct != 1:
-        wanted["rounding"] = "even"
+        wanted["rounding"] = ("even",)
     if ours.resize == "longest":
-        wanted["fill"] = tuple(round(255 * value) for value in ours.mean)
-    if ours.interpolation not in _FILTERS:
-        wanted["interpolation"] = " or ".join(_FILTERS)
-    wrong = [key for key, value in wanted.items() if getattr(ours, key) != value]
-    if wrong:
-        key = wrong[0]
-        raise ValueError(
-            f"an exported preprocess.{key} must be {wanted[key]!r} for timm, got "
-            f'{getattr(ours, key)!r}; set it so in the card, or train with resize="squash"'
-        )
+        wanted["fill"] = (tuple(round(255 * value) for value in ours.mean),)
+    check_preprocess(ours, wanted, stack="timm")
     return {
         "custom_load": False,
         "input_size": [3, ours.size, ours.size],
@@ -172,7 +163,8 @@ def pretrained_cfg(ours: ImagePreprocess, *, num_classes: int) -> dict[str, Any]
     }
 
 
-def _square(value: Any, name: str) -> int:
+def square(value: Any, name: str) -> int:
+    """The side of a square, given as it is or twice."""
     sides = {value} if isinstance(value, int) else set(value)
     if len(sides) != 1:
         raise ValueError(f"{name} must be square, got {value}; take a model of square images")

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
+from vlp.interop.parity import Reader
 from vlp.interop.torch_states import hidden_states
 
 
-class TimmReader:
+class TimmReader(Reader):
     """An exported folder behind `timm.create_model`.
 
     Args:
@@ -20,24 +21,16 @@ class TimmReader:
     """
 
     name = "timm"
-    tolerance: Mapping[str, float] = {}
+    versions = {"torch": str(torch.__version__), "timm": timm.__version__}
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.model = timm.create_model(f"local-dir:{os.fspath(folder)}", pretrained=True).eval()
         config = timm.data.resolve_model_data_config(self.model)
         self.transform = timm.data.create_transform(**config, is_training=False)
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that take part."""
-        return {"torch": str(torch.__version__), "timm": timm.__version__}
-
     def pixels(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n 3 h w"]:
         """Normalised pixels of pictures."""
         return np.stack([self.transform(image).numpy() for image in images])
-
-    def ids(self, texts: Sequence[str]) -> None:
-        """There is no text tower."""
 
     def forward(self, pixels: Float[np.ndarray, "n 3 h w"], ids: None) -> Mapping[str, np.ndarray]:
         """Unit-norm embeddings, and every hidden state of the image tower."""

@@ -13,13 +13,13 @@ from vlp.interop.surplus import Surplus, settle
 from vlp.interop.tensors import Tensors
 from vlp.interop.timm import config as timm_config
 from vlp.interop.timm.layout import head_rules, image_rules
-from vlp.interop.weights import find_weights, open_tensors, read_json_object
+from vlp.interop.weights import find_weights, read_json_object
 
 WEIGHTS = ("model.safetensors", *(f"pytorch_model{s}" for s in PICKLES), "model.pth")
 _HEAD = Surplus(r"head\..*", "a head of class scores, of which an encoder has none")
 
 
-def open_path(path: Path, *, read: Callable[[Path], Tensors] = open_tensors) -> Foreign:
+def open_path(path: Path, *, read: Callable[[Path], Tensors]) -> Foreign:
     """What a folder with config.json and weights holds: an image tower alone.
 
     The head of CLIP's image towers is their projection and becomes `image_projection`; a head of

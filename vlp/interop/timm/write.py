@@ -1,15 +1,16 @@
 """An image tower as a folder that timm opens: `timm.create_model("local-dir:FOLDER")`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vlp.files import write_json, write_text
+from vlp.files import write_json
 from vlp.interop.adapt import Params, adapt, complete, only_tower
 from vlp.interop.hf.write import check_card, rounded, save_tensors
 from vlp.interop.layout import write_tensors
-from vlp.interop.loaded import Run, params_of, zeros
-from vlp.interop.readme import portable_readme
+from vlp.interop.loaded import Run, params_of, without_weights
+from vlp.interop.readme import write_readme
 from vlp.interop.samples import EXAMPLE
 from vlp.interop.timm.config import model_args, pretrained_cfg
 from vlp.interop.timm.read import rules
@@ -46,10 +47,10 @@ def write(
     Raises:
         ValueError: timm cannot express the tower; names the setting.
     """
-    kwargs, params = _adapted(run.model.kwargs, params_of(run.model), towers=towers)
+    model = run.model
+    (name, args), kwargs, params = _adapted(model.kwargs, params_of(model), towers=towers)
     check_card(run, kwargs)
     image, projected = kwargs["image"], kwargs["image_projection"] == "linear_bias"
-    name, args = model_args(image)
     classes = kwargs["embed_dim"] if projected else 0
     config: dict[str, Any] = {
         "architecture": name,
@@ -63,33 +64,24 @@ def write(
     write_json(folder / "config.json", config)
     tensors = write_tensors(rules(kwargs), params)
     save_tensors(tensors, folder / "model.safetensors", like=folder / "config.json")
-    title = "an image tower for timm"
-    text = portable_readme(run, title=title, usage=_USAGE, notes=[_PICTURES], metrics=metrics or {})
-    write_text(folder / "README.md", text)
-
-
-def check_model(kwargs: Mapping[str, Any], *, towers: str = "both") -> None:
-    """Raises ValueError where timm cannot hold the image tower of a model of these arguments.
-
-    Args:
-        kwargs: keyword arguments of the model.
-        towers: as in `write`.
-    """
-    model_args(_adapted(kwargs, zeros(kwargs), towers=towers)[0]["image"])
+    title, notes = "an image tower for timm", [_PICTURES]
+    write_readme(run, folder, title=title, usage=_USAGE, notes=notes, metrics=metrics)
 
 
 def _adapted(
-    kwargs: Mapping[str, Any], params: Params, *, towers: str
-) -> tuple[dict[str, Any], Params]:
+    kwargs: Mapping[str, Any], params: Params, *, towers: str = "both"
+) -> tuple[tuple[str, dict[str, Any]], dict[str, Any], Params]:
+    """The architecture and its arguments, and the image tower in the shape that timm can hold."""
     if towers == "text":
         raise ValueError('towers must be "image" for timm, which has no text towers, got "text"')
     kwargs, params = only_tower(complete(kwargs), params, towers="image")
-    return adapt(kwargs, params, accepted=_accepted(kwargs), stack="timm")
+    kwargs, params = adapt(kwargs, params, accepted=_accepted(kwargs), stack="timm")
+    return model_args(kwargs["image"]), kwargs, params
 
 
-def preprocessing(run: Run) -> Any:
-    """What timm does to pictures: a centre at half a pixel begins at the nearest even one."""
-    return rounded(run.preprocess, "even")
+check_model = without_weights(_adapted)
+# timm begins a centre at half a pixel at the nearest even one.
+preprocessing = partial(rounded, rounding="even")
 
 
 def reader(folder: Path) -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import check_heads, check_implementation
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import mean_pool
 from vlp.nn.stack import Stack
+from vlp.settings import handing_on
 
 POOLS = ("cls", "mean")
 
@@ -24,13 +24,13 @@ class Bert(nnx.Module):
     Args:
         length: the most tokens a text may have. Padding is hidden from attention, so cutting
             columns that hold nothing else changes no result.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         num_types: how many kinds of tokens (segments) there are; None for no such table (BLIP).
         causal: tokens look at earlier ones only, as in a decoder.
         pool: "cls" (the first token, which the tokenizer puts there) or "mean" (over what is not
             padding).
         pooler: a linear layer and tanh behind the pooled vector.
-        attention, remat, unroll, dtype: as in `VisionTransformer`.
+        norm_eps, dtype: as in `VisionTransformer`.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     Raises:
         ValueError: when a setting is unknown.
@@ -39,6 +39,7 @@ class Bert(nnx.Module):
         Devlin et al., 2019, https://arxiv.org/abs/1810.04805.
     """
 
+    @handing_on(Stack, leaving=("context_width", "norm_order", "layer_scale"))
     def __init__(
         self,
         *,
@@ -46,26 +47,18 @@ class Bert(nnx.Module):
         length: int,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         num_types: int | None = 2,
         causal: bool = False,
         pool: str = "cls",
         pooler: bool = True,
         pad_id: int = 0,
-        activation: str = "gelu",
         norm_eps: float = 1e-12,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
         if pool not in POOLS:
             raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        check_heads(width, num_heads)
-        check_implementation(attention)
         normal = nnx.initializers.normal(0.02)
 
         def table(*shape):
@@ -77,21 +70,8 @@ class Bert(nnx.Module):
         self.positions = table(length, width)
         self.types = None if num_types is None else table(num_types, width)
         self.embed_norm = LayerNorm(width, eps=norm_eps)
-        self.stack = Stack(
-            width,
-            depth,
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            causal=causal,
-            activation=activation,
-            norm_eps=norm_eps,
-            norm_order="post",
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        settings |= dict(causal=causal, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = Stack(width, depth, norm_order="post", **settings)
         self.pooler = Linear(width, width, std=0.02, rngs=rngs) if pooler else None
 
     def __call__(

@@ -11,13 +11,13 @@ from vlp.models.base import Encoded, PairModel
 from vlp.models.bert import plain_bert
 from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
-from vlp.nn.decoder import DecoderCache
+from vlp.nn.attention import DecoderCache
 from vlp.nn.grounding import Grounding
 from vlp.nn.linear import Linear
+from vlp.settings import handing_on, settings_for
 
 # What a model can do beyond encoding images: "encode" is for text, alone and in front of an image.
 MODES = ("encode", "decode")
-_SHARED = ("num_heads", "norm_eps", "attention", "dtype")  # settings of the BERT's blocks
 
 
 class Blip(PairModel):
@@ -41,7 +41,6 @@ class Blip(PairModel):
             vocabulary and the one before it, if not given.
         tied_head: whether the embedding table is also that of the words that are written; after
             fine-tuning the two apart a checkpoint has one for each.
-        embed_dim: width of the shared space.
         **settings: further keyword arguments of `PairModel`.
 
     Raises:
@@ -52,13 +51,13 @@ class Blip(PairModel):
         https://github.com/salesforce/BLIP (`models/med.py`). Different: no dropout.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,
         image: dict[str, Any],
         text: dict[str, Any],
         modes: Sequence[str],
-        embed_dim: int,
         end_id: int,
         encode_id: int | None = None,
         decode_id: int | None = None,
@@ -76,7 +75,6 @@ class Blip(PairModel):
             text=text,
             # A decoder alone shares no space with the images.
             text_projection=projection if encodes else None,
-            embed_dim=embed_dim,
             rngs=rngs,
             **settings,
         )
@@ -86,11 +84,9 @@ class Blip(PairModel):
         self.encode_id = vocab_size - 1 if encode_id is None else encode_id
         self.decode_id = vocab_size - 2 if decode_id is None else decode_id
         self.grounding = Grounding(
-            width,
-            text["depth"],
             context_width=self.image.width,
             writes=encodes and decodes,
-            **{key: text[key] for key in _SHARED if key in text},
+            **settings_for(Grounding, text),
             rngs=rngs,
         )
         self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None

@@ -20,8 +20,7 @@ from vlp.nn.attention import KeyValue
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
 from vlp.nn.querying import Querying
-
-_SHARED = ("num_heads", "activation", "norm_eps", "attention", "dtype")  # of the BERT's blocks
+from vlp.settings import settings_for
 
 
 class Blip2(PairModel):
@@ -97,13 +96,10 @@ class Blip2(PairModel):
         self.end_id, self.decode_id, self.writes = end_id, decode_id, writes
         self.image_norm = LayerNorm(read, eps=image_norm_eps)
         self.querying = Querying(
-            width,
-            text["depth"],
             num_queries=num_queries,
             every=cross_every,
             context_width=read,
-            mlp_dim=text.get("mlp_dim") or round(width * text.get("mlp_ratio", 4.0)),
-            **{key: text[key] for key in _SHARED if key in text},
+            **settings_for(Querying, text),
             rngs=rngs,
         )
         self.image_projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs)

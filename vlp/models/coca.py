@@ -9,10 +9,11 @@ from jaxtyping import Array, Float, Int
 from vlp.models.base import Encoded, PairModel
 from vlp.models.text import TextTransformer
 from vlp.models.vit import QUERY_POOLS, VisionTransformer
-from vlp.nn.attention import KeyValue
-from vlp.nn.decoder import DecoderCache, DecoderStack
+from vlp.nn.attention import DecoderCache, KeyValue
+from vlp.nn.decoder import DecoderStack
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
+from vlp.settings import handing_on
 
 
 class CaptionCache(NamedTuple):
@@ -34,7 +35,6 @@ class CoCa(PairModel):
         text: of a causal `TextTransformer` with pool "cls_last".
         decoder: keyword arguments of `Decoder` except the widths and the vocabulary, which follow
             from the towers.
-        embed_dim: width of the shared space.
         begin_id: the token that every caption begins with, from which captions are written; None
             where they begin with their first word.
         **settings: further keyword arguments of `PairModel`.
@@ -49,18 +49,18 @@ class CoCa(PairModel):
         https://github.com/lucidrains/CoCa-pytorch. The paper gives each a pooler of its own.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,
         image: dict[str, Any],
         text: dict[str, Any],
         decoder: dict[str, Any],
-        embed_dim: int,
         begin_id: int | None = None,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
-        super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
+        super().__init__(image=image, text=text, rngs=rngs, **settings)
         _check_image(self.image)
         _check_text(self.text)
         self.begin_id = begin_id
@@ -138,48 +138,26 @@ class Decoder(nnx.Module):
 
     Args:
         width: of the text tokens.
-        context_width: of the image tokens.
         vocab_size: how many logits.
-        depth, num_heads: sizes of the stack.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        mlp_between: see `DecoderLayer`.
-        activation, norm_eps, attention, remat, unroll, dtype: as in `TextTransformer`.
+        depth: of the stack.
+        norm_eps, dtype: as in `TextTransformer`.
+        **settings: further keyword arguments of `DecoderStack`.
     """
 
+    @handing_on(DecoderStack)
     def __init__(
         self,
         width: int,
         *,
-        context_width: int,
         vocab_size: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
-        activation: str = "gelu",
         norm_eps: float = 1e-6,
-        mlp_between: bool = True,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
-        self.stack = DecoderStack(
-            width,
-            depth,
-            context_width=context_width,
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            activation=activation,
-            norm_eps=norm_eps,
-            mlp_between=mlp_between,
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = DecoderStack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.vocabulary = Linear(
             width, vocab_size, bias=False, std=width**-0.5, dtype=dtype, rngs=rngs

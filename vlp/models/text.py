@@ -1,14 +1,17 @@
 """The text transformer tower."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import KeyValue, check_heads, check_implementation, empty_cache
+from vlp.nn.attention import KeyValue, empty_cache
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import first_position, mean_pool, take_token
 from vlp.nn.stack import Stack
+from vlp.settings import handing_on
 
 POOLS = ("eot", "argmax", "first", "last", "mean", "cls", "cls_last")
 
@@ -20,7 +23,6 @@ class TextTransformer(nnx.Module):
         length: the most tokens a caption may have. Shorter arrays are fine: they use the first
             positions. For a causal tower with "eot" pooling, cutting columns after the last
             end-of-text token changes no result.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         causal: whether a token sees only itself and earlier ones (CLIP: yes, SigLIP: no).
         mask_padding: whether `pad_id` is hidden from attention (SigLIP: no).
         pool: "eot" (the first `eos_id` of the row, or its first position where there is none:
@@ -29,8 +31,8 @@ class TextTransformer(nnx.Module):
             rule of CLIP's own code), "first" or "last" (that position, padding or not; SigLIP:
             last), "mean" (over what is not padding), "cls" (a learned class token in front; needs
             `causal=False`), or "cls_last" (a learned class token behind, as in CoCa).
-        layer_scale: see `vlp.nn.block`.
-        attention, remat, unroll, dtype: as in `VisionTransformer`.
+        norm_eps, dtype: as in `VisionTransformer`.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     With "cls_last" the tokens leave without the class token and not normalised, only the pooled
     vector is, and padding is hidden from attention, one place too late: the released weights of
@@ -46,6 +48,7 @@ class TextTransformer(nnx.Module):
         Ilharco et al., open_clip, https://github.com/mlfoundations/open_clip (CoCa's mask).
     """
 
+    @handing_on(Stack, leaving=("context_width", "norm_order"))
     def __init__(
         self,
         *,
@@ -53,26 +56,17 @@ class TextTransformer(nnx.Module):
         length: int,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         causal: bool = True,
         mask_padding: bool = False,
         pool: str = "eot",
         eos_id: int = 1,
         pad_id: int = 0,
-        activation: str = "gelu",
         norm_eps: float = 1e-6,
-        layer_scale: float | None = None,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
         _check(pool, causal)
-        check_heads(width, num_heads)
-        check_implementation(attention)
 
         def table(std, *shape):
             return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
@@ -85,21 +79,8 @@ class TextTransformer(nnx.Module):
         class_token = pool in ("cls", "cls_last")
         self.positions = table(0.01, length + class_token, width)
         self.class_token = table(0.02, width) if class_token else None
-        self.stack = Stack(
-            width,
-            depth,
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            causal=causal,
-            activation=activation,
-            norm_eps=norm_eps,
-            layer_scale=layer_scale,
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        settings |= dict(causal=causal, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = Stack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def __call__(

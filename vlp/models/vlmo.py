@@ -11,6 +11,7 @@ from vlp.models.heads import TokenHead
 from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.nn.linear import Linear
 from vlp.nn.multiway import Multiway
+from vlp.settings import handing_on
 
 POSITIONS = ("absolute", "relative")
 
@@ -47,6 +48,7 @@ class Vlmo(PairModel):
         `vlp.objectives.masked_images`.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,

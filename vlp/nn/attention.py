@@ -27,6 +27,18 @@ class KeyValue(NamedTuple):
     value: Float[Array, "*layers n s h k"]
 
 
+class DecoderCache(NamedTuple):
+    """What is kept from token to token of a sequence that reads another.
+
+    Attributes:
+        own: of the sequence itself.
+        context: of what it reads.
+    """
+
+    own: KeyValue
+    context: KeyValue
+
+
 class SelfAttention(nnx.Module):
     """Multi-head self-attention with queries, keys and values from one fused projection.
 

@@ -41,6 +41,11 @@ class Linear(nnx.Module):
         return y.reshape(*x.shape[:-1], -1)
 
 
+def residual_std(width: int, depth: int) -> float:
+    """Of matrices that write to the residual stream of so many blocks, at the start."""
+    return width**-0.5 * (2 * depth) ** -0.5
+
+
 def check_dtype(dtype: str) -> None:
     """Raises ValueError when products cannot be taken in this dtype."""
     if dtype not in DTYPES:

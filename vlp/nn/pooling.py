@@ -43,7 +43,8 @@ class AttentionPool(nnx.Module):
         width: int,
         num_heads: int,
         *,
-        mlp_dim: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
         attention: str = "einsum",
@@ -61,6 +62,7 @@ class AttentionPool(nnx.Module):
         self.key_value = Linear(width, 2 * width, **kinds)
         self.out = Linear(width, width, **kinds)
         self.norm = LayerNorm(width, eps=norm_eps)
+        mlp_dim = mlp_dim or round(width * mlp_ratio)
         self.mlp = Mlp(width, mlp_dim, activation=activation, out_std=std, dtype=dtype, rngs=rngs)
 
     def __call__(

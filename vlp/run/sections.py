@@ -209,14 +209,11 @@ def _augment_audio(_: ConfigDict) -> Settings:
 
 
 def _model(config: ConfigDict) -> Settings:
-    from vlp.models.base import PairModel
     from vlp.models.build import model_class
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
     parts = ("image", "text", "audio", "decoder", "fusion", "multiway")  # sections of their own
-    make = model_class(config.model.to_dict())
-    handed_on = "settings" in inspect.signature(make.__init__).parameters
-    own = keywords(make, *[PairModel] * handed_on, leaving=("settings", *parts, *decided))
+    own = keywords(model_class(config.model.to_dict()), leaving=(*parts, *decided))
     chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
     return chosen | own
 
@@ -245,19 +242,15 @@ def _decoder(_: ConfigDict) -> Settings:
 
 
 def _fusion(_: ConfigDict) -> Settings:
-    from vlp.nn.fusion import FusionBlock, FusionStack
+    from vlp.nn.fusion import FusionStack
 
-    ratio = {"mlp_ratio": Setting((float,), 4.0), "mlp_dim": Setting((int,), None)}
-    own = keywords(FusionStack, FusionBlock, leaving=("width", "context_width"))
-    return own | ratio
+    return keywords(FusionStack, leaving=("width", "context_width"))
 
 
 def _multiway(_: ConfigDict) -> Settings:
-    from vlp.nn.multiway import Multiway, MultiwayBlock, MultiwayStack
+    from vlp.nn.multiway import Multiway
 
-    return keywords(
-        Multiway, MultiwayStack, MultiwayBlock, leaving=("width", "count", "fused", "relative")
-    )
+    return keywords(Multiway, leaving=("width", "relative"))
 
 
 def _objective(config: ConfigDict) -> Settings | None:

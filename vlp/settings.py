@@ -1,4 +1,4 @@
-"""Constructors and functions that hand settings on, and say so in their signatures."""
+"""Settings that constructors and functions hand on, and name in their signatures; and choices."""
 
 import functools
 import inspect
@@ -49,6 +49,12 @@ def handing_on(*makes: Any, leaving: Collection[str] = ()) -> Callable[[Any], An
 def settings_for(make: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings that a constructor or function takes."""
     return {name: settings[name] for name in settings.keys() & _parameters(make).keys()}
+
+
+def check_choice(name: str, value: Any, known: Collection[str]) -> None:
+    """Raises ValueError, with those known, when a setting is none of them."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 def _parameters(make: Any) -> Mapping[str, inspect.Parameter]:

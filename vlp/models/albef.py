@@ -81,7 +81,8 @@ class Albef(PairModel):
         if "fusion" in kwargs or text.get("kind") != "bert" or text["depth"] != whole:
             return kwargs, params
         blocks = params["text"]["stack"]["blocks"]
-        lower, upper = (jax.tree.map(lambda x, s=s: x[s], blocks) for s in _halves(depth))
+        lower = jax.tree.map(lambda x: x[:depth], blocks)
+        upper = jax.tree.map(lambda x: x[depth:], blocks)
         kept = {name: part for name, part in params["text"].items() if name != "pooler"}
         own = {**kept, "stack": {"blocks": lower}}
         cut = {**params, "text": own, "fusion": {"blocks": upper}}
@@ -103,7 +104,3 @@ class Albef(PairModel):
         """The logits of the tokens of a text with masks, given its image; see `PredictsTokens`."""
         tokens = self.fuse(image, self.encode_text(text), text)
         return self.token_head(tokens, self.text.tokens[...])
-
-
-def _halves(depth: int) -> tuple[slice, slice]:
-    return slice(None, depth), slice(depth, None)

@@ -1,5 +1,6 @@
 """The audio tower: patches of a spectrogram through a transformer."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,11 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import AttentionPool, mean_pool
 from vlp.nn.stack import Stack
-from vlp.settings import handing_on, settings_for
+from vlp.settings import check_choice, handing_on, settings_for
 
 POOLS = ("cls", "mean", "map")
 
@@ -55,8 +56,7 @@ class SpectrogramTransformer(nnx.Module):
         **settings: Any,
     ):
         self.patch_size, self.stride = tuple(patch_size), tuple(stride or patch_size)
-        if pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        check_choice("pool", pool, POOLS)
         if min(*self.patch_size, *self.stride) < 1:
             raise ValueError(
                 f"patch_size and stride must be at least 1, got {self.patch_size} and {self.stride}"
@@ -71,13 +71,13 @@ class SpectrogramTransformer(nnx.Module):
         )  # fmt: skip
         sides = zip((frames, n_mels), self.patch_size, self.stride, strict=True)
         rows, columns = ((size - patch) // step + 1 for size, patch, step in sides)
-        normal = nnx.initializers.normal(width**-0.5)
+        table = functools.partial(normal_param, std=width**-0.5, rngs=rngs)
         fan_in = self.patch_size[0] * self.patch_size[1]
         self.patches = Linear(fan_in, width, std=fan_in**-0.5, dtype=dtype, rngs=rngs)
         cls = pool == "cls"
-        self.class_token = nnx.Param(normal(rngs.params(), (width,), jnp.float32)) if cls else None
+        self.class_token = table(width) if cls else None
         count = rows * columns + cls
-        self.positions = nnx.Param(normal(rngs.params(), (count, width), jnp.float32))
+        self.positions = table(count, width)
         settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
         self.stack: Any = Stack(width, depth, **settings)
         pooling = settings_for(AttentionPool, settings)

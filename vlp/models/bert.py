@@ -1,5 +1,6 @@
 """The BERT text tower."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import mean_pool
+from vlp.nn.positions import check_length
 from vlp.nn.stack import Stack
-from vlp.settings import handing_on
+from vlp.settings import check_choice, handing_on
 
 POOLS = ("cls", "mean")
 
@@ -25,7 +27,6 @@ class Bert(nnx.Module):
         length: the most tokens a text may have. Padding is hidden from attention, so cutting
             columns that hold nothing else changes no result.
         num_types: how many kinds of tokens (segments) there are; None for no such table (BLIP).
-        causal: tokens look at earlier ones only, as in a decoder.
         pool: "cls" (the first token, which the tokenizer puts there) or "mean" (over what is not
             padding).
         pooler: a linear layer and tanh behind the pooled vector.
@@ -48,7 +49,6 @@ class Bert(nnx.Module):
         width: int,
         depth: int,
         num_types: int | None = 2,
-        causal: bool = False,
         pool: str = "cls",
         pooler: bool = True,
         pad_id: int = 0,
@@ -57,20 +57,15 @@ class Bert(nnx.Module):
         rngs: nnx.Rngs,
         **settings: Any,
     ):
-        if pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        normal = nnx.initializers.normal(0.02)
-
-        def table(*shape):
-            return nnx.Param(normal(rngs.params(), shape, jnp.float32))
-
+        check_choice("pool", pool, POOLS)
+        table = functools.partial(normal_param, std=0.02, rngs=rngs)
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pool, self.pad_id, self.dtype = pool, pad_id, dtype
         self.tokens = table(vocab_size, width)
         self.positions = table(length, width)
         self.types = None if num_types is None else table(num_types, width)
         self.embed_norm = LayerNorm(width, eps=norm_eps)
-        settings |= dict(causal=causal, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
         self.stack = Stack(width, depth, norm_order="post", **settings)
         self.pooler = Linear(width, width, std=0.02, rngs=rngs) if pooler else None
 
@@ -104,11 +99,7 @@ class Bert(nnx.Module):
         self, text: Int[Array, "n l"], *, token_types: Int[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
         """What enters the first block: the normalised sum of token, kind and position."""
-        if text.shape[1] > self.length:
-            raise ValueError(
-                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
-                "truncate it or build the model with a larger length"
-            )
+        check_length(text, self.length)
         positions = self.positions[...][None, : text.shape[1]]
         return self._normed(self.tokens[...][text], positions, token_types)
 

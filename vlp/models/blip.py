@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models.base import Encoded, PairModel
+from vlp.models.base import CaptionModel, Encoded, PairModel
 from vlp.models.bert import plain_bert
 from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
@@ -20,7 +20,7 @@ from vlp.settings import handing_on, settings_for
 MODES = ("encode", "decode")
 
 
-class Blip(PairModel):
+class Blip(CaptionModel):
     """A multimodal mixture of encoder and decoder; `Blip(**model.kwargs, rngs=rngs)` builds it
     again.
 
@@ -120,16 +120,6 @@ class Blip(PairModel):
         grounding = {"grounding": {"blocks": writer}} if writes else {}
         return {**kwargs, "text": settings}, {**params, "text": own, **grounding}
 
-    @property
-    def pad_id(self) -> int:
-        """What fills a row behind the end of a caption."""
-        return self.text.pad_id
-
-    @property
-    def caption_length(self) -> int:
-        """The most tokens of a caption, the first and the last included."""
-        return self.text.length
-
     def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
         """Embeddings and tokens of images, or of captions alone; see `Model.encode`.
 
@@ -177,15 +167,7 @@ class Blip(PairModel):
     def start_caption(
         self, image: Encoded, *, length: int
     ) -> tuple[Int[Array, " n"], DecoderCache]:
-        """The first token of each caption, and what is kept while captions are written.
-
-        Args:
-            image: `encode_image(...)`.
-            length: tokens of a caption.
-
-        Raises:
-            ValueError: when the model is for "encode" alone.
-        """
+        """What captions begin with, and the cache of a model for "decode"; see `WritesCaptions`."""
         self._need("decode")
         cache = self.grounding.start(self.text.stack, image.tokens, length=length)
         return jnp.full(image.tokens.shape[:1], self.decode_id, jnp.int32), cache
@@ -193,13 +175,7 @@ class Blip(PairModel):
     def next_token(
         self, cache: DecoderCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], DecoderCache]:
-        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
-
-        Args:
-            cache: of `start_caption` or the position before.
-            ids: none of them padding.
-            position: where they stand, from 0.
-        """
+        """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x = self.text.embed_next(ids, position=position)
         x, cache = self.grounding.next(self.text.stack, x, cache, position=position)
         return self.token_head(x, self.text.tokens[...])[:, 0], cache

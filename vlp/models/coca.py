@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models.base import Encoded, PairModel
+from vlp.models.base import CaptionModel, Encoded, PairModel
 from vlp.models.text import TextTransformer
 from vlp.models.vit import QUERY_POOLS, VisionTransformer
 from vlp.nn.attention import DecoderCache, KeyValue
@@ -23,7 +23,7 @@ class CaptionCache(NamedTuple):
     decoder: DecoderCache
 
 
-class CoCa(PairModel):
+class CoCa(CaptionModel):
     """Two towers and a decoder; `CoCa(**model.kwargs, rngs=rngs)` builds the same again.
 
     The text tower is the decoder's first half, which sees no image; its tokens go on into the
@@ -78,16 +78,6 @@ class CoCa(PairModel):
         """The token that ends a caption."""
         return self.text.eos_id
 
-    @property
-    def pad_id(self) -> int:
-        """What fills a row behind it."""
-        return self.text.pad_id
-
-    @property
-    def caption_length(self) -> int:
-        """The most tokens of a caption, the first and the last included."""
-        return self.text.length
-
     def decode(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n l-1 v"]:
@@ -97,15 +87,7 @@ class CoCa(PairModel):
     def start_caption(
         self, image: Encoded, *, length: int
     ) -> tuple[Int[Array, " n"], CaptionCache]:
-        """The first token of each caption, and what is kept while captions are written.
-
-        Args:
-            image: `encode_image(...)`.
-            length: tokens of a caption.
-
-        Raises:
-            ValueError: when it is not known what captions begin with.
-        """
+        """What captions begin with, if that is known, and the cache; see `WritesCaptions`."""
         if self.begin_id is None:
             raise ValueError(
                 "captions are written from the token that they begin with, and this model was "
@@ -121,13 +103,7 @@ class CoCa(PairModel):
     def next_token(
         self, cache: CaptionCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], CaptionCache]:
-        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
-
-        Args:
-            cache: of `start_caption` or the position before.
-            ids: none of them padding.
-            position: where they stand, from 0.
-        """
+        """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x, text = self.text.next(ids, cache.text, position=position)
         logits, read = self.decoder.next(x, cache.decoder, position=position)
         return logits[:, 0], CaptionCache(text, read)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.patches import PatchEmbedding
 from vlp.nn.pooling import AttentionPool
@@ -80,9 +81,8 @@ class NaflexTransformer(nnx.Module):
         self.patch_size, self.num_patches = patch_size, num_patches
         self.width, self.dtype = width, dtype
         settings |= dict(activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
-        normal = nnx.initializers.normal(width**-0.5)
         self.patches = PatchEmbedding(patch_size, width, dtype=dtype, rngs=rngs)
-        self.positions = nnx.Param(normal(rngs.params(), (num_patches, width), jnp.float32))
+        self.positions = normal_param(num_patches, width, std=width**-0.5, rngs=rngs)
         self.stack = Stack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.head = AttentionPool(width, **settings_for(AttentionPool, settings))

@@ -8,10 +8,12 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vlp.nn.attention import KeyValue, empty_cache
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import first_position, mean_pool, take_token
+from vlp.nn.positions import check_length
 from vlp.nn.stack import Stack
-from vlp.settings import handing_on
+from vlp.settings import check_choice, handing_on
 
 POOLS = ("eot", "argmax", "first", "last", "mean", "cls", "cls_last")
 
@@ -67,18 +69,14 @@ class TextTransformer(nnx.Module):
         **settings: Any,
     ):
         _check(pool, causal)
-
-        def table(std, *shape):
-            return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
-
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pool, self.causal = pool, causal
         self.mask_padding = mask_padding or pool == "cls_last"
         self.eos_id, self.pad_id, self.dtype = eos_id, pad_id, dtype
-        self.tokens = table(0.02, vocab_size, width)
+        self.tokens = normal_param(vocab_size, width, std=0.02, rngs=rngs)
         class_token = pool in ("cls", "cls_last")
-        self.positions = table(0.01, length + class_token, width)
-        self.class_token = table(0.02, width) if class_token else None
+        self.positions = normal_param(length + class_token, width, std=0.01, rngs=rngs)
+        self.class_token = normal_param(width, std=0.02, rngs=rngs) if class_token else None
         settings |= dict(causal=causal, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
         self.stack = Stack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
@@ -107,11 +105,7 @@ class TextTransformer(nnx.Module):
 
     def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n t w"]:
         """What enters the first block: embedded tokens with positions."""
-        if text.shape[1] > self.length:
-            raise ValueError(
-                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
-                "truncate it or build the model with a larger length"
-            )
+        check_length(text, self.length)
         x = self.tokens[...][text]
         if self.class_token is not None:
             first = jnp.broadcast_to(self.class_token[...][None, None], (x.shape[0], 1, self.width))
@@ -157,8 +151,7 @@ class TextTransformer(nnx.Module):
 
 
 def _check(pool: str, causal: bool) -> None:
-    if pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+    check_choice("pool", pool, POOLS)
     if pool == "cls" and causal:
         raise ValueError(
             'pool="cls" needs causal=False: the first token of a causal tower sees no other; '

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.norm import LayerNorm
-from vlp.nn.patches import PatchEmbedding, extract_patches, kept_patches
+from vlp.nn.patches import PatchEmbedding, check_pixels, extract_patches, kept_patches
 from vlp.nn.pooling import AttentionPool, mean_pool
 from vlp.nn.positions import sincos_2d
 from vlp.nn.query_pool import QueryPool, TwoQueryPools
 from vlp.nn.stack import Stack
-from vlp.settings import handing_on, settings_for
+from vlp.settings import check_choice, handing_on, settings_for
 
 # Several learned queries attend: the first token that leaves them is the pooled one.
 QUERY_POOLS: dict[str, Callable[..., Any]] = {
@@ -82,16 +82,12 @@ class VisionTransformer(nnx.Module):
         class_token = pool == "cls" if class_token is None else class_token
         _check(image_size, patch_size, pool, position, class_token)
         _check_queries(pool, queries)
-        normal = nnx.initializers.normal(width**-0.5)
         self.image_size, self.patch_size, self.stream_width = image_size, patch_size, width
         self.num_patches = (image_size // patch_size) ** 2
         self.pool, self.position, self.dtype = pool, position, dtype
         self.norm_after_pool = norm_after_pool
         self.patches = PatchEmbedding(patch_size, width, bias=patch_bias, dtype=dtype, rngs=rngs)
-
-        def table(*shape):
-            return nnx.Param(normal(rngs.params(), shape, jnp.float32))
-
+        table = functools.partial(normal_param, std=width**-0.5, rngs=rngs)
         self.class_token = table(width) if class_token else None
         count = self.num_patches + class_token
         self.positions = table(count, width) if position == "learned" else None
@@ -154,11 +150,7 @@ class VisionTransformer(nnx.Module):
         patch_drop: float = 0.0,
     ) -> Float[Array, "n t f"]:
         """What enters the first block: embedded patches with positions; arguments as in a call."""
-        if pixels.shape[1:3] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"images must be {self.image_size} x {self.image_size} pixels, got "
-                f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
-            )
+        check_pixels(pixels, self.image_size)
         patches = extract_patches(pixels, self.patch_size)
         class_position, positions = self._positions()
         positions = positions[None]
@@ -218,10 +210,8 @@ def check_read(tower: Any, *, reader: str) -> None:
 def _check(image_size: int, patch_size: int, pool: str, position: str, class_token: bool) -> None:
     if image_size < patch_size:
         raise ValueError(f"image_size must be at least patch_size {patch_size}, got {image_size}")
-    if pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-    if position not in POSITIONS:
-        raise ValueError(f"position must be one of {', '.join(POSITIONS)}, got {position!r}")
+    check_choice("pool", pool, POOLS)
+    check_choice("position", position, POSITIONS)
     if pool == "cls" and not class_token:
         raise ValueError('pool="cls" needs class_token to be True or None, got False')
 

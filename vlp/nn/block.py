@@ -11,6 +11,7 @@ from vlp.nn.cross_attention import CrossAttention
 from vlp.nn.linear import residual_std
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm, last_axis
+from vlp.settings import check_choice
 
 NORM_ORDERS = ("pre", "post")
 
@@ -65,10 +66,7 @@ class Block(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        if norm_order not in NORM_ORDERS:
-            raise ValueError(
-                f"norm_order must be one of {', '.join(NORM_ORDERS)}, got {norm_order!r}"
-            )
+        check_choice("norm_order", norm_order, NORM_ORDERS)
         self.norm_order = norm_order
         writing: Any = dict(out_std=residual_std(width, depth), dtype=dtype, rngs=rngs)
         attending: Any = dict(num_heads=num_heads, implementation=attention, **writing)

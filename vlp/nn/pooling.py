@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vlp.nn.attention import Mask, check_heads, check_implementation, dot_product_attention
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 
@@ -55,9 +55,8 @@ class AttentionPool(nnx.Module):
         check_implementation(attention)
         self.num_heads, self.implementation = num_heads, attention
         std = width**-0.5
-        normal = nnx.initializers.normal(std)
         kinds = dict(std=std, dtype=dtype, rngs=rngs)
-        self.probe = nnx.Param(normal(rngs.params(), (width,), jnp.float32))
+        self.probe = normal_param(width, std=std, rngs=rngs)
         self.query = Linear(width, width, **kinds)
         self.key_value = Linear(width, 2 * width, **kinds)
         self.out = Linear(width, width, **kinds)

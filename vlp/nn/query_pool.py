@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from vlp.nn.attention import Mask
 from vlp.nn.cross_attention import CrossAttention
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.settings import handing_on
 
@@ -39,8 +40,7 @@ class QueryPool(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        normal = nnx.initializers.normal(1.0)  # a norm follows
-        self.queries = nnx.Param(normal(rngs.params(), (num_queries, width), jnp.float32))
+        self.queries = normal_param(num_queries, width, std=1.0, rngs=rngs)  # a norm follows
         self.norm_query = LayerNorm(width, eps=norm_eps)
         self.norm_context = LayerNorm(context_width, eps=norm_eps)
         self.attention = CrossAttention(

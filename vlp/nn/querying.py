@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from vlp.nn.attention import KeyValue, Mask
 from vlp.nn.cross_attention import CrossAttention
-from vlp.nn.linear import residual_std
+from vlp.nn.linear import normal_param, residual_std
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 from vlp.nn.stack import Stack, layer_of, repeated, through_layers
@@ -58,8 +58,7 @@ class Querying(nnx.Module):
                 f"cross_every must divide the depth {depth}, got {every}; 1 lets every block read"
             )
         self.num_queries, self.every, self.dtype = num_queries, every, dtype
-        normal = nnx.initializers.normal(0.02)
-        self.tokens = nnx.Param(normal(rngs.params(), (num_queries, width), jnp.float32))
+        self.tokens = normal_param(num_queries, width, std=0.02, rngs=rngs)
         mlp_dim = mlp_dim or round(width * mlp_ratio)
         writing: Any = dict(out_std=residual_std(width, depth), dtype=dtype)
         reading: Any = dict(context_width=context_width, implementation=attention)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from vlp.nn.attention import Mask
 from vlp.nn.block import Block
-from vlp.settings import handing_on
+from vlp.settings import check_choice, handing_on
 
 REMAT = {
     "none": None,
@@ -50,7 +50,9 @@ class Layers(nnx.Module):
         rngs: nnx.Rngs,
         **settings: Any,
     ):
-        _check(count, remat=remat, unroll=unroll)
+        check_choice("remat", remat, REMAT)
+        if count < 1 or unroll < 1:
+            raise ValueError(f"depth and unroll must be at least 1, got {count} and {unroll}")
         self.depth, self.remat, self.unroll = count, remat, min(unroll, count)
         settings["mlp_dim"] = mlp_dim or round(width * mlp_ratio)
         make = functools.partial(self.block, width, **settings)
@@ -174,10 +176,3 @@ def next_in_layers(
         return block.next(x, cache, **inputs)
 
     return jax.lax.scan(step, x, (layers, cache), unroll=unroll)
-
-
-def _check(depth: int, *, remat: str, unroll: int) -> None:
-    if remat not in REMAT:
-        raise ValueError(f"remat must be one of {', '.join(REMAT)}, got {remat!r}")
-    if depth < 1 or unroll < 1:
-        raise ValueError(f"depth and unroll must be at least 1, got {depth} and {unroll}")

@@ -1,7 +1,6 @@
 """Beam search: the best of several captions that are written at the same time."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vlp.generation.contract import Captions, Form, form_of, possible
 from vlp.models.protocols import WritesCaptions
+from vlp.settings import handing_on
 
 MOST_BEAMS = 1024
 
@@ -43,15 +43,14 @@ def check_beams(num_beams: int, *, length_penalty: float) -> None:
         raise ValueError(f"length_penalty must be a finite number, got {length_penalty}; try 1.0")
 
 
+@handing_on(form_of)
 def beam(
     model: Any,
     image: Any,
     *,
     num_beams: int = 3,
     length_penalty: float = 1.0,
-    length: int | None = None,
-    min_length: int = 0,
-    prefix: Sequence[int] = (),
+    **settings: Any,
 ) -> Captions:
     """The best caption that beam search finds; with one beam the greedy one.
 
@@ -69,7 +68,7 @@ def beam(
         image: `encode_image(...)`.
         num_beams: captions written at the same time for each image.
         length_penalty: above 0 favours long captions, below 0 short ones.
-        length, min_length, prefix: as in `greedy`.
+        **settings: see `form_of`.
 
     Returns:
         Ids, and the score of each.
@@ -82,7 +81,7 @@ def beam(
         (generation/utils.py, `_beam_search`).
     """
     check_beams(num_beams, length_penalty=length_penalty)
-    form = form_of(model, length=length, min_length=min_length, prefix=prefix)
+    form = form_of(model, **settings)
     length = form.length
     first, cache = model.start_caption(image, length=length)
     n = first.shape[0]

@@ -45,8 +45,17 @@ class Form(NamedTuple):
     prefix: tuple[int, ...]
 
 
-def form_of(model: Any, *, length: int | None, min_length: int, prefix: Sequence[int]) -> Form:
-    """The form of a model's captions, its own length where nothing is said.
+def form_of(
+    model: Any, *, length: int | None = None, min_length: int = 0, prefix: Sequence[int] = ()
+) -> Form:
+    """The form of a model's captions.
+
+    Args:
+        model: see `vlp.models.protocols.WritesCaptions`.
+        length: tokens of a row; the model's `caption_length` if not given. A caption for which
+            that is not enough has no end token.
+        min_length: tokens in front of the end token, the first and the prefix included.
+        prefix: tokens that every caption has behind its first, such as those of "a picture of".
 
     Raises:
         ValueError: when there is no room, or more than the model has positions for, or the prefix

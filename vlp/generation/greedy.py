@@ -1,22 +1,16 @@
 """The likeliest token at every position."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
-from vlp.generation.contract import Captions
+from vlp.generation.contract import Captions, form_of
 from vlp.generation.loop import write
+from vlp.settings import handing_on
 
 
-def greedy(
-    model: Any,
-    image: Any,
-    *,
-    length: int | None = None,
-    min_length: int = 0,
-    prefix: Sequence[int] = (),
-) -> Captions:
+@handing_on(form_of)
+def greedy(model: Any, image: Any, **form: Any) -> Captions:
     """Captions of the likeliest token at every position; of equally likely ones the first.
 
     The tokens are those of open_clip's `generate(generation_type="top_k", top_k=1)`, except that
@@ -27,10 +21,7 @@ def greedy(
     Args:
         model: see `vlp.models.protocols.WritesCaptions`.
         image: `encode_image(...)`.
-        length: tokens of a row; the model's `caption_length` if not given. A caption for which
-            that is not enough has no end token.
-        min_length: tokens in front of the end token, the first and the prefix included.
-        prefix: tokens that every caption has behind its first, such as those of "a picture of".
+        **form: see `form_of`.
 
     Returns:
         Ids, the prefix among them, and as scores the mean log-probability of a token (nats) behind
@@ -39,11 +30,4 @@ def greedy(
     Raises:
         ValueError: when the model writes no captions, or lengths do not fit it.
     """
-    return write(
-        model,
-        image,
-        lambda logits, _: jnp.argmax(logits, axis=1),
-        length=length,
-        min_length=min_length,
-        prefix=prefix,
-    )
+    return write(model, image, lambda logits, _: jnp.argmax(logits, axis=1), **form)

@@ -1,6 +1,6 @@
 """One caption an image: the loop of greedy and of sampled captions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -34,10 +34,7 @@ def write(
     model: Any,
     image: Any,
     choose: Callable[[Float[Array, "n v"], Int[Array, ""]], Int[Array, " n"]],
-    *,
-    length: int | None,
-    min_length: int,
-    prefix: Sequence[int],
+    **settings: Any,
 ) -> Captions:
     """Captions of tokens chosen one after the other, until all have ended.
 
@@ -46,13 +43,12 @@ def write(
         image: `encode_image(...)`.
         choose: from the logits, minus infinity for what must not follow, and the position of the
             token that they follow, to one id a row.
-        length: tokens of a row; the model's `caption_length` if not given.
-        min_length, prefix: as in `greedy`.
+        **settings: see `form_of`.
 
     Raises:
         ValueError: see `form_of`.
     """
-    form = form_of(model, length=length, min_length=min_length, prefix=prefix)
+    form = form_of(model, **settings)
     length = form.length
     first, cache = model.start_caption(image, length=length)
     n = first.shape[0]

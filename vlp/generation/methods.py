@@ -15,6 +15,7 @@ from vlp.generation.beam import beam
 from vlp.generation.contract import Captions, check_writes
 from vlp.generation.greedy import greedy
 from vlp.generation.nucleus import nucleus
+from vlp.settings import check_choice
 
 METHODS: dict[str, Callable[..., Captions]] = {"greedy": greedy, "beam": beam, "nucleus": nucleus}
 
@@ -40,8 +41,7 @@ class Method:
         Raises:
             ValueError: when there is none, it has no such setting, or the seed is out of range.
         """
-        if name not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+        check_choice("method", name, METHODS)
         defaults = settings_of(name)
         unknown = sorted(settings.keys() - defaults.keys())
         if unknown:

@@ -1,17 +1,18 @@
 """Tokens drawn from the few that make up most of the probability."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vlp.generation.contract import Captions
+from vlp.generation.contract import Captions, form_of
 from vlp.generation.loop import write
+from vlp.settings import handing_on
 
 
+@handing_on(form_of)
 def nucleus(
     model: Any,
     image: Any,
@@ -20,9 +21,7 @@ def nucleus(
     top_p: float = 0.9,
     top_k: int | None = None,
     temperature: float = 1.0,
-    length: int | None = None,
-    min_length: int = 0,
-    prefix: Sequence[int] = (),
+    **form: Any,
 ) -> Captions:
     """Captions whose tokens are drawn from the nucleus of the model's distribution.
 
@@ -37,7 +36,7 @@ def nucleus(
         top_p: share of the probability, above 0 and at most 1, which keeps all tokens.
         top_k: keep no more than so many tokens; all if not given.
         temperature: the logits are divided by it.
-        length, min_length, prefix: as in `greedy`.
+        **form: see `form_of`.
 
     Returns:
         Ids, and as scores the mean log-probability of a token (nats) under the model itself.
@@ -56,7 +55,7 @@ def nucleus(
         drawn = jax.vmap(jax.random.categorical)(own, likeliest)
         return jnp.take_along_axis(ids, drawn[:, None], axis=1)[:, 0]
 
-    return write(model, image, choose, length=length, min_length=min_length, prefix=prefix)
+    return write(model, image, choose, **form)
 
 
 def nucleus_logits(

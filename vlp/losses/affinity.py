@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 from vlp.losses.distillation import soft_cross_entropy
-from vlp.losses.ring import AxisName, present_pairs
+from vlp.losses.ring import AxisName, everyone, present_pairs
 from vlp.losses.similarity import MASKED, cosines
 
 Scale = Float[Array, ""] | float
@@ -47,13 +47,13 @@ def affinity_loss(
         et al., 2023 (TinyCLIP), https://arxiv.org/abs/2309.12314 (affinity mimicking).
     """
     present = present_pairs(zimg, weight)
-    candidates = _everyone(present, axis_name)[None, :]
+    candidates = everyone(present, axis_name)[None, :]
     teacher_zimg, teacher_ztxt, teacher_scale = jax.lax.stop_gradient(
         (teacher_zimg, teacher_ztxt, jnp.asarray(teacher_scale, jnp.float32))
     )
 
     def rows(z, keys, scale):
-        return jnp.where(candidates, scale * cosines(z, _everyone(keys, axis_name)), MASKED)
+        return jnp.where(candidates, scale * cosines(z, everyone(keys, axis_name)), MASKED)
 
     def one_way(z, keys, teacher_z, teacher_keys):
         targets = jax.nn.softmax(rows(teacher_z, teacher_keys, teacher_scale), axis=1)
@@ -62,8 +62,3 @@ def affinity_loss(
     to_texts = one_way(zimg, ztxt, teacher_zimg, teacher_ztxt)
     to_images = one_way(ztxt, zimg, teacher_ztxt, teacher_zimg)
     return jnp.where(present, 0.5 * (to_texts + to_images), 0.0)
-
-
-def _everyone(x: Shaped[Array, "n ..."], axis_name: AxisName | None) -> Shaped[Array, "m ..."]:
-    """The rows of all devices."""
-    return x if axis_name is None else jax.lax.all_gather(x, axis_name, tiled=True)

@@ -4,13 +4,11 @@ All texts come to every device, which then has its own rows of the logits, `[n, 
 normalised locally; the columns' sums of exponentials are added up across devices. Plain autodiff.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.losses.ring import AxisName, present_pairs
+from vlp.losses.ring import AxisName, everyone, present_pairs
 from vlp.losses.similarity import (
     MASKED,
     Embeddings,
@@ -34,10 +32,10 @@ def gathered_softmax_loss(
 ) -> Float[Array, " n"]:
     """`softmax_loss` of this shard's pairs against those of all shards of `axis_name`."""
     present = present_pairs(zimg, weight)
-    everyone = _gather(present, axis_name)
-    ways = similarities(similarity, zimg, _gather(ztxt, axis_name))
+    candidates = everyone(present, axis_name)
+    ways = similarities(similarity, zimg, everyone(ztxt, axis_name))
     ways = tuple(scale * x for x in ways)
-    both = present[:, None] & everyone[None, :]
+    both = present[:, None] & candidates[None, :]
     ways = tuple(jnp.where(both, x, MASKED) for x in ways)
     to_texts, to_images = ways[0], ways[-1]
     over_texts = jax.nn.logsumexp(to_texts, axis=1)
@@ -67,23 +65,19 @@ def gathered_sigmoid_loss(
 ) -> Float[Array, " n"]:
     """`sigmoid_loss` of this shard's images against the texts of all shards of `axis_name`."""
     present = present_pairs(zimg, weight)
-    logits = scale * mean_of(similarities(similarity, zimg, _gather(ztxt, axis_name))) + bias
-    everyone = _gather(present, axis_name)[None, :]
-    losses = jnp.where(everyone, jax.nn.softplus(logits), 0.0)
+    logits = scale * mean_of(similarities(similarity, zimg, everyone(ztxt, axis_name))) + bias
+    candidates = everyone(present, axis_name)[None, :]
+    losses = jnp.where(candidates, jax.nn.softplus(logits), 0.0)
     if positives is None:
         own = scale * own_similarity(similarity, zimg, ztxt) + bias
     else:
-        same = everyone & _same_group(positives, axis_name)
+        same = candidates & _same_group(positives, axis_name)
         own = jnp.sum(jnp.where(same, logits, 0.0), axis=1)
     return jnp.where(present, jnp.sum(losses, axis=1) - own, 0.0)
 
 
 def _same_group(groups: Int[Array, " n"], axis_name: AxisName) -> Bool[Array, "n m"]:
-    return groups[:, None] == _gather(groups, axis_name)[None, :]
-
-
-def _gather(x: Any, axis_name: AxisName) -> Any:
-    return jax.lax.all_gather(x, axis_name, tiled=True)
+    return groups[:, None] == everyone(groups, axis_name)[None, :]
 
 
 def _scattered(rows: Float[Array, "n m"], axis_name: AxisName) -> Float[Array, " n"]:

@@ -24,6 +24,11 @@ def present_pairs(zimg: Embeddings, weight: Float[Array, " n"] | None) -> Bool[A
     return jnp.ones_like(z.reshape(len(z), -1)[:, 0], bool)
 
 
+def everyone(x: Any, axis_name: AxisName | None) -> Any:
+    """The rows of all devices; those that there are, where they are on one."""
+    return x if axis_name is None else jax.lax.all_gather(x, axis_name, tiled=True)
+
+
 def around_the_ring(
     visit: Callable,
     rows: Any,

@@ -14,6 +14,7 @@ from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
 from vlp.nn.fusion import FusionStack
 from vlp.nn.linear import Linear
+from vlp.settings import handing_on
 
 
 class Albef(PairModel):
@@ -25,9 +26,7 @@ class Albef(PairModel):
     Args:
         image: as in `PairModel`; its tokens are what is read.
         text: of a `Bert` (kind "bert").
-        fusion: keyword arguments of `FusionStack` except the widths, which follow from the towers;
-            `mlp_ratio` (4) or `mlp_dim` is the hidden width of the perceptrons.
-        embed_dim: width of the shared space.
+        fusion: keyword arguments of `FusionStack` except the widths, which follow from the towers.
         tied_head: whether the embedding table is also that of the predicted words.
         **settings: further keyword arguments of `PairModel`.
 
@@ -39,18 +38,18 @@ class Albef(PairModel):
         Li et al., 2021, https://arxiv.org/abs/2107.07651; https://github.com/salesforce/ALBEF.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,
         image: dict[str, Any],
         text: dict[str, Any],
         fusion: dict[str, Any],
-        embed_dim: int,
         tied_head: bool = True,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
-        super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
+        super().__init__(image=image, text=text, rngs=rngs, **settings)
         check_read(self.image, reader="ALBEF")
         if not isinstance(self.text, Bert):
             raise ValueError(
@@ -59,10 +58,7 @@ class Albef(PairModel):
             )
         self._remember(fusion=fusion, **({} if tied_head else {"tied_head": False}))
         width = self.text.width
-        sizes = dict(fusion)
-        ratio = sizes.pop("mlp_ratio", 4.0)
-        sizes.setdefault("mlp_dim", round(width * ratio))
-        self.fusion = FusionStack(width, context_width=self.image.width, **sizes, rngs=rngs)
+        self.fusion = FusionStack(width, context_width=self.image.width, **fusion, rngs=rngs)
         self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
         vocab_size = self.text.vocab_size
         self.token_head = TokenHead(width, vocab_size=vocab_size, tied=tied_head, rngs=rngs)
@@ -85,7 +81,8 @@ class Albef(PairModel):
         if "fusion" in kwargs or text.get("kind") != "bert" or text["depth"] != whole:
             return kwargs, params
         blocks = params["text"]["stack"]["blocks"]
-        lower, upper = (jax.tree.map(lambda x, s=s: x[s], blocks) for s in _halves(depth))
+        lower = jax.tree.map(lambda x: x[:depth], blocks)
+        upper = jax.tree.map(lambda x: x[depth:], blocks)
         kept = {name: part for name, part in params["text"].items() if name != "pooler"}
         own = {**kept, "stack": {"blocks": lower}}
         cut = {**params, "text": own, "fusion": {"blocks": upper}}
@@ -107,7 +104,3 @@ class Albef(PairModel):
         """The logits of the tokens of a text with masks, given its image; see `PredictsTokens`."""
         tokens = self.fuse(image, self.encode_text(text), text)
         return self.token_head(tokens, self.text.tokens[...])
-
-
-def _halves(depth: int) -> tuple[slice, slice]:
-    return slice(None, depth), slice(depth, None)

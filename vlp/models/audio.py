@@ -1,5 +1,6 @@
 """The audio tower: patches of a spectrogram through a transformer."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,11 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vlp.nn.attention import check_heads, check_implementation
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import AttentionPool, mean_pool
 from vlp.nn.stack import Stack
+from vlp.settings import check_choice, handing_on, settings_for
 
 POOLS = ("cls", "mean", "map")
 
@@ -25,9 +26,10 @@ class SpectrogramTransformer(nnx.Module):
         stride: frames and mel bins from one patch to the next; those of a patch where nothing is
             said (10 and 10 in AST, whose patches overlap). What is left over at the end is not
             looked at.
-        width, depth, num_heads, mlp_ratio, mlp_dim: sizes, as in `VisionTransformer`.
+        width, depth: sizes.
         pool: "cls" (a learned class token), "mean" or "map" (attention pooling).
-        activation, norm_eps, layer_scale, attention, remat, unroll, dtype: as there.
+        norm_eps, dtype: as in `VisionTransformer`.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     Raises:
         ValueError: when a setting is unknown or a patch does not fit.
@@ -37,6 +39,7 @@ class SpectrogramTransformer(nnx.Module):
         https://arxiv.org/abs/2305.05665, whose audio tower is of this kind.
     """
 
+    @handing_on(Stack, leaving=("causal", "context_width", "norm_order"))
     def __init__(
         self,
         *,
@@ -46,22 +49,14 @@ class SpectrogramTransformer(nnx.Module):
         stride: Sequence[int] | None = None,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         pool: str = "cls",
-        activation: str = "gelu",
         norm_eps: float = 1e-6,
-        layer_scale: float | None = None,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
         self.patch_size, self.stride = tuple(patch_size), tuple(stride or patch_size)
-        if pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        check_choice("pool", pool, POOLS)
         if min(*self.patch_size, *self.stride) < 1:
             raise ValueError(
                 f"patch_size and stride must be at least 1, got {self.patch_size} and {self.stride}"
@@ -71,29 +66,22 @@ class SpectrogramTransformer(nnx.Module):
                 f"a patch of {self.patch_size} frames and mel bins must fit into {frames} and "
                 f"{n_mels}; give a smaller patch_size"
             )
-        check_heads(width, num_heads)
-        check_implementation(attention)
         self.frames, self.n_mels, self.width, self.pool, self.dtype = (
             frames, n_mels, width, pool, dtype
         )  # fmt: skip
-        mlp_dim = mlp_dim or round(width * mlp_ratio)
         sides = zip((frames, n_mels), self.patch_size, self.stride, strict=True)
         rows, columns = ((size - patch) // step + 1 for size, patch, step in sides)
-        normal = nnx.initializers.normal(width**-0.5)
+        table = functools.partial(normal_param, std=width**-0.5, rngs=rngs)
         fan_in = self.patch_size[0] * self.patch_size[1]
         self.patches = Linear(fan_in, width, std=fan_in**-0.5, dtype=dtype, rngs=rngs)
         cls = pool == "cls"
-        self.class_token = nnx.Param(normal(rngs.params(), (width,), jnp.float32)) if cls else None
+        self.class_token = table(width) if cls else None
         count = rows * columns + cls
-        self.positions = nnx.Param(normal(rngs.params(), (count, width), jnp.float32))
-        shared: dict[str, Any] = dict(
-            mlp_dim=mlp_dim, num_heads=num_heads, activation=activation, norm_eps=norm_eps,
-            attention=attention, dtype=dtype, rngs=rngs,
-        )  # fmt: skip
-        self.stack: Any = Stack(
-            width, depth, layer_scale=layer_scale, remat=remat, unroll=unroll, **shared
-        )
-        self.head = AttentionPool(width, **shared) if pool == "map" else None
+        self.positions = table(count, width)
+        settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack: Any = Stack(width, depth, **settings)
+        pooling = settings_for(AttentionPool, settings)
+        self.head = AttentionPool(width, **pooling) if pool == "map" else None
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def __call__(

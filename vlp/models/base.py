@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from vlp.models.naflex import NaflexImages, normalise_patches
 from vlp.models.towers import make_tower
 from vlp.nn.linear import Linear
+from vlp.settings import check_choice
 
 PROJECTIONS = ("none", "linear", "linear_bias")
 
@@ -44,9 +45,9 @@ class Model(nnx.Module):
         projections: "linear" (no bias), "linear_bias", or "none", which needs the tower's width to
             be `embed_dim`; an absent tower has none, nor does one that is compared with nothing,
             whose is None.
-        embed_dim: width of the shared space.
-        image_mean, image_std: per-channel normalisation of pixels in [0, 1].
-        kwargs: the constructor's arguments, except `rngs`, as plain JSON data.
+        kwargs: the constructor's arguments, except `rngs`, as plain JSON data; among them
+            `embed_dim`, the width of the shared space, and `image_mean` and `image_std`, the
+            per-channel normalisation of pixels in [0, 1].
 
     Raises:
         ValueError: when a setting is unknown or widths do not fit.
@@ -64,19 +65,17 @@ class Model(nnx.Module):
         towers: Mapping[str, Any],
         *,
         projections: Mapping[str, str | None],
-        embed_dim: int,
-        image_mean: Sequence[float],
-        image_std: Sequence[float],
         kwargs: Mapping[str, Any],
         rngs: nnx.Rngs,
     ):
         # Kept as text: a module's plain attributes must be hashable.
         self._kwargs, self._modalities = json.dumps(kwargs), tuple(towers)
-        self.image_mean, self.image_std = tuple(image_mean), tuple(image_std)
+        self.image_mean, self.image_std = tuple(kwargs["image_mean"]), tuple(kwargs["image_std"])
         for name, tower in towers.items():
             setattr(self, name, tower)
         for name, kind in projections.items():
-            projection = _projection(kind, towers[name], embed_dim, name=name, rngs=rngs)
+            width = kwargs["embed_dim"]
+            projection = _projection(kind, towers[name], width, name=name, rngs=rngs)
             setattr(self, f"{name}_projection", projection)
 
     @property
@@ -228,18 +227,24 @@ class PairModel(Model):
             init_scale=init_scale,
             init_bias=init_bias,
         )
-        super().__init__(
-            towers,
-            projections=projections,
-            embed_dim=embed_dim,
-            image_mean=image_mean,
-            image_std=image_std,
-            kwargs=kwargs,
-            rngs=rngs,
-        )
+        super().__init__(towers, projections=projections, kwargs=kwargs, rngs=rngs)
         pair = all(towers[name] is not None and projections[name] is not None for name in towers)
         self.log_scale = learned_scalar(math.log(init_scale)) if pair else None
         self.bias = learned_scalar(init_bias) if pair and init_bias is not None else None
+
+
+class CaptionModel(PairModel):
+    """A model that writes captions with the words of its text tower; abstract."""
+
+    @property
+    def pad_id(self) -> int:
+        """What fills a row behind the end of a caption."""
+        return self.text.pad_id
+
+    @property
+    def caption_length(self) -> int:
+        """The most tokens of a caption, the first and the last included."""
+        return self.text.length
 
 
 def unit_norm(x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
@@ -256,8 +261,7 @@ def learned_scalar(value: float) -> nnx.Param:
 def _projection(kind: str | None, tower: Any, embed_dim: int, *, name: str, rngs) -> Linear | None:
     if kind is None:
         return None
-    if kind not in PROJECTIONS:
-        raise ValueError(f"{name}_projection must be one of {', '.join(PROJECTIONS)}, got {kind!r}")
+    check_choice(f"{name}_projection", kind, PROJECTIONS)
     if tower is None:
         return None
     width = tower.width

@@ -1,5 +1,6 @@
 """The BERT text tower."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import check_heads, check_implementation
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import mean_pool
+from vlp.nn.positions import check_length
 from vlp.nn.stack import Stack
+from vlp.settings import check_choice, handing_on
 
 POOLS = ("cls", "mean")
 
@@ -24,13 +26,12 @@ class Bert(nnx.Module):
     Args:
         length: the most tokens a text may have. Padding is hidden from attention, so cutting
             columns that hold nothing else changes no result.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         num_types: how many kinds of tokens (segments) there are; None for no such table (BLIP).
-        causal: tokens look at earlier ones only, as in a decoder.
         pool: "cls" (the first token, which the tokenizer puts there) or "mean" (over what is not
             padding).
         pooler: a linear layer and tanh behind the pooled vector.
-        attention, remat, unroll, dtype: as in `VisionTransformer`.
+        norm_eps, dtype: as in `VisionTransformer`.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     Raises:
         ValueError: when a setting is unknown.
@@ -39,6 +40,7 @@ class Bert(nnx.Module):
         Devlin et al., 2019, https://arxiv.org/abs/1810.04805.
     """
 
+    @handing_on(Stack, leaving=("context_width", "norm_order", "layer_scale"))
     def __init__(
         self,
         *,
@@ -46,52 +48,25 @@ class Bert(nnx.Module):
         length: int,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         num_types: int | None = 2,
-        causal: bool = False,
         pool: str = "cls",
         pooler: bool = True,
         pad_id: int = 0,
-        activation: str = "gelu",
         norm_eps: float = 1e-12,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
-        if pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        check_heads(width, num_heads)
-        check_implementation(attention)
-        normal = nnx.initializers.normal(0.02)
-
-        def table(*shape):
-            return nnx.Param(normal(rngs.params(), shape, jnp.float32))
-
+        check_choice("pool", pool, POOLS)
+        table = functools.partial(normal_param, std=0.02, rngs=rngs)
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pool, self.pad_id, self.dtype = pool, pad_id, dtype
         self.tokens = table(vocab_size, width)
         self.positions = table(length, width)
         self.types = None if num_types is None else table(num_types, width)
         self.embed_norm = LayerNorm(width, eps=norm_eps)
-        self.stack = Stack(
-            width,
-            depth,
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            causal=causal,
-            activation=activation,
-            norm_eps=norm_eps,
-            norm_order="post",
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = Stack(width, depth, norm_order="post", **settings)
         self.pooler = Linear(width, width, std=0.02, rngs=rngs) if pooler else None
 
     def __call__(
@@ -124,11 +99,7 @@ class Bert(nnx.Module):
         self, text: Int[Array, "n l"], *, token_types: Int[Array, "n l"] | None = None
     ) -> Float[Array, "n l w"]:
         """What enters the first block: the normalised sum of token, kind and position."""
-        if text.shape[1] > self.length:
-            raise ValueError(
-                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
-                "truncate it or build the model with a larger length"
-            )
+        check_length(text, self.length)
         positions = self.positions[...][None, : text.shape[1]]
         return self._normed(self.tokens[...][text], positions, token_types)
 

@@ -7,20 +7,20 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models.base import Encoded, PairModel
+from vlp.models.base import CaptionModel, Encoded, PairModel
 from vlp.models.bert import plain_bert
 from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
-from vlp.nn.decoder import DecoderCache
+from vlp.nn.attention import DecoderCache
 from vlp.nn.grounding import Grounding
 from vlp.nn.linear import Linear
+from vlp.settings import handing_on, settings_for
 
 # What a model can do beyond encoding images: "encode" is for text, alone and in front of an image.
 MODES = ("encode", "decode")
-_SHARED = ("num_heads", "norm_eps", "attention", "dtype")  # settings of the BERT's blocks
 
 
-class Blip(PairModel):
+class Blip(CaptionModel):
     """A multimodal mixture of encoder and decoder; `Blip(**model.kwargs, rngs=rngs)` builds it
     again.
 
@@ -41,7 +41,6 @@ class Blip(PairModel):
             vocabulary and the one before it, if not given.
         tied_head: whether the embedding table is also that of the words that are written; after
             fine-tuning the two apart a checkpoint has one for each.
-        embed_dim: width of the shared space.
         **settings: further keyword arguments of `PairModel`.
 
     Raises:
@@ -52,13 +51,13 @@ class Blip(PairModel):
         https://github.com/salesforce/BLIP (`models/med.py`). Different: no dropout.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,
         image: dict[str, Any],
         text: dict[str, Any],
         modes: Sequence[str],
-        embed_dim: int,
         end_id: int,
         encode_id: int | None = None,
         decode_id: int | None = None,
@@ -76,7 +75,6 @@ class Blip(PairModel):
             text=text,
             # A decoder alone shares no space with the images.
             text_projection=projection if encodes else None,
-            embed_dim=embed_dim,
             rngs=rngs,
             **settings,
         )
@@ -86,11 +84,9 @@ class Blip(PairModel):
         self.encode_id = vocab_size - 1 if encode_id is None else encode_id
         self.decode_id = vocab_size - 2 if decode_id is None else decode_id
         self.grounding = Grounding(
-            width,
-            text["depth"],
             context_width=self.image.width,
             writes=encodes and decodes,
-            **{key: text[key] for key in _SHARED if key in text},
+            **settings_for(Grounding, text),
             rngs=rngs,
         )
         self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
@@ -123,16 +119,6 @@ class Blip(PairModel):
         writes = set(wanted["modes"]) == set(MODES)
         grounding = {"grounding": {"blocks": writer}} if writes else {}
         return {**kwargs, "text": settings}, {**params, "text": own, **grounding}
-
-    @property
-    def pad_id(self) -> int:
-        """What fills a row behind the end of a caption."""
-        return self.text.pad_id
-
-    @property
-    def caption_length(self) -> int:
-        """The most tokens of a caption, the first and the last included."""
-        return self.text.length
 
     def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
         """Embeddings and tokens of images, or of captions alone; see `Model.encode`.
@@ -181,15 +167,7 @@ class Blip(PairModel):
     def start_caption(
         self, image: Encoded, *, length: int
     ) -> tuple[Int[Array, " n"], DecoderCache]:
-        """The first token of each caption, and what is kept while captions are written.
-
-        Args:
-            image: `encode_image(...)`.
-            length: tokens of a caption.
-
-        Raises:
-            ValueError: when the model is for "encode" alone.
-        """
+        """What captions begin with, and the cache of a model for "decode"; see `WritesCaptions`."""
         self._need("decode")
         cache = self.grounding.start(self.text.stack, image.tokens, length=length)
         return jnp.full(image.tokens.shape[:1], self.decode_id, jnp.int32), cache
@@ -197,13 +175,7 @@ class Blip(PairModel):
     def next_token(
         self, cache: DecoderCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], DecoderCache]:
-        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
-
-        Args:
-            cache: of `start_caption` or the position before.
-            ids: none of them padding.
-            position: where they stand, from 0.
-        """
+        """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x = self.text.embed_next(ids, position=position)
         x, cache = self.grounding.next(self.text.stack, x, cache, position=position)
         return self.token_head(x, self.text.tokens[...])[:, 0], cache

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.models.base import Encoded, Model, PairModel, learned_scalar
+from vlp.models.base import CaptionModel, Encoded, Model, learned_scalar
 from vlp.models.bert import Bert, plain_bert
 from vlp.models.frozen import FrozenTower
 from vlp.models.heads import TokenHead
@@ -20,11 +20,10 @@ from vlp.nn.attention import KeyValue
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
 from vlp.nn.querying import Querying
+from vlp.settings import settings_for
 
-_SHARED = ("num_heads", "activation", "norm_eps", "attention", "dtype")  # of the BERT's blocks
 
-
-class Blip2(PairModel):
+class Blip2(CaptionModel):
     """An image tower and a Q-Former; `Blip2(**model.kwargs, rngs=rngs)` builds it again.
 
     The Q-Former is a BERT, which is the text tower, with queries that go through the same
@@ -82,9 +81,6 @@ class Blip2(PairModel):
             self,
             towers,
             projections={"text": "linear_bias"},
-            embed_dim=embed_dim,
-            image_mean=image_mean,
-            image_std=image_std,
             kwargs=dict(
                 image=image, text=text, embed_dim=embed_dim, end_id=end_id, decode_id=decode_id,
                 num_queries=num_queries, cross_every=cross_every, writes=writes,
@@ -97,13 +93,10 @@ class Blip2(PairModel):
         self.end_id, self.decode_id, self.writes = end_id, decode_id, writes
         self.image_norm = LayerNorm(read, eps=image_norm_eps)
         self.querying = Querying(
-            width,
-            text["depth"],
             num_queries=num_queries,
             every=cross_every,
             context_width=read,
-            mlp_dim=text.get("mlp_dim") or round(width * text.get("mlp_ratio", 4.0)),
-            **{key: text[key] for key in _SHARED if key in text},
+            **settings_for(Querying, text),
             rngs=rngs,
         )
         self.image_projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs)
@@ -160,16 +153,6 @@ class Blip2(PairModel):
         """The methods for which it has no parameters."""
         return () if self.writes else ("decode", "start_caption")
 
-    @property
-    def pad_id(self) -> int:
-        """What fills a row behind the end of a caption."""
-        return self.text.pad_id
-
-    @property
-    def caption_length(self) -> int:
-        """The most tokens of a caption, the first and the last included."""
-        return self.text.length
-
     def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
         """Embeddings and tokens of images or captions, see `Model.encode`.
 
@@ -214,15 +197,7 @@ class Blip2(PairModel):
         return self.token_head(tokens, self.text.tokens[...])
 
     def start_caption(self, image: Encoded, *, length: int) -> tuple[Int[Array, " n"], KeyValue]:
-        """The first token of each caption, and what is kept while captions are written.
-
-        Args:
-            image: `encode_image(...)`.
-            length: tokens of a caption.
-
-        Raises:
-            ValueError: when the model has no head for words.
-        """
+        """What captions begin with, and the cache of a model that writes; see `WritesCaptions`."""
         self._need_head()
         n = len(image.tokens)
         queries = self.querying.entering(self.text.embed_norm, n=n)
@@ -232,13 +207,7 @@ class Blip2(PairModel):
     def next_token(
         self, cache: KeyValue, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], KeyValue]:
-        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
-
-        Args:
-            cache: of `start_caption` or the position before.
-            ids: none of them padding.
-            position: where they stand in the caption, from 0.
-        """
+        """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x = self.text.embed_next(ids, position=position)
         x, cache = self.text.stack.next(x, cache, position=self._count + position)
         return self.token_head(x, self.text.tokens[...])[:, 0], cache

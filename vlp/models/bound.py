@@ -58,9 +58,6 @@ class Bound(Model):
         super().__init__(
             made,
             projections=dict.fromkeys(made, projection),
-            embed_dim=embed_dim,
-            image_mean=image_mean,
-            image_std=image_std,
             kwargs=dict(
                 **settings,
                 embed_dim=embed_dim,

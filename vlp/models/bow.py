@@ -4,8 +4,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import mean_pool
+from vlp.nn.positions import check_length
 
 
 class BagOfWords(nnx.Module):
@@ -37,10 +39,9 @@ class BagOfWords(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        normal = nnx.initializers.normal(0.02)
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pad_id, self.dtype = pad_id, dtype
-        self.tokens = nnx.Param(normal(rngs.params(), (vocab_size, width), jnp.float32))
+        self.tokens = normal_param(vocab_size, width, std=0.02, rngs=rngs)
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def __call__(
@@ -60,9 +61,5 @@ class BagOfWords(nnx.Module):
 
     def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n l w"]:
         """The vectors of the tokens."""
-        if text.shape[1] > self.length:
-            raise ValueError(
-                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
-                "truncate it or build the model with a larger length"
-            )
+        check_length(text, self.length)
         return self.tokens[...][text].astype(jnp.dtype(self.dtype))

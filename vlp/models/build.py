@@ -13,6 +13,7 @@ from vlp.models.bound import Bound
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
 from vlp.models.vlmo import Vlmo
+from vlp.settings import check_choice
 
 MODELS: dict[str, type[Model]] = {
     "dual_encoder": DualEncoder,
@@ -59,8 +60,7 @@ def model_class(kwargs: Mapping[str, Any]) -> type[Model]:
     """
     marks = {kind for mark, kind in _MARKS.items() if mark in kwargs}
     kind = kwargs.get("kind") or next(iter(marks), "dual_encoder")
-    if kind not in MODELS:
-        raise ValueError(f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}")
+    check_choice("model.kind", kind, MODELS)
     if others := marks - {kind}:
         extra = [mark for mark in _MARKS if mark in kwargs and _MARKS[mark] in others]
         raise ValueError(

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.models.base import Encoded, PairModel
+from vlp.models.base import CaptionModel, Encoded, PairModel
 from vlp.models.text import TextTransformer
 from vlp.models.vit import QUERY_POOLS, VisionTransformer
-from vlp.nn.attention import KeyValue
-from vlp.nn.decoder import DecoderCache, DecoderStack
+from vlp.nn.attention import DecoderCache, KeyValue
+from vlp.nn.decoder import DecoderStack
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
+from vlp.settings import handing_on
 
 
 class CaptionCache(NamedTuple):
@@ -22,7 +23,7 @@ class CaptionCache(NamedTuple):
     decoder: DecoderCache
 
 
-class CoCa(PairModel):
+class CoCa(CaptionModel):
     """Two towers and a decoder; `CoCa(**model.kwargs, rngs=rngs)` builds the same again.
 
     The text tower is the decoder's first half, which sees no image; its tokens go on into the
@@ -34,7 +35,6 @@ class CoCa(PairModel):
         text: of a causal `TextTransformer` with pool "cls_last".
         decoder: keyword arguments of `Decoder` except the widths and the vocabulary, which follow
             from the towers.
-        embed_dim: width of the shared space.
         begin_id: the token that every caption begins with, from which captions are written; None
             where they begin with their first word.
         **settings: further keyword arguments of `PairModel`.
@@ -49,18 +49,18 @@ class CoCa(PairModel):
         https://github.com/lucidrains/CoCa-pytorch. The paper gives each a pooler of its own.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,
         image: dict[str, Any],
         text: dict[str, Any],
         decoder: dict[str, Any],
-        embed_dim: int,
         begin_id: int | None = None,
         rngs: nnx.Rngs,
         **settings: Any,
     ):
-        super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
+        super().__init__(image=image, text=text, rngs=rngs, **settings)
         _check_image(self.image)
         _check_text(self.text)
         self.begin_id = begin_id
@@ -78,16 +78,6 @@ class CoCa(PairModel):
         """The token that ends a caption."""
         return self.text.eos_id
 
-    @property
-    def pad_id(self) -> int:
-        """What fills a row behind it."""
-        return self.text.pad_id
-
-    @property
-    def caption_length(self) -> int:
-        """The most tokens of a caption, the first and the last included."""
-        return self.text.length
-
     def decode(
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n l-1 v"]:
@@ -97,15 +87,7 @@ class CoCa(PairModel):
     def start_caption(
         self, image: Encoded, *, length: int
     ) -> tuple[Int[Array, " n"], CaptionCache]:
-        """The first token of each caption, and what is kept while captions are written.
-
-        Args:
-            image: `encode_image(...)`.
-            length: tokens of a caption.
-
-        Raises:
-            ValueError: when it is not known what captions begin with.
-        """
+        """What captions begin with, if that is known, and the cache; see `WritesCaptions`."""
         if self.begin_id is None:
             raise ValueError(
                 "captions are written from the token that they begin with, and this model was "
@@ -121,13 +103,7 @@ class CoCa(PairModel):
     def next_token(
         self, cache: CaptionCache, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], CaptionCache]:
-        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
-
-        Args:
-            cache: of `start_caption` or the position before.
-            ids: none of them padding.
-            position: where they stand, from 0.
-        """
+        """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x, text = self.text.next(ids, cache.text, position=position)
         logits, read = self.decoder.next(x, cache.decoder, position=position)
         return logits[:, 0], CaptionCache(text, read)
@@ -138,48 +114,26 @@ class Decoder(nnx.Module):
 
     Args:
         width: of the text tokens.
-        context_width: of the image tokens.
         vocab_size: how many logits.
-        depth, num_heads: sizes of the stack.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        mlp_between: see `DecoderLayer`.
-        activation, norm_eps, attention, remat, unroll, dtype: as in `TextTransformer`.
+        depth: of the stack.
+        norm_eps, dtype: as in `TextTransformer`.
+        **settings: further keyword arguments of `DecoderStack`.
     """
 
+    @handing_on(DecoderStack)
     def __init__(
         self,
         width: int,
         *,
-        context_width: int,
         vocab_size: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
-        activation: str = "gelu",
         norm_eps: float = 1e-6,
-        mlp_between: bool = True,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
-        self.stack = DecoderStack(
-            width,
-            depth,
-            context_width=context_width,
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            activation=activation,
-            norm_eps=norm_eps,
-            mlp_between=mlp_between,
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = DecoderStack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.vocabulary = Linear(
             width, vocab_size, bias=False, std=width**-0.5, dtype=dtype, rngs=rngs

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.mlp import gelu
 from vlp.nn.norm import LayerNorm
 
@@ -35,9 +35,7 @@ class TokenHead(nnx.Module):
         self.transform = Linear(width, width, std=0.02, rngs=rngs)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.bias = nnx.Param(jnp.zeros((vocab_size,), jnp.float32))
-        normal = nnx.initializers.normal(0.02)
-        own = None if tied else normal(rngs.params(), (vocab_size, width), jnp.float32)
-        self.table: Any = None if own is None else nnx.Param(own)
+        self.table: Any = None if tied else normal_param(vocab_size, width, std=0.02, rngs=rngs)
 
     def __call__(
         self, tokens: Float[Array, "n l w"], table: Float[Array, "v w"]

@@ -1,16 +1,37 @@
 """What images and texts bring to a transformer that they share: towers without blocks."""
 
+import functools
 from typing import Any, NoReturn
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
-from vlp.nn.patches import PatchEmbedding, extract_patches
+from vlp.nn.patches import PatchEmbedding, check_pixels, extract_patches
+from vlp.nn.positions import check_length
 
 
-class PatchTokens(nnx.Module):
+class Inputs(nnx.Module):
+    """What enters a transformer that towers share; abstract."""
+
+    named: tuple[str, str]  # the tower, and its kind
+
+    def __call__(self, inputs: Any) -> NoReturn:
+        """Refuses: there is nothing behind the first block's input.
+
+        Raises:
+            ValueError: always.
+        """
+        tower, kind = self.named
+        raise ValueError(
+            f'a tower of kind "{kind}" is the input of a transformer that image and text share, '
+            f"got a model without one; give model.multiway, or another {tower}.kind"
+        )
+
+
+class PatchTokens(Inputs):
     """Embedded patches behind a class token, with positions, and a vector that says "image".
 
     Args:
@@ -22,6 +43,8 @@ class PatchTokens(nnx.Module):
     Raises:
         ValueError: when the sizes do not divide.
     """
+
+    named = ("image", "patches")
 
     def __init__(
         self,
@@ -38,7 +61,7 @@ class PatchTokens(nnx.Module):
                 f"image_size must divide by patch_size {patch_size}, got {image_size}; "
                 f"try {lower} or {lower + patch_size}"
             )
-        table = _tables(rngs)
+        table = functools.partial(normal_param, std=0.02, rngs=rngs)
         self.image_size, self.patch_size, self.width = image_size, patch_size, width
         self.num_patches = (image_size // patch_size) ** 2
         self.dtype = dtype
@@ -48,14 +71,6 @@ class PatchTokens(nnx.Module):
         # None in a transformer with relative positions.
         self.positions: nnx.Param | None = table(self.num_patches + 1, width)
         self.kind = table(width)
-
-    def __call__(self, pixels: Float[Array, "n h w 3"]) -> NoReturn:
-        """Refuses: there is nothing behind the first block's input.
-
-        Raises:
-            ValueError: always.
-        """
-        raise _needs_blocks("image", "patches")
 
     def embed(
         self, pixels: Float[Array, "n h w 3"], *, hidden: Bool[Array, "n p"] | None = None
@@ -70,11 +85,7 @@ class PatchTokens(nnx.Module):
         Raises:
             ValueError: when the images have another size.
         """
-        if pixels.shape[1:3] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"images must be {self.image_size} x {self.image_size} pixels, got "
-                f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
-            )
+        check_pixels(pixels, self.image_size)
         x = self.patches(extract_patches(pixels, self.patch_size)).astype(jnp.float32)
         if hidden is not None:
             x = jnp.where(hidden[:, :, None], self.mask_token[...][None, None], x)
@@ -86,7 +97,7 @@ class PatchTokens(nnx.Module):
         return x.astype(jnp.dtype(self.dtype))
 
 
-class WordTokens(nnx.Module):
+class WordTokens(Inputs):
     """Embedded words with positions, normalised as in BERT, and a vector that says "text".
 
     Args:
@@ -97,6 +108,8 @@ class WordTokens(nnx.Module):
         norm_eps: of the LayerNorm.
         dtype: of the tokens; parameters stay float32.
     """
+
+    named = ("text", "words")
 
     def __init__(
         self,
@@ -109,7 +122,7 @@ class WordTokens(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        table = _tables(rngs)
+        table = functools.partial(normal_param, std=0.02, rngs=rngs)
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pad_id, self.dtype = pad_id, dtype
         self.tokens = table(vocab_size, width)
@@ -118,25 +131,13 @@ class WordTokens(nnx.Module):
         self.embed_norm = LayerNorm(width, eps=norm_eps)
         self.kind = table(width)
 
-    def __call__(self, text: Int[Array, "n l"]) -> NoReturn:
-        """Refuses: there is nothing behind the first block's input.
-
-        Raises:
-            ValueError: always.
-        """
-        raise _needs_blocks("text", "words")
-
     def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n l w"]:
         """What enters the first block.
 
         Raises:
             ValueError: when the text is longer than `length`.
         """
-        if text.shape[1] > self.length:
-            raise ValueError(
-                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
-                "truncate it or build the model with a larger length"
-            )
+        check_length(text, self.length)
         x = self.tokens[...][text]
         if self.positions is not None:
             x = x + self.positions[...][None, : text.shape[1]]
@@ -146,15 +147,3 @@ class WordTokens(nnx.Module):
     def padding_mask(self, text: Int[Array, "n l"]) -> Bool[Array, "n l"]:
         """Which tokens are no padding."""
         return text != self.pad_id
-
-
-def _tables(rngs: nnx.Rngs) -> Any:
-    normal = nnx.initializers.normal(0.02)
-    return lambda *shape: nnx.Param(normal(rngs.params(), shape, jnp.float32))
-
-
-def _needs_blocks(tower: str, kind: str) -> ValueError:
-    return ValueError(
-        f'a tower of kind "{kind}" is the input of a transformer that image and text share, got '
-        f"a model without one; give model.multiway, or another {tower}.kind"
-    )

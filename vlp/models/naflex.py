@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from vlp.nn.attention import check_heads, check_implementation
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.patches import PatchEmbedding
 from vlp.nn.pooling import AttentionPool
 from vlp.nn.stack import Stack
+from vlp.settings import handing_on, settings_for
 
 
 class NaflexImages(NamedTuple):
@@ -49,8 +50,8 @@ class NaflexTransformer(nnx.Module):
     Args:
         patch_size: pixels along each side of a patch.
         num_patches: entries of the square table of positions; images may have more or fewer.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        attention, remat, unroll, dtype: as in `VisionTransformer`.
+        activation, norm_eps, dtype: as in `VisionTransformer`.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     Raises:
         ValueError: when a setting is unknown or the table is not square.
@@ -61,6 +62,7 @@ class NaflexTransformer(nnx.Module):
         https://arxiv.org/abs/2212.08013.
     """
 
+    @handing_on(Stack, leaving=("causal", "context_width", "norm_order", "layer_scale"))
     def __init__(
         self,
         *,
@@ -68,38 +70,22 @@ class NaflexTransformer(nnx.Module):
         num_patches: int,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         activation: str = "gelu_tanh",
         norm_eps: float = 1e-6,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
         if math.isqrt(num_patches) ** 2 != num_patches:
             raise ValueError(f"num_patches must be a square such as 256, got {num_patches}")
-        check_heads(width, num_heads)
-        check_implementation(attention)
         self.patch_size, self.num_patches = patch_size, num_patches
         self.width, self.dtype = width, dtype
-        mlp_dim = mlp_dim or round(width * mlp_ratio)
-        shared: dict[str, Any] = dict(
-            mlp_dim=mlp_dim,
-            activation=activation,
-            norm_eps=norm_eps,
-            attention=attention,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        normal = nnx.initializers.normal(width**-0.5)
+        settings |= dict(activation=activation, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
         self.patches = PatchEmbedding(patch_size, width, dtype=dtype, rngs=rngs)
-        self.positions = nnx.Param(normal(rngs.params(), (num_patches, width), jnp.float32))
-        self.stack = Stack(width, depth, num_heads=num_heads, remat=remat, unroll=unroll, **shared)
+        self.positions = normal_param(num_patches, width, std=width**-0.5, rngs=rngs)
+        self.stack = Stack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
-        self.head = AttentionPool(width, num_heads, **shared)
+        self.head = AttentionPool(width, **settings_for(AttentionPool, settings))
 
     def __call__(self, images: NaflexImages) -> tuple[Float[Array, "n f"], Float[Array, "n p f"]]:
         """The pooled vectors and the normalised tokens; tokens of padding mean nothing."""

@@ -1,5 +1,6 @@
 """Published sizes of towers and pairs, by name."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -156,15 +157,16 @@ def _clip(tower: str, *, activation: str = "gelu") -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _openai(tower: str) -> dict[str, Any]:
-    return _clip(tower, activation="quick_gelu")
-
-
 def _coca(tower: str) -> dict[str, Any]:
     """Of CLIP's towers, with one set of 256 queries behind the image's, as open_clip has it."""
     if tower in COCA_SIZES:
         return _coca_of_the_paper(tower)
-    kwargs = _clip(_vit_of_coca(tower))
+    if tower in RESNET_SIZES:
+        raise ValueError(
+            f"CoCa's image tower must be a ViT, or the pair one of {', '.join(COCA_SIZES)}, "
+            f'got {tower!r}; try "coca/ViT-B/32"'
+        )
+    kwargs = _clip(tower)
     width = kwargs["embed_dim"]
     text = kwargs["text"] | dict(length=76, pool="cls_last")
     sizes = {key: text[key] for key in ("depth", "num_heads", "activation", "norm_eps")}
@@ -233,15 +235,6 @@ def _blip2(tower: str) -> dict[str, Any]:
     return whole | dict(image=image, num_queries=32, cross_every=2, end_id=102)
 
 
-def _vit_of_coca(tower: str) -> str:
-    if tower in RESNET_SIZES:
-        raise ValueError(
-            f"CoCa's image tower must be a ViT, or the pair one of {', '.join(COCA_SIZES)}, "
-            f'got {tower!r}; try "coca/ViT-B/32"'
-        )
-    return tower
-
-
 def _siglip(tower: str, *, vocab_size: int = 32000, pad_id: int = 1) -> dict[str, Any]:
     """The text tower has the vision tower's shape (but for gopt), and no image projection."""
     vision = vision_preset(tower)
@@ -263,20 +256,16 @@ def _siglip(tower: str, *, vocab_size: int = 32000, pad_id: int = 1) -> dict[str
     )  # fmt: skip
 
 
-def _siglip2(tower: str) -> dict[str, Any]:
-    """SigLIP with the vocabulary of Gemma, at a fixed resolution."""
-    return _siglip(tower, vocab_size=256000, pad_id=0)
-
-
 _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "albef": _albef,
     "blip": _blip,
     "blip2": _blip2,
     "clip": _clip,
     "coca": _coca,
-    "openai": _openai,
+    "openai": functools.partial(_clip, activation="quick_gelu"),
     "siglip": _siglip,
-    "siglip2": _siglip2,
+    # With the vocabulary of Gemma, at a fixed resolution.
+    "siglip2": functools.partial(_siglip, vocab_size=256000, pad_id=0),
 }
 
 

@@ -110,13 +110,26 @@ class WritesCaptions(Protocol):
         """The first token of each caption, and a cache with everything of the image in it.
 
         The cache is a pytree whose leaves all have the batch as their second axis.
+
+        Args:
+            image: what `encode` returned for the images.
+            length: tokens of a caption.
+
+        Raises:
+            ValueError: when the model has no parameters for it, or does not know the first token.
         """
         ...
 
     def next_token(
         self, cache: Any, ids: Int[Array, " n"], position: Int[Array, ""]
     ) -> tuple[Float[Array, "n v"], Any]:
-        """The logits of what follows the tokens `ids` at `position`, and the cache."""
+        """The logits of what follows the tokens `ids`, float32, and the cache with these in it.
+
+        Args:
+            cache: of `start_caption` or the position before.
+            ids: none of them padding.
+            position: where they stand in the caption, from 0.
+        """
         ...
 
 

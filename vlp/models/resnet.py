@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float
 from vlp.nn.batch_norm import BatchNorm
 from vlp.nn.conv import Conv, average_pool
 from vlp.nn.cross_attention import CrossAttention
+from vlp.nn.linear import normal_param
+from vlp.nn.patches import check_pixels
 
 EXPANSION = 4  # output channels of a block, relative to its 3 x 3 convolution
 REDUCTION = 32  # pixels a side of what becomes one token
@@ -105,11 +107,7 @@ class ModifiedResNet(nnx.Module):
         present: Bool[Array, " n"] | None = None,
     ) -> list[Float[Array, "n _ _ _"]]:
         """The feature maps after the stem and after each stage; arguments as in a call."""
-        if pixels.shape[1:3] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"images must be {self.image_size} x {self.image_size} pixels, got "
-                f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
-            )
+        check_pixels(pixels, self.image_size)
         mode: dict[str, Any] = dict(train=train, present=present)
         maps = [self.stem(pixels, **mode)]
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -190,10 +188,7 @@ class GridPool(nnx.Module):
         self, width: int, num_heads: int, *, num_tokens: int, output_dim: int, **kinds: Any
     ):
         std = width**-0.5
-        positions = nnx.initializers.normal(std)
-        self.positions = nnx.Param(
-            positions(kinds["rngs"].params(), (num_tokens + 1, width), jnp.float32)
-        )
+        self.positions = normal_param(num_tokens + 1, width, std=std, rngs=kinds["rngs"])
         self.attention = CrossAttention(
             width, num_heads, out_width=output_dim, out_std=std, **kinds
         )

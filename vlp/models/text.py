@@ -1,14 +1,19 @@
 """The text transformer tower."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import KeyValue, check_heads, check_implementation, empty_cache
+from vlp.nn.attention import KeyValue, empty_cache
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
 from vlp.nn.pooling import first_position, mean_pool, take_token
+from vlp.nn.positions import check_length
 from vlp.nn.stack import Stack
+from vlp.settings import check_choice, handing_on
 
 POOLS = ("eot", "argmax", "first", "last", "mean", "cls", "cls_last")
 
@@ -20,7 +25,6 @@ class TextTransformer(nnx.Module):
         length: the most tokens a caption may have. Shorter arrays are fine: they use the first
             positions. For a causal tower with "eot" pooling, cutting columns after the last
             end-of-text token changes no result.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         causal: whether a token sees only itself and earlier ones (CLIP: yes, SigLIP: no).
         mask_padding: whether `pad_id` is hidden from attention (SigLIP: no).
         pool: "eot" (the first `eos_id` of the row, or its first position where there is none:
@@ -29,8 +33,8 @@ class TextTransformer(nnx.Module):
             rule of CLIP's own code), "first" or "last" (that position, padding or not; SigLIP:
             last), "mean" (over what is not padding), "cls" (a learned class token in front; needs
             `causal=False`), or "cls_last" (a learned class token behind, as in CoCa).
-        layer_scale: see `vlp.nn.block`.
-        attention, remat, unroll, dtype: as in `VisionTransformer`.
+        norm_eps, dtype: as in `VisionTransformer`.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     With "cls_last" the tokens leave without the class token and not normalised, only the pooled
     vector is, and padding is hidden from attention, one place too late: the released weights of
@@ -46,6 +50,7 @@ class TextTransformer(nnx.Module):
         Ilharco et al., open_clip, https://github.com/mlfoundations/open_clip (CoCa's mask).
     """
 
+    @handing_on(Stack, leaving=("context_width", "norm_order"))
     def __init__(
         self,
         *,
@@ -53,53 +58,27 @@ class TextTransformer(nnx.Module):
         length: int,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         causal: bool = True,
         mask_padding: bool = False,
         pool: str = "eot",
         eos_id: int = 1,
         pad_id: int = 0,
-        activation: str = "gelu",
         norm_eps: float = 1e-6,
-        layer_scale: float | None = None,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
         _check(pool, causal)
-        check_heads(width, num_heads)
-        check_implementation(attention)
-
-        def table(std, *shape):
-            return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
-
         self.vocab_size, self.length, self.width = vocab_size, length, width
         self.pool, self.causal = pool, causal
         self.mask_padding = mask_padding or pool == "cls_last"
         self.eos_id, self.pad_id, self.dtype = eos_id, pad_id, dtype
-        self.tokens = table(0.02, vocab_size, width)
+        self.tokens = normal_param(vocab_size, width, std=0.02, rngs=rngs)
         class_token = pool in ("cls", "cls_last")
-        self.positions = table(0.01, length + class_token, width)
-        self.class_token = table(0.02, width) if class_token else None
-        self.stack = Stack(
-            width,
-            depth,
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            causal=causal,
-            activation=activation,
-            norm_eps=norm_eps,
-            layer_scale=layer_scale,
-            attention=attention,
-            remat=remat,
-            unroll=unroll,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.positions = normal_param(length + class_token, width, std=0.01, rngs=rngs)
+        self.class_token = normal_param(width, std=0.02, rngs=rngs) if class_token else None
+        settings |= dict(causal=causal, norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = Stack(width, depth, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def __call__(
@@ -126,11 +105,7 @@ class TextTransformer(nnx.Module):
 
     def embed(self, text: Int[Array, "n l"]) -> Float[Array, "n t w"]:
         """What enters the first block: embedded tokens with positions."""
-        if text.shape[1] > self.length:
-            raise ValueError(
-                f"text may have at most {self.length} tokens, got {text.shape[1]}; "
-                "truncate it or build the model with a larger length"
-            )
+        check_length(text, self.length)
         x = self.tokens[...][text]
         if self.class_token is not None:
             first = jnp.broadcast_to(self.class_token[...][None, None], (x.shape[0], 1, self.width))
@@ -176,8 +151,7 @@ class TextTransformer(nnx.Module):
 
 
 def _check(pool: str, causal: bool) -> None:
-    if pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+    check_choice("pool", pool, POOLS)
     if pool == "cls" and causal:
         raise ValueError(
             'pool="cls" needs causal=False: the first token of a causal tower sees no other; '

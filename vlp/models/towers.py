@@ -14,6 +14,7 @@ from vlp.models.naflex import NaflexTransformer
 from vlp.models.resnet import ModifiedResNet
 from vlp.models.text import TextTransformer
 from vlp.models.vit import VisionTransformer
+from vlp.settings import check_choice
 
 # The first kind of a modality is what a tower is that says none.
 TOWERS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -53,6 +54,5 @@ def make_tower(modality: str, settings: Mapping[str, Any] | None, *, rngs: nnx.R
         return None
     settings, kinds = dict(settings), TOWERS[modality]
     kind = settings.pop("kind", usual_kind(modality))
-    if kind not in kinds:
-        raise ValueError(f"{modality}.kind must be one of {', '.join(kinds)}, got {kind!r}")
+    check_choice(f"{modality}.kind", kind, kinds)
     return kinds[kind](**settings, rngs=rngs)

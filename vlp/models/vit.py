@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from vlp.nn.attention import check_heads, check_implementation
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.norm import LayerNorm
-from vlp.nn.patches import PatchEmbedding, extract_patches, kept_patches
+from vlp.nn.patches import PatchEmbedding, check_pixels, extract_patches, kept_patches
 from vlp.nn.pooling import AttentionPool, mean_pool
 from vlp.nn.positions import sincos_2d
 from vlp.nn.query_pool import QueryPool, TwoQueryPools
 from vlp.nn.stack import Stack
+from vlp.settings import check_choice, handing_on, settings_for
 
 # Several learned queries attend: the first token that leaves them is the pooled one.
 QUERY_POOLS: dict[str, Callable[..., Any]] = {
@@ -33,7 +33,6 @@ class VisionTransformer(nnx.Module):
     Args:
         image_size: pixels along each side. What is left over at the right and lower edge where it
             does not divide by `patch_size` is not looked at (SigLIP So400m/14 at 384).
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         pool: "cls" (a learned class token), "mean" (over the patches), "map" (attention pooling),
             "queries" (several learned queries attend: the first gives the pooled vector, all of
             them are the tokens, as in open_clip's CoCa), or "cascade" or "parallel" (one query with
@@ -47,10 +46,10 @@ class VisionTransformer(nnx.Module):
         norm_after_pool: the final LayerNorm is applied to the pooled vector and not to the tokens,
             as in CLIPA.
         pooler: a linear layer and tanh behind the pooled vector, as in BERT.
-        layer_scale: see `vlp.nn.block`.
         patch_bias: whether the patch embedding has a bias (CLIP: no, SigLIP: yes).
-        attention, remat, unroll: see `vlp.nn.attention` and `vlp.nn.stack`.
+        norm_eps: of all norms.
         dtype: of the matrix products and the residual stream; parameters stay float32.
+        **settings: further keyword arguments of `vlp.nn.stack.Stack`.
 
     Raises:
         ValueError: when a setting is unknown or sizes do not divide.
@@ -59,6 +58,7 @@ class VisionTransformer(nnx.Module):
         Dosovitskiy et al., 2021, https://arxiv.org/abs/2010.11929.
     """
 
+    @handing_on(Stack, leaving=("causal", "context_width", "norm_order"))
     def __init__(
         self,
         *,
@@ -66,9 +66,6 @@ class VisionTransformer(nnx.Module):
         patch_size: int,
         width: int,
         depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
         pool: str = "cls",
         queries: dict[str, int] | None = None,
         class_token: bool | None = None,
@@ -76,56 +73,32 @@ class VisionTransformer(nnx.Module):
         pre_norm: bool = False,
         norm_after_pool: bool = False,
         pooler: bool = False,
-        layer_scale: float | None = None,
         patch_bias: bool = True,
-        activation: str = "gelu",
         norm_eps: float = 1e-6,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
         dtype: str = "float32",
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
         class_token = pool == "cls" if class_token is None else class_token
         _check(image_size, patch_size, pool, position, class_token)
         _check_queries(pool, queries)
-        check_heads(width, num_heads)
-        check_implementation(attention)
-        mlp_dim = mlp_dim or round(width * mlp_ratio)
-        normal = nnx.initializers.normal(width**-0.5)
         self.image_size, self.patch_size, self.stream_width = image_size, patch_size, width
         self.num_patches = (image_size // patch_size) ** 2
         self.pool, self.position, self.dtype = pool, position, dtype
         self.norm_after_pool = norm_after_pool
         self.patches = PatchEmbedding(patch_size, width, bias=patch_bias, dtype=dtype, rngs=rngs)
-
-        def table(*shape):
-            return nnx.Param(normal(rngs.params(), shape, jnp.float32))
-
+        table = functools.partial(normal_param, std=width**-0.5, rngs=rngs)
         self.class_token = table(width) if class_token else None
         count = self.num_patches + class_token
         self.positions = table(count, width) if position == "learned" else None
         self.pre_norm = LayerNorm(width, eps=norm_eps) if pre_norm else None
-        shared: dict[str, Any] = dict(
-            norm_eps=norm_eps, attention=attention, dtype=dtype, rngs=rngs
-        )
-        self.stack = Stack(
-            width,
-            depth,
-            mlp_dim=mlp_dim,
-            num_heads=num_heads,
-            activation=activation,
-            layer_scale=layer_scale,
-            remat=remat,
-            unroll=unroll,
-            **shared,
-        )
+        settings |= dict(norm_eps=norm_eps, dtype=dtype, rngs=rngs)
+        self.stack = Stack(width, depth, **settings)
         head: Any = None
         if pool == "map":
-            head = AttentionPool(width, num_heads, mlp_dim=mlp_dim, activation=activation, **shared)
+            head = AttentionPool(width, **settings_for(AttentionPool, settings))
         elif queries is not None:
-            make_head = QUERY_POOLS[pool]
-            head = make_head(width, **queries, **shared)
+            head = QUERY_POOLS[pool](width, **settings_for(QueryPool, settings) | queries)
         self.head = head
         self.width = width if queries is None else queries["width"]
         self.norm = LayerNorm(self.width, eps=norm_eps)
@@ -177,11 +150,7 @@ class VisionTransformer(nnx.Module):
         patch_drop: float = 0.0,
     ) -> Float[Array, "n t f"]:
         """What enters the first block: embedded patches with positions; arguments as in a call."""
-        if pixels.shape[1:3] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"images must be {self.image_size} x {self.image_size} pixels, got "
-                f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
-            )
+        check_pixels(pixels, self.image_size)
         patches = extract_patches(pixels, self.patch_size)
         class_position, positions = self._positions()
         positions = positions[None]
@@ -241,10 +210,8 @@ def check_read(tower: Any, *, reader: str) -> None:
 def _check(image_size: int, patch_size: int, pool: str, position: str, class_token: bool) -> None:
     if image_size < patch_size:
         raise ValueError(f"image_size must be at least patch_size {patch_size}, got {image_size}")
-    if pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-    if position not in POSITIONS:
-        raise ValueError(f"position must be one of {', '.join(POSITIONS)}, got {position!r}")
+    check_choice("pool", pool, POOLS)
+    check_choice("position", position, POSITIONS)
     if pool == "cls" and not class_token:
         raise ValueError('pool="cls" needs class_token to be True or None, got False')
 

@@ -11,6 +11,7 @@ from vlp.models.heads import TokenHead
 from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.nn.linear import Linear
 from vlp.nn.multiway import Multiway
+from vlp.settings import check_choice, handing_on
 
 POSITIONS = ("absolute", "relative")
 
@@ -47,6 +48,7 @@ class Vlmo(PairModel):
         `vlp.objectives.masked_images`.
     """
 
+    @handing_on(PairModel)
     def __init__(
         self,
         *,
@@ -60,8 +62,7 @@ class Vlmo(PairModel):
     ):
         super().__init__(image=image, text=text, embed_dim=embed_dim, rngs=rngs, **settings)
         _check_towers(self.image, self.text)
-        if positions not in POSITIONS:
-            raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
+        check_choice("positions", positions, POSITIONS)
         self._remember(multiway=multiway, positions=positions)
         width, relative = self.text.width, None
         if positions == "relative":

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vlp.nn.linear import Linear
+from vlp.settings import check_choice
 
 IMPLEMENTATIONS = ("einsum", "xla", "cudnn")
 _MASKED = -1e30  # finite, so that a query without any visible key gives no NaN
@@ -25,6 +26,18 @@ class KeyValue(NamedTuple):
 
     key: Float[Array, "*layers n s h k"]
     value: Float[Array, "*layers n s h k"]
+
+
+class DecoderCache(NamedTuple):
+    """What is kept from token to token of a sequence that reads another.
+
+    Attributes:
+        own: of the sequence itself.
+        context: of what it reads.
+    """
+
+    own: KeyValue
+    context: KeyValue
 
 
 class SelfAttention(nnx.Module):
@@ -208,7 +221,4 @@ def check_heads(width: int, num_heads: int) -> None:
 
 def check_implementation(implementation: str) -> None:
     """Raises ValueError when there is no such attention implementation."""
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"attention must be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}"
-        )
+    check_choice("attention", implementation, IMPLEMENTATIONS)

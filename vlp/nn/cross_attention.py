@@ -1,5 +1,7 @@
 """Attention from one sequence to another."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -11,7 +13,7 @@ from vlp.nn.attention import (
     check_implementation,
     dot_product_attention,
 )
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, residual_std
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 
@@ -122,22 +124,14 @@ class CrossBlock(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        out_std = width**-0.5 * (2 * depth) ** -0.5
+        writing: Any = dict(out_std=residual_std(width, depth), dtype=dtype, rngs=rngs)
         self.norm1 = LayerNorm(width, eps=norm_eps)
         self.norm_context = LayerNorm(context_width, eps=norm_eps)
         self.attention = CrossAttention(
-            width,
-            num_heads,
-            context_width=context_width,
-            out_std=out_std,
-            implementation=attention,
-            dtype=dtype,
-            rngs=rngs,
+            width, num_heads, context_width=context_width, implementation=attention, **writing
         )
         self.norm2 = LayerNorm(width, eps=norm_eps)
-        self.mlp = Mlp(
-            width, mlp_dim, activation=activation, out_std=out_std, dtype=dtype, rngs=rngs
-        )
+        self.mlp = Mlp(width, mlp_dim, activation=activation, **writing)
 
     def __call__(
         self,

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vlp.settings import check_choice
+
 DTYPES = ("float32", "bfloat16")
 
 
@@ -28,8 +30,7 @@ class Linear(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_dtype(dtype)
-        init = nnx.initializers.normal(std)
-        self.kernel = nnx.Param(init(rngs.params(), (in_dim, out_dim), jnp.float32))
+        self.kernel = normal_param(in_dim, out_dim, std=std, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros((out_dim,), jnp.float32)) if bias else None
         self.dtype = dtype
 
@@ -41,7 +42,16 @@ class Linear(nnx.Module):
         return y.reshape(*x.shape[:-1], -1)
 
 
+def normal_param(*shape: int, std: float, rngs: nnx.Rngs) -> nnx.Param:
+    """A parameter of normal random numbers, float32."""
+    return nnx.Param(nnx.initializers.normal(std)(rngs.params(), shape, jnp.float32))
+
+
+def residual_std(width: int, depth: int) -> float:
+    """Of matrices that write to the residual stream of so many blocks, at the start."""
+    return width**-0.5 * (2 * depth) ** -0.5
+
+
 def check_dtype(dtype: str) -> None:
     """Raises ValueError when products cannot be taken in this dtype."""
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    check_choice("dtype", dtype, DTYPES)

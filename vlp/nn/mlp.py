@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vlp.nn.linear import Linear
+from vlp.settings import check_choice
 
 
 def quick_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -53,10 +54,7 @@ class Mlp(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
-            )
+        check_choice("activation", activation, ACTIVATIONS)
         self.activation = activation
         self.up = Linear(width, mlp_dim, std=(2 * width) ** -0.5, dtype=dtype, rngs=rngs)
         self.down = Linear(mlp_dim, width, std=out_std, dtype=dtype, rngs=rngs)

@@ -9,10 +9,12 @@ from jaxtyping import Array, Bool, Float
 
 from vlp.nn.attention import Mask, SelfAttention
 from vlp.nn.block import scale_factors, scaled
+from vlp.nn.linear import residual_std
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 from vlp.nn.relative import Kinds, RelativePositions
 from vlp.nn.stack import Layers
+from vlp.settings import handing_on
 
 # Whose perceptron takes how many tokens, from the first on.
 Route = tuple[tuple[str, int], ...]
@@ -74,9 +76,7 @@ class MultiwayBlock(nnx.Module):
                 'relative positions need attention "einsum" or "xla", got "cudnn"; set attention '
                 'to "xla"'
             )
-        shared: dict[str, Any] = dict(
-            out_std=width**-0.5 * (2 * depth) ** -0.5, dtype=dtype, rngs=rngs
-        )
+        shared: Any = dict(out_std=residual_std(width, depth), dtype=dtype, rngs=rngs)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.attention = SelfAttention(width, num_heads, implementation=attention, **shared)
         self.relative = None if relative is None else RelativePositions(num_heads, **relative)
@@ -113,49 +113,13 @@ class MultiwayBlock(nnx.Module):
 
 
 class MultiwayStack(Layers):
-    """A stack of multiway blocks.
+    """A stack of `count` multiway blocks."""
 
-    Args:
-        count: blocks of this stack.
-        remat, unroll: as in `Layers`.
-        **settings: keyword arguments of `MultiwayBlock`.
-    """
+    block = MultiwayBlock
 
-    def __init__(
-        self,
-        width: int,
-        count: int,
-        *,
-        remat: str = "none",
-        unroll: int = 1,
-        rngs: nnx.Rngs,
-        **settings: Any,
-    ):
-        def make(rngs):
-            return MultiwayBlock(width, **settings, rngs=rngs)
-
-        super().__init__(make, count, remat=remat, unroll=unroll, rngs=rngs)
-
-    def __call__(
-        self,
-        x: Float[Array, "n l w"],
-        *,
-        route: Route,
-        kinds: Kinds,
-        mask: Mask | None = None,
-    ) -> Float[Array, "n l w"]:
-        return self.through(x, route=route, kinds=kinds, mask=mask)
-
-    def hidden_states(
-        self,
-        x: Float[Array, "n l w"],
-        *,
-        route: Route,
-        kinds: Kinds,
-        mask: Mask | None = None,
-    ) -> Float[Array, "count n l w"]:
-        """The output of every block."""
-        return self.outputs(x, route=route, kinds=kinds, mask=mask)
+    @handing_on(Layers, MultiwayBlock)
+    def __init__(self, width: int, count: int, **settings: Any):
+        super().__init__(width, count, **settings)
 
 
 class Multiway(nnx.Module):
@@ -168,11 +132,10 @@ class Multiway(nnx.Module):
     The lower and the upper blocks are two stacks, `lower` and `upper`.
 
     Args:
-        width, depth, num_heads: sizes.
+        width, depth: sizes.
         fused_from: the first block with an expert for pairs, counted from 0.
-        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
-        relative, activation, norm_eps, layer_scale, attention, dtype: as in `MultiwayBlock`.
-        remat, unroll: as in `vlp.nn.stack.Layers`.
+        norm_eps: of all norms.
+        **settings: further keyword arguments of `MultiwayBlock` and `vlp.nn.stack.Layers`.
 
     Raises:
         ValueError: when `fused_from` leaves one of the stacks empty, or a setting is unknown or
@@ -184,18 +147,9 @@ class Multiway(nnx.Module):
         bias, which no softmax sees.
     """
 
+    @handing_on(MultiwayStack, leaving=("fused",))
     def __init__(
-        self,
-        width: int,
-        depth: int,
-        *,
-        num_heads: int,
-        fused_from: int,
-        mlp_ratio: float = 4.0,
-        mlp_dim: int | None = None,
-        norm_eps: float = 1e-6,
-        rngs: nnx.Rngs,
-        **settings: Any,
+        self, width: int, depth: int, *, fused_from: int, norm_eps: float = 1e-6, **settings: Any
     ):
         if not 0 < fused_from < depth:
             raise ValueError(
@@ -203,16 +157,9 @@ class Multiway(nnx.Module):
                 f"try {max(depth - 2, 1)}"
             )
         self.depth = depth
-        shared: dict[str, Any] = dict(
-            mlp_dim=mlp_dim or round(width * mlp_ratio),
-            num_heads=num_heads,
-            depth=depth,
-            norm_eps=norm_eps,
-            rngs=rngs,
-            **settings,
-        )
-        self.lower = MultiwayStack(width, fused_from, fused=False, **shared)
-        self.upper = MultiwayStack(width, depth - fused_from, fused=True, **shared)
+        settings |= dict(depth=depth, norm_eps=norm_eps)
+        self.lower = MultiwayStack(width, fused_from, fused=False, **settings)
+        self.upper = MultiwayStack(width, depth - fused_from, fused=True, **settings)
         self.norm = LayerNorm(width, eps=norm_eps)
 
     def alone(
@@ -295,6 +242,6 @@ class Multiway(nnx.Module):
         """The input of the first block and the output of each, of one modality alone."""
         kinds = ((expert, x.shape[1]),)
         inputs: dict[str, Any] = dict(route=kinds, kinds=kinds, mask=mask)
-        lower = self.lower.hidden_states(x, **inputs)
-        upper = self.upper.hidden_states(lower[-1], **inputs)
+        lower = self.lower.outputs(x, **inputs)
+        upper = self.upper.outputs(lower[-1], **inputs)
         return jnp.concatenate([x[None], lower, upper])

@@ -31,6 +31,15 @@ class PatchEmbedding(nnx.Module):
         return self.linear(patches)
 
 
+def check_pixels(pixels: Float[Array, "n h w 3"], image_size: int) -> None:
+    """Raises ValueError when images have another size."""
+    if pixels.shape[1:3] != (image_size, image_size):
+        raise ValueError(
+            f"images must be {image_size} x {image_size} pixels, got "
+            f"{pixels.shape[1]} x {pixels.shape[2]}; resize them or change image_size"
+        )
+
+
 def extract_patches(pixels: Float[Array, "n h w 3"], patch_size: int) -> Float[Array, "n p c"]:
     """Cuts images into patches, row by row, each flattened as (row, column, channel).
 

@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vlp.nn.attention import Mask, check_heads, check_implementation, dot_product_attention
-from vlp.nn.linear import Linear
+from vlp.nn.linear import Linear, normal_param
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 
@@ -43,7 +43,8 @@ class AttentionPool(nnx.Module):
         width: int,
         num_heads: int,
         *,
-        mlp_dim: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
         attention: str = "einsum",
@@ -54,13 +55,13 @@ class AttentionPool(nnx.Module):
         check_implementation(attention)
         self.num_heads, self.implementation = num_heads, attention
         std = width**-0.5
-        normal = nnx.initializers.normal(std)
         kinds = dict(std=std, dtype=dtype, rngs=rngs)
-        self.probe = nnx.Param(normal(rngs.params(), (width,), jnp.float32))
+        self.probe = normal_param(width, std=std, rngs=rngs)
         self.query = Linear(width, width, **kinds)
         self.key_value = Linear(width, 2 * width, **kinds)
         self.out = Linear(width, width, **kinds)
         self.norm = LayerNorm(width, eps=norm_eps)
+        mlp_dim = mlp_dim or round(width * mlp_ratio)
         self.mlp = Mlp(width, mlp_dim, activation=activation, out_std=std, dtype=dtype, rngs=rngs)
 
     def __call__(

@@ -2,7 +2,16 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+
+def check_length(text: Int[Array, "n l"], length: int) -> None:
+    """Raises ValueError when texts have more tokens than there are positions."""
+    if text.shape[1] > length:
+        raise ValueError(
+            f"text may have at most {length} tokens, got {text.shape[1]}; "
+            "truncate it or build the model with a larger length"
+        )
 
 
 def sincos_2d(rows: int, columns: int, width: int) -> Float[Array, "p w"]:

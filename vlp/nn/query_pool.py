@@ -8,7 +8,9 @@ from jaxtyping import Array, Float
 
 from vlp.nn.attention import Mask
 from vlp.nn.cross_attention import CrossAttention
+from vlp.nn.linear import normal_param
 from vlp.nn.norm import LayerNorm
+from vlp.settings import handing_on
 
 
 class QueryPool(nnx.Module):
@@ -38,8 +40,7 @@ class QueryPool(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        normal = nnx.initializers.normal(1.0)  # a norm follows
-        self.queries = nnx.Param(normal(rngs.params(), (num_queries, width), jnp.float32))
+        self.queries = normal_param(num_queries, width, std=1.0, rngs=rngs)  # a norm follows
         self.norm_query = LayerNorm(width, eps=norm_eps)
         self.norm_context = LayerNorm(context_width, eps=norm_eps)
         self.attention = CrossAttention(
@@ -67,9 +68,10 @@ class TwoQueryPools(nnx.Module):
     contrastive pooler, for the embedding of the whole.
 
     Args:
-        context_width, width, num_heads, norm_eps, attention, dtype: as in `QueryPool`.
+        context_width, width: as in `QueryPool`.
         num_queries: the others.
         cascade: whether the one query reads what the others found, in place of the sequence.
+        **settings: further keyword arguments of `QueryPool`.
 
     References:
         Yu et al., 2022 (CoCa), https://arxiv.org/abs/2205.01917, section 3.2: an attention of its
@@ -78,30 +80,14 @@ class TwoQueryPools(nnx.Module):
         norms stand: here in front of each attention, and the caller's behind both.
     """
 
+    @handing_on(QueryPool)
     def __init__(
-        self,
-        context_width: int,
-        *,
-        width: int,
-        num_queries: int,
-        num_heads: int,
-        cascade: bool,
-        norm_eps: float = 1e-6,
-        attention: str = "einsum",
-        dtype: str = "float32",
-        rngs: nnx.Rngs,
+        self, context_width: int, *, width: int, num_queries: int, cascade: bool, **settings: Any
     ):
         self.cascade = cascade
-        shared: Any = dict(
-            width=width,
-            num_heads=num_heads,
-            norm_eps=norm_eps,
-            attention=attention,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.generative = QueryPool(context_width, num_queries=num_queries, **shared)
-        self.contrastive = QueryPool(width if cascade else context_width, num_queries=1, **shared)
+        settings["width"] = width
+        self.generative = QueryPool(context_width, num_queries=num_queries, **settings)
+        self.contrastive = QueryPool(width if cascade else context_width, num_queries=1, **settings)
 
     def __call__(self, tokens: Float[Array, "n s c"]) -> Float[Array, "n q w"]:
         found = self.generative(tokens)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from vlp.nn.attention import KeyValue, Mask
 from vlp.nn.cross_attention import CrossAttention
+from vlp.nn.linear import normal_param, residual_std
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
 from vlp.nn.stack import Stack, layer_of, repeated, through_layers
@@ -22,7 +23,7 @@ class Querying(nnx.Module):
     queries and text, its perceptrons are the text's.
 
     Args:
-        width, depth, num_heads, mlp_dim: those of the stack.
+        width, depth, num_heads, mlp_ratio, mlp_dim: those of the stack.
         num_queries: learned vectors.
         every: the first of so many blocks reads the image, by the queries alone.
         context_width: of what is read.
@@ -44,7 +45,8 @@ class Querying(nnx.Module):
         every: int,
         context_width: int,
         num_heads: int,
-        mlp_dim: int,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
         activation: str = "gelu",
         norm_eps: float = 1e-12,
         attention: str = "einsum",
@@ -56,27 +58,18 @@ class Querying(nnx.Module):
                 f"cross_every must divide the depth {depth}, got {every}; 1 lets every block read"
             )
         self.num_queries, self.every, self.dtype = num_queries, every, dtype
-        normal = nnx.initializers.normal(0.02)
-        self.tokens = nnx.Param(normal(rngs.params(), (num_queries, width), jnp.float32))
-        shared: dict[str, Any] = dict(out_std=width**-0.5 * (2 * depth) ** -0.5, dtype=dtype)
+        self.tokens = normal_param(num_queries, width, std=0.02, rngs=rngs)
+        mlp_dim = mlp_dim or round(width * mlp_ratio)
+        writing: Any = dict(out_std=residual_std(width, depth), dtype=dtype)
+        reading: Any = dict(context_width=context_width, implementation=attention)
+
+        def perceptron(rngs):
+            mlp = Mlp(width, mlp_dim, activation=activation, **writing, rngs=rngs)
+            return _Perceptron(mlp, LayerNorm(width, eps=norm_eps))
 
         def make(rngs):
-            perceptrons = repeated(
-                lambda rngs: _Perceptron(
-                    Mlp(width, mlp_dim, activation=activation, **shared, rngs=rngs),
-                    LayerNorm(width, eps=norm_eps),
-                ),
-                every,
-                rngs=rngs,
-            )
-            cross = CrossAttention(
-                width,
-                num_heads,
-                context_width=context_width,
-                implementation=attention,
-                **shared,
-                rngs=rngs,
-            )
+            perceptrons = repeated(perceptron, every, rngs=rngs)
+            cross = CrossAttention(width, num_heads, **reading, **writing, rngs=rngs)
             return _Unit(perceptrons, cross, LayerNorm(width, eps=norm_eps))
 
         self.blocks: Any = repeated(make, depth // every, rngs=rngs)
@@ -111,13 +104,9 @@ class Querying(nnx.Module):
             context: what the queries read.
             mask: which of `x` may see which.
         """
+        unroll = max(1, stack.unroll // self.every)
         return through_layers(
-            self._units(stack),
-            x,
-            remat=stack.remat,
-            unroll=max(1, stack.unroll // self.every),
-            context=context,
-            mask=mask,
+            self._units(stack), x, context, remat=stack.remat, unroll=unroll, mask=mask
         )
 
     def start(
@@ -142,7 +131,7 @@ class Querying(nnx.Module):
 
         def through(x, unit):
             found: list[KeyValue] = []
-            x = nnx.merge(graphdef, unit)(x, context=context, mask=None, found=found)
+            x = nnx.merge(graphdef, unit)(x, context, mask=None, found=found)
             return x, jax.tree.map(lambda *parts: jnp.stack(parts), *found)
 
         _, kept = jax.lax.scan(through, x, units)
@@ -192,8 +181,8 @@ class _Blocks(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "n t w"],
-        *,
         context: Float[Array, "n s c"],
+        *,
         mask: Mask | None,
         found: list[KeyValue] | None = None,
     ) -> Float[Array, "n t w"]:

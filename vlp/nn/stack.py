@@ -1,5 +1,6 @@
 """A stack of equal transformer blocks, stored as one block with a leading depth axis."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vlp.nn.attention import KeyValue, Mask
+from vlp.nn.attention import Mask
 from vlp.nn.block import Block
+from vlp.settings import check_choice, handing_on
 
 REMAT = {
     "none": None,
@@ -19,39 +21,52 @@ REMAT = {
 
 
 class Layers(nnx.Module):
-    """`depth` equal blocks run by `jax.lax.scan`; every parameter of `blocks` is `[depth, ...]`.
+    """Equal blocks run by `jax.lax.scan`; every parameter of `blocks` is `[count, ...]`. Abstract.
 
     Args:
-        make: one block, from random numbers.
-        depth: how many.
+        width: of the sequence.
+        count: how many blocks.
+        mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         remat: what the backward pass recomputes: "none", "full" (keep the input of each block
             only), or "dots" (keep the outputs of the large matrix products).
         unroll: how many blocks one iteration of the scan holds.
+        **settings: further keyword arguments of the class `block`.
 
     Raises:
-        ValueError: when `remat` is unknown or `depth` or `unroll` is under 1.
+        ValueError: when `remat` is unknown or `count` or `unroll` is under 1.
     """
+
+    block: Any  # the class of each
 
     def __init__(
         self,
-        make: Callable[[nnx.Rngs], nnx.Module],
-        depth: int,
+        width: int,
+        count: int,
         *,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
         remat: str = "none",
         unroll: int = 1,
         rngs: nnx.Rngs,
+        **settings: Any,
     ):
-        _check(depth, remat=remat, unroll=unroll)
-        self.depth = depth
-        self.remat = remat
-        self.unroll = min(unroll, depth)
-        self.blocks: Any = repeated(make, depth, rngs=rngs)
+        check_choice("remat", remat, REMAT)
+        if count < 1 or unroll < 1:
+            raise ValueError(f"depth and unroll must be at least 1, got {count} and {unroll}")
+        self.depth, self.remat, self.unroll = count, remat, min(unroll, count)
+        settings["mlp_dim"] = mlp_dim or round(width * mlp_ratio)
+        make = functools.partial(self.block, width, **settings)
+        self.blocks: Any = repeated(make, count, rngs=rngs)
 
-    def through(self, x: Float[Array, "n l w"], **inputs: Any) -> Float[Array, "n l w"]:
-        """The sequence behind all blocks, each of which gets the inputs besides."""
-        return through_layers(self.blocks, x, remat=self.remat, unroll=self.unroll, **inputs)
+    def __call__(
+        self, x: Float[Array, "n l w"], *context: Float[Array, "n s c"], **inputs: Any
+    ) -> Float[Array, "n l w"]:
+        """The sequence behind all blocks, each of which gets the context and inputs besides."""
+        return through_layers(
+            self.blocks, x, *context, remat=self.remat, unroll=self.unroll, **inputs
+        )
 
-    def outputs(self, x: Float[Array, "n l w"], **inputs: Any) -> Float[Array, "depth n l w"]:
+    def outputs(self, x: Float[Array, "n l w"], **inputs: Any) -> Float[Array, "count n l w"]:
         """What leaves each block."""
         apply, layers = _layer_function(
             self.blocks, remat=self.remat, unroll=self.unroll, inputs=inputs
@@ -63,59 +78,33 @@ class Layers(nnx.Module):
 
         return jax.lax.scan(step, x, layers, unroll=self.unroll)[1]
 
+    def next(
+        self, x: Float[Array, "n 1 w"], cache: Any, *, position: Int[Array, ""]
+    ) -> tuple[Float[Array, "n 1 w"], Any]:
+        """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
+        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, position=position)
 
-def repeated(make: Callable[[nnx.Rngs], nnx.Module], depth: int, *, rngs: nnx.Rngs) -> nnx.Module:
-    """One block whose parameters have a leading axis of `depth`, random numbers for each."""
-    return nnx.vmap(lambda key: make(nnx.Rngs(key)))(jax.random.split(rngs.params(), depth))
+
+def repeated(make: Callable[..., nnx.Module], depth: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    """One block whose parameters have a leading axis of `depth`, random numbers for each.
+
+    Args:
+        make: a block, from its `rngs`.
+        depth: how many.
+        rngs: for all.
+    """
+    keys = jax.random.split(rngs.params(), depth)
+    return nnx.vmap(lambda key: make(rngs=nnx.Rngs(key)))(keys)
 
 
 class Stack(Layers):
-    """A stack of `vlp.nn.block.Block`, which see for the settings.
+    """A stack of `vlp.nn.block.Block`, which see for the settings."""
 
-    Raises:
-        ValueError: as `Layers`.
-    """
+    block = Block
 
-    def __init__(
-        self,
-        width: int,
-        depth: int,
-        *,
-        mlp_dim: int,
-        num_heads: int,
-        causal: bool = False,
-        activation: str = "gelu",
-        norm_eps: float = 1e-6,
-        norm_order: str = "pre",
-        layer_scale: float | None = None,
-        attention: str = "einsum",
-        remat: str = "none",
-        unroll: int = 1,
-        dtype: str = "float32",
-        rngs: nnx.Rngs,
-    ):
-        def make(rngs):
-            return Block(
-                width,
-                mlp_dim=mlp_dim,
-                num_heads=num_heads,
-                depth=depth,
-                causal=causal,
-                activation=activation,
-                norm_eps=norm_eps,
-                norm_order=norm_order,
-                layer_scale=layer_scale,
-                attention=attention,
-                dtype=dtype,
-                rngs=rngs,
-            )
-
-        super().__init__(make, depth, remat=remat, unroll=unroll, rngs=rngs)
-
-    def __call__(
-        self, x: Float[Array, "n l w"], *, mask: Mask | None = None
-    ) -> Float[Array, "n l w"]:
-        return self.through(x, mask=mask)
+    @handing_on(Layers, Block)
+    def __init__(self, width: int, depth: int, **settings: Any):
+        super().__init__(width, depth, depth=depth, **settings)
 
     def hidden_states(
         self, x: Float[Array, "n l w"], *, mask: Mask | None = None
@@ -123,15 +112,14 @@ class Stack(Layers):
         """The input and the output of every block, `[depth + 1, n, l, w]`."""
         return jnp.concatenate([x[None], self.outputs(x, mask=mask)])
 
-    def next(
-        self, x: Float[Array, "n 1 w"], cache: KeyValue, *, position: Int[Array, ""]
-    ) -> tuple[Float[Array, "n 1 w"], KeyValue]:
-        """One token more of a causal sequence, and the cache with it; see `SelfAttention.next`."""
-        return next_in_layers(self.blocks, x, cache, unroll=self.unroll, position=position)
-
 
 def through_layers(
-    blocks: nnx.Module, x: Float[Array, "n l w"], *, remat: str, unroll: int, **inputs: Any
+    blocks: nnx.Module,
+    x: Float[Array, "n l w"],
+    *context: Float[Array, "n s c"],
+    remat: str,
+    unroll: int,
+    **inputs: Any,
 ) -> Float[Array, "n l w"]:
     """The sequence behind all layers.
 
@@ -139,21 +127,21 @@ def through_layers(
         blocks: a block whose parameters have a leading layer axis.
         x: what enters the first layer.
         remat, unroll: as in `Layers`.
-        **inputs: what every block gets besides.
+        *context, **inputs: what every block gets besides.
     """
-    apply, layers = _layer_function(blocks, remat=remat, unroll=unroll, inputs=inputs)
+    apply, layers = _layer_function(blocks, *context, remat=remat, unroll=unroll, inputs=inputs)
     x, _ = jax.lax.scan(lambda x, layer: (apply(layer, x), None), x, layers, unroll=unroll)
     return x
 
 
 def _layer_function(
-    blocks: nnx.Module, *, remat: str, unroll: int, inputs: dict[str, Any]
+    blocks: nnx.Module, *context: Array, remat: str, unroll: int, inputs: dict[str, Any]
 ) -> tuple[Callable, nnx.State]:
     """One layer as a function `(layer, x) -> x` for `jax.lax.scan`, and the stacked layers."""
     graphdef, layers = nnx.split(blocks)
 
     def apply(layer, x):
-        return nnx.merge(graphdef, layer)(x, **inputs)
+        return nnx.merge(graphdef, layer)(x, *context, **inputs)
 
     if remat != "none":
         # Inside a loop the compiler cannot merge the recomputation with the forward pass, so the
@@ -188,10 +176,3 @@ def next_in_layers(
         return block.next(x, cache, **inputs)
 
     return jax.lax.scan(step, x, (layers, cache), unroll=unroll)
-
-
-def _check(depth: int, *, remat: str, unroll: int) -> None:
-    if remat not in REMAT:
-        raise ValueError(f"remat must be one of {', '.join(REMAT)}, got {remat!r}")
-    if depth < 1 or unroll < 1:
-        raise ValueError(f"depth and unroll must be at least 1, got {depth} and {unroll}")

@@ -7,9 +7,9 @@ from jaxtyping import Array, Key
 
 from vlp.losses import captioning_loss, distilled_language_loss
 from vlp.objectives.common.alignment import Aligned, Alignment
-from vlp.objectives.common.contract import Context, Losses, Momentum, Objective, Term
-from vlp.objectives.common.masking import mask_tokens
-from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.masked_words import masked_language
+from vlp.settings import handing_on
 
 
 class Albef(Objective):
@@ -21,14 +21,9 @@ class Albef(Objective):
     Args:
         mask_id: the token that hides others.
         queue_size: pairs whose features are kept; a multiple of the global batch size.
-        distillation: weight of the momentum model's targets, alpha in the paper; 0 needs no second
-            pass of it for MLM.
-        ramp: steps over which that weight rises to its value, an epoch in the authors' code.
-        momentum_decay: of the average that gives keys and targets.
-        momentum_warmup: let that average begin shorter, see `Momentum`.
         mask_probability: share of the words that are hidden.
-        negatives: "sampled" or "hardest".
-        max_scale, min_scale: limits of the multiplier of the cosines (temperature 0.001 to 0.5).
+        **settings: of `Alignment`. The ramp is an epoch in the authors' code; a distillation of 0
+            needs no second pass of the momentum model for the words.
 
     References:
         Li et al., 2021, https://arxiv.org/abs/2107.07651;
@@ -37,33 +32,18 @@ class Albef(Objective):
 
     fields = ("image", "text", "id")
 
+    @handing_on(Alignment, leaving=("floor",))
     def __init__(
         self,
         *,
         mask_id: int,
         queue_size: int = 65536,
-        distillation: float = 0.4,
-        ramp: int = 0,
-        momentum_decay: float = 0.995,
-        momentum_warmup: bool = False,
         mask_probability: float = 0.15,
-        negatives: str = "sampled",
-        max_scale: float = 1000.0,
-        min_scale: float = 2.0,
+        **settings: Any,
     ):
-        self.mask_id = mask_id
-        self.momentum = Momentum(momentum_decay, momentum_warmup)
-        self.distillation = distillation
-        self.mask_probability = mask_probability
-        self.align = Alignment(
-            queue_size=queue_size,
-            distillation=distillation,
-            ramp=ramp,
-            negatives=negatives,
-            floor=0.0,
-            max_scale=max_scale,
-            min_scale=min_scale,
-        )
+        self.masking: dict[str, Any] = dict(mask_id=mask_id, probability=mask_probability)
+        self.align = Alignment(queue_size=queue_size, **settings)
+        self.momentum = self.align.momentum
 
     def make_carry(self, model: Any, *, global_batch_size: int) -> Any:
         """An empty queue."""
@@ -80,22 +60,21 @@ class Albef(Objective):
 
     def _masked(self, ctx: Context, aligned: Aligned, *, key: Key[Array, ""]):
         """Losses and accuracies of the hidden words, a token, from text and image."""
-        model, batch, alpha = ctx.model, ctx.batch, aligned.alpha
-        pad_id = model.text.pad_id
-        keys = jax.random.split(key, len(batch["text"]))
-        shown, targets = mask_tokens(
-            batch["text"],
-            keys=keys,
-            mask_id=self.mask_id,
-            pad_id=pad_id,
-            vocab_size=model.text.vocab_size,
-            probability=self.mask_probability,
-        )
-        logits = model.predict_tokens(aligned.image, shown)
-        loss = captioning_loss(logits, targets, pad_id=pad_id)
-        if self.distillation:
+        model, alpha, pad_id = ctx.model, aligned.alpha, ctx.model.text.pad_id
+
+        def taught(logits, targets, shown):
+            loss = captioning_loss(logits, targets, pad_id=pad_id)
+            if not self.align.distillation:
+                return loss
             theirs = ctx.momentum.predict_tokens(aligned.slow_image, shown)
             soft = distilled_language_loss(logits, theirs, targets, pad_id=pad_id)
-            loss = (1.0 - alpha) * loss + alpha * soft
-        share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
-        return share * loss, share * share_correct(logits, targets, pad_id=pad_id)
+            return (1.0 - alpha) * loss + alpha * soft
+
+        return masked_language(
+            lambda shown: model.predict_tokens(aligned.image, shown),
+            ctx.batch,
+            key=key,
+            text_tower=model.text,
+            loss_of=taught,
+            **self.masking,
+        )

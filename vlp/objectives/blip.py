@@ -6,7 +6,8 @@ from typing import Any
 from vlp.models.protocols import Decodes, Matches, offers
 from vlp.objectives.common.alignment import Alignment
 from vlp.objectives.common.captions import check_ends, written
-from vlp.objectives.common.contract import Context, Losses, Momentum, Objective
+from vlp.objectives.common.contract import Context, Losses, Objective
+from vlp.settings import handing_on
 
 # What a model must do for each task.
 TASKS: dict[str, type] = {"align": Matches, "write": Decodes}
@@ -25,14 +26,9 @@ class Blip(Objective):
         tasks: "align" (contrast and matching) and "write" (captions); one of them alone fine-tunes
             the filter or the captioner of CapFilt. Writing alone needs no momentum.
         queue_size: pairs whose features are kept; a multiple of the global batch size.
-        distillation: weight of the momentum model's targets, alpha in the paper.
-        ramp: steps over which that weight rises to its value, two epochs in the authors' code.
-        momentum_decay: of the average that gives keys and targets.
-        momentum_warmup: let that average begin shorter, see `Momentum`.
         label_smoothing: of the words.
-        negatives: "sampled" or "hardest".
         floor: added to the probabilities of negatives.
-        max_scale, min_scale: limits of the multiplier of the cosines (temperature 0.001 to 0.5).
+        **settings: of `Alignment`. The ramp is two epochs in the authors' code.
 
     References:
         Li et al., 2022, https://arxiv.org/abs/2201.12086, section 3.2;
@@ -41,35 +37,22 @@ class Blip(Objective):
 
     fields = ("image", "text", "id")
 
+    @handing_on(Alignment)
     def __init__(
         self,
         *,
         tasks: Sequence[str] = tuple(TASKS),
         queue_size: int = 57600,
-        distillation: float = 0.4,
-        ramp: int = 0,
-        momentum_decay: float = 0.995,
-        momentum_warmup: bool = False,
         label_smoothing: float = 0.1,
-        negatives: str = "sampled",
         floor: float = 1e-4,
-        max_scale: float = 1000.0,
-        min_scale: float = 2.0,
+        **settings: Any,
     ):
         _check_tasks(tasks)
         self.tasks = tuple(tasks)
         self.label_smoothing = label_smoothing
-        self.align = Alignment(
-            queue_size=queue_size,
-            distillation=distillation,
-            ramp=ramp,
-            negatives=negatives,
-            floor=floor,
-            max_scale=max_scale,
-            min_scale=min_scale,
-        )
+        self.align = Alignment(queue_size=queue_size, floor=floor, **settings)
         if "align" in self.tasks:
-            self.momentum = Momentum(momentum_decay, momentum_warmup)
+            self.momentum = self.align.momentum
 
     def make_carry(self, model: Any, *, global_batch_size: int) -> Any:
         """An empty queue, where there is a contrast."""

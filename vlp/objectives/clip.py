@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from jax.sharding import Mesh
+from jaxtyping import Array, Float
 
-from vlp.losses.sharded import DEFAULT_TILE
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, encode_pairs, in_batch_accuracy
 from vlp.parallel.contrastive import contrastive_loss
+from vlp.settings import handing_on
 
 
 class Clip(Objective):
@@ -17,8 +17,8 @@ class Clip(Objective):
         micro_batch_size: pairs encoded at a time (GradCache), or None for all at once.
         patch_drop: share of the patches left out of each image while training.
         max_scale: upper limit of the learned multiplier of the cosines.
-        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
-        implementation, tile: of the contrastive loss, likewise.
+        **spread: over which mesh the batch is split and how the loss is, see
+            `vlp.parallel.contrastive.contrastive_loss`.
 
     References:
         Radford et al., 2021, https://arxiv.org/abs/2103.00020; Li et al., 2022 (FLIP),
@@ -26,17 +26,18 @@ class Clip(Objective):
         https://arxiv.org/abs/2101.06983.
     """
 
+    kind = "softmax"
+
+    @handing_on(contrastive_loss)
     def __init__(
         self,
         *,
         micro_batch_size: int | None = None,
         patch_drop: float = 0.0,
         max_scale: float = 100.0,
-        mesh: Mesh | None = None,
-        implementation: str = "auto",
-        tile: int = DEFAULT_TILE,
+        **spread: Any,
     ):
-        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
+        self.loss = contrastive_loss(self.kind, **spread)
         self.max_scale = max_scale
         self.encoding: dict[str, Any] = dict(
             micro_batch_size=micro_batch_size, patch_drop=patch_drop
@@ -44,9 +45,22 @@ class Clip(Objective):
 
     def __call__(self, ctx: Context) -> Losses:
         """The contrast of the pairs, nats."""
+        return self.contrast(ctx, *self.encode(ctx))
+
+    def encode(self, ctx: Context, **more: Any) -> Any:
+        """What `encode_pairs` makes of the batch."""
+        return encode_pairs(ctx.model, ctx.batch, key=ctx.key, **self.encoding, **more)
+
+    def contrast(
+        self,
+        ctx: Context,
+        zimg: Float[Array, "n d"],
+        ztxt: Float[Array, "n d"],
+        **bias: Float[Array, ""],
+    ) -> Losses:
+        """That of encoded pairs, with scale, bias and accuracy as metrics."""
         weight = ctx.batch["weight"]
-        zimg, ztxt = encode_pairs(ctx.model, ctx.batch, key=ctx.key, **self.encoding)
         scale = clamped_scale(ctx.model.log_scale[...], max_scale=self.max_scale)
-        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight)
-        metrics = {"scale": scale, **in_batch_accuracy(zimg, ztxt, weight=weight)}
-        return Losses({"contrastive": Term(contrastive)}, metrics)
+        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight, **bias)
+        accuracy = in_batch_accuracy(zimg, ztxt, weight=weight)
+        return Losses({"contrastive": Term(contrastive)}, {"scale": scale, **bias, **accuracy})

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-from jax.sharding import Mesh
-
 from vlp.losses import captioning_loss
-from vlp.losses.sharded import DEFAULT_TILE
 from vlp.models.protocols import Decodes, offers
-from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, embeddings, encode_pairs, in_batch_accuracy
+from vlp.objectives.clip import Clip
+from vlp.objectives.common.contract import Context, Losses, Term
+from vlp.objectives.common.encode import embeddings
 from vlp.objectives.common.tokens import share_correct, token_shares
-from vlp.parallel.contrastive import contrastive_loss
+from vlp.settings import handing_on
 
 
-class Coca(Objective):
+class Coca(Clip):
     """The objective of CoCa; needs a model with a decoder.
 
     The captioning loss is the mean over all tokens that are to be predicted in the global batch, so
@@ -27,12 +25,8 @@ class Coca(Objective):
 
     Args:
         contrastive_weight, caption_weight: of the two losses, 1 and 2 in the paper.
-        micro_batch_size: pairs encoded, and captions decoded, at a time (GradCache), or None for
-            all at once; losses and gradients stay those of the whole batch.
-        patch_drop: share of the patches left out of each image while training (FLIP).
-        max_scale: upper limit of the learned multiplier of the cosines.
-        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
-        implementation, tile: of the contrastive loss, likewise.
+        **settings: of `Clip`; captions are decoded in the micro-batches as well, and losses and
+            gradients stay those of the whole batch.
 
     References:
         Yu et al., 2022, https://arxiv.org/abs/2205.01917, section 3.2; Ilharco et al.,
@@ -40,24 +34,12 @@ class Coca(Objective):
         (GradCache), https://arxiv.org/abs/2101.06983.
     """
 
+    @handing_on(Clip)
     def __init__(
-        self,
-        *,
-        contrastive_weight: float = 1.0,
-        caption_weight: float = 2.0,
-        micro_batch_size: int | None = None,
-        patch_drop: float = 0.0,
-        max_scale: float = 100.0,
-        mesh: Mesh | None = None,
-        implementation: str = "auto",
-        tile: int = DEFAULT_TILE,
+        self, *, contrastive_weight: float = 1.0, caption_weight: float = 2.0, **settings: Any
     ):
-        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
+        super().__init__(**settings)
         self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
-        self.max_scale = max_scale
-        self.encoding: dict[str, Any] = dict(
-            micro_batch_size=micro_batch_size, patch_drop=patch_drop
-        )
 
     def __call__(self, ctx: Context) -> Losses:
         """The contrast of the pairs, nats, and the captions, nats a token.
@@ -67,7 +49,7 @@ class Coca(Objective):
         """
         model, batch = ctx.model, ctx.batch
         _check(model)
-        weight, pad_id = batch["weight"], model.text.pad_id
+        pad_id = model.text.pad_id
 
         def outputs(image, caption, text):
             logits, targets = model.decode(image, caption, text), text[:, 1:]
@@ -77,22 +59,14 @@ class Coca(Objective):
                 share_correct(logits, targets, pad_id=pad_id),
             )
 
-        zimg, ztxt, nats, correct = encode_pairs(
-            model, batch, key=ctx.key, **self.encoding, outputs=outputs
-        )
-        scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
-        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight)
-        share = token_shares(batch["text"][:, 1:], pad_id=pad_id, weight=weight)
+        zimg, ztxt, nats, correct = self.encode(ctx, outputs=outputs)
+        contrast = self.contrast(ctx, zimg, ztxt)
+        share = token_shares(batch["text"][:, 1:], pad_id=pad_id, weight=batch["weight"])
         terms = {
-            "contrastive": Term(contrastive, self.contrastive_weight),
+            "contrastive": contrast.terms["contrastive"]._replace(weight=self.contrastive_weight),
             "caption": Term(share * nats, self.caption_weight),
         }
-        metrics = {
-            "caption_accuracy": share * correct,
-            "scale": scale,
-            **in_batch_accuracy(zimg, ztxt, weight=weight),
-        }
-        return Losses(terms, metrics)
+        return Losses(terms, {"caption_accuracy": share * correct, **contrast.metrics})
 
 
 def _check(model: Any) -> None:

@@ -10,16 +10,16 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vlp.losses import feature_loss
-from vlp.losses.sharded import DEFAULT_TILE
-from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.clip import Clip
+from vlp.objectives.common.contract import Context, Losses, Term
 from vlp.objectives.common.encode import clamped_scale, encode_pairs, in_batch_accuracy
 from vlp.parallel.affinity import affinity_over
-from vlp.parallel.contrastive import contrastive_loss
+from vlp.settings import handing_on
 
 STORED = ("{}/image_embedding", "{}/text_embedding")
 
 
-class Distillation(Objective):
+class Distillation(Clip):
     """The objective of MobileCLIP, and with `feature_weight` that of CLIP-KD.
 
     MobileCLIP weighs the contrast 1 - lambda and the affinity lambda; CLIP-KD all but the features
@@ -34,11 +34,9 @@ class Distillation(Objective):
             the student sees.
         teacher_scales: multipliers of the teachers' cosines, one a teacher; None takes those that
             frozen models learned.
-        micro_batch_size: pairs encoded at a time (GradCache), or None for all at once.
-        patch_drop: share of the patches left out of each of the student's images while training.
-        max_scale: upper limit of the learned multiplier of the student's cosines.
-        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
-        implementation, tile: of the contrastive loss, likewise.
+        mesh: over which the batch is split.
+        **settings: of `Clip`; patches are left out and the multiplier is limited for the student
+            alone.
 
     Raises:
         ValueError: when no term has a weight or one is under 0, or scales are missing or too many.
@@ -48,6 +46,7 @@ class Distillation(Objective):
         (CLIP-KD), https://arxiv.org/abs/2307.12732.
     """
 
+    @handing_on(Clip)
     def __init__(
         self,
         *,
@@ -57,20 +56,14 @@ class Distillation(Objective):
         teachers: Sequence[str] = ("teacher",),
         stored: bool = False,
         teacher_scales: Sequence[float] | None = None,
-        micro_batch_size: int | None = None,
-        patch_drop: float = 0.0,
-        max_scale: float = 100.0,
         mesh: Mesh | None = None,
-        implementation: str = "auto",
-        tile: int = DEFAULT_TILE,
+        **settings: Any,
     ):
+        super().__init__(mesh=mesh, **settings)
         self.weights = dict(
             contrastive=contrastive_weight, affinity=affinity_weight, feature=feature_weight
         )
         _check(self.weights, teachers, teacher_scales, stored=stored)
-        self.contrast = contrastive_loss(
-            "softmax", mesh=mesh, implementation=implementation, tile=tile
-        )
         self.affinity = affinity_over(mesh)
         self.teachers = tuple(teachers)
         self.scales = [None] * len(teachers) if teacher_scales is None else teacher_scales
@@ -78,8 +71,6 @@ class Distillation(Objective):
         if stored:
             vectors = (form.format(name) for name in teachers for form in STORED)
             self.fields = ("image", "text", *vectors)
-        self.max_scale = max_scale
-        self.micro_batch_size, self.patch_drop = micro_batch_size, patch_drop
 
     def __call__(self, ctx: Context) -> Losses:
         """The contrast of the pairs and the distances from the teachers, each where it counts.
@@ -88,13 +79,13 @@ class Distillation(Objective):
             ValueError: when features are compared with those of a teacher of another width.
         """
         weight = ctx.batch["weight"]
-        zimg, ztxt = self._encode(ctx.model, ctx, patch_drop=self.patch_drop)
+        zimg, ztxt = self.encode(ctx)
         scale = clamped_scale(ctx.model.log_scale[...], max_scale=self.max_scale)
         named = zip(self.teachers, self.scales, strict=True)
         teachers = [self._teacher(ctx, name, theirs) for name, theirs in named]
 
         def contrastive():
-            return self.contrast(zimg, ztxt, scale=scale, weight=weight)
+            return self.loss(zimg, ztxt, scale=scale, weight=weight)
 
         def affinity():
             given = dict(scale=scale, weight=weight)
@@ -115,17 +106,12 @@ class Distillation(Objective):
     ) -> tuple[dict[str, Array], float | Array]:
         """A teacher's embeddings of the batch, and the multiplier of their cosines."""
         if self.frozen:
-            zimg, ztxt = self._encode(ctx.frozen[name], ctx)
+            whole = self.encoding | dict(patch_drop=0.0)
+            zimg, ztxt = encode_pairs(ctx.frozen[name], ctx.batch, key=ctx.key, **whole)
         else:
             zimg, ztxt = (ctx.batch[field.format(name)] for field in STORED)
         vectors = dict(teacher_zimg=zimg, teacher_ztxt=ztxt)
         return vectors, jnp.exp(ctx.frozen[name].log_scale[...]) if scale is None else scale
-
-    def _encode(self, model: Any, ctx: Context, *, patch_drop: float = 0.0) -> Any:
-        size = self.micro_batch_size
-        return encode_pairs(
-            model, ctx.batch, key=ctx.key, micro_batch_size=size, patch_drop=patch_drop
-        )
 
 
 def _mean(losses: Iterable[Float[Array, " n"]]) -> Float[Array, " n"]:

@@ -6,11 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from vlp.losses.sharded import DEFAULT_TILE
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.common.present import encode_present
 from vlp.parallel.contrastive import contrastive_loss
+from vlp.settings import handing_on
 
 
 class ImageBind(Objective):
@@ -24,10 +24,10 @@ class ImageBind(Objective):
         pairs: what is contrasted; the model has a scale for each.
         weights: of the pairs, 1 each where nothing is said.
         max_scale: upper limit of the learned multipliers of the cosines.
-        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
-        implementation, tile: of the contrastive loss, likewise.
+        mesh: over which the batch is split.
         most_rows: how many of a device's rows may have a modality, of those that not all have;
             other rows are not encoded. Runs give it by the shares of their sets.
+        **spread: of `vlp.parallel.contrastive.contrastive_loss`.
 
     Raises:
         ValueError: when there is not one weight a pair.
@@ -36,6 +36,7 @@ class ImageBind(Objective):
         Girdhar et al., 2023, https://arxiv.org/abs/2305.05665, section 3.2.
     """
 
+    @handing_on(contrastive_loss)
     def __init__(
         self,
         *,
@@ -43,9 +44,8 @@ class ImageBind(Objective):
         weights: Sequence[float] = (),
         max_scale: float = 100.0,
         mesh: Mesh | None = None,
-        implementation: str = "auto",
-        tile: int = DEFAULT_TILE,
         most_rows: Mapping[str, int] | None = None,
+        **spread: Any,
     ):
         if weights and len(weights) != len(pairs):
             raise ValueError(f"weights must be one a pair, {len(pairs)}, got {list(weights)}")
@@ -53,7 +53,7 @@ class ImageBind(Objective):
         self.weights = dict(zip(pairs, weights or [1.0] * len(pairs), strict=True))
         self.max_scale = max_scale
         self.most_rows, self.shards = most_rows or {}, mesh.size if mesh is not None else 1
-        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
+        self.loss = contrastive_loss("softmax", mesh=mesh, **spread)
         self.modalities = tuple(dict.fromkeys("-".join(pairs).split("-")))
         self.fields = (*self.modalities, *(f"present/{name}" for name in self.modalities))
 

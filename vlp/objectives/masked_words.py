@@ -65,6 +65,7 @@ def masked_language(
     mask_id: int,
     probability: float,
     text_tower: Any,
+    loss_of: Callable[[Any, Any, Any], Float[Array, " n"]] | None = None,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Losses, nats a token of the global batch, and accuracies of hidden words.
 
@@ -75,6 +76,8 @@ def masked_language(
         mask_id: the token that hides others.
         probability: share of the tokens that are hidden.
         text_tower: has `pad_id` and `vocab_size`.
+        loss_of: a text's, nats a token, from logits, targets and the texts with masks; the cross
+            entropy, if not given.
     """
     pad_id = text_tower.pad_id
     shown, targets = mask_tokens(
@@ -87,5 +90,8 @@ def masked_language(
     )
     logits = predict(shown)
     share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
-    loss = captioning_loss(logits, targets, pad_id=pad_id)
+    if loss_of is None:
+        loss = captioning_loss(logits, targets, pad_id=pad_id)
+    else:
+        loss = loss_of(logits, targets, shown)
     return share * loss, share * share_correct(logits, targets, pad_id=pad_id)

@@ -3,9 +3,7 @@
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
-from vlp.losses.sharded import DEFAULT_TILE
 from vlp.losses.similarity import cosines
 from vlp.models.vlmo import Vlmo as Model
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
@@ -13,6 +11,7 @@ from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.common.triples import match_triples
 from vlp.objectives.masked_words import masked_language
 from vlp.parallel.contrastive import contrastive_loss
+from vlp.settings import handing_on
 
 
 class Vlmo(Objective):
@@ -37,8 +36,7 @@ class Vlmo(Objective):
             the upper blocks' second pass out.
         negatives: "sampled" or "hardest".
         max_scale: upper limit of the learned multipliers of the cosines.
-        mesh: over which the batch is split, see `vlp.parallel.contrastive.contrastive_loss`.
-        implementation, tile: of the contrastive loss, likewise.
+        **spread: of `vlp.parallel.contrastive.contrastive_loss`.
 
     Raises:
         ValueError: when `pair_contrast` is no share.
@@ -50,6 +48,7 @@ class Vlmo(Objective):
 
     fields = ("image", "text", "id")
 
+    @handing_on(contrastive_loss)
     def __init__(
         self,
         *,
@@ -59,15 +58,13 @@ class Vlmo(Objective):
         pair_contrast: float = 0.5,
         negatives: str = "sampled",
         max_scale: float = 100.0,
-        mesh: Mesh | None = None,
-        implementation: str = "auto",
-        tile: int = DEFAULT_TILE,
+        **spread: Any,
     ):
         if not 0 <= pair_contrast <= 1:
             raise ValueError(
                 f"pair_contrast must be from 0 to 1, got {pair_contrast}; the authors' is 0.5"
             )
-        self.loss = contrastive_loss("softmax", mesh=mesh, implementation=implementation, tile=tile)
+        self.loss = contrastive_loss("softmax", **spread)
         self.masking: dict[str, Any] = dict(mask_id=mask_id, probability=mask_probability)
         self.masked_weight, self.pair_contrast = masked_weight, pair_contrast
         self.negatives, self.max_scale = negatives, max_scale

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vlp.losses import affinity_loss
-from vlp.parallel.contrastive import batch_axes, check_divides
+from vlp.parallel.contrastive import batch_axes, over_mesh
+from vlp.parallel.mesh import check_divides
 
 
 def affinity_over(mesh: Mesh | None) -> Callable[..., Float[Array, " n"]]:
@@ -22,29 +22,15 @@ def affinity_over(mesh: Mesh | None) -> Callable[..., Float[Array, " n"]]:
     Raises:
         ValueError: the returned function raises it when the batch does not divide by the devices.
     """
-    axes, shards = batch_axes(mesh)
+    shards = batch_axes(mesh)[1]
     if mesh is None or shards == 1:
         return affinity_loss
-    split = PartitionSpec(axes)
-
-    def shard(pairs: Any, weight: Any, scales: Any) -> Float[Array, " n"]:
-        return affinity_loss(**pairs, **scales, weight=weight, axis_name=axes)
-
-    spread = jax.shard_map(
-        shard, mesh=mesh, in_specs=(split, split, PartitionSpec()), out_specs=split
-    )
 
     def loss(
-        zimg: Array,
-        ztxt: Array,
-        *,
-        teacher_zimg: Array,
-        teacher_ztxt: Array,
-        weight: Array | None = None,
-        **scales: Any,
+        zimg: Array, ztxt: Array, *, scale: Any, teacher_scale: Any, **rows: Any
     ) -> Float[Array, " n"]:
         check_divides(zimg.shape[0], shards)
-        pairs = dict(zimg=zimg, ztxt=ztxt, teacher_zimg=teacher_zimg, teacher_ztxt=teacher_ztxt)
-        return spread(pairs, weight, scales)
+        scales = dict(scale=scale, teacher_scale=teacher_scale)
+        return over_mesh(affinity_loss, mesh)(dict(zimg=zimg, ztxt=ztxt, **rows), scales)
 
     return loss

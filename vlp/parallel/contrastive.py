@@ -13,8 +13,9 @@ from vlp.losses import sigmoid_loss, softmax_loss
 from vlp.losses.gathered import gathered_sigmoid_loss, gathered_softmax_loss
 from vlp.losses.sharded import DEFAULT_TILE, ring_sigmoid_loss, ring_softmax_loss
 from vlp.losses.similarity import SIMILARITIES, Embeddings, vectors
+from vlp.parallel.mesh import AXES, check_divides
+from vlp.settings import check_choice
 
-BATCH_AXES = ("data", "fsdp")
 KINDS: dict[str, dict[str, Callable[..., Float[Array, " n"]]]] = {
     "softmax": {
         "dense": softmax_loss,
@@ -58,19 +59,15 @@ def contrastive_loss(
             along, or the tile is under 1; the returned function raises it when the batch
             does not divide by the devices, or the form takes no such positives or similarity.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}"
-        )
+    check_choice("kind", kind, KINDS)
+    check_choice("implementation", implementation, IMPLEMENTATIONS)
     if tile < 1:
         raise ValueError(f"tile must be at least 1, got {tile}")
     axes, shards = batch_axes(mesh)
     if implementation in ("gathered", "ring") and not axes:
         raise ValueError(
             f"implementation {implementation!r} needs a mesh with an axis "
-            f"{' or '.join(BATCH_AXES)}, got {mesh}; use 'auto'"
+            f"{' or '.join(AXES)}, got {mesh}; use 'auto'"
         )
 
     def loss(zimg, ztxt, *, weight=None, similarity="dot", positives=None, **parameters):
@@ -86,25 +83,16 @@ def contrastive_loss(
         _check_taken(chosen, similarity, positives)
         if chosen == "ring":
             function = functools.partial(function, tile=max(1, tile // math.isqrt(products)))
-        return _over_mesh(function, mesh, axes)(zimg, ztxt, weight, positives, parameters)
+        rows = dict(zimg=zimg, ztxt=ztxt, weight=weight, positives=positives)
+        return over_mesh(function, mesh)(rows, parameters)
 
     return loss
 
 
 def batch_axes(mesh: Mesh | None) -> tuple[tuple[str, ...], int]:
     """The axes of a mesh over which batches are split, and how many parts that makes."""
-    axes = () if mesh is None else tuple(name for name in BATCH_AXES if name in mesh.shape)
+    axes = () if mesh is None else tuple(name for name in AXES if name in mesh.shape)
     return axes, 1 if mesh is None else math.prod(mesh.shape[name] for name in axes)
-
-
-def check_divides(n: int, shards: int) -> None:
-    """Raises ValueError, with sizes that do, where a batch does not divide by the devices."""
-    if n % shards:
-        lower = n // shards * shards
-        raise ValueError(
-            f"global_batch_size must divide by {shards} devices, got {n}; "
-            f"try {lower or shards} or {lower + shards}"
-        )
 
 
 def _vectors_each(z: Embeddings) -> int:
@@ -117,17 +105,20 @@ def _choose(n: int, shards: int, *, bytes_each: int) -> str:
     return "gathered" if bytes_each * n * n // shards <= GATHERED_BYTES else "ring"
 
 
-def _over_mesh(function: Callable, mesh: Mesh, axes: tuple[str, ...]) -> Callable:
-    """The loss of one shard applied to arrays split over `axes`; scale and bias are everywhere."""
+def over_mesh(function: Callable, mesh: Mesh) -> Callable[[Any, Any], Float[Array, " n"]]:
+    """The loss of one shard as one of global arrays: those that are split, and those that are not.
+
+    Args:
+        function: takes both by name, and `axis_name`.
+        mesh: over whose batch axes they are split.
+    """
+    axes, _ = batch_axes(mesh)
     split = PartitionSpec(axes)
 
-    def shard(zimg, ztxt, weight, positives, parameters):
-        return function(
-            zimg, ztxt, axis_name=axes, weight=weight, positives=positives, **parameters
-        )
+    def shard(rows: Any, everywhere: Any) -> Float[Array, " n"]:
+        return function(**rows, **everywhere, axis_name=axes)
 
-    specs = (split, split, split, split, PartitionSpec())
-    return jax.shard_map(shard, mesh=mesh, in_specs=specs, out_specs=split)
+    return jax.shard_map(shard, mesh=mesh, in_specs=(split, PartitionSpec()), out_specs=split)
 
 
 def _check_taken(form: str, similarity: Any, positives: Any) -> None:

@@ -47,7 +47,11 @@ def abstract_mesh(*, data: int, fsdp: int = 1) -> AbstractMesh:
 
 def check_global_batch_size(global_batch_size: int, *, mesh: Mesh | AbstractMesh) -> None:
     """Raises ValueError, with the nearest sizes that fit, when the devices cannot share a batch."""
-    count = mesh.size
+    check_divides(global_batch_size, mesh.size)
+
+
+def check_divides(global_batch_size: int, count: int) -> None:
+    """Raises ValueError, with the nearest sizes that fit, when so many cannot share a batch."""
     if global_batch_size > 0 and global_batch_size % count == 0:
         return
     below = global_batch_size // count * count

@@ -168,14 +168,11 @@ def _choice(config: ConfigDict, known: Mapping[str, Any], key: str, usual: str =
 
 
 def _model(config: ConfigDict) -> Settings:
-    from vlp.models.base import PairModel
     from vlp.models.build import model_class
 
     decided = [key.removeprefix("model.") for key in DECIDED if key.startswith("model.")]
     parts = ("image", "text", "audio", "decoder", "fusion", "multiway")  # sections of their own
-    make = model_class(config.model.to_dict())
-    handed_on = "settings" in inspect.signature(make.__init__).parameters
-    own = keywords(make, *[PairModel] * handed_on, leaving=("settings", *parts, *decided))
+    own = keywords(model_class(config.model.to_dict()), leaving=(*parts, *decided))
     chosen = dict.fromkeys(("kind", "preset", *SHARED), Setting((str,), ""))
     return chosen | own
 
@@ -240,18 +237,16 @@ def _makes() -> dict[str, _Make]:
     from data_pipelines.sound_augment import SoundAugment
     from experiments.common import base_config
     from vlp.models.coca import Decoder
-    from vlp.nn.fusion import FusionBlock, FusionStack
-    from vlp.nn.multiway import Multiway, MultiwayBlock, MultiwayStack
+    from vlp.nn.fusion import FusionStack
+    from vlp.nn.multiway import Multiway
     from vlp.nn.query_pool import QueryPool
     from vlp.parallel.mesh import make_mesh
     from vlp.training.optim.optimizers import OPTIMIZERS, make_optimizer
     from vlp.training.optim.schedules import SCHEDULES, make_schedule
     from vlp.training.setup import make_training
 
-    ratio = {"mlp_ratio": Setting((float,), 4.0), "mlp_dim": Setting((int,), None)}
     smallest, of_context = "fsdp_min_elements", ("width", "context_width", "vocab_size")
     of_pool = ("context_width", "norm_eps", "attention", "dtype")
-    of_multiway = ("width", "count", "fused", "relative")
     optimizer = ("optim.optimizer.name", "adamw")
     schedule = ("optim.schedule.name", "cosine")
     return {
@@ -264,10 +259,8 @@ def _makes() -> dict[str, _Make]:
         **{f"model.{tower}": functools.partial(_tower, tower=tower) for tower in USUAL},
         "model.image.queries": lambda _: keywords(QueryPool, leaving=of_pool),
         "model.decoder": lambda _: keywords(Decoder, leaving=of_context),
-        "model.fusion": lambda _: keywords(FusionStack, FusionBlock, leaving=of_context) | ratio,
-        "model.multiway": lambda _: keywords(
-            Multiway, MultiwayStack, MultiwayBlock, leaving=of_multiway
-        ),
+        "model.fusion": lambda _: keywords(FusionStack, leaving=of_context),
+        "model.multiway": lambda _: keywords(Multiway, leaving=("width", "relative")),
         "objective": _objective,
         "optim.optimizer": lambda c: _by_name(make_optimizer, _choice(c, OPTIMIZERS, *optimizer)),
         "optim.schedule": lambda c: _by_name(make_schedule, _choice(c, SCHEDULES, *schedule)),

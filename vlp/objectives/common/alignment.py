@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 
 from vlp.losses import momentum_contrastive_loss
 from vlp.losses.similarity import cosines
-from vlp.objectives.common.contract import Context, Losses, Term
+from vlp.objectives.common.contract import Context, Losses, Momentum, Term
 from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.common.queue import empty_queue, enqueue, features
 from vlp.objectives.common.triples import match_triples
@@ -44,9 +44,11 @@ class Alignment:
         queue_size: pairs whose features are kept; a multiple of the global batch size.
         distillation: weight of the momentum model's targets, alpha in the papers.
         ramp: steps over which that weight rises to its value.
+        momentum_decay: of the average that gives keys and targets.
+        momentum_warmup: let that average begin shorter, see `Momentum`.
         negatives: "sampled" or "hardest".
         floor: added to the probabilities of negatives.
-        max_scale, min_scale: limits of the multiplier of the cosines.
+        max_scale, min_scale: limits of the multiplier of the cosines (temperature 0.001 to 0.5).
 
     References:
         Li et al., 2021 (ALBEF), https://arxiv.org/abs/2107.07651; Li et al., 2022 (BLIP),
@@ -57,15 +59,18 @@ class Alignment:
         self,
         *,
         queue_size: int,
-        distillation: float,
-        ramp: int,
-        negatives: str,
-        floor: float,
-        max_scale: float,
-        min_scale: float,
+        distillation: float = 0.4,
+        ramp: int = 0,
+        momentum_decay: float = 0.995,
+        momentum_warmup: bool = False,
+        negatives: str = "sampled",
+        floor: float = 0.0,
+        max_scale: float = 1000.0,
+        min_scale: float = 2.0,
     ):
         self.queue_size = queue_size
         self.distillation, self.ramp = distillation, ramp
+        self.momentum = Momentum(momentum_decay, momentum_warmup)
         self.mining: dict[str, Any] = dict(choice=negatives, floor=floor)
         self.limits = dict(max_scale=max_scale, min_scale=min_scale)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from vlp.losses.matching import hard_negatives
+from vlp.settings import check_choice
 
 # How a negative is chosen among those allowed.
 CHOICES = ("sampled", "hardest")
@@ -50,8 +51,7 @@ def mine(
     Raises:
         ValueError: when the choice is unknown.
     """
-    if choice not in CHOICES:
-        raise ValueError(f"negatives must be one of {', '.join(CHOICES)}, got {choice!r}")
+    check_choice("negatives", choice, CHOICES)
     keys = jax.random.split(key, scores.shape[0]) if choice == "sampled" else None
     return hard_negatives(scores, allowed=~matches, keys=keys, floor=floor)
 

@@ -20,9 +20,8 @@ from data_pipelines.sources import (
     ShuffledCaptions,
     Source,
     TarSource,
-    label_name,
-    label_names,
 )
+from data_pipelines.sources.labels import label_name, label_names
 from data_pipelines.sources.part import PartSource
 
 TEMPLATES = ("a photo of the {}.", "art of the {}", "{}", "a {x} of {}")

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from vlp.parallel.ids import device_ids
-from vlp.training.loop.loop import _for_device
+from vlp.parallel.ids import device_ids, id_words
 
 LARGEST = 2**31 - 1
 
@@ -27,11 +26,9 @@ def test_numbers_above_are_never_negative_and_hardly_ever_meet():
     assert len(np.unique(apart)) == 4
 
 
-def test_what_a_loss_asks_for_of_a_batch_holds_numbers_of_any_size():
+def test_the_words_hold_numbers_of_any_size():
     numbers = np.array([5, 2**32 + 5, -1, 2**63 - 1])
-    batch = dict(id=numbers, weight=np.ones(4, np.float32))
-    words = _for_device(batch, ("id",))["id"]
+    words = id_words(numbers)
     assert words.dtype == np.int32 and words.shape == (4, 2)
     low, high = words.astype(np.int64).T
     np.testing.assert_array_equal((high << 32) | (low & 0xFFFFFFFF), numbers)
-    assert "id" not in _for_device(batch, ())

@@ -9,7 +9,7 @@ from flax import nnx
 
 from tests.training.test_dual_encoder_training import (
     CLIP,
-    TEACHER,
+    FROZEN,
     batches,
     make_tiny_training,
     model_of,
@@ -74,7 +74,7 @@ def test_eight_devices_train_as_one_does(alone):
 
 def test_a_teacher_s_batch_norms_normalise_as_in_evaluation():
     image = dict(kind="resnet", image_size=32, layers=(1, 1, 1, 1), width=8, output_dim=8)
-    resnet = TEACHER | dict(image=image, image_projection="none")
+    resnet = FROZEN["distillation"]["teacher"] | dict(image=image, image_projection="none")
     graphdef, shapes = abstract_model(lambda rngs: model_of(resnet, rngs))
     assert learns_statistics(nnx.merge(graphdef, shapes))
     training = make_training(

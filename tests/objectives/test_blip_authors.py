@@ -231,7 +231,6 @@ PARTS = {
 
 @pytest.mark.parametrize("kind", PARTS)
 def test_a_checkpoint_of_the_authors_is_read(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(layout, "heads", lambda width: 4)
     monkeypatch.setattr("vlp.interop.albef.layout.heads", lambda width: 4)
     without, modes = PARTS[kind]
     state = {

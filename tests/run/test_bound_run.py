@@ -114,3 +114,10 @@ def test_a_run_that_hears_resumes_to_the_bit_and_is_judged_loaded_and_searched(
     export = ["export", f"--model={folder}", "--to=stablehlo", f"--out={tmp_path / 'out'}"]
     assert main(export) == 1 and "give --towers=image or --towers=text" in capsys.readouterr().err
     assert main([*export, "--towers=image"]) == 0
+
+    kept = "=('image.*', 'text.*')"
+    flags = [f"--config.init.path={folder}", f"--config.init.only{kept}"]
+    assert len(run("bound", *flags, f"--config.optim.freeze{kept}")) == 4
+    bound, _, _ = vlp.load(tmp_path / "bound")
+    for one, other in zip(bound.encode_image(pictures), model.encode_image(pictures), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -10,14 +10,15 @@ _LARGEST_OTHER = 10**6
 _WHOLE = frozenset((
     "image_size", "patch_size", "num_patches", "width", "depth", "num_heads", "mlp_dim",
     "vocab_size", "length", "num_types", "output_dim", "num_queries", "embed_dim",
-    "fused_from", "cross_every",
+    "fused_from", "cross_every", "frames", "n_mels", "stride",
 ))  # fmt: skip
+_OF_SIDES = ("patch_size", "stride")  # of a spectrogram's patches one for each side
 _SWITCHES = frozenset((
     "class_token", "pre_norm", "norm_after_pool", "pooler", "patch_bias", "causal", "mask_padding",
     "mlp_between", "tied_head", "writes",
 ))  # fmt: skip
 _IDS = frozenset(("eos_id", "pad_id", "begin_id", "end_id", "encode_id", "decode_id"))
-_OPTIONAL = frozenset(("mlp_dim", "layer_scale", "init_bias", "class_token", "num_types"))
+_OPTIONAL = frozenset(("stride", "mlp_dim", "layer_scale", "init_bias", "class_token", "num_types"))
 _POSITIVE = frozenset(("norm_eps", "image_norm_eps", "init_scale", "mlp_ratio"))
 _REAL = frozenset(("layer_scale", "init_bias", *_POSITIVE))
 
@@ -33,7 +34,8 @@ def check_values(kwargs: Mapping[str, Any]) -> None:
         if value is None and (name in _OPTIONAL or (resnet and name == "num_heads")):
             continue
         if name in _WHOLE:
-            _check_whole(name, value, _LARGEST.get(name, _LARGEST_OTHER))
+            for each in value if name in _OF_SIDES and isinstance(value, list | tuple) else [value]:
+                _check_whole(name, each, _LARGEST.get(name, _LARGEST_OTHER))
         elif name in _IDS:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} must be the id of a token, got {value!r}")

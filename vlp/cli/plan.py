@@ -5,9 +5,9 @@
   vlp plan --config=experiments/coca.py --topology=h100:64 --price=2.5
 
 The step is compiled as it would be there, on any Linux machine: for TPUs with libtpu (vlp[tpu]),
-for GPUs with JAX's CUDA plugin (vlp[cuda]). Printed are its memory, its exchanges, how long it takes
-and what is wrong with it, with the lines that made it; --json keeps all of that. Data and weights
-that are not here are not asked for: --samples says how many pairs there are.
+for GPUs with JAX's CUDA plugin (vlp[cuda]). Printed are its memory, its exchanges, how long it
+takes and what is wrong with it, with the lines that made it; --json keeps all of that. Nothing is
+asked of data that are not here: --samples says how many pairs there are.
 
   CHIP:SHAPE  v4:4x4x4, v5e:16x16, v5p:8x8x8, v6e:16x16, tpu7x:4x4x4 (TPUs, in chips);
               a100:32, h100:64, h200:8, b200:8 (GPUs, in hosts of eight)
@@ -74,8 +74,8 @@ def _print(found: Any, whole: Any) -> None:
     console.print(table)
     if found.collectives:
         table = Table("exchange", "axes", "link", "a step", "MB", "ms alone", box=None)
-        for row in exchanges(found):
-            table.add_row(*row)
+        for kind in exchanges(found):
+            table.add_row(*kind)
         console.print(table)
     for finding in found.findings[:20]:
         console.print(f"! {finding.what}" + (f"  ({finding.source})" if finding.source else ""))

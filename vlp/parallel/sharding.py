@@ -36,7 +36,7 @@ def rows_rule(mesh: AnyMesh) -> Callable[[Any], Any]:
     sharding = batch_sharding(mesh)
 
     def rule(x: Any) -> Any:
-        if x.ndim < 2 or x.shape[0] % mesh.size:
+        if mesh.size == 1 or x.ndim < 2 or x.shape[0] % mesh.size:
             return x
         return jax.lax.with_sharding_constraint(x, sharding)
 

@@ -9,8 +9,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vlp.planning.cost import COLLECTIVES
-from vlp.planning.hlo import Instruction, Program, Visit
+from vlp.planning.hlo import Array, Instruction, Program, Visit
 from vlp.planning.topology import Topology
+
+Kind = tuple[str, tuple[str, ...], str]  # what, along which axes, over which link
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +25,7 @@ class Collective:
         link: "fast" within slice or host, "network" beyond.
         devices: in a group.
         bytes: of the whole that a device has afterwards (or gives, where it is scattered).
-        dtype, rows, largest: of its largest array, as several go together: the length of its first
-            axis, and its bytes.
+        dtype, shape, largest: of its largest array, as several go together; the last in bytes.
         times: how often a step.
         depth: in how many loops.
         seconds: of one, if nothing else goes on.
@@ -38,7 +39,7 @@ class Collective:
     devices: int
     bytes: int
     dtype: str
-    rows: int
+    shape: tuple[int, ...]
     largest: int
     times: int
     depth: int
@@ -81,9 +82,9 @@ def _collective(
     order = list(mesh.devices.flat)  # by which programs number their devices
     groups = _groups(instruction, len(order))
     near = all(len({topology.near(order[n]) for n in group}) == 1 for group in groups)
-    arrays = instruction.outputs
+    arrays: Sequence[Array] = instruction.outputs
     if instruction.opcode.endswith("-start") and len(arrays) > 1:
-        arrays = _larger_half(kind, arrays)
+        arrays = _larger_half(arrays)
     whole = len(groups[0]) if _is_shown_scattered(kind, instruction) else 1
     sent = whole * sum(array.bytes for array in arrays)
     largest = max(arrays, key=lambda array: array.bytes)
@@ -94,7 +95,7 @@ def _collective(
         devices=len(groups[0]),
         bytes=sent,
         dtype=largest.dtype,
-        rows=largest.shape[0] if largest.shape else 1,
+        shape=largest.shape,
         largest=whole * largest.bytes,
         times=visit.times,
         depth=visit.depth,
@@ -108,12 +109,12 @@ def _is_shown_scattered(kind: str, instruction: Instruction) -> bool:
     return kind == "reduce-scatter" and not instruction.opcode.endswith("-start")
 
 
-def _larger_half(kind: str, arrays: Sequence) -> Sequence:
+def _larger_half(arrays: Sequence[Array]) -> Sequence[Array]:
     """Of the operands and results that a start has as outputs, those that tell the whole."""
     arrays = [array for array in arrays if array.shape]
     half = len(arrays) // 2
     if len(arrays) % 2 or not half:
-        return arrays or [max(arrays, default=None)]
+        return arrays
     first, second = arrays[:half], arrays[half:]
     return max(first, second, key=lambda part: sum(array.bytes for array in part))
 
@@ -180,11 +181,9 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(n) for n in text.split(",") if n)
 
 
-def by_kind(
-    found: Sequence[Collective],
-) -> Mapping[tuple[str, tuple[str, ...], str], list[Collective]]:
+def by_kind(found: Sequence[Collective]) -> Mapping[Kind, list[Collective]]:
     """The exchanges of the same kind, axes and link together."""
-    groups: dict[tuple[str, tuple[str, ...], str], list[Collective]] = {}
+    groups: dict[Kind, list[Collective]] = {}
     for each in found:
         groups.setdefault((each.kind, each.axes, each.link), []).append(each)
     return groups

@@ -1,7 +1,6 @@
 """What one instruction of a compiled program costs: FLOPs, and bytes of the device's memory."""
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,8 +9,9 @@ from vlp.planning.hlo import Array, Computation, Instruction, Program
 
 # They name, wait for or rearrange what is already there; what they call counts by itself.
 FREE = frozenset((
-    "parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while", "call", "conditional",
-    "after-all", "partition-id", "replica-id", "iota", "opt-barrier", "domain", "add-dependency",
+    "parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while", "call",
+    "conditional", "after-all", "partition-id", "replica-id", "iota", "opt-barrier", "domain",
+    "add-dependency",
 ))  # fmt: skip
 COLLECTIVES = frozenset((
     "all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all",
@@ -189,5 +189,4 @@ def _all(arrays: tuple[Array, ...]) -> float:
 
 def estimated_cycles(instruction: Instruction) -> int:
     """What a TPU's compiler thinks it takes; 0 where it does not say."""
-    found = re.search(r'"estimated_cycles":"(\d+)"', instruction.attributes)
-    return int(json.loads(found[1])) if found else 0
+    return int(instruction.attribute(r'"estimated_cycles":"(\d+)"') or 0)

@@ -98,9 +98,8 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
 
 
 def _roofline(spent: Cost, chip: Chip) -> tuple[float, str]:
-    products = sum(
-        count / (chip.peak[dtype] * chip.attained) for dtype, count in spent.flops.items()
-    )
+    peaks = ((count, chip.peak[dtype]) for dtype, count in spent.flops.items())
+    products = sum(count / (peak * chip.attained) for count, peak in peaks)
     memory = spent.bytes / chip.bandwidth
     if not products and not memory:
         return 0.0, "memory"

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlp.planning.collectives import Collective
-from vlp.planning.cost import FREE
-from vlp.planning.hlo import Array, Program
+from vlp.planning.hlo import Program
 
 MIN_BYTES = 2**20  # what is smaller costs nothing that one would see
 
@@ -31,21 +30,17 @@ class Facts:
     """What findings are found by.
 
     Attributes:
-        global_batch: pairs a step.
-        devices: of the mesh.
         layer_bytes: of the largest weight of one layer, as it is computed with.
-        tables: rows of the tables of tokens.
-        widths: lengths of all axes of parameters, which are no batch's.
+        shapes: of all parameters, and of one layer's.
+        tables: those of tables of tokens.
         low: whether a dtype of two bytes was asked for.
         whole: bytes of parameters that every device holds whole though the mesh could divide them,
             by name.
     """
 
-    global_batch: int
-    devices: int
     layer_bytes: int | float
-    tables: Sequence[int]
-    widths: Collection[int]
+    shapes: Collection[tuple[int, ...]]
+    tables: Collection[tuple[int, ...]]
     low: bool
     whole: Mapping[str, float]
 
@@ -54,17 +49,17 @@ def findings(program: Program, exchanges: Sequence[Collective], facts: Facts) ->
     """All findings of a step, those of most bytes first."""
     found = [
         *_in_loops(exchanges, facts),
-        *_tables(exchanges, facts),
-        *_grown(program, facts),
+        *_gathered(exchanges, facts),
         *_precise(program, facts),
-        *(
-            Finding(
-                f"parameter {name} is whole on every device though fsdp could divide it", "", size
-            )
-            for name, size in facts.whole.items()
-        ),
+        *_whole(facts),
     ]
     return sorted(set(found), key=lambda finding: -finding.bytes)
+
+
+def _whole(facts: Facts) -> Iterator[Finding]:
+    for name, size in facts.whole.items():
+        what = f"parameter {name}, {_mb(size)}, is whole on every device of a mesh with fsdp"
+        yield Finding(what, "", size)
 
 
 def _in_loops(exchanges: Sequence[Collective], facts: Facts) -> Iterator[Finding]:
@@ -78,48 +73,20 @@ def _in_loops(exchanges: Sequence[Collective], facts: Facts) -> Iterator[Finding
             )
 
 
-def _tables(exchanges: Sequence[Collective], facts: Facts) -> Iterator[Finding]:
+def _gathered(exchanges: Sequence[Collective], facts: Facts) -> Iterator[Finding]:
+    """What is gathered whole outside of loops: tables of tokens, and what is no parameter."""
     for each in exchanges:
-        if each.kind == "all-gather" and each.bytes > MIN_BYTES and each.rows in facts.tables:
-            yield Finding(
-                f"a table of {each.rows:,} rows is gathered whole, {_mb(each.bytes)}",
-                each.source,
-                each.bytes,
+        if each.kind != "all-gather" or each.depth or each.largest <= MIN_BYTES:
+            continue
+        shape = ",".join(map(str, each.shape))
+        if each.shape in facts.tables:
+            what = f"the table [{shape}] is gathered whole, {_mb(each.largest)}"
+            yield Finding(what, each.source, each.largest)
+        elif each.shape not in facts.shapes:
+            what = (
+                f"{each.dtype}[{shape}], {_mb(each.largest)}, is the whole batch's on each device"
             )
-
-
-def _grown(program: Program, facts: Facts) -> Iterator[Finding]:
-    """Arrays with an axis of the whole batch on one device."""
-    if facts.devices == 1:
-        return
-    seen: set[tuple[str, Array]] = set()
-    for visit in program.visits():
-        for each in visit.computation:
-            if each.opcode in FREE or each.opcode.endswith("-done"):
-                continue
-            source = program.source(each)
-            for array in each.outputs:
-                if _is_global(array, facts) and (source, array) not in seen:
-                    seen.add((source, array))
-                    shape = ",".join(map(str, array.shape))
-                    yield Finding(
-                        f"{array.dtype}[{shape}], {_mb(array.bytes)}, holds the whole batch's and "
-                        "grows with it",
-                        source,
-                        array.bytes,
-                    )
-
-
-def _is_global(array: Array, facts: Facts) -> bool:
-    """Whether an axis is the whole batch's, of one row a pair or of several; vectors are small."""
-    if len(array.shape) < 2 or array.bytes <= MIN_BYTES:
-        return False
-    return any(
-        length >= facts.global_batch
-        and length % facts.global_batch == 0
-        and length not in facts.widths
-        for length in array.shape
-    )
+            yield Finding(f"{what} and grows with it", each.source, each.largest)
 
 
 def _precise(program: Program, facts: Facts) -> Iterator[Finding]:

@@ -53,17 +53,18 @@ class Chip:
 
 
 def _tpu(
-    *, tflops: Number, gib: Number, gbs: Number, ici: Number, dcn_gbit: Number, hosted: int,
-    mhz: Number, page: str,
+    page: str, *, tflops: Number, gib: Number, gbs: Number, ici: Number, dcn: Number, hosted: int,
+    mhz: Number,
 ) -> Chip:  # fmt: skip
-    """A TPU: `ici` is both ways together, as the pages give it, and `dcn_gbit` a chip's share.
+    """A TPU, as its page describes it: `ici` in GB/s is both ways together, `dcn` in Gbit/s.
 
-    A product of float32 is one of bfloat16 operands by default, and six for the highest precision.
+    The clock is the one at which its units make the peak. A product of float32 is one of bfloat16
+    operands by default, and six for the highest precision.
     """
     peak = {"bf16": tflops * 1e12, "f32": tflops * 1e12, "f32 highest": tflops * 1e12 / 6}
     return Chip(
         kind="tpu", peak=peak, memory=gib * _GIB, bandwidth=gbs * 1e9, link=ici * 1e9 / 2,
-        network=dcn_gbit * 1e9 / 8, hosted=hosted, clock=mhz * 1e6, attained=_TPU_ATTAINED,
+        network=dcn * 1e9 / 8, hosted=hosted, clock=mhz * 1e6, attained=_TPU_ATTAINED,
         source=f"{_CLOUD}/{page}",
     )  # fmt: skip
 
@@ -99,15 +100,12 @@ def _gpu(
 
 
 CHIPS: Mapping[str, Chip] = {
-    "v4": _tpu(tflops=275, gib=32, gbs=1200, ici=600, dcn_gbit=50, hosted=4, mhz=1050, page="v4"),
-    "v5e": _tpu(tflops=197, gib=16, gbs=819, ici=400, dcn_gbit=25, hosted=8, mhz=1500, page="v5e"),
-    "v5p": _tpu(tflops=459, gib=95, gbs=2765, ici=1200, dcn_gbit=50, hosted=4, mhz=1750, page="v5p"),
-    "v6e": _tpu(tflops=918, gib=32, gbs=1640, ici=800, dcn_gbit=100, hosted=8, mhz=1750, page="v6e"),
+    "v4": _tpu("v4", tflops=275, gib=32, gbs=1200, ici=600, dcn=50, hosted=4, mhz=1050),
+    "v5e": _tpu("v5e", tflops=197, gib=16, gbs=819, ici=400, dcn=25, hosted=8, mhz=1500),
+    "v5p": _tpu("v5p", tflops=459, gib=95, gbs=2765, ici=1200, dcn=50, hosted=4, mhz=1750),
+    "v6e": _tpu("v6e", tflops=918, gib=32, gbs=1640, ici=800, dcn=100, hosted=8, mhz=1750),
     # A device is one of the two cores of a chip.
-    "tpu7x": _tpu(
-        tflops=2307 / 2, gib=192 / 2, gbs=7380 / 2, ici=1200 / 2, dcn_gbit=100 / 2, hosted=8,
-        mhz=2200, page="tpu7x",
-    ),
+    "tpu7x": _tpu("tpu7x", tflops=1153.5, gib=96, gbs=3690, ici=600, dcn=50, hosted=8, mhz=2200),
     "a100": _gpu(
         "a100_sxm_80", tflops=312, tf32=156, fp32=19.5, bandwidth=2.03904e12, memory=85100068864,
         nvlink=300, cores=108, ghz=1.41, l2=41943040, shared=167936, capability=(8, 0), fpus=64,

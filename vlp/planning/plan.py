@@ -140,12 +140,13 @@ def plan_step(
     temporary = compiled.memory_analysis().temp_size_in_bytes
     program = parse(compiled.as_text())
     exchanges = collectives(program, mesh=training.mesh, topology=topology)
+    leaves = jax.tree.leaves(training.abstract.params)
     facts = Facts(
-        global_batch=size,
-        devices=training.mesh.size,
         layer_bytes=_layer_bytes(training, 2 if low else 4),
-        tables=_tables(training),
-        widths={n for leaf in jax.tree.leaves(training.abstract.params) for n in leaf.shape},
+        shapes={
+            part for leaf in leaves for part in (leaf.shape, leaf.shape[1:], (1, *leaf.shape[1:]))
+        },
+        tables={leaf.shape for leaf in leaves if leaf.ndim == 2 and leaf.shape[0] >= 4096},
         low=low,
         whole=_whole(training),
     )
@@ -186,34 +187,29 @@ def _bytes(leaf: Any) -> int:
     return int(np.prod(leaf.shape)) * leaf.dtype.itemsize
 
 
+def _named(training: Training) -> dict[str, Any]:
+    params = training.abstract.params
+    return dict(zip(leaf_names(params), jax.tree.leaves(params), strict=True))
+
+
 def _layer_bytes(training: Training, item: int) -> float:
     """Of the largest weight of one layer: those of a stack have their layers in front."""
-    names, leaves = leaf_names(training.abstract.params), jax.tree.leaves(training.abstract.params)
-    sizes = [
-        np.prod(leaf.shape[1:])
-        for name, leaf in zip(names, leaves, strict=True)
-        if "/blocks/" in name
-    ]
+    named = _named(training)
+    sizes = [np.prod(leaf.shape[1:]) for name, leaf in named.items() if "/blocks/" in name]
     return float(max(sizes, default=0)) * item
 
 
-def _tables(training: Training) -> list[int]:
-    names, leaves = leaf_names(training.abstract.params), jax.tree.leaves(training.abstract.params)
-    return [
-        leaf.shape[0]
-        for name, leaf in zip(names, leaves, strict=True)
-        if leaf.ndim == 2 and leaf.shape[0] >= 4096 and "/blocks/" not in name
-    ]
+def _and_of_a_layer(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    return shape, shape[1:], (1, *shape[1:])
 
 
 def _whole(training: Training) -> dict[str, float]:
     """Large parameters that are whole on every device of a mesh that divides others."""
     if training.mesh.shape["fsdp"] == 1:
         return {}
-    names, leaves = leaf_names(training.abstract.params), jax.tree.leaves(training.abstract.params)
     return {
         name: float(_bytes(leaf))
-        for name, leaf in zip(names, leaves, strict=True)
+        for name, leaf in _named(training).items()
         if _bytes(leaf) > 2**20 and leaf.sharding.is_fully_replicated
     }
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlp.planning.collectives import by_kind
+from vlp.planning.estimate import Estimate
 from vlp.planning.plan import Plan
 
 
@@ -41,8 +42,8 @@ def as_json(plan: Plan, run: Run) -> dict[str, Any]:
             "compiler_seconds": plan.estimate.compiler_seconds,
             "mfu": plan.mfu,
             "pairs_per_second": plan.global_batch / seconds,
-            "days": run.steps * seconds / 86400,
-            "cost": run.steps * seconds / 3600 * plan.devices * run.price,
+            "days": _days(plan, run),
+            "cost": _days(plan, run) * 24 * plan.devices * run.price,
         }
     return found
 
@@ -59,19 +60,18 @@ def summary(plan: Plan, run: Run) -> list[tuple[str, str]]:
     ]
     if plan.estimate is None:
         return rows
-    spent = plan.estimate
-    hardware = sum(spent.flops.values())
-    rows += [
-        ("hardware FLOPs", f"{hardware / 1e12:,.2f} T, with what is computed again"),
-        ("step", f"{_ms(spent.seconds)} by roofline: {_ms(spent.compute)} computing, "
-                 f"{_ms(spent.exposed)} waiting for exchanges ({_ms(spent.hidden)} hidden)"),
-        *([("", f"{_ms(spent.compiler_seconds)} by the compiler's cycles")] if spent.compiler else []),
+    spent, pairs = plan.estimate, plan.global_batch / plan.estimate.seconds
+    return [
+        *rows,
+        ("hardware FLOPs", f"{sum(spent.flops.values()) / 1e12:,.2f} T, recomputed ones too"),
+        ("step", f"{_ms(spent.seconds)} by a roofline"),
+        ("  computing", _ms(spent.compute)),
+        ("  exchanging", f"{_ms(spent.exposed)}, and {_ms(spent.hidden)} behind what is computed"),
+        *_by_cycles(spent),
         ("MFU", f"{plan.mfu:.1%}"),
-        ("pairs", f"{plan.global_batch / spent.seconds:,.0f} a second, "
-                  f"{plan.global_batch / spent.seconds / plan.devices:,.1f} a device"),
-        ("run", f"{run.steps:,} steps, {run.steps * spent.seconds / 86400:,.2f} days" + _cost(plan, run)),
-    ]  # fmt: skip
-    return rows
+        ("pairs", f"{pairs:,.0f} a second, {pairs / plan.devices:,.1f} a device"),
+        ("run", f"{run.steps:,} steps, {_days(plan, run):,.2f} days{_cost(plan, run)}"),
+    ]
 
 
 def exchanges(plan: Plan) -> list[Sequence[str]]:
@@ -89,11 +89,20 @@ def exchanges(plan: Plan) -> list[Sequence[str]]:
     ]
 
 
+def _by_cycles(spent: Estimate) -> list[tuple[str, str]]:
+    if not spent.compiler:
+        return []
+    return [("", f"{_ms(spent.compiler_seconds)} by the compiler's own estimate of cycles")]
+
+
+def _days(plan: Plan, run: Run) -> float:
+    return run.steps * plan.estimate.seconds / 86400 if plan.estimate else 0.0
+
+
 def _cost(plan: Plan, run: Run) -> str:
-    if not run.price or plan.estimate is None:
-        return ""
-    hours = run.steps * plan.estimate.seconds / 3600 * plan.devices
-    return f", {hours:,.0f} chip-hours, {hours * run.price:,.0f} at {run.price:g} each"
+    hours = _days(plan, run) * 24 * plan.devices
+    said = f", {hours * run.price:,.0f} at {run.price:g} each" if run.price else ""
+    return f", {hours:,.0f} chip-hours{said}"
 
 
 def _mesh(mesh: Mapping[str, int]) -> str:

@@ -114,8 +114,8 @@ def _gpus(name: str, chip: Chip, count: int) -> Sequence[Any]:
 
 def _target(chip: Chip) -> str:
     """The chip as the text of XLA's `GpuTargetConfigProto`."""
-    known = dict(chip.target)
-    (major, minor), name = known.pop("capability"), known.pop("name")  # type: ignore[misc]
+    known: dict[str, Any] = dict(chip.target)
+    (major, minor), name = known.pop("capability"), known.pop("name")
     limits = dict(
         threads_per_block_limit=1024, threads_per_warp=32, shared_memory_per_block=49152,
         threads_per_core_limit=2048, block_dim_limit_x=2**31 - 1, block_dim_limit_y=65535,

@@ -106,10 +106,10 @@ OBJECTIVES = {
 KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "clip")) for kind in MODELS]
 
 
-def make_tiny_training(kind, mesh, **settings):
+def make_tiny_training(kind, mesh, *, kwargs=None, **settings):
     frozen = FROZEN.get(kind, {})
     training = make_training(
-        functools.partial(model_of, MODELS[kind]),
+        functools.partial(model_of, kwargs or MODELS[kind]),
         OBJECTIVES[kind](mesh),
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),

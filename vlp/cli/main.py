@@ -30,6 +30,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         export,
         filter,
         import_weights,
+        plan,
         search,
         show,
         train,
@@ -48,6 +49,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         "filter": filter,
         "import": import_weights,
         "export": export,
+        "plan": plan,
         "data": data,
         "config": show,
     }

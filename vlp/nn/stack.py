@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from vlp.nn.attention import Mask
 from vlp.nn.block import Block
+from vlp.nn.edges import at_edge
 from vlp.settings import check_choice, handing_on
 
 REMAT = {
@@ -140,14 +141,15 @@ def _layer_function(
     """One layer as a function `(layer, x) -> x` for `jax.lax.scan`, and the stacked layers."""
     graphdef, layers = nnx.split(blocks)
 
-    def apply(layer, x):
+    def layer_alone(layer, x):
         return nnx.merge(graphdef, layer)(x, *context, **inputs)
 
+    apply = layer_alone
     if remat != "none":
         # Inside a loop the compiler cannot merge the recomputation with the forward pass, so the
         # guard against that is needed only for unrolled blocks.
-        apply = jax.checkpoint(apply, policy=REMAT[remat], prevent_cse=unroll > 1)
-    return apply, layers
+        apply = jax.checkpoint(layer_alone, policy=REMAT[remat], prevent_cse=unroll > 1)
+    return lambda layer, x: at_edge(apply(layer, at_edge(x))), layers
 
 
 def layer_of(blocks: nnx.Module, place: int) -> Any:

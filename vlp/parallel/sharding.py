@@ -1,7 +1,7 @@
 """One rule from an array's shape to its place on the mesh, for any pytree; and batches."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -24,6 +24,23 @@ def replicated(mesh: AnyMesh) -> NamedSharding:
 def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     """The sharding of a batch: its leading axis over every device."""
     return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def rows_rule(mesh: AnyMesh) -> Callable[[Any], Any]:
+    """A rule for `vlp.nn.edges`: activations are divided as batches are, by their leading axis.
+
+    Without it the places of parameters win over those of rows, and a mesh whose `fsdp` axis
+    divides weights gathers the tokens of the whole batch in every layer. An array whose leading
+    axis does not divide by the devices is left alone.
+    """
+    sharding = batch_sharding(mesh)
+
+    def rule(x: Any) -> Any:
+        if mesh.size == 1 or x.ndim < 2 or x.shape[0] % mesh.size:
+            return x
+        return jax.lax.with_sharding_constraint(x, sharding)
+
+    return rule
 
 
 def shape_spec(shape: tuple[int, ...], *, fsdp: int, min_elements: int) -> PartitionSpec:

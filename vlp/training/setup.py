@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx, traverse_util
 
 from vlp.models.protocols import given
+from vlp.nn.edges import edges
 from vlp.objectives import Momentum, Objective
 from vlp.parallel.sharding import (
     MIN_ELEMENTS,
@@ -18,6 +19,7 @@ from vlp.parallel.sharding import (
     batch_sharding,
     carry_shardings,
     replicated,
+    rows_rule,
     shape_shardings,
     with_shardings,
 )
@@ -52,9 +54,16 @@ class Training:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        state, frozen = jax.tree.map(lambda leaf: leaf.sharding, (self.abstract, self.frozen))
+        state, frozen = (
+            jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (self.abstract, self.frozen)
+        )
+
+        def step(state: TrainState, batch: Mapping[str, Any], frozen: Any) -> Any:
+            with edges(rows_rule(self.mesh)):
+                return train_step(self.recipe, state, batch, frozen)
+
         return jax.jit(
-            functools.partial(train_step, self.recipe),
+            step,
             donate_argnums=0,
             in_shardings=(state, batch_sharding(self.mesh), frozen),
             out_shardings=(state, replicated(self.mesh)),

@@ -1,0 +1,112 @@
+"""Programs that the compiler prints, read back: loops, FLOPs and bytes against what was written."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from vlp.parallel.mesh import make_mesh
+from vlp.planning.collectives import _groups, collectives
+from vlp.planning.cost import cost
+from vlp.planning.estimate import estimate
+from vlp.planning.hardware import CHIPS
+from vlp.planning.hlo import Instruction, arrays, parse
+from vlp.planning.topology import Topology, open_topology
+
+LAYERS, ROWS, WIDTH = 5, 48, 32
+
+
+def deep(x, weights):
+    def layer(x, weight):
+        return jnp.tanh(x @ weight), None
+
+    return jax.lax.scan(layer, x, weights)[0]
+
+
+@functools.cache
+def program():
+    shapes = (
+        jax.ShapeDtypeStruct((ROWS, WIDTH), np.float32),
+        jax.ShapeDtypeStruct((LAYERS, WIDTH, WIDTH), np.float32),
+    )
+    return parse(jax.jit(deep).lower(*shapes).compile().as_text())
+
+
+def here(mesh):
+    return Topology("here", CHIPS["h100"], (8,), 1, list(mesh.devices.flat))
+
+
+def test_a_loop_counts_as_often_as_it_turns():
+    assert [(visit.times, visit.depth) for visit in program().visits()] == [(1, 0), (LAYERS, 1)]
+
+
+def test_flops_are_those_of_the_products_that_were_written():
+    found = estimate(program(), chip=CHIPS["h100"], exchanges=[]).flops
+    assert sum(found.values()) == LAYERS * 2 * ROWS * WIDTH * WIDTH
+
+
+def test_of_stacked_weights_a_layer_reads_its_own():
+    (body,) = (visit.computation for visit in program().visits() if visit.depth)
+    read = sum(cost(program(), body, each).bytes for each in body)
+    whole = 4 * LAYERS * WIDTH * WIDTH
+    assert read < whole + 4 * 8 * ROWS * WIDTH
+
+
+def test_lines_are_told_from_whose_product_it_is():
+    products = [
+        (program().source(each), each)
+        for computation in program().computations.values()
+        for each in computation
+        if each.opcode == "dot" or "matmul" in each.attributes
+    ]
+    assert products
+    assert all("test_reading.py" in source for source, _ in products)
+
+
+@pytest.mark.parametrize(
+    ("axes", "spec", "link"), [(dict(fsdp=8), ("fsdp",), "fast"), (dict(data=8), ("data",), "fast")]
+)
+def test_an_exchange_has_the_bytes_of_what_all_have_afterwards(axes, spec, link):
+    mesh = make_mesh(**axes)
+    place = NamedSharding(mesh, PartitionSpec(*spec))
+    whole = NamedSharding(mesh, PartitionSpec())
+    gather = jax.jit(lambda x: x * 2, in_shardings=place, out_shardings=whole)
+    text = gather.lower(jax.ShapeDtypeStruct((64, 16), np.float32)).compile().as_text()
+    (found,) = collectives(parse(text), mesh=mesh, topology=here(mesh))
+    assert (found.kind, found.axes, found.link) == ("all-gather", spec, link)
+    assert (found.bytes, found.devices, found.times) == (4 * 64 * 16, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("replica_groups={{0,1},{2,3}}", [(0, 1), (2, 3)]),
+        ("replica_groups=[2,2]<=[4]", [(0, 1), (2, 3)]),
+        ("replica_groups=[2,2]<=[2,2]T(1,0)", [(0, 2), (1, 3)]),
+        ("replica_groups=mesh['a'=2,'b'=2] {'a'}", [(0, 2), (1, 3)]),
+        ("replica_groups=mesh['a'=2,'b'=2] {'a','b'}", [(0, 1, 2, 3)]),
+        ("replica_groups={}", [(0, 1, 2, 3)]),
+    ],
+)
+def test_groups_are_read_in_all_forms(text, groups):
+    each = Instruction(
+        "x", "all-reduce", arrays("f32[4]"), (), "", f", {text}, dimensions={{0}}", False
+    )
+    assert _groups(each, 4) == groups
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("v7:4x4", "a chip of v4, v5e"),
+        ("v5e:16", "must be NxN"),
+        ("h100:12", "try 8 or 16"),
+        ("h100:-8", "must be N"),
+    ],
+)
+def test_an_unknown_machine_is_refused_with_those_that_are_known(name, said):
+    with pytest.raises(ValueError, match=said):
+        open_topology(name)

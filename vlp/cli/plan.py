@@ -1,8 +1,9 @@
 """What a config's training step does on a machine that is not here, by the compiler.
 
-  vlp plan --config=experiments/own_data.py:data=pairs.tar,model=clip/ViT-L/14,dtype=bfloat16 \\
+  vlp plan --config=experiments/own_data.py:data=x.tar,model=clip/ViT-L/14 \\
+      --config.model.precision=bfloat16 \\
       --samples=400000000 --topology=v5e:16x16
-  vlp plan --config=experiments/coca.py --topology=h100:64 --price=2.5
+  vlp plan --config=experiments/emoji.py --samples=3708 --topology=h100:8
 
 The step is compiled as it would be there, on any Linux machine: for TPUs with libtpu (vlp[tpu]),
 for GPUs with JAX's CUDA plugin (vlp[cuda]). Printed are its memory, its exchanges, how long it

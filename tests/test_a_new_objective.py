@@ -37,6 +37,7 @@ def test_the_page_has_two_objectives_and_a_test():
     assert set(WRITTEN) == {"margin_triplet", "late_interaction"} and len(BLOCKS) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_objective_of_the_page_trains_is_evaluated_and_resumes(written, train, name):
     flags = (f"--config.objective.name={name}", "--config.export.to=hf")

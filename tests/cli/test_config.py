@@ -94,6 +94,7 @@ def test_every_experiment_lowers_from_its_config_alone(config):
     assert f"{config.train.global_batch_size}x" in text and "sharding" in text
 
 
+@pytest.mark.slow
 def test_the_step_compiles_for_a_mesh_and_tells_its_memory():
     config = emoji.get_config("size=16")
     config.model.image.update(patch_size=8, depth=2)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_five_lines_of_python_run(train, tmp_path):
     train(arg="steps=2", workdir="runs/emoji")
     (tmp_path / "cat.png").write_bytes(picture("red", "dot"))

@@ -151,6 +151,7 @@ def test_eval_search_and_export_work_on_a_finished_run(train, pairs, tmp_path, c
     assert (tmp_path / "hf" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_started_again_changes_nothing(train):
     _, workdir = train()
     before = losses(workdir)

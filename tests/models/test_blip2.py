@@ -76,6 +76,7 @@ def outputs(**given):
     return _compiled()(state, given.get("tokens", image().tokens), given.get("text", text()))
 
 
+@pytest.mark.slow
 def test_the_contrast_s_text_sees_no_query_and_its_queries_no_text():
     usual, other = outputs(), outputs(queries=make().querying.tokens[...][:, ::-1])
     np.testing.assert_array_equal(other["text"], usual["text"])
@@ -107,6 +108,7 @@ def test_padding_is_hidden():
     np.testing.assert_allclose(ours, outputs()["match"][:2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_queries_and_text_apart_are_what_a_mask_between_them_makes_of_both_together():
     model = make()
     x = model.querying.entering(model.text.embed_norm, model.text.embed(text()), n=3)
@@ -136,6 +138,7 @@ def test_its_text_tower_is_a_bert_that_alone_says_the_same():
     np.testing.assert_allclose(alone(text())[1], make().encode_text(text()).tokens, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_cached_logits_are_the_whole_caption_s_at_every_place():
     model, seen = make(), image()
     ids = jnp.int32(np.random.default_rng(1).integers(2, 20, (3, LENGTH))).at[:, 0].set(DECODE)
@@ -149,6 +152,7 @@ def test_cached_logits_are_the_whole_caption_s_at_every_place():
         np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_captions_of_beam_search_have_the_probability_that_teacher_forcing_gives_them():
     model, seen = make(), image()
     found = jax.jit(lambda seen: beam(model, seen, num_beams=3))(seen)

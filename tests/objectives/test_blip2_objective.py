@@ -88,6 +88,7 @@ def usual():
     return outcome(make_batch())
 
 
+@pytest.mark.slow
 def test_it_is_the_sum_of_its_three_losses():
     value, losses, metrics, *_ = usual()
     parts = [metrics[f"{name}_loss"] for name in ("contrastive", "matching", "caption")]
@@ -95,6 +96,7 @@ def test_it_is_the_sum_of_its_three_losses():
     assert np.isfinite(value) and all(part.max() > 0 for part in parts)
 
 
+@pytest.mark.slow
 def test_the_contrast_is_smoothed_cross_entropy_of_the_nearest_query_among_who_is_there():
     _, _, metrics, (image, caption), _ = usual()
     there = np.flatnonzero(make_batch()["weight"] > 0)
@@ -108,6 +110,7 @@ def test_the_contrast_is_smoothed_cross_entropy_of_the_nearest_query_among_who_i
     assert metrics["contrastive_loss"][2] == 0
 
 
+@pytest.mark.slow
 def test_matching_asks_about_each_pair_and_its_two_hardest_wrong_ones():
     _, _, metrics, (image, caption), _ = usual()
     batch, whole = make_batch(), given(model(), frozen())
@@ -131,6 +134,7 @@ def test_matching_asks_about_each_pair_and_its_two_hardest_wrong_ones():
     np.testing.assert_allclose(metrics["matching_loss"][there], want[there], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_absent_changes_nothing():
     batch = make_batch()
     other = batch | {
@@ -146,6 +150,7 @@ def test_what_is_absent_changes_nothing():
     )
 
 
+@pytest.mark.slow
 def test_every_parameter_learns_and_the_frozen_tower_is_none():
     gradients = traverse_util.flatten_dict(nnx.to_pure_dict(usual()[-1]), sep="/")
     assert not any(name.startswith("image/") for name in gradients)

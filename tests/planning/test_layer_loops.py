@@ -40,11 +40,19 @@ def largest_weight(training):
     return max(4 * int(np.prod(leaf.shape[1:])) for name, leaf in pairs if "/blocks/" in name)
 
 
-@pytest.mark.parametrize("axes", MESHES, ids=["data8", "fsdp8", "data4fsdp2"])
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "clip")) for kind in MODELS],
-)
+CASES = [
+    pytest.param(
+        kind,
+        axes,
+        marks=[pytest.mark.slow] * ((kind, axes) != ("clip", dict(fsdp=8))),
+        id=f"{kind}-" + ("-".join(f"{name}{size}" for name, size in axes.items()) or "data8"),
+    )
+    for kind in MODELS
+    for axes in MESHES
+]
+
+
+@pytest.mark.parametrize(("kind", "axes"), CASES)
 def test_no_exchange_in_a_loop_is_larger_than_a_layer_s_largest_weight(kind, axes):
     training, program = compiled(kind, axes)
     most = 1.05 * largest_weight(training)

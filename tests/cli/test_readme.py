@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.small.runs import command, picture
 from vlp.cli.main import _command_parsers
 

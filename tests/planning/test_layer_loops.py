@@ -13,6 +13,7 @@ from vlp.planning.topology import Topology
 from vlp.training.params import leaf_names
 
 MESHES = [dict(), dict(fsdp=8), dict(data=4, fsdp=2)]
+ROWS = 32
 
 
 def deeper(kwargs):
@@ -24,10 +25,10 @@ def deeper(kwargs):
 
 
 def compiled(kind, axes):
-    training = make_tiny_training(kind, make_mesh(**axes), kwargs=deeper(MODELS[kind]))
+    training = make_tiny_training(kind, make_mesh(**axes), kwargs=deeper(MODELS[kind]), rows=ROWS)
     batch = next(batches(1))
     shapes = {
-        name: jax.ShapeDtypeStruct((64, *batch[name].shape[1:]), batch[name].dtype)
+        name: jax.ShapeDtypeStruct((ROWS, *batch[name].shape[1:]), batch[name].dtype)
         for name in training.fields
     }
     return training, parse(training.lower(shapes).compile().as_text())

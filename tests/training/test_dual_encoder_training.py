@@ -106,7 +106,7 @@ OBJECTIVES = {
 KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "clip")) for kind in MODELS]
 
 
-def make_tiny_training(kind, mesh, *, kwargs=None, **settings):
+def make_tiny_training(kind, mesh, *, kwargs=None, rows=16, **settings):
     frozen = FROZEN.get(kind, {})
     training = make_training(
         functools.partial(model_of, kwargs or MODELS[kind]),
@@ -114,7 +114,7 @@ def make_tiny_training(kind, mesh, *, kwargs=None, **settings):
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
-        global_batch_size=16,
+        global_batch_size=rows,
         frozen={name: abstract_frozen(each) for name, each in frozen.items()},
         **settings,
     )

@@ -20,6 +20,7 @@ ALL = dict(contrastive_weight=0.25, affinity_weight=0.75, feature_weight=20.0)
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # the first to ask may be inside of a traced function
 def model(width=16, embed_dim=8, seed=0, scale=10.0):
     tower = dict(width=width, depth=1, num_heads=2)
     made = filled(

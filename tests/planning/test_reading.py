@@ -12,6 +12,7 @@ from vlp.parallel.mesh import make_mesh
 from vlp.planning.collectives import _groups, collectives
 from vlp.planning.cost import cost
 from vlp.planning.estimate import estimate
+from vlp.planning.findings import Facts, findings
 from vlp.planning.hardware import CHIPS
 from vlp.planning.hlo import Instruction, arrays, parse
 from vlp.planning.topology import Topology, open_topology
@@ -36,7 +37,7 @@ def program():
 
 
 def here(mesh):
-    return Topology("here", CHIPS["h100"], (8,), 1, list(mesh.devices.flat))
+    return Topology("here", CHIPS["h100"], (8,), list(mesh.devices.flat))
 
 
 def test_a_loop_counts_as_often_as_it_turns():
@@ -78,6 +79,54 @@ def test_an_exchange_has_the_bytes_of_what_all_have_afterwards(axes, spec, link)
     (found,) = collectives(parse(text), mesh=mesh, topology=here(mesh))
     assert (found.kind, found.axes, found.link) == ("all-gather", spec, link)
     assert (found.bytes, found.devices, found.times) == (4 * 64 * 16, 8, 1)
+
+
+SPREAD = """HloModule spread
+
+%piece (p: f32[8,4], w: f32[64,4]) -> f32[64,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  %w = f32[64,4]{1,0} parameter(1)
+  ROOT %gathered.2 = f32[64,4]{1,0} all-gather(%p), channel_id=7, replica_groups={}, dimensions={0}
+}
+
+%body (b: (s32[], f32[8,4], f32[64,4])) -> (s32[], f32[8,4], f32[64,4]) {
+  %b = (s32[], f32[8,4], f32[64,4]) parameter(0)
+  %x = f32[8,4]{1,0} get-tuple-element(%b), index=1
+  %y = f32[64,4]{1,0} get-tuple-element(%b), index=2
+  %more = f32[64,4]{1,0} fusion(%x, %y), kind=kLoop, calls=%piece
+  %i = s32[] get-tuple-element(%b), index=0
+  ROOT %out = (s32[], f32[8,4], f32[64,4]) tuple(%i, %x, %more)
+}
+
+%condition (c: (s32[], f32[8,4], f32[64,4])) -> pred[] {
+  %c = (s32[], f32[8,4], f32[64,4]) parameter(0)
+  %j = s32[] get-tuple-element(%c), index=0
+  ROOT %less = pred[] compare(%j, %j), direction=LT
+}
+
+ENTRY %main (a: f32[8,4]) -> (s32[], f32[8,4], f32[64,4]) {
+  %a = f32[8,4]{1,0} parameter(0)
+  %begun = f32[64,4]{1,0} all-gather(%a), channel_id=7, replica_groups={}, dimensions={0}
+  %zero = s32[] constant(0)
+  %start = (s32[], f32[8,4], f32[64,4]) tuple(%zero, %a, %begun)
+  ROOT %loop = (s32[], f32[8,4], f32[64,4]) while(%start), condition=%condition, body=%body
+}
+"""
+
+
+def test_a_gather_that_is_spread_into_a_loop_counts_where_it_is_begun():
+    mesh = make_mesh(fsdp=8)
+    (found,) = collectives(parse(SPREAD), mesh=mesh, topology=here(mesh))
+    assert (found.instruction, found.depth, found.bytes) == ("begun", 0, 4 * 64 * 4)
+
+
+def test_a_loop_of_a_length_that_is_not_told_is_a_finding():
+    spread = parse(SPREAD)
+    assert [visit.times for visit in spread.visits()] == [1, 1]
+    facts = Facts(layer_bytes=1, shapes=(), tables=(), low=False, whole={})
+    (found,) = findings(spread, [], facts)
+    assert "does not tell" in found.what
+    assert findings(program(), [], facts) == []
 
 
 @pytest.mark.parametrize(

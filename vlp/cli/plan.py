@@ -17,7 +17,7 @@ asked of data that are not here: --samples says how many pairs there are.
 import argparse
 from typing import Any
 
-from vlp.cli.arguments import local_folder
+from vlp.cli.arguments import local_path
 from vlp.cli.overrides import add_config_argument
 
 SUMMARY = "compile a config's step for a machine that is not here: memory, time, what is wrong"
@@ -27,13 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp plan`."""
     add_config_argument(parser)
     parser.add_argument("--topology", required=True, metavar="CHIP:SHAPE", help="see above")
-    parser.add_argument(
-        "--slices", type=int, default=1, metavar="N", help="of TPUs, joined by the network"
-    )
     parser.add_argument("--samples", type=int, metavar="N", help="pairs in the training data")
     parser.add_argument("--price", type=float, default=0.0, metavar="P", help="of a chip-hour")
     parser.add_argument(
-        "--json", type=local_folder, metavar="FILE", help="write all figures to this file"
+        "--json", type=local_path, metavar="FILE", help="write all figures to this file"
     )
 
 
@@ -52,7 +49,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     from vlp.planning.topology import open_topology
     from vlp.run.planned import planned
 
-    topology = open_topology(args.topology, slices=args.slices)
+    topology = open_topology(args.topology)
     with Console(stderr=True).status(f"compiling the step for {args.topology}"):
         found, steps = planned(config, topology, samples_per_epoch=args.samples)
     whole = Run(steps=steps, price=args.price)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
-from vlp.parallel.sharding import batch_sharding, replicated
+from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -264,6 +264,7 @@ def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
 def _encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
     model = nnx.merge(graphdef, params)
     encode = {"image": "encode_image", "text": "encode_text"}.get(modality)
-    encoded = getattr(model, encode)(inputs) if encode else model.encode(modality, inputs)
+    with rows_kept(out and out.mesh):
+        encoded = getattr(model, encode)(inputs) if encode else model.encode(modality, inputs)
     embedding = encoded.embedding
     return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from vlp.evals.embed import Encoder, lagging, pad_rows
 from vlp.models.naflex import device_images
+from vlp.parallel.sharding import rows_kept
 
 IMAGES = 64
 """Images whose tokens are held at the same time; cut data into batches of at most so many."""
@@ -65,7 +66,8 @@ def read_pairs(
                 most = encoder.divisible(len(batch["weight"]))
                 held = jax.tree.map(partial(pad_rows, size=most), device_images(batch["image"]))
                 # The encoded images stay on the devices.
-                block = _encode(encoder.graphdef, encoder.params, jax.tree.map(encoder.put, held))
+                given = jax.tree.map(encoder.put, held)
+                block = _encode(encoder.graphdef, encoder.params, given, out=encoder.out)
             for low in range(start, stop, size):
                 part = slice(low, min(low + size, stop))
                 places = good[rows[part] - first].astype(np.int32)
@@ -99,14 +101,16 @@ def another(n: int) -> Int[np.ndarray, " n"]:
     return after
 
 
-@partial(jax.jit, static_argnames="graphdef")
-def _encode(graphdef: Any, params: Any, images: Any) -> Any:
-    return nnx.merge(graphdef, params).encode_image(images)
+@partial(jax.jit, static_argnames=("graphdef", "out"))
+def _encode(graphdef: Any, params: Any, images: Any, *, out: Any) -> Any:
+    with rows_kept(out and out.mesh):
+        return nnx.merge(graphdef, params).encode_image(images)
 
 
 @partial(jax.jit, static_argnames=("graphdef", "function", "out"))
 def _read(graphdef: Any, params: Any, block: Any, chunk: Any, *, function: Function, out: Any):
     places, *texts = chunk
     image = jax.tree.map(lambda x: jnp.take(x, places, axis=0), block)
-    read = function(nnx.merge(graphdef, params), image, *texts)
+    with rows_kept(out and out.mesh):
+        read = function(nnx.merge(graphdef, params), image, *texts)
     return read if out is None else jax.lax.with_sharding_constraint(read, out)

@@ -1,13 +1,15 @@
 """One rule from an array's shape to its place on the mesh, for any pytree; and batches."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from vlp.nn.edges import edges
 from vlp.parallel.mesh import AXES, check_global_batch_size
 
 AnyMesh = Mesh | AbstractMesh
@@ -26,21 +28,22 @@ def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
-def rows_rule(mesh: AnyMesh) -> Callable[[Any], Any]:
-    """A rule for `vlp.nn.edges`: activations are divided as batches are, by their leading axis.
+def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
+    """While this holds, what is traced keeps its rows where batches have them, in every layer.
 
     Without it the places of parameters win over those of rows, and a mesh whose `fsdp` axis
     divides weights gathers the tokens of the whole batch in every layer. An array whose leading
-    axis does not divide by the devices is left alone.
+    axis does not divide by the devices is left alone; so is all on one device.
     """
-    sharding = batch_sharding(mesh)
+    if mesh is None or mesh.size == 1:
+        return contextlib.nullcontext()
+    devices, sharding = mesh.size, batch_sharding(mesh)
 
     def rule(x: Any) -> Any:
-        if mesh.size == 1 or x.ndim < 2 or x.shape[0] % mesh.size:
-            return x
-        return jax.lax.with_sharding_constraint(x, sharding)
+        divides = x.ndim > 1 and x.shape[0] % devices == 0
+        return jax.lax.with_sharding_constraint(x, sharding) if divides else x
 
-    return rule
+    return edges(rule)
 
 
 def shape_spec(shape: tuple[int, ...], *, fsdp: int, min_elements: int) -> PartitionSpec:

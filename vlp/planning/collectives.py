@@ -51,10 +51,10 @@ class Collective:
 def collectives(program: Program, *, mesh: Mesh, topology: Topology) -> list[Collective]:
     """All exchanges of a program, in the order in which they are begun.
 
-    One that a compiler divides over several fusions counts once.
+    One that a compiler spreads over several fusions, into loops too, counts where it is begun.
     """
     found: list[Collective] = []
-    seen: set[tuple[str, str]] = set()
+    begun: dict[str, str] = {}
     for visit in program.visits():
         for each in visit.computation:
             inside = [
@@ -64,9 +64,11 @@ def collectives(program: Program, *, mesh: Mesh, topology: Topology) -> list[Col
             ]
             for instruction in (each, *inside):
                 kind = instruction.opcode.removesuffix("-start")
-                channel = (visit.computation.name, instruction.attribute(r"channel_id=(\d+)"))
-                if kind in COLLECTIVES and (not channel[1] or channel not in seen):
-                    seen.add(channel)
+                channel = instruction.attribute(r"channel_id=(\d+)") or instruction.name
+                if (
+                    kind in COLLECTIVES
+                    and begun.setdefault(channel, instruction.name) == instruction.name
+                ):
                     found.append(_collective(program, visit, instruction, kind, mesh, topology))
     return found
 

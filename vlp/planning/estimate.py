@@ -88,7 +88,7 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
             for dtype, count in spent.flops.items():
                 flops[dtype] = flops.get(dtype, 0.0) + count * visit.times
             _note(pieces, program.source(each), bound, spent, seconds, visit.times)
-            hidden += _pass(waiting, seconds) * visit.times
+            hidden += _pass(waiting, seconds + _inside(program, each, chip)) * visit.times
             for name in _exchanges_in(program, each, known):
                 waiting.setdefault(name, known[name].seconds)
             for name in [name for name in waiting if last.get(name) == each.name]:
@@ -105,6 +105,16 @@ def _roofline(spent: Cost, chip: Chip) -> tuple[float, str]:
         return 0.0, "memory"
     begin = chip.product_overhead if products else chip.overhead
     return max(products, memory) + begin, "compute" if products > memory else "memory"
+
+
+def _inside(program: Program, instruction: Instruction, chip: Chip) -> float:
+    """Seconds that a loop or call computes, while exchanges around it go on."""
+    seconds = 0.0
+    for visit in program.inside(instruction):
+        for each in visit.computation:
+            spent = cost(program, visit.computation, each)
+            seconds += _roofline(spent, chip)[0] * visit.times
+    return seconds
 
 
 def _pass(waiting: dict[str, float], seconds: float) -> float:

@@ -52,6 +52,10 @@ def findings(program: Program, exchanges: Sequence[Collective], facts: Facts) ->
         *_gathered(exchanges, facts),
         *_precise(program, facts),
         *_whole(facts),
+        *(
+            Finding("a loop of a length that the program does not tell counts once", source, 0)
+            for source in map(program.source, program.endless())
+        ),
     ]
     return sorted(set(found), key=lambda finding: -finding.bytes)
 

@@ -120,11 +120,26 @@ class Program:
     def visits(self) -> list[Visit]:
         """The computations that run, how often, and in how many loops.
 
-        A loop whose length the program does not tell counts once.
+        A loop whose length the program does not tell counts once, see `endless`.
         """
-        found: list[Visit] = []
-        self._visit(self.entry, 1, 0, found)
-        return found
+        return list(self._visits(self.entry, 1, 0))
+
+    def inside(
+        self, instruction: Instruction, *, times: int = 1, depth: int = 0
+    ) -> Iterator[Visit]:
+        """The computations that a loop or call runs."""
+        if instruction.opcode == "while":
+            (body,) = instruction.called["body"]
+            yield from self._visits(body, times * (self._trips(instruction) or 1), depth + 1)
+        elif instruction.opcode in ("call", "conditional", "async-start"):
+            for names in instruction.called.values():
+                for called in names:
+                    yield from self._visits(called, times, depth)
+
+    def endless(self) -> list[Instruction]:
+        """The loops whose length the program does not tell."""
+        each = (each for visit in self.visits() for each in visit.computation)
+        return [loop for loop in each if loop.opcode == "while" and self._trips(loop) is None]
 
     def source(self, instruction: Instruction) -> str:
         """Where it was written, as "file:line", outside of installed packages; empty if unknown."""
@@ -139,19 +154,13 @@ class Program:
             number = parent
         return ""
 
-    def _visit(self, name: str, times: int, depth: int, found: list[Visit]) -> None:
+    def _visits(self, name: str, times: int, depth: int) -> Iterator[Visit]:
         computation = self.computations[name]
-        found.append(Visit(computation, times, depth))
+        yield Visit(computation, times, depth)
         for each in computation:
-            if each.opcode == "while":
-                (body,) = each.called["body"]
-                self._visit(body, times * self._trips(each, computation), depth + 1, found)
-            elif each.opcode in ("call", "conditional", "async-start"):
-                for names in each.called.values():
-                    for called in names:
-                        self._visit(called, times, depth, found)
+            yield from self.inside(each, times=times, depth=depth)
 
-    def _trips(self, loop: Instruction, around: Computation) -> int:
+    def _trips(self, loop: Instruction) -> int | None:
         """How often a loop turns: as the compiler says, or as its condition's bound does."""
         if known := loop.attribute(r'known_trip_count":\{"n":"(\d+)"'):
             return int(known)
@@ -162,7 +171,7 @@ class Program:
             for each in self.computations[name]
             if each.opcode == "constant" and re.fullmatch(r"\d+", each.literal)
         ]
-        return max(bounds, default=1)
+        return max(bounds, default=None)
 
     def _fused(self, name: str) -> list[str]:
         called = [each.called.get("calls", ()) for each in self.computations[name]]

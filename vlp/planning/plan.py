@@ -17,11 +17,10 @@ from vlp.training.params import leaf_names
 from vlp.training.setup import Training
 
 # Without a GPU at hand the compiler cannot try which tiles of Triton are fastest.
-_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "tpu": {},
-    "cuda": {"xla_gpu_enable_triton_gemm": False},
-}
-_USED = re.compile(r"Used ([\d.]+)([GMK]) of ([\d.]+)([GMK]) hbm")
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
+# What libtpu says of a program that does not fit: of all it needs, or of its temporaries.
+_USED = re.compile(r"Used ([\d.]+)([GMK]) of [\d.]+[GMK] hbm")
+_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([GMK])\)")
 _UNITS = {"G": 2**30, "M": 2**20, "K": 2**10}
 
 
@@ -70,9 +69,11 @@ class Plan:
     """What a step does on a machine.
 
     Attributes:
-        topology: the machine's name, and how many devices it has.
+        topology: the machine's name.
+        devices: of the mesh.
         mesh: sizes of its axes by name.
         global_batch: pairs a step.
+        peak: FLOP/s of one device in the model's dtype.
         memory: of one device.
         model_flops: of one step on all devices, recomputation apart.
         estimate: seconds; None where the program does not fit, so that none was made.
@@ -129,13 +130,11 @@ def plan_step(
         model_flops=training.flops(batch),
     )
     try:
-        compiled = lowered.compile(compiler_options=dict(_OPTIONS[platform]) or None)
+        compiled = lowered.compile(compiler_options=dict(_OPTIONS.get(platform, {})) or None)
     except jax.errors.JaxRuntimeError as error:
-        used = _used(str(error))
-        if used is None:
+        memory = _refused(_memory(training, batch, topology, temporary=0), str(error))
+        if memory is None:
             raise
-        memory = _memory(training, batch, topology, temporary=0)
-        memory = dataclasses.replace(memory, temporary=max(0, used - memory.total))
         return Plan(**shared, memory=memory, estimate=None, collectives=(), findings=())
     temporary = compiled.memory_analysis().temp_size_in_bytes
     program = parse(compiled.as_text())
@@ -143,9 +142,7 @@ def plan_step(
     leaves = jax.tree.leaves(training.abstract.params)
     facts = Facts(
         layer_bytes=_layer_bytes(training, 2 if low else 4),
-        shapes={
-            part for leaf in leaves for part in (leaf.shape, leaf.shape[1:], (1, *leaf.shape[1:]))
-        },
+        shapes={shape for leaf in leaves for shape in _and_of_a_layer(leaf.shape)},
         tables={leaf.shape for leaf in leaves if leaf.ndim == 2 and leaf.shape[0] >= 4096},
         low=low,
         whole=_whole(training),
@@ -214,7 +211,14 @@ def _whole(training: Training) -> dict[str, float]:
     }
 
 
-def _used(message: str) -> int | None:
-    """The bytes that a program would need, as the compiler says where it refuses it."""
-    found = _USED.search(message)
-    return round(float(found[1]) * _UNITS[found[2]]) if found else None
+def _refused(memory: Memory, message: str) -> Memory | None:
+    """With the temporaries of a program that the compiler refuses for its size; None for others."""
+    if found := _TEMPORARIES.search(message):
+        return dataclasses.replace(memory, temporary=_size(found))
+    if found := _USED.search(message):
+        return dataclasses.replace(memory, temporary=max(0, _size(found) - memory.total))
+    return None
+
+
+def _size(found: re.Match[str]) -> int:
+    return round(float(found[1]) * _UNITS[found[2]])

@@ -1,4 +1,4 @@
-"""A plan in words and numbers: for the terminal, as JSON, as a page."""
+"""A plan in words and numbers: for the terminal, and as JSON."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def _mesh(mesh: Mapping[str, int]) -> str:
     return " x ".join(f"{name} {size}" for name, size in mesh.items())
 
 
-def _gb(size: float) -> str:
+def _gb(size: int | float) -> str:
     return f"{size / 1e9:,.2f} GB"
 
 

@@ -19,30 +19,25 @@ class Topology:
     Attributes:
         name: such as "v5e:16x16" or "h100:64".
         chip: its devices'.
-        shape: of one slice, in chips.
-        slices: joined by the network alone.
+        shape: of a slice, in chips, or the number of GPUs.
         devices: as JAX lists them; none of them is here.
     """
 
     name: str
     chip: Chip
     shape: tuple[int, ...]
-    slices: int
     devices: Sequence[Any]
 
     def near(self, device: Any) -> Any:
-        """What the fast links of a device reach: a host's GPUs, or a slice of TPUs."""
-        if self.chip.kind == "cuda":
-            return device.process_index
-        return getattr(device, "slice_index", 0)
+        """What the fast links of a device reach: a host's GPUs, or all of a slice of TPUs."""
+        return device.process_index if self.chip.kind == "cuda" else 0
 
 
-def open_topology(name: str, *, slices: int = 1) -> Topology:
+def open_topology(name: str) -> Topology:
     """The machine of a name.
 
     Args:
         name: "CHIP:SHAPE", where SHAPE is the slice of a TPU, in chips, or a number of GPUs.
-        slices: of TPUs, how many such slices.
 
     Raises:
         ValueError: no such chip or shape, or what compiles for it is not installed.
@@ -54,21 +49,17 @@ def open_topology(name: str, *, slices: int = 1) -> Topology:
             f"e.g. {_EXAMPLES}"
         )
     chip = CHIPS[kind]
-    if slices < 1:
-        raise ValueError(f"slices must be at least 1, got {slices}")
     shape = tuple(int(n) for n in size.split("x")) if re.fullmatch(r"\d+(x\d+)*", size) else ()
     wanted = _DIMENSIONS.get(kind, 1)
     if len(shape) != wanted or min(shape) < 1:
         form = "x".join(["N"] * wanted)
         raise ValueError(f"the shape of {kind} must be {form}, got {size!r}; e.g. {_EXAMPLES}")
-    if chip.kind == "cuda":
-        if slices > 1:
-            raise ValueError(f"slices are of TPUs, got {slices} with {kind}; give more GPUs")
-        return Topology(name, chip, shape, 1, _gpus(name, chip, shape[0]))
-    return Topology(name, chip, shape, slices, _tpus(name, kind, shape, slices))
+    cuda = chip.kind == "cuda"
+    devices = _gpus(name, chip, shape[0]) if cuda else _tpus(name, kind, shape)
+    return Topology(name, chip, shape, devices)
 
 
-def _tpus(name: str, kind: str, shape: Sequence[int], slices: int) -> Sequence[Any]:
+def _tpus(name: str, kind: str, shape: Sequence[int]) -> Sequence[Any]:
     from jax.experimental import topologies
 
     # Nothing of a cloud machine is asked for: there is none.
@@ -76,11 +67,9 @@ def _tpus(name: str, kind: str, shape: Sequence[int], slices: int) -> Sequence[A
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-256")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     settings: dict[str, Any] = {"chip_config_name": "megacore"} if kind == "v4" else {}
-    if slices > 1:
-        settings["num_slices"] = slices
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name, **settings).devices
-    except Exception as error:
+    except RuntimeError as error:
         if "support not installed" in str(error):
             raise ValueError(
                 f"planning for {name} needs libtpu, which compiles for TPUs on any Linux machine: "
@@ -108,7 +97,7 @@ def _gpus(name: str, chip: Chip, count: int) -> Sequence[Any]:
     except NotImplementedError as error:
         raise ValueError(
             f"planning for {name} needs JAX's CUDA plugin, which compiles without a GPU: "
-            "pip install vlp[cuda]"
+            f"pip install vlp[cuda] ({_first_line(error)})"
         ) from error
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from flax import nnx, traverse_util
 
 from vlp.models.protocols import given
-from vlp.nn.edges import edges
 from vlp.objectives import Momentum, Objective
 from vlp.parallel.sharding import (
     MIN_ELEMENTS,
@@ -19,7 +18,7 @@ from vlp.parallel.sharding import (
     batch_sharding,
     carry_shardings,
     replicated,
-    rows_rule,
+    rows_kept,
     shape_shardings,
     with_shardings,
 )
@@ -59,7 +58,7 @@ class Training:
         )
 
         def step(state: TrainState, batch: Mapping[str, Any], frozen: Any) -> Any:
-            with edges(rows_rule(self.mesh)):
+            with rows_kept(self.mesh):
                 return train_step(self.recipe, state, batch, frozen)
 
         return jax.jit(

@@ -1,0 +1,84 @@
+"""Steps planned, here for the host's own devices: figures, findings and the command."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+
+from tests.training.test_dual_encoder_training import batches, make_tiny_training
+from vlp.cli.main import main
+from vlp.parallel.mesh import make_mesh
+from vlp.planning import findings as finding
+from vlp.planning.hardware import CHIPS
+from vlp.planning.plan import Memory, _refused, plan_step
+from vlp.planning.topology import Topology
+
+
+def here(name="here"):
+    chip = dataclasses.replace(CHIPS["h100"], kind="cpu")
+    return Topology(name, chip, (8,), jax.devices())
+
+
+@pytest.fixture(scope="module")
+def planned():
+    training = make_tiny_training("clip", make_mesh(fsdp=8))
+    batch = next(batches(1))
+    shapes = {
+        name: jax.ShapeDtypeStruct(batch[name].shape, batch[name].dtype) for name in training.fields
+    }
+    return training, shapes, plan_step(training, shapes, here(), low=False)
+
+
+def test_memory_by_kind_is_the_compiler_s_arguments_and_temporaries(planned):
+    training, shapes, plan = planned
+    compiled = training.lower(shapes).compile().memory_analysis()
+    kinds, step = plan.memory.parts(), 4  # the count of steps is of no kind
+    assert kinds["temporary"] == compiled.temp_size_in_bytes
+    rest = sum(size for kind, size in kinds.items() if kind != "temporary")
+    assert rest + step == compiled.argument_size_in_bytes
+
+
+def test_the_program_has_the_flops_of_the_model_and_of_little_else(planned):
+    _, _, plan = planned
+    ran = 8 * sum(plan.estimate.flops.values())
+    assert 0.99 * plan.model_flops <= ran <= 1.3 * plan.model_flops
+
+
+def test_what_is_gathered_whole_is_found_with_its_line(planned, monkeypatch):
+    monkeypatch.setattr(finding, "MIN_BYTES", 0)
+    _, _, plan = planned
+    facts = finding.Facts(layer_bytes=1, shapes=(), tables=(), low=False, whole={})
+    gathers = [each for each in plan.collectives if each.kind == "all-gather" and not each.depth]
+    found = list(finding._gathered(gathers, facts))
+    assert len(found) == len(gathers) > 0
+    assert any("vlp" in each.source for each in found)
+
+
+@pytest.mark.parametrize(
+    ("message", "total"),
+    [
+        (
+            "the total memory required for HLO temporaries (379.03G) exceeds available HBM (15G).",
+            10 + round(379.03 * 2**30),
+        ),
+        ("Used 20.10G of 15.75G hbm. Exceeded", round(20.1 * 2**30)),
+    ],
+)
+def test_a_refusal_for_memory_says_how_much_it_would_be(message, total):
+    memory = Memory(1, 2, 3, 1, 1, 2, 0, capacity=100)
+    refused = _refused(memory, message)
+    assert refused.total == total and not refused.fits
+    assert _refused(memory, "INTERNAL: something else") is None
+
+
+def test_the_command_prints_and_writes_the_plan(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("vlp.planning.topology.open_topology", here)
+    config = "--config=tests/small/config.py:data=nowhere.tar,steps=4,objective=clip"
+    flags = ["--topology=here", "--samples=64", "--price=2", f"--json={tmp_path / 'plan.json'}"]
+    assert main(["plan", config, *flags, "--config.mesh.fsdp=8"]) == 0
+    said = capsys.readouterr().out
+    assert "8 devices, mesh data 1 x fsdp 8" in said and "fits" in said and "chip-hours" in said
+    figures = json.loads((tmp_path / "plan.json").read_text())
+    assert figures["memory"]["total"] < figures["memory"]["capacity"]
+    assert figures["estimate"]["seconds"] > 0 and figures["collectives"]

@@ -31,10 +31,10 @@ quickstart: install  ## train on the embedded emoji, evaluate, export, draw a re
 
 SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets
 
-test: .venv/installed-test  ## the test suite (10 minutes, no network, no accelerator)
+test: .venv/installed-test  ## the test suite (12 minutes, no network, no accelerator)
 	$(PYTEST) -n 2 -m "not slow" $(SUITE)
 
-test-slow: .venv/installed-test  ## whole runs, and trainings over devices and processes (11 minutes)
+test-slow: .venv/installed-test  ## whole runs, and trainings over devices and processes (longer)
 	$(PYTEST) -n 2 -m slow $(SUITE)
 
 test-peers: .venv/installed-test .venv/installed-peers  ## compare with torch, open_clip and transformers

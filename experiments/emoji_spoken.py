@@ -13,8 +13,10 @@ are a voice that was never heard against names and against the drawings of anoth
 Arguments: `voice` and `heard`, WebDataset tars of KEY.ogg (or another sound) and KEY.txt, whose
 keys are code points as those of the emoji, such as 1f600 (`heard` may be left out); `init`, the run
 whose towers are bound; without it all three are trained at once, of each batch one half on named
-and one half on spoken drawings; `share`, how much of a batch is spoken, if not that. Sounds need
-vlp[audio].
+and one half on spoken drawings (at these settings not measured); `share`, how much of a batch is
+spoken, if not that. Sounds need vlp[audio].
+
+Expected: benchmarks/results/spoken_on_emoji.md.
 """
 
 from ml_collections import ConfigDict

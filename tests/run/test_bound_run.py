@@ -9,7 +9,7 @@ import pytest
 import vlp
 from data_pipelines.opening import open_source
 from tests.data_pipelines.sounds import chirp, sound_file
-from tests.small.runs import COLOURS, SHAPES, add, losses
+from tests.small.runs import COLOURS, SHAPES, add, resumes_to_the_bit
 from vlp.cli.main import main
 from vlp.interop.load import load_run
 
@@ -61,15 +61,7 @@ def test_a_run_that_hears_resumes_to_the_bit_and_is_judged_loaded_and_searched(
 ):
     file = tmp_path / "spoken.py"
     file.write_text(RUN.format(pairs=pairs, voice=voice))
-
-    def run(workdir, *flags):
-        places = [f"--config={file}", f"--workdir={tmp_path / workdir}"]
-        assert main(["train", *places, *flags]) == 0
-        return losses(tmp_path / workdir)
-
-    whole = run("whole")
-    run("parts", "--config.train.total=2 steps")
-    assert run("parts", "--accept-config-changes") == whole and len(whole) == 4
+    run = resumes_to_the_bit(file, tmp_path)
 
     folder = tmp_path / "whole"
     results = {

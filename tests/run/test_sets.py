@@ -12,9 +12,8 @@ from data_pipelines.audio import Spectrogram, open_spectrogram
 from data_pipelines.opening import open_source
 from data_pipelines.order import MixedOrder, Mixture
 from experiments import emoji
-from tests.small.runs import COLOURS, SHAPES, TINY, add, losses
+from tests.small.runs import COLOURS, SHAPES, TINY, add, resumes_to_the_bit
 from vlp.cli.config import load_config
-from vlp.cli.main import main
 from vlp.interop.card import read_card
 from vlp.jobs.data_table import say_data
 from vlp.objectives.clip import Clip
@@ -191,15 +190,7 @@ def test_a_run_on_sets_resumes_to_the_bit_and_its_card_says_how_it_hears(
     monkeypatch.setattr(Clip, "fields", NAMES)
     file = tmp_path / "sets.py"
     file.write_text(RUN.format(pairs=pairs, tones=tones, audio=AUDIO))
-
-    def run(workdir, *flags):
-        places = [f"--config={file}", f"--workdir={tmp_path / workdir}"]
-        assert main(["train", *places, *flags]) == 0
-        return losses(tmp_path / workdir)
-
-    whole = run("whole")
-    run("parts", "--config.train.total=2 steps")
-    assert run("parts", "--accept-config-changes") == whole and len(whole) == 4
+    resumes_to_the_bit(file, tmp_path)
     card = read_card(tmp_path / "whole")
     assert open_spectrogram(card["audio"]).to_dict() == Spectrogram(**AUDIO).to_dict()
     assert "tones has no such key" in (tmp_path / "whole" / "data.json").read_text()

@@ -110,3 +110,21 @@ def losses(workdir: Path) -> dict[int, float]:
     found = {row["step"]: row["train/loss"] for row in rows}
     assert len(found) == len(rows)
     return found
+
+
+def resumes_to_the_bit(file: Path, tmp_path: Path):
+    """Asserts that four steps are the same in one go ("whole") and in two; runs the file further.
+
+    Returns:
+        Runs it in a workdir with flags; returns its losses.
+    """
+
+    def run(workdir: str, *flags: str) -> dict[int, float]:
+        places = [f"--config={file}", f"--workdir={tmp_path / workdir}"]
+        assert main(["train", *places, *flags]) == 0
+        return losses(tmp_path / workdir)
+
+    whole = run("whole")
+    run("parts", "--config.train.total=2 steps")
+    assert run("parts", "--accept-config-changes") == whole and len(whole) == 4
+    return run

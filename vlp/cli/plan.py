@@ -10,6 +10,8 @@ for GPUs with JAX's CUDA plugin (vlp[cuda]). Printed are its memory, its exchang
 takes and what is wrong with it, with the lines that made it; --json keeps all of that. Nothing is
 asked of data that are not here: --samples says how many pairs there are.
 
+Times are estimates of what never ran. What is found of less than a megabyte is not printed.
+
   CHIP:SHAPE  v4:4x4x4, v5e:16x16, v5p:8x8x8, v6e:16x16, tpu7x:4x4x4 (TPUs, in chips);
               a100:32, h100:64, h200:8, b200:8 (GPUs, in hosts of eight)
 """

@@ -67,7 +67,7 @@ def read_pairs(
                 held = jax.tree.map(partial(pad_rows, size=most), device_images(batch["image"]))
                 # The encoded images stay on the devices.
                 given = jax.tree.map(encoder.put, held)
-                block = _encode(encoder.graphdef, encoder.params, given, out=encoder.out)
+                block = _encode(encoder.graphdef, encoder.params, given, encoder.out)
             for low in range(start, stop, size):
                 part = slice(low, min(low + size, stop))
                 places = good[rows[part] - first].astype(np.int32)
@@ -102,7 +102,7 @@ def another(n: int) -> Int[np.ndarray, " n"]:
 
 
 @partial(jax.jit, static_argnames=("graphdef", "out"))
-def _encode(graphdef: Any, params: Any, images: Any, *, out: Any) -> Any:
+def _encode(graphdef: Any, params: Any, images: Any, out: Any) -> Any:
     with rows_kept(out and out.mesh):
         return nnx.merge(graphdef, params).encode_image(images)
 

@@ -92,5 +92,6 @@ def test_a_teacher_is_asked_for_by_its_objective_alone(train, distil, tmp_path, 
     assert train(arg="steps=2", workdir="teacher")[0] == 0
     assert distil("wrong", "--config.objective.teachers=('another',)")[0] == 1
     said = capsys.readouterr().err
-    assert "config.frozen must name what objective distillation looks at, another" in said
+    looks = "what objective distillation and the model look at, another, got teacher"
+    assert f"config.frozen must name {looks}" in said
     assert not (tmp_path / "wrong").exists()

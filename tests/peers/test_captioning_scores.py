@@ -11,7 +11,8 @@ from flax import nnx
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.text import train_sentencepiece
 from tests.filled import filled
-from tests.small.runs import write_pairs
+from tests.small.runs import SMALL, write_pairs
+from vlp.cli.main import main
 from vlp.evals.captioning import captioning, words
 from vlp.evals.embed import Encoder
 from vlp.jobs.evaluator import Evaluator
@@ -112,3 +113,14 @@ def test_a_model_that_writes_is_judged_with_examples(tmp_path):
         one["written"] for one in result["examples"]
     ]
     assert not any(one["written"].startswith("a red") for one in led["examples"])
+
+
+def test_a_bridge_to_a_frozen_tower_is_judged_by_what_it_writes(tmp_path):
+    pairs, clip, blip2 = (tmp_path / name for name in ("pairs.tar", "clip", "blip2"))
+    write_pairs(pairs)
+    of_clip, of_blip2 = f"data={pairs},steps=2", f"data={pairs},image={clip},steps=2,captions=1"
+    for config, arg, workdir in (("config.py", of_clip, clip), ("blip2.py", of_blip2, blip2)):
+        assert main(["train", f"--config={SMALL / config}:{arg}", f"--workdir={workdir}"]) == 0
+    result = json.loads((blip2 / "results" / "captions.json").read_text())
+    assert set(result["metrics"]) == {"captions/CIDEr", "captions/BLEU-4"}
+    assert all(isinstance(example["written"], str) for example in result["examples"])

@@ -7,8 +7,11 @@ from experiments.common import parse_arg
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """A run of `steps` steps on `data` that reads the image tower of the run `image`."""
-    args = parse_arg(arg, data="", image="", steps=4)
+    """A run of `steps` steps on `data` that reads the image tower of the run `image`.
+
+    `captions=1` judges what it writes too, for which the extra `captions` is needed.
+    """
+    args = parse_arg(arg, data="", image="", steps=4, captions=0)
     config = emoji_blip2.get_config(f"image={args.image},epochs=1,size=16")
     config.data.train = args.data
     config.tokenizer.update(vocab_size=300, length=8)
@@ -24,6 +27,8 @@ def get_config(arg: str = "") -> ConfigDict:
         task="classification", data=args.data, every="0 steps", label="kind", templates="simple"
     )
     captions = dict(task="captioning", data=args.data, every="0 steps", num_beams=1)
-    config.evals = ConfigDict(dict(same=same, matching=matching, kinds=kinds, captions=captions))
+    config.evals = ConfigDict(dict(same=same, matching=matching, kinds=kinds))
+    if args.captions:
+        config.evals.captions = ConfigDict(captions)
     config.report.data = args.data
     return config

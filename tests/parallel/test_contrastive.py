@@ -1,4 +1,5 @@
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -163,23 +164,37 @@ def test_any_mesh_gives_the_same_loss(kind, axes, implementation):
     assert_equal(outcome(loss, kind, "some"), dense(kind, "some"))
 
 
+@pytest.mark.parametrize("form", ["dense", "gathered", "ring"])
 @pytest.mark.parametrize("kind", PARAMETERS)
-def test_the_ring_takes_and_returns_bfloat16(kind):
+def test_what_towers_compute_in_bfloat16_is_multiplied_so_and_summed_in_float32(kind, form):
     zimg, ztxt, weight = pairs()
-    loss = contrastive_loss(kind, mesh=make_mesh(data=8), implementation="ring", tile=4)
+    z = tuple(z.astype(jnp.bfloat16).astype(jnp.float32) for z in (zimg, ztxt))
 
-    def total(loss, dtype, zimg, ztxt):
-        z = (zimg.astype(jnp.bfloat16).astype(dtype), ztxt.astype(jnp.bfloat16).astype(dtype))
-        mean = jax.jit(lambda z: jnp.sum(loss(*z, weight=weight, **PARAMETERS[kind])) / N)
-        return jax.value_and_grad(mean)(z)
+    def mean(loss, **given):
+        return lambda z: jnp.sum(loss(*z, weight=weight, **given, **PARAMETERS[kind])) / N
 
-    value, gradient = total(loss, jnp.bfloat16, zimg, ztxt)
-    want, want_gradient = total(contrastive_loss(kind), jnp.float32, zimg, ztxt)
-    assert value.dtype == jnp.float32 and gradient[0].dtype == jnp.bfloat16
+    loss = contrastive_loss(kind, mesh=make_mesh(data=8), implementation=form, tile=4)
+    run = jax.jit(jax.value_and_grad(mean(loss, dtype="bfloat16")))
+    value, gradient = run(z)
+    want, want_gradient = jax.value_and_grad(mean(contrastive_loss(kind)))(z)
+    assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, want, rtol=1e-5)
     for got, exact in zip(gradient, want_gradient, strict=True):
-        error = jnp.linalg.norm(got.astype(jnp.float32) - exact)
-        assert float(error) < 0.01 * float(jnp.linalg.norm(exact))
+        assert float(jnp.linalg.norm(got - exact)) < 0.01 * float(jnp.linalg.norm(exact))
+    products = [line for line in run.lower(z).as_text().splitlines() if "dot_general" in line]
+    types = {tuple(re.findall(r"x(f32|bf16)>", line.split(" : ")[-1])) for line in products}
+    assert types == {("bf16", "bf16", "f32")}
+
+
+def test_a_setting_says_of_what_dtype_operands_are_whatever_the_towers_compute_in():
+    zimg, ztxt, _ = pairs()
+    given = dict(dtype="bfloat16", **PARAMETERS["softmax"])
+    want = contrastive_loss("softmax")(zimg, ztxt, **PARAMETERS["softmax"])
+    asked = contrastive_loss("softmax", operands="float32")(zimg, ztxt, **given)
+    np.testing.assert_array_equal(asked, want)
+    assert bool(jnp.any(contrastive_loss("softmax")(zimg, ztxt, **given) != want))
+    with pytest.raises(ValueError, match="operands must be one of model, float32, bfloat16"):
+        contrastive_loss("softmax", operands="float16")
 
 
 def temporary_bytes(loss, mesh, n, kind="softmax", tokens=(), **given):

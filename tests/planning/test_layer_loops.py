@@ -1,10 +1,17 @@
 """What devices send each other in the loops over layers: weights, and never the batch's tokens."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
-from tests.training.test_dual_encoder_training import MODELS, batches, make_tiny_training
+from tests.training.test_dual_encoder_training import (
+    MODELS,
+    OBJECTIVES,
+    batches,
+    make_tiny_training,
+)
 from vlp.evals.embed import Encoder, _encode
 from vlp.parallel.mesh import make_mesh
 from vlp.planning.collectives import collectives
@@ -66,6 +73,14 @@ def test_no_exchange_in_a_loop_is_larger_than_a_layer_s_largest_weight(kind, axe
     most, found = 1.05 * largest_weight(training), in_loops(program, training.mesh)
     assert found
     assert [each for each in found if each.largest > most] == []
+
+
+@pytest.mark.parametrize("axes", [dict(), dict(data=4, fsdp=2)])
+def test_micro_batches_add_their_gradients_up_over_data_once_a_step(axes, monkeypatch):
+    in_parts = functools.partial(OBJECTIVES["clip"], micro_batch_size=16)
+    monkeypatch.setitem(OBJECTIVES, "clip", in_parts)
+    training, program = compiled("clip", axes)
+    assert [each for each in in_loops(program, training.mesh) if "data" in each.axes] == []
 
 
 def test_an_evaluation_on_the_mesh_of_a_training_gathers_no_more():

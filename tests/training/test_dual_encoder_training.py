@@ -92,13 +92,13 @@ FROZEN = {
     "blip2": dict(image=dict(image=IMAGE, text=None, embed_dim=4)),
 }
 OBJECTIVES = {
-    "clip": lambda mesh: Clip(mesh=mesh, patch_drop=0.5),
-    "coca": lambda mesh: Coca(mesh=mesh, patch_drop=0.5),
+    "clip": functools.partial(Clip, patch_drop=0.5),
+    "coca": functools.partial(Coca, patch_drop=0.5),
     "albef": lambda mesh: Albef(mask_id=31, queue_size=32, ramp=2, momentum_decay=0.9),
     "blip": lambda mesh: Blip(queue_size=32, ramp=2, momentum_decay=0.9),
     "blip2": lambda mesh: Blip2(),
     "vlmo": lambda mesh: Vlmo(mesh=mesh, mask_id=31, pair_contrast=0.0),
-    "distillation": lambda mesh: Distillation(mesh=mesh, feature_weight=8.0, patch_drop=0.5),
+    "distillation": functools.partial(Distillation, feature_weight=8.0, patch_drop=0.5),
     "bound": lambda mesh: ImageBind(mesh=mesh),
     "trunk": lambda mesh: ImageBind(mesh=mesh),
 }
@@ -110,7 +110,7 @@ def make_tiny_training(kind, mesh, *, kwargs=None, rows=16, **settings):
     frozen = FROZEN.get(kind, {})
     training = make_training(
         functools.partial(model_of, kwargs or MODELS[kind]),
-        OBJECTIVES[kind](mesh),
+        OBJECTIVES[kind](mesh=mesh),
         mesh=mesh,
         optimizer=make_optimizer(schedule=make_schedule(peak=1e-3, steps=10)),
         fsdp_min_elements=64,
@@ -182,6 +182,29 @@ def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind, axes):
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, atol=1e-4), state.carry, lonely.carry
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "axes"),
+    [
+        ("clip", dict()),
+        pytest.param("clip", dict(data=4, fsdp=2), marks=pytest.mark.slow),
+        pytest.param("clip", dict(fsdp=8), marks=pytest.mark.slow),
+        pytest.param("coca", dict(data=4, fsdp=2), marks=pytest.mark.slow),
+        pytest.param("distillation", dict(data=2, fsdp=4), marks=pytest.mark.slow),
+    ],
+)
+def test_micro_batches_on_a_mesh_train_as_the_whole_batch_does_on_one_device(
+    kind, axes, monkeypatch
+):
+    alone = make_tiny_training(kind, make_mesh(devices=jax.devices()[:1]))
+    start = alone.init()
+    want, _ = train(alone, placed(alone, start), batches(4))
+    in_parts = functools.partial(OBJECTIVES[kind], micro_batch_size=8)
+    monkeypatch.setitem(OBJECTIVES, kind, in_parts)
+    spread = make_tiny_training(kind, make_mesh(**axes))
+    got, _ = train(spread, placed(spread, start), batches(4))
+    np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,9 +23,9 @@ Where the pairs of a group belong together, T_ij is 1 (sigmoid) or 1 over the si
 (softmax) for two of one group, else 0; then sum_j T_ij S_ij is taken off r_i and b_i, and the like
 off c_j, and T_ij off the factors of r', c' and b'.
 
-Inner products travel, and enter the matrix products, in their own dtype; sums are float32. Another
-similarity is computed in float32 and a tile's gradients by JAX; where images see texts otherwise
-than texts see images, r is of the one matrix and c of the other.
+Embeddings travel, and enter the matrix products, in their own dtype; sums are float32. Through
+another similarity than the inner product a tile's gradients are found by JAX; where images see
+texts otherwise than texts see images, r is of the one matrix and c of the other.
 
 References:
     Zhai et al., 2023, https://arxiv.org/abs/2303.15343, section 3.3 (the ring for the sigmoid);
@@ -45,6 +45,7 @@ from vlp.losses.similarity import (
     Tokens,
     mean_of,
     own_similarity,
+    product,
     replaced,
     similarities,
     vectors,
@@ -253,7 +254,7 @@ def _scaled(z, scale, gradient):
 def _tile(similarity, row, column, scale, bias=0.0):
     """One tile of the logits, one or both ways, MASKED where image or text is absent; and T."""
     (zi, (row_present, row_groups)), (zt, (column_present, column_groups)) = row, column
-    ways = (_dot(zi, zt.T),) if similarity == "dot" else similarities(similarity, zi, zt)
+    ways = similarities(similarity, zi, zt)
     both = row_present[:, None] & column_present[None, :]
     ways = tuple(jnp.where(both, scale * x + bias, MASKED) for x in ways)
     if row_groups is None:
@@ -265,9 +266,11 @@ def _tile(similarity, row, column, scale, bias=0.0):
 def _tile_gradients(similarity, zi, zt, slopes):
     """Of images and texts, float32, through a tile of unscaled logits with these cotangents."""
     if similarity == "dot":
-        return _dot(slopes[0], zt), _dot(slopes[0].T, zi)
+        to_images = product("nm,md->nd", slopes[0], zt)
+        return to_images, product("nm,nd->md", slopes[0], zi)
 
     def ways(image, text):
+        image, text = (x.astype(vectors(z).dtype) for x, z in ((image, zi), (text, zt)))
         return similarities(similarity, replaced(zi, image), replaced(zt, text))
 
     inputs = (vectors(z).astype(jnp.float32) for z in (zi, zt))
@@ -289,13 +292,3 @@ def _group_sizes(present, groups, axis_name, tile):
     who, start = (present, groups), jnp.zeros(present.shape, jnp.float32)
     count, _ = around_the_ring(visit, who, who, start, (), axis_name=axis_name, tile=tile)
     return jnp.maximum(count, 1)
-
-
-def _dot(a, b):
-    """Matrix product with operands in the dtype of `b` and float32 sums."""
-    return jnp.matmul(
-        a.astype(b.dtype),
-        b,
-        precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=jnp.float32,
-    )

@@ -1,5 +1,6 @@
 """How alike all images and all texts of a batch are: what the contrastive losses compare."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,7 +27,7 @@ Similarity: TypeAlias = str | Callable[..., Matrices]
 
 
 def cosines(zimg: Float[Array, "n d"], ztxt: Float[Array, "m d"]) -> Float[Array, "n m"]:
-    """Inner products of all images with all texts, in float32 at full precision."""
+    """Inner products of all images with all texts: operands in their own dtype, float32 sums."""
     return _products("nd,md->nm", zimg, ztxt)
 
 
@@ -118,6 +119,33 @@ def replaced(z: Embeddings, new: Float[Array, "_ ... d"]) -> Embeddings:
     return z._replace(vectors=new) if isinstance(z, Tokens) else new
 
 
+def product(form: str, a: Array, b: Array) -> Float[Array, "..."]:
+    """An einsum of operands in the dtype of `b`, with float32 sums at full precision."""
+    return jnp.einsum(
+        form,
+        a.astype(b.dtype),
+        b,
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.float32,
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _products(form: str, zimg: Array, ztxt: Array) -> Array:
-    zimg, ztxt = zimg.astype(jnp.float32), ztxt.astype(jnp.float32)
-    return jnp.einsum(form, zimg, ztxt, precision=jax.lax.Precision.HIGHEST)
+    """The same with derivatives that are such products too; JAX would take float32 operands."""
+    return product(form, zimg, ztxt)
+
+
+def _products_forward(form, zimg, ztxt):
+    return product(form, zimg, ztxt), (zimg, ztxt)
+
+
+def _products_backward(form, saved, slopes):
+    (zimg, ztxt), (inputs, of_products) = saved, form.split("->")
+    of_images, of_texts = inputs.split(",")
+    to_images = product(f"{of_products},{of_texts}->{of_images}", slopes, ztxt)
+    to_texts = product(f"{of_products},{of_images}->{of_texts}", slopes, zimg)
+    return to_images.astype(zimg.dtype), to_texts.astype(ztxt.dtype)
+
+
+_products.defvjp(_products_forward, _products_backward)

@@ -93,6 +93,12 @@ class Model(nnx.Module):
         there = {name: getattr(self, name) for name in self._modalities}
         return {name: tower for name, tower in there.items() if tower is not None}
 
+    @property
+    def dtype(self) -> str:
+        """What the towers compute in; float32 where one does."""
+        found = {tower.dtype for tower in self.towers.values()}
+        return found.pop() if len(found) == 1 else "float32"
+
     def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:
         """Embeddings and tokens of inputs of one modality.
 

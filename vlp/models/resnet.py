@@ -56,7 +56,7 @@ class ModifiedResNet(nnx.Module):
     ):
         _check(image_size, layers, width)
         kinds: dict[str, Any] = dict(dtype=dtype, rngs=rngs)
-        self.image_size, self.width = image_size, output_dim
+        self.image_size, self.width, self.dtype = image_size, output_dim, dtype
         self.stem = Stem(width, **kinds)
         stages = [
             _stage(

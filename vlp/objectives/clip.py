@@ -5,7 +5,12 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, encode_pairs, in_batch_accuracy
+from vlp.objectives.common.encode import (
+    clamped_scale,
+    compute_dtype,
+    encode_pairs,
+    in_batch_accuracy,
+)
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.settings import handing_on
 
@@ -40,7 +45,7 @@ class Clip(Objective):
         self.loss = contrastive_loss(self.kind, **spread)
         self.max_scale = max_scale
         self.encoding: dict[str, Any] = dict(
-            micro_batch_size=micro_batch_size, patch_drop=patch_drop
+            micro_batch_size=micro_batch_size, patch_drop=patch_drop, mesh=spread.get("mesh")
         )
 
     def __call__(self, ctx: Context) -> Losses:
@@ -61,6 +66,7 @@ class Clip(Objective):
         """That of encoded pairs, with scale, bias and accuracy as metrics."""
         weight = ctx.batch["weight"]
         scale = clamped_scale(ctx.model.log_scale[...], max_scale=self.max_scale)
-        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight, **bias)
+        dtype = compute_dtype(ctx.model)
+        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight, dtype=dtype, **bias)
         accuracy = in_batch_accuracy(zimg, ztxt, weight=weight)
         return Losses({"contrastive": Term(contrastive)}, {"scale": scale, **bias, **accuracy})

@@ -51,10 +51,10 @@ class Coca(Clip):
         _check(model)
         pad_id = model.text.pad_id
 
-        def outputs(image, caption, text):
+        def outputs(model, image, caption, text):
             logits, targets = model.decode(image, caption, text), text[:, 1:]
             return (
-                *embeddings(image, caption, text),
+                *embeddings(model, image, caption, text),
                 captioning_loss(logits, targets, pad_id=pad_id),
                 share_correct(logits, targets, pad_id=pad_id),
             )

@@ -12,7 +12,12 @@ from jaxtyping import Array, Float
 from vlp.losses import feature_loss
 from vlp.objectives.clip import Clip
 from vlp.objectives.common.contract import Context, Losses, Term
-from vlp.objectives.common.encode import clamped_scale, encode_pairs, in_batch_accuracy
+from vlp.objectives.common.encode import (
+    clamped_scale,
+    compute_dtype,
+    encode_pairs,
+    in_batch_accuracy,
+)
 from vlp.parallel.affinity import affinity_over
 from vlp.settings import handing_on
 
@@ -85,7 +90,8 @@ class Distillation(Clip):
         teachers = [self._teacher(ctx, name, theirs) for name, theirs in named]
 
         def contrastive():
-            return self.loss(zimg, ztxt, scale=scale, weight=weight)
+            dtype = compute_dtype(ctx.model)
+            return self.loss(zimg, ztxt, scale=scale, weight=weight, dtype=dtype)
 
         def affinity():
             given = dict(scale=scale, weight=weight)

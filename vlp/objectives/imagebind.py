@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
 from vlp.objectives.common.present import encode_present
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.settings import handing_on
@@ -77,7 +77,8 @@ class ImageBind(Objective):
             weight = jnp.where(rows, batch["weight"], 0.0)
             scale = clamped_scale(_log_scale(model, pair), max_scale=self.max_scale)
             name = pair.replace("-", "_")
-            loss = self.loss(z[first], z[second], scale=scale, weight=weight)
+            given = dict(scale=scale, weight=weight, dtype=compute_dtype(model))
+            loss = self.loss(z[first], z[second], **given)
             terms[name] = Term(loss, self.weights[pair], rows)
             right = in_batch_accuracy(z[first], z[second], weight=weight)
             metrics |= {f"{name}_scale": scale, f"{name}_top1": right["image_to_text_top1"]}

@@ -7,7 +7,7 @@ import jax
 from vlp.losses.similarity import cosines
 from vlp.models.vlmo import Vlmo as Model
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
 from vlp.objectives.common.triples import match_triples
 from vlp.objectives.masked_words import masked_language
 from vlp.parallel.contrastive import contrastive_loss
@@ -111,17 +111,17 @@ class Vlmo(Objective):
 
     def _contrast(self, model, batch):
         """Encoded images and texts, the loss of both contrasts, and their metrics."""
-        weight = batch["weight"]
+        shared = dict(weight=batch["weight"], dtype=compute_dtype(model))
         scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
         if not self.pair_contrast:
             image, caption = model.encode_image(batch["image"]), model.encode_text(batch["text"])
-            own = self.loss(image.embedding, caption.embedding, scale=scale, weight=weight)
+            own = self.loss(image.embedding, caption.embedding, scale=scale, **shared)
             return image, caption, own, {"scale": scale}
         image, pair_image = model.branches("image", batch["image"])
         caption, pair_text = model.branches("text", batch["text"])
-        own = self.loss(image.embedding, caption.embedding, scale=scale, weight=weight)
+        own = self.loss(image.embedding, caption.embedding, scale=scale, **shared)
         pair_scale = clamped_scale(model.pair_log_scale[...], max_scale=self.max_scale)
-        pair = self.loss(pair_image, pair_text, scale=pair_scale, weight=weight)
+        pair = self.loss(pair_image, pair_text, scale=pair_scale, **shared)
         both = (1.0 - self.pair_contrast) * own + self.pair_contrast * pair
         metrics = {"scale": scale, "pair_scale": pair_scale, "pair_contrastive_loss": pair}
         return image, caption, both, metrics

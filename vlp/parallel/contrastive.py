@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from vlp.losses import sigmoid_loss, softmax_loss
 from vlp.losses.gathered import gathered_sigmoid_loss, gathered_softmax_loss
 from vlp.losses.sharded import DEFAULT_TILE, ring_sigmoid_loss, ring_softmax_loss
-from vlp.losses.similarity import SIMILARITIES, Embeddings, vectors
+from vlp.losses.similarity import SIMILARITIES, Embeddings, replaced, vectors
+from vlp.nn.linear import DTYPES
 from vlp.parallel.mesh import AXES, check_divides
 from vlp.settings import check_choice
 
@@ -38,8 +39,9 @@ def contrastive_loss(
     mesh: Mesh | None = None,
     implementation: str = "auto",
     tile: int = DEFAULT_TILE,
+    operands: str = "model",
 ) -> Callable[..., Float[Array, " n"]]:
-    """A function with the signature of the dense loss, over global arrays.
+    """A function with the signature of the dense loss and `dtype`, over global arrays.
 
     Of several positives the forms other than "dense" take groups, `[n]`; of the similarities "ring"
     takes the names.
@@ -53,14 +55,17 @@ def contrastive_loss(
             while a device's rows take at most 256 MiB (32,768 pairs over 16 devices), else ring.
         tile: rows and columns of a tile of the ring; fewer, if each image or text has several
             vectors, so that it holds as many inner products.
+        operands: dtype in which embeddings travel and are multiplied; sums are float32. "model"
+            is what the towers compute in: the function's `dtype`, "float32" where none is given.
 
     Raises:
-        ValueError: when the kind or implementation is unknown, the mesh has no batch axis to go
-            along, or the tile is under 1; the returned function raises it when the batch
+        ValueError: when the kind, implementation or dtype is unknown, the mesh has no batch axis
+            to go along, or the tile is under 1; the returned function raises it when the batch
             does not divide by the devices, or the form takes no such positives or similarity.
     """
     check_choice("kind", kind, KINDS)
     check_choice("implementation", implementation, IMPLEMENTATIONS)
+    check_choice("operands", operands, ("model", *DTYPES))
     if tile < 1:
         raise ValueError(f"tile must be at least 1, got {tile}")
     axes, shards = batch_axes(mesh)
@@ -70,7 +75,11 @@ def contrastive_loss(
             f"{' or '.join(AXES)}, got {mesh}; use 'auto'"
         )
 
-    def loss(zimg, ztxt, *, weight=None, similarity="dot", positives=None, **parameters):
+    def loss(
+        zimg, ztxt, *, dtype=None, weight=None, similarity="dot", positives=None, **parameters
+    ):
+        if multiplied := dtype if operands == "model" else operands:
+            zimg, ztxt = (replaced(z, vectors(z).astype(multiplied)) for z in (zimg, ztxt))
         n = vectors(zimg).shape[0]
         products = _vectors_each(zimg) * _vectors_each(ztxt)
         chosen = implementation

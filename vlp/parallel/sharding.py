@@ -37,11 +37,14 @@ def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
     """
     if mesh is None or mesh.size == 1:
         return contextlib.nullcontext()
-    devices, sharding = mesh.size, batch_sharding(mesh)
 
     def rule(x: Any) -> Any:
-        divides = x.ndim > 1 and x.shape[0] % devices == 0
-        return jax.lax.with_sharding_constraint(x, sharding) if divides else x
+        inside = jax.sharding.get_abstract_mesh()  # of a part of the mesh, where there is one
+        axes = tuple(name for name in AXES if name not in inside.manual_axes)
+        if x.ndim < 2 or x.shape[0] % math.prod(mesh.shape[name] for name in axes):
+            return x
+        place = NamedSharding(inside if inside.manual_axes else mesh, PartitionSpec(axes))
+        return jax.lax.with_sharding_constraint(x, place)
 
     return edges(rule)
 

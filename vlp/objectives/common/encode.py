@@ -6,14 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.nn.batch_norm import learns_statistics
+from vlp.parallel.sharding import AnyMesh
+from vlp.parallel.shares import own_rows, parts
 
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
 
 
-def embeddings(image: Any, caption: Any, text: Int[Array, "n l"]) -> tuple[Any, Any]:
+def embeddings(model: Any, image: Any, caption: Any, text: Int[Array, "n l"]) -> tuple[Any, Any]:
     """Of encoded images and texts what contrastive losses look at."""
     return image.embedding, caption.embedding
 
@@ -25,24 +28,28 @@ def encode_pairs(
     key: Key[Array, ""],
     micro_batch_size: int | None = None,
     patch_drop: float = 0.0,
-    outputs: Callable[[Any, Any, Array], Any] = embeddings,
+    mesh: AnyMesh | None = None,
+    outputs: Callable[[Any, Any, Any, Array], Any] = embeddings,
 ) -> Any:
     """Image and text embeddings `[n, d]` of a batch, or what else `outputs` makes of the pairs.
 
     With `micro_batch_size` the towers see that many pairs at a time and the backward pass encodes
     them again, so that memory holds the activations of one micro-batch only, while losses and
-    gradients are those of the whole batch. Randomness belongs to the example, not to the
+    gradients are those of the whole batch. On a mesh each part of its axis `data` goes through its
+    own rows, and gradients are added up once a step. Randomness belongs to the example, not to the
     micro-batch, so they stay equal under `patch_drop` too.
 
     Batch norm takes its statistics from the examples with a weight and moves its running ones,
     unless they are frozen.
 
     Args:
-        outputs: from what `encode_image` and `encode_text` return, and the token ids, to a pytree
-            of arrays `[n, ...]`. Of a micro-batch nothing else is kept.
+        mesh: over which the batch is split.
+        outputs: from the model, what its `encode_image` and `encode_text` return, and the token
+            ids, to a pytree of arrays `[n, ...]`. Of a micro-batch nothing else is kept.
 
     Raises:
-        ValueError: when micro-batches meet statistics of the whole batch.
+        ValueError: when micro-batches meet statistics of the whole batch, or do not divide by the
+            parts of the mesh.
 
     References:
         Gao et al., 2021 (GradCache), https://arxiv.org/abs/2101.06983.
@@ -54,20 +61,35 @@ def encode_pairs(
     if learns_statistics(model):
         learning = dict(train=True, present=batch["weight"] > 0)
 
-    def encode(part):
+    def encode(model, part):
         drop = dict(keys=part["key"], patch_drop=patch_drop) if patch_drop else {}
         image = model.encode_image(part["image"], **drop, **learning)
-        return outputs(image, model.encode_text(part["text"]), part["text"])
+        return outputs(model, image, model.encode_text(part["text"]), part["text"])
 
     if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:
-        return encode(inputs)
+        return encode(model, inputs)
     if learning:
         raise ValueError(
             "batch norm needs the whole batch at once: its statistics would be those of "
             f"micro-batches, got micro_batch_size {micro_batch_size}; set it to None, or freeze "
             'the statistics with "image/.*/(mean|variance)"'
         )
-    return map_micro_batches(encode, inputs, size=micro_batch_size)
+    count = parts(mesh)
+    if micro_batch_size % count:
+        raise ValueError(
+            f"micro_batch_size must divide by the {count} parts of the mesh's axis data, got "
+            f"{micro_batch_size}; try {-(-micro_batch_size // count) * count}"
+        )
+    graphdef, params = nnx.split(model)
+
+    def through_own(params, inputs):
+        return map_micro_batches(
+            lambda part: encode(nnx.merge(graphdef, params), part),
+            inputs,
+            size=micro_batch_size // count,
+        )
+
+    return own_rows(through_own, mesh)(params, inputs)
 
 
 def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int) -> Any:
@@ -88,6 +110,15 @@ def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int)
         return x.swapaxes(0, 1).reshape(steps * size, *x.shape[2:])[:n]
 
     return jax.tree.map(join, jax.lax.map(jax.checkpoint(function), jax.tree.map(split, inputs)))
+
+
+def compute_dtype(model: Any) -> str:
+    """What a model computes in, and so the operands of its losses; float32 where it says nothing.
+
+    Args:
+        model: any, of which only `dtype` is looked at.
+    """
+    return getattr(model, "dtype", "float32")
 
 
 def clamped_scale(

@@ -21,8 +21,9 @@ from vlp.losses import (
     momentum_contrastive_loss,
 )
 from vlp.models import Encoded
-from vlp.objectives.common.mining import mine, taken
+from vlp.objectives.common.mining import mine
 from vlp.objectives.common.tokens import token_shares
+from vlp.parallel.exchange import rows_taken
 
 AUTHORS = Path(__file__).parents[1] / "authors"
 PAD = 0
@@ -146,12 +147,12 @@ def step_losses(model, teacher, alpha):
         scale=jnp.exp(model.log_scale[...]),
         distillation=alpha,
     )
-    wrong_image = taken(image, jnp.asarray(x["negative_image_of_text"]))
+    wrong_image = rows_taken(image, jnp.asarray(x["negative_image_of_text"]), mesh=None)
     chosen = jnp.asarray(x["negative_text_of_image"])
     three = (
         (image, caption, text),
         (wrong_image, caption, text),
-        (image, taken(caption, chosen), text[chosen]),
+        (image, rows_taken(caption, chosen, mesh=None), text[chosen]),
     )
     logits = model.match(*jax.tree.map(lambda *parts: jnp.concatenate(parts), *three))
     matching = matching_loss(logits, jnp.arange(18) < 6)

@@ -94,13 +94,13 @@ FROZEN = {
 OBJECTIVES = {
     "clip": functools.partial(Clip, patch_drop=0.5),
     "coca": functools.partial(Coca, patch_drop=0.5),
-    "albef": lambda mesh: Albef(mask_id=31, queue_size=32, ramp=2, momentum_decay=0.9),
-    "blip": lambda mesh: Blip(queue_size=32, ramp=2, momentum_decay=0.9),
-    "blip2": lambda mesh: Blip2(),
-    "vlmo": lambda mesh: Vlmo(mesh=mesh, mask_id=31, pair_contrast=0.0),
+    "albef": functools.partial(Albef, mask_id=31, queue_size=32, ramp=2, momentum_decay=0.9),
+    "blip": functools.partial(Blip, queue_size=32, ramp=2, momentum_decay=0.9),
+    "blip2": Blip2,
+    "vlmo": functools.partial(Vlmo, mask_id=31, pair_contrast=0.0),
     "distillation": functools.partial(Distillation, feature_weight=8.0, patch_drop=0.5),
-    "bound": lambda mesh: ImageBind(mesh=mesh),
-    "trunk": lambda mesh: ImageBind(mesh=mesh),
+    "bound": ImageBind,
+    "trunk": ImageBind,
 }
 
 KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "clip")) for kind in MODELS]

@@ -32,7 +32,9 @@ class Blip2(Objective):
         label_smoothing: of contrast and captions.
         negatives: "sampled" or "hardest".
         floor: added to the probabilities of negatives; the authors' first code had 1e-4.
+        negatives_among: "batch", or "device": of each device's own share of it alone.
         max_scale, min_scale: limits of the multiplier of the cosines.
+        mesh: over which the batch is split.
 
     References:
         Li et al., 2023, https://arxiv.org/abs/2301.12597, section 3.2;
@@ -47,11 +49,15 @@ class Blip2(Objective):
         label_smoothing: float = 0.1,
         negatives: str = "sampled",
         floor: float = 0.0,
+        negatives_among: str = "batch",
         max_scale: float = 1000.0,
         min_scale: float = 2.0,
+        mesh: Any = None,
     ):
         self.label_smoothing = label_smoothing
-        self.mining: dict[str, Any] = dict(choice=negatives, floor=floor)
+        self.mining: dict[str, Any] = dict(
+            choice=negatives, floor=floor, among=negatives_among, mesh=mesh
+        )
         self.limits = dict(max_scale=max_scale, min_scale=min_scale)
 
     def __call__(self, ctx: Context) -> Losses:

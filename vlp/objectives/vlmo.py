@@ -35,6 +35,7 @@ class Vlmo(Objective):
         pair_contrast: weight of the second contrast, that of the first being 1 less it; 0 leaves
             the upper blocks' second pass out.
         negatives: "sampled" or "hardest".
+        negatives_among: "batch", or "device": of each device's own share of it alone.
         max_scale: upper limit of the learned multipliers of the cosines.
         **spread: of `vlp.parallel.contrastive.contrastive_loss`.
 
@@ -57,6 +58,7 @@ class Vlmo(Objective):
         masked_weight: float = 0.25,
         pair_contrast: float = 0.5,
         negatives: str = "sampled",
+        negatives_among: str = "batch",
         max_scale: float = 100.0,
         **spread: Any,
     ):
@@ -67,7 +69,10 @@ class Vlmo(Objective):
         self.loss = contrastive_loss("softmax", **spread)
         self.masking: dict[str, Any] = dict(mask_id=mask_id, probability=mask_probability)
         self.masked_weight, self.pair_contrast = masked_weight, pair_contrast
-        self.negatives, self.max_scale = negatives, max_scale
+        self.mining: dict[str, Any] = dict(
+            choice=negatives, among=negatives_among, mesh=spread.get("mesh")
+        )
+        self.max_scale = max_scale
 
     def __call__(self, ctx: Context) -> Losses:
         """Contrast and matching, nats a pair, and the hidden words, nats a token.
@@ -88,7 +93,7 @@ class Vlmo(Objective):
             to_texts=metrics["scale"] * cosines(zimg, ztxt),
             to_images=metrics["scale"] * cosines(ztxt, zimg),
             key=matching_key,
-            choice=self.negatives,
+            **self.mining,
         )
         masked, guessed = masked_language(
             lambda shown: model.predict_tokens(image, shown),

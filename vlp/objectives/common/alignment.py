@@ -48,7 +48,10 @@ class Alignment:
         momentum_warmup: let that average begin shorter, see `Momentum`.
         negatives: "sampled" or "hardest".
         floor: added to the probabilities of negatives.
+        negatives_among: "batch" takes them from the global batch, "device" from each device's own
+            share of it, as the authors do.
         max_scale, min_scale: limits of the multiplier of the cosines (temperature 0.001 to 0.5).
+        mesh: over which the batch is split.
 
     References:
         Li et al., 2021 (ALBEF), https://arxiv.org/abs/2107.07651; Li et al., 2022 (BLIP),
@@ -65,13 +68,17 @@ class Alignment:
         momentum_warmup: bool = False,
         negatives: str = "sampled",
         floor: float = 0.0,
+        negatives_among: str = "batch",
         max_scale: float = 1000.0,
         min_scale: float = 2.0,
+        mesh: Any = None,
     ):
         self.queue_size = queue_size
         self.distillation, self.ramp = distillation, ramp
         self.momentum = Momentum(momentum_decay, momentum_warmup)
-        self.mining: dict[str, Any] = dict(choice=negatives, floor=floor)
+        self.mining: dict[str, Any] = dict(
+            choice=negatives, floor=floor, among=negatives_among, mesh=mesh
+        )
         self.limits = dict(max_scale=max_scale, min_scale=min_scale)
 
     def make_carry(self, model: Any, *, global_batch_size: int) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 import functools
 import operator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from vlp.losses.matching import hard_negatives
+from vlp.parallel.contrastive import batch_axes
 from vlp.settings import check_choice
 
 # How a negative is chosen among those allowed.
 CHOICES = ("sampled", "hardest")
+# Among which pairs: all of the batch, or those on the same device, as in the authors' codes.
+AMONG = ("batch", "device")
 
 
 def true_matches(
@@ -56,6 +59,7 @@ def mine(
     return hard_negatives(scores, allowed=~matches, keys=keys, floor=floor)
 
 
-def taken(encoded: Any, rows: Int[Array, " n"]) -> Any:
-    """The rows of all arrays of a pytree."""
-    return jax.tree.map(lambda x: jnp.take(x, rows, axis=0), encoded)
+def elsewhere(n: int, mesh: Mesh | None) -> Bool[Array, "n n"]:
+    """Which rows of a batch lie on other devices than which."""
+    device = jnp.arange(n) // (n // batch_axes(mesh)[1])
+    return device[:, None] != device[None]

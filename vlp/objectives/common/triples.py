@@ -4,10 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.losses import matching_loss
-from vlp.objectives.common.mining import mine, taken, true_matches
+from vlp.objectives.common.mining import AMONG, elsewhere, mine, true_matches
+from vlp.parallel.exchange import rows_taken
+from vlp.settings import check_choice
 
 
 def match_triples(
@@ -21,6 +24,8 @@ def match_triples(
     key: Key[Array, ""],
     choice: str = "sampled",
     floor: float = 0.0,
+    among: str = "batch",
+    mesh: Mesh | None = None,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Losses and accuracies of each pair, its text with a wrong image, and the reverse: their mean.
 
@@ -34,19 +39,36 @@ def match_triples(
         to_images: likewise of each text to all images.
         key: of this call.
         choice, floor: as in `vlp.objectives.common.mining.mine`.
+        among: "batch" or "device": whose images and texts may be wrong ones. What is chosen on
+            other devices is exchanged row by row, see `vlp.parallel.exchange.rows_taken`.
+        mesh: over which the batch is split.
+
+    Raises:
+        ValueError: when `among` is unknown.
     """
+    check_choice("negatives_among", among, AMONG)
     text: Int[Array, "n l"] = batch["text"]
     matches = true_matches(text, ids=batch["id"], weight=batch["weight"])
+    if among == "device":
+        matches = matches | elsewhere(len(text), mesh)
     image_key, text_key = jax.random.split(key)
     shared: dict[str, Any] = dict(matches=matches, choice=choice, floor=floor)
     images, any_image = mine(to_images, key=image_key, **shared)
     texts, any_text = mine(to_texts, key=text_key, **shared)
-    three = [(image, caption, text), (taken(image, images), caption, text)]
-    three.append((image, taken(caption, texts), jnp.take(text, texts, axis=0)))
-    logits = model.match(*jax.tree.map(lambda *x: jnp.concatenate(x), *three))
-    belongs = jnp.repeat(jnp.array([True, False, False]), len(text))
-    asked = jnp.stack([jnp.ones_like(any_image), any_image, any_text])
-    losses = matching_loss(logits, belongs).reshape(3, -1)
-    right = ((logits[:, 1] > logits[:, 0]) == belongs).astype(jnp.float32).reshape(3, -1)
-    loss, accuracy = (jnp.mean(jnp.where(asked, x, 0.0), axis=0) for x in (losses, right))
+    where: dict[str, Any] = dict(mesh=mesh, own=among == "device")
+    wrong_image = rows_taken(image, images, **where)
+    wrong_caption, wrong_text = rows_taken((caption, text), texts, **where)
+    three = [(image, caption, text), (wrong_image, caption, text)]
+    three.append((image, wrong_caption, wrong_text))
+    logits = model.match(*jax.tree.map(_by_row, *three))
+    belongs = jnp.tile(jnp.array([True, False, False]), len(text))
+    asked = jnp.stack([jnp.ones_like(any_image), any_image, any_text], axis=1)
+    losses = matching_loss(logits, belongs).reshape(-1, 3)
+    right = ((logits[:, 1] > logits[:, 0]) == belongs).astype(jnp.float32).reshape(-1, 3)
+    loss, accuracy = (jnp.mean(jnp.where(asked, x, 0.0), axis=1) for x in (losses, right))
     return loss, accuracy
+
+
+def _by_row(*arrays: Array) -> Array:
+    """Several `[n, ...]` as one of k n rows, those of one pair beside each other: on its device."""
+    return jnp.stack(arrays, axis=1).reshape(-1, *arrays[0].shape[1:])

@@ -58,5 +58,7 @@ def test_of_each_device_s_own_they_are_those_of_a_batch_of_its_own():
 
 
 def test_another_choice_is_refused():
-    with pytest.raises(ValueError, match="negatives_among must be one of batch, device, got 'group'"):
+    with pytest.raises(
+        ValueError, match="negatives_among must be one of batch, device, got 'group'"
+    ):
         outcome(among="group")

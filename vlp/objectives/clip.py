@@ -43,9 +43,9 @@ class Clip(Objective):
         **spread: Any,
     ):
         self.loss = contrastive_loss(self.kind, **spread)
-        self.max_scale = max_scale
+        self.max_scale, self.mesh = max_scale, spread.get("mesh")
         self.encoding: dict[str, Any] = dict(
-            micro_batch_size=micro_batch_size, patch_drop=patch_drop, mesh=spread.get("mesh")
+            micro_batch_size=micro_batch_size, patch_drop=patch_drop
         )
 
     def __call__(self, ctx: Context) -> Losses:
@@ -54,7 +54,8 @@ class Clip(Objective):
 
     def encode(self, ctx: Context, **more: Any) -> Any:
         """What `encode_pairs` makes of the batch."""
-        return encode_pairs(ctx.model, ctx.batch, key=ctx.key, **self.encoding, **more)
+        settings = self.encoding | dict(mesh=self.mesh) | more
+        return encode_pairs(ctx.model, ctx.batch, key=ctx.key, **settings)
 
     def contrast(
         self,

@@ -80,7 +80,8 @@ def test_micro_batches_add_their_gradients_up_over_data_once_a_step(axes, monkey
     in_parts = functools.partial(OBJECTIVES["clip"], micro_batch_size=16)
     monkeypatch.setitem(OBJECTIVES, "clip", in_parts)
     training, program = compiled("clip", axes)
-    assert [each for each in in_loops(program, training.mesh) if "data" in each.axes] == []
+    over_data = [each for each in in_loops(program, training.mesh) if "data" in each.axes]
+    assert [each for each in over_data if each.largest > 4] == []  # but the update's norms
 
 
 def test_an_evaluation_on_the_mesh_of_a_training_gathers_no_more():

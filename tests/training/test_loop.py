@@ -1,6 +1,7 @@
 """The loop logs every step once, saves, resumes to the bit, stops when told or when lost."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -9,9 +10,10 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import PAIRS, Loader
+from toy import PAIRS, Loader, make_toy_training
 
 from vlp.training.checkpoint.checkpoints import Checkpoints, saved_steps
 from vlp.training.loop.loop import Outcome, train
@@ -168,6 +170,19 @@ def test_skipped_steps_are_passed_over_until_there_are_too_many(training, tmp_pa
         run(tmp_path / "many", training, loader=Loader(white={5, 6, 7}), max_skipped_in_a_row=3)
     assert "largest gradients: image/blocks/kernel nan" in str(error.value)
     assert len(rows(tmp_path / "many" / "metrics.jsonl")) == 7
+
+
+def test_an_update_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
+    def rate(step):
+        return jnp.where(step == 6, jnp.inf, 1e-3)
+
+    training = make_toy_training()
+    optimizer = dataclasses.replace(training.recipe.optimizer, schedule=rate)
+    recipe = dataclasses.replace(training.recipe, optimizer=optimizer)
+    broken = dataclasses.replace(training, recipe=recipe)
+    with pytest.raises(Diverged, match="update must be finite.*not at step 7.*raise .* eps"):
+        run(tmp_path, broken, checkpoint_every=1)
+    assert max(saved_steps(tmp_path / "checkpoints")) == 6
 
 
 def test_stages_follow_the_step(training, tmp_path):

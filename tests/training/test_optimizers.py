@@ -156,6 +156,7 @@ def test_unknown_names_and_settings_are_refused():
         (dict(clip_norm=0.0), "clip_norm must be above 0, got 0"),
         (dict(b2=1.5), "b2 must be from 0 to 1, got 1.5"),
         (dict(eps=-1e-8), "eps must be from 0"),
+        (dict(eps=0.0), "eps must be above 0"),
     ],
 )
 def test_numbers_with_which_nothing_goes_downhill_are_refused(settings, said):

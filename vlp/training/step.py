@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from vlp.models.protocols import given
 from vlp.nn.batch_norm import statistics
@@ -52,7 +52,7 @@ def train_step(
 ) -> tuple[TrainState, dict[str, Any]]:
     """The next state and the metrics; to be compiled by `jax.jit`.
 
-    A non-finite loss, gradient or update leaves all but the step as it was: `train/skipped` is 1.
+    A non-finite loss or gradient leaves all but the step as it was: `train/skipped` is 1.
 
     Args:
         recipe: what to do.
@@ -68,32 +68,53 @@ def train_step(
     (value, (losses, moved)), grads = jax.value_and_grad(loss, has_aux=True)(trainable)
     norms = l2_by_array(grads)
     norm = jnp.sqrt(jnp.sum(jnp.square(norms)))
-    optimizer = recipe.optimizer
-    updates, opt_state = optimizer.update(grads, state.opt_state, trainable, step=state.step)
-    length = l2(updates)
-    fine = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(length)
-    params = join(jax.tree.map(jnp.add, trainable, updates), join(fixed, moved))
-    new = TrainState(
-        step=state.step + 1,
-        params=params,
-        opt_state=opt_state,
-        momentum=_average(state.momentum, params, recipe.objective.momentum, recipe, state.step),
-        averaged=_average(state.averaged, params, recipe.average, recipe, state.step),
-        carry=losses.carry,
-    )
-    kept = dataclasses.replace(state, step=new.step)
-    new = jax.tree.map(lambda yes, no: jnp.where(fine, yes, no), new, kept)
+    fine = jnp.isfinite(value) & jnp.isfinite(norm)
+
+    def update(state: TrainState) -> tuple[TrainState, jax.Array]:
+        trainable, fixed = partition(state.params, recipe.untrained | recipe.moving)
+        updates, opt_state = recipe.optimizer.update(
+            grads, state.opt_state, trainable, step=state.step
+        )
+        params = join(jax.tree.map(jnp.add, trainable, updates), join(fixed, moved))
+        how = recipe.objective.momentum
+        new = TrainState(
+            step=state.step,
+            params=params,
+            opt_state=opt_state,
+            momentum=_average(state.momentum, params, how, recipe, state.step),
+            averaged=_average(state.averaged, params, recipe.average, recipe, state.step),
+            carry=losses.carry,
+        )
+        return new, l2(updates)
+
+    new, length = _once(fine, update, (state, jnp.float32(0)))
+    new = dataclasses.replace(new, step=state.step + 1)
     metrics = logged(losses, batch["weight"]) | {
         "train/loss": value,
         "train/pairs": jnp.sum(batch["weight"]),
-        "train/lr": optimizer.schedule(state.step),
+        "train/lr": recipe.optimizer.schedule(state.step),
         "train/skipped": 1.0 - fine.astype(jnp.float32),
         "grad/l2": norm,
         "params/l2": l2(partition(new.params, recipe.moving)[0]),
-        "update/l2": jnp.where(fine, length, 0.0),
+        "update/l2": length,
         BY_ARRAY: norms,
     }
     return new, metrics
+
+
+def _once(
+    go: Bool[Array, ""], update: Callable[[Any], Any], before: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    """`update(state)` if `go`, else `before`: a state, and what an update of it says besides.
+
+    A loop of one turn or none: what a loop carries it changes in its place, while both sides of
+    `jnp.where` or `jax.lax.cond` take memory of their own.
+    """
+
+    def turn(carry: Any) -> Any:
+        return (jnp.array(False), *update(carry[1]))
+
+    return jax.lax.while_loop(lambda carry: carry[0], turn, (go, *before))[1:]
 
 
 def mean_loss(

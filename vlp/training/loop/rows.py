@@ -110,7 +110,7 @@ class Rows:
         """Waits for a step and returns its row.
 
         Raises:
-            Diverged: when it was skipped, as were too many before it.
+            Diverged: when it was skipped, as were too many before it, or its update is not finite.
         """
         metrics = dict(jax.device_get(dispatched.metrics))
         now = time.monotonic()
@@ -124,6 +124,13 @@ class Rows:
         row |= {name: float(value) for name, value in sorted(metrics.items())}
         row |= self._speed(dispatched, seconds=taken)
         self._count_skipped(row, by_array, names=dispatched.training.gradient_names)
+        if not math.isfinite(row["update/l2"]):
+            self.log(row)
+            raise Diverged(
+                "the update must be finite where loss and gradients are, was not at step "
+                f"{row['step']} (gradients {row['grad/l2']:.4g}); raise the optimiser's eps, and "
+                "go on from the checkpoint before it"
+            )
         return row
 
     def log(self, row: Mapping[str, Any]) -> None:

@@ -170,6 +170,10 @@ def _check_ranges(*, clip_norm: float | None, **settings: float) -> None:
         raise ValueError(f"clip_norm must be above 0, got {clip_norm}; or None for no limit")
     for name, value in settings.items():
         most = 1.0 if name in ("b1", "b2", "beta") else math.inf
+        if name == "eps" and value == 0:
+            raise ValueError(
+                "eps must be above 0, got 0: where gradients are 0 it would be divided"
+            )
         if not 0 <= value <= most:
             raise ValueError(f"{name} must be from 0 to {most:g}, got {value}; leave it out")
 

@@ -171,9 +171,7 @@ def _check_ranges(*, clip_norm: float | None, **settings: float) -> None:
     for name, value in settings.items():
         most = 1.0 if name in ("b1", "b2", "beta") else math.inf
         if name == "eps" and value == 0:
-            raise ValueError(
-                "eps must be above 0, got 0: where gradients are 0 it would be divided"
-            )
+            raise ValueError("eps must be above 0, got 0; where gradients are 0 it is divided by")
         if not 0 <= value <= most:
             raise ValueError(f"{name} must be from 0 to {most:g}, got {value}; leave it out")
 

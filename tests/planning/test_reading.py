@@ -159,3 +159,12 @@ def test_groups_are_read_in_all_forms(text, groups):
 def test_an_unknown_machine_is_refused_with_those_that_are_known(name, said):
     with pytest.raises(ValueError, match=said):
         open_topology(name)
+
+
+def test_a_loop_that_asks_a_flag_is_a_branch_and_no_loop():
+    compares = "ROOT %less = pred[] compare(%j, %j), direction=LT"
+    asks = SPREAD.replace(compares, "ROOT %flag = pred[] get-tuple-element(%c), index=1")
+    assert asks != SPREAD
+    found = collectives(parse(asks), mesh=make_mesh(fsdp=8), topology=here(make_mesh(fsdp=8)))
+    assert [each.depth for each in found] == [0] and parse(asks).endless() == []
+    assert len(parse(asks).visits()) == 2

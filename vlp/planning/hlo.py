@@ -130,7 +130,8 @@ class Program:
         """The computations that a loop or call runs."""
         if instruction.opcode == "while":
             (body,) = instruction.called["body"]
-            yield from self._visits(body, times * (self._trips(instruction) or 1), depth + 1)
+            deeper = depth + (not self._asks_a_flag(instruction))
+            yield from self._visits(body, times * (self._trips(instruction) or 1), deeper)
         elif instruction.opcode in ("call", "conditional", "async-start"):
             for names in instruction.called.values():
                 for called in names:
@@ -160,10 +161,18 @@ class Program:
         for each in computation:
             yield from self.inside(each, times=times, depth=depth)
 
+    def _asks_a_flag(self, loop: Instruction) -> bool:
+        """Whether a loop counts nothing, but goes on while a value says so: what is done or not."""
+        (condition,) = loop.called["condition"]
+        reading = {"parameter", "get-tuple-element", "bitcast", "copy", "copy-start", "copy-done"}
+        return {each.opcode for each in self.computations[condition]} <= reading
+
     def _trips(self, loop: Instruction) -> int | None:
         """How often a loop turns: as the compiler says, or as its condition's bound does."""
         if known := loop.attribute(r'known_trip_count":\{"n":"(\d+)"'):
             return int(known)
+        if self._asks_a_flag(loop):
+            return 1
         (condition,) = loop.called["condition"]
         bounds = [
             int(each.literal)

@@ -119,6 +119,9 @@ def base_config() -> ConfigDict:
                 workers=0,
                 caption_first_probability=1.0,
                 max_reject_share=0.05,
+                # vlp.run.trimming: cut captions to the longest of the batch. CLIP and SigLIP, one
+                # process; as many steps are compiled as there are lengths (multiples of eight).
+                trim_captions=False,
                 shuffled_captions=0.0,  # share of the images that get the captions of others
                 limits=dict(  # data_pipelines.limits.Limits: a sample with more is left out
                     pixels=2**26,

@@ -69,6 +69,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
     from vlp.jobs.data_table import say_data
     from vlp.run.banner import say_start
     from vlp.run.finish import finish, judge_rejects
+    from vlp.run.trimming import batches_of
     from vlp.training.loop.interruption import EXIT_PREEMPTED
     from vlp.training.loop.loop import train
     from vlp.training.loop.progress import Progress
@@ -83,7 +84,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
     progress = Progress(plan.steps, start=start, shown=jax.process_index() == 0)
     outcome = train(
         prepared.state,
-        inputs.loader,
+        batches_of(inputs.loader, config, plan.model_kwargs),
         training_at=plan.training_at,
         steps=plan.steps,
         position=plan.position,

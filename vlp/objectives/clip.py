@@ -32,6 +32,7 @@ class Clip(Objective):
     """
 
     kind = "softmax"
+    embeddings_alone = True
 
     @handing_on(contrastive_loss)
     def __init__(

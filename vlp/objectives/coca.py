@@ -34,6 +34,8 @@ class Coca(Clip):
         (GradCache), https://arxiv.org/abs/2101.06983.
     """
 
+    embeddings_alone = False
+
     @handing_on(Clip)
     def __init__(
         self, *, contrastive_weight: float = 1.0, caption_weight: float = 2.0, **settings: Any

@@ -51,6 +51,8 @@ class Distillation(Clip):
         (CLIP-KD), https://arxiv.org/abs/2307.12732.
     """
 
+    embeddings_alone = False  # a teacher may read more of them
+
     @handing_on(Clip)
     def __init__(
         self,

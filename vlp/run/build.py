@@ -18,6 +18,7 @@ from vlp.run.lengths import Lengths
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS, SHARED, TOWERS, shared_settings
 from vlp.run.sets import most_rows
+from vlp.run.trimming import check_trimming
 from vlp.training.loop.position import Position
 from vlp.training.optim.optimizers import make_optimizer
 from vlp.training.optim.schedules import make_schedule
@@ -176,6 +177,7 @@ def plan(
     _check_towers(config.model, loss.fields)
     kwargs = model_kwargs(config)
     check_sizes(kwargs)
+    check_trimming(config, loss, kwargs)
     if kwargs["image"]:
         _check_patches(kwargs["image"])
     groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(kwargs, rngs=rngs))

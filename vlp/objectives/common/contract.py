@@ -87,11 +87,14 @@ class Objective(Protocol):
         fields: what it reads of a batch beside `weight`, see `vlp.run.fields`.
         momentum: of the average in `Context.momentum`; None for none.
         frozen: names of the models that it looks for in `Context.frozen`.
+        embeddings_alone: whether of captions it reads what their embeddings are alone, so that
+            columns of padding may be left out.
     """
 
     fields: tuple[str, ...] = ("image", "text")
     momentum: Momentum | None = None
     frozen: tuple[str, ...] = ()
+    embeddings_alone: bool = False
 
     def __call__(self, ctx: Context) -> Losses:
         """The losses of a batch.

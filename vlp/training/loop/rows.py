@@ -61,7 +61,7 @@ class Rows:
         self._trackers = Trackers(self.trackers if jax.process_index() == 0 else ())
         self._ids = Trackers(() if self.ids is None else (self.ids,))
         self._skipped = 0
-        self._flops: dict[int, float | None] = {}
+        self._flops: dict[Any, float | None] = {}
         self._since = time.monotonic()
         self._data_wait_s = 0.0
 
@@ -158,10 +158,12 @@ class Rows:
 
     def _flops_of(self, training: Training, batch: Mapping[str, np.ndarray]) -> float | None:
         """Counted once a training, and only where there is a peak to compare with."""
-        if id(training) not in self._flops:
+        shapes = _global_shapes(batch)
+        key = (id(training), *(shape.shape for shape in shapes.values()))
+        if key not in self._flops:
             known = perf.peak_flops(training.mesh.devices.flat[0].device_kind) is not None
-            self._flops[id(training)] = training.flops(_global_shapes(batch)) if known else None
-        return self._flops[id(training)]
+            self._flops[key] = training.flops(shapes) if known else None
+        return self._flops[key]
 
     def _count_skipped(
         self, row: Mapping[str, Any], by_array: np.ndarray, *, names: Sequence[str]

@@ -82,3 +82,30 @@ def test_the_command_prints_and_writes_the_plan(monkeypatch, tmp_path, capsys):
     figures = json.loads((tmp_path / "plan.json").read_text())
     assert figures["memory"]["total"] < figures["memory"]["capacity"]
     assert figures["estimate"]["seconds"] > 0 and figures["collectives"]
+
+
+def small(name):
+    """This machine with chips of next to no memory."""
+    chip = dataclasses.replace(here().chip, memory=SMALL_CHIP[name])
+    return dataclasses.replace(here(name), chip=chip)
+
+
+SMALL_CHIP = {"less": 400_000, "nothing": 10}
+
+
+@pytest.mark.parametrize("name", ["less", pytest.param("nothing", marks=pytest.mark.slow)])
+def test_a_step_that_does_not_fit_is_tried_with_settings_that_need_less(
+    name, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr("vlp.planning.topology.open_topology", small)
+    config = "--config=tests/small/config.py:data=nowhere.tar,steps=4,objective=clip"
+    flags = [f"--topology={name}", "--samples=64", f"--json={tmp_path / 'plan.json'}"]
+    assert main(["plan", config, *flags, "--config.mesh.fsdp_min_elements=64"]) == 0
+    tried = json.loads((tmp_path / "plan.json").read_text())["tried"]
+    said = capsys.readouterr().out
+    assert tried[0]["flags"] == ["--config.mesh.fsdp=8"]
+    assert [each["fits"] for each in tried[:-1]] == [False] * (len(tried) - 1)
+    if name == "nothing":
+        assert not tried[-1]["fits"] and "nothing that was tried makes it fit" in said
+    else:
+        assert tried[-1]["fits"] and f"with {' '.join(tried[-1]['flags'])}" in said

@@ -10,6 +10,9 @@ for GPUs with JAX's CUDA plugin (vlp[cuda]). Printed are its memory, its exchang
 takes and what is wrong with it, with the lines that made it; --json keeps all of that. Nothing is
 asked of data that are not here: --samples says how many pairs there are.
 
+A step that does not fit is compiled again with settings that need less, the cheapest first, until
+one fits: the mesh's axis fsdp, recomputation, micro-batches.
+
 Times are estimates of what never ran. What is found of less than a megabyte is not printed.
 
   CHIP:SHAPE  v4:4x4x4, v5e:16x16, v5p:8x8x8, v6e:16x16, tpu7x:4x4x4 (TPUs, in chips);
@@ -52,13 +55,39 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     from vlp.run.planned import planned
 
     topology = open_topology(args.topology)
-    with Console(stderr=True).status(f"compiling the step for {args.topology}"):
-        found, steps = planned(config, topology, samples_per_epoch=args.samples)
+    console = Console(stderr=True)
+
+    def compiled(config: Any, what: str) -> tuple[Any, int]:
+        with console.status(f"compiling {what} for {args.topology}"):
+            return planned(config, topology, samples_per_epoch=args.samples)
+
+    found, steps = compiled(config, "the step")
     whole = Run(steps=steps, price=args.price)
     _print(found, whole)
+    figures = as_json(found, whole)
+    if not found.memory.fits:
+        figures["tried"] = _tried(args.config, overrides, found, compiled)
     if args.json:
-        write_json(args.json, as_json(found, whole))
+        write_json(args.json, figures)
         print(f"figures in {args.json}")
+
+
+def _tried(name: str, overrides: list[str], found: Any, compiled: Any) -> list[dict[str, Any]]:
+    """Settings with which the step needs less, until one fits; prints them."""
+    from vlp.cli.config import load_config
+    from vlp.run.remedies import remedies
+
+    tried: list[dict[str, Any]] = []
+    config = load_config(name, overrides)
+    for flags in remedies(config, found.mesh):
+        memory = compiled(load_config(name, [*overrides, *flags]), " ".join(flags))[0].memory
+        tried.append({"flags": flags, "total": memory.total, "fits": memory.fits})
+        verdict = "fits" if memory.fits else "does not fit either"
+        print(f"with {' '.join(flags)}: {memory.total / 1e9:,.2f} GB a device, {verdict}")
+        if memory.fits:
+            return tried
+    print("nothing that was tried makes it fit: take a smaller batch, or more or larger chips")
+    return tried
 
 
 def _print(found: Any, whole: Any) -> None:

@@ -2,9 +2,9 @@
 
   python benchmarks/plans.py [--only NAME ...]
 
-Needs `vlp[tpu]` and JAX's CUDA plugin; runs `vlp plan` once a line and nothing else. Memory is that of
-one device, times are estimates of what never ran: "roofline" over the compiled instructions, "cycles"
-as the TPU's compiler estimates them. "Planned in" is the whole command.
+Needs `vlp[tpu]` and JAX's CUDA plugin; runs `vlp plan` once a line and nothing else. Memory is that
+of one device, times are estimates of what never ran: "roofline" over the compiled instructions,
+"cycles" as the TPU's compiler estimates them. "Planned in" is the whole command.
 """
 
 import argparse

@@ -22,7 +22,7 @@ LINES = {
     "L/14, fsdp 16": ("clip/ViT-L/14,batch=32768,length=77", "v5e:16x16", ["mesh.fsdp=16"]),
     "L/14, fsdp 8": ("clip/ViT-L/14,batch=1024,length=77", "h100:8", ["mesh.fsdp=8"]),
     "B/16": ("clip/ViT-B/16,batch=4096,length=77", "h100:8", []),
-    "SigLIP B/16": ("siglip/ViT-B/16,batch=32768,length=64", "v4:4x4x4", ["mesh.fsdp=8"]),
+    "SigLIP B/16": ("siglip/ViT-B/16,batch=32768,length=64", "v4:4x4x4", ["mesh.fsdp=16"]),
 }
 
 

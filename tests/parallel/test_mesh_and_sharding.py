@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.parallel.mesh import check_global_batch_size, fsdp_sizes, make_mesh
 from vlp.parallel.sharding import batch_sharding, put_batch, shape_shardings, shape_spec
 from vlp.parallel.startup import launched_by, start
 
@@ -125,3 +125,17 @@ def test_contradicting_arguments_are_refused(arguments, remedy):
 def test_a_coordinator_that_never_comes_is_an_error_with_what_to_check():
     with pytest.raises(RuntimeError, match=r"localhost:1 within 1 s: .*refused.*port is free"):
         start(coordinator="localhost:1", num_processes=2, process_id=1, timeout_s=1)
+
+
+def test_axes_that_a_slice_has_no_sides_for_are_refused_with_those_that_it_has(monkeypatch):
+    real = jax.make_mesh
+
+    def of_sides_of_eight(shape, *args, **kwargs):
+        if 2 in shape:
+            raise NotImplementedError("no assignment")
+        return real(shape, *args, **kwargs)
+
+    monkeypatch.setattr(jax, "make_mesh", of_sides_of_eight)
+    assert fsdp_sizes(jax.devices()) == [1, 8]
+    with pytest.raises(ValueError, match="data 4 x fsdp 2 .* sides of the slice.* fsdp 1, 8"):
+        make_mesh(fsdp=2)

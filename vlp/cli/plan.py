@@ -66,20 +66,22 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     _print(found, whole)
     figures = as_json(found, whole)
     if not found.memory.fits:
-        figures["tried"] = _tried(args.config, overrides, found, compiled)
+        figures["tried"] = _tried(args.config, overrides, found, topology.devices, compiled)
     if args.json:
         write_json(args.json, figures)
         print(f"figures in {args.json}")
 
 
-def _tried(name: str, overrides: list[str], found: Any, compiled: Any) -> list[dict[str, Any]]:
+def _tried(
+    name: str, overrides: list[str], found: Any, devices: Any, compiled: Any
+) -> list[dict[str, Any]]:
     """Settings with which the step needs less, until one fits; prints them."""
     from vlp.cli.config import load_config
     from vlp.run.remedies import remedies
 
     tried: list[dict[str, Any]] = []
     config = load_config(name, overrides)
-    for flags in remedies(config, found.mesh):
+    for flags in remedies(config, found.mesh, devices):
         memory = compiled(load_config(name, [*overrides, *flags]), " ".join(flags))[0].memory
         tried.append({"flags": flags, "total": memory.total, "fits": memory.fits})
         verdict = "fits" if memory.fits else "does not fit either"

@@ -1,16 +1,19 @@
 """What makes a step fit that does not: settings to try, those that cost least first."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from vlp.parallel.mesh import fsdp_sizes
 from vlp.run.sections import settings_of
 
 _DIVIDED = 16  # parts of parameters and optimiser state, beyond which little is left to save
 
 
-def remedies(config: ConfigDict, mesh: Mapping[str, int]) -> list[list[str]]:
+def remedies(
+    config: ConfigDict, mesh: Mapping[str, int], devices: Sequence[Any]
+) -> list[list[str]]:
     """Flags of `vlp plan` and `vlp train`, each a list to be added to a config's own.
 
     Dividing parameters costs exchanges that mostly hide behind what is computed; computing
@@ -20,14 +23,17 @@ def remedies(config: ConfigDict, mesh: Mapping[str, int]) -> list[list[str]]:
     Args:
         config: of the whole run.
         mesh: sizes of the axes that it has.
+        devices: those of the machine.
     """
-    devices = math.prod(mesh.values())
-    parts = math.gcd(devices, _DIVIDED)
+    sizes = fsdp_sizes(devices)
+    parts = max([n for n in sizes if n <= _DIVIDED], default=1)
+    if parts == 1:  # of large slices even the shortest side may be longer
+        parts = sizes[min(1, len(sizes) - 1)]
     divide = [f"--config.mesh.fsdp={parts}"] if mesh["fsdp"] < parts else []
     again = ["--config.model.remat=full"]
     found = [divide, again, divide + again]
     batch = config.train.global_batch_size
-    micro = batch // 8 // devices * devices
+    micro = batch // 8 // len(devices) * len(devices)
     if micro and "micro_batch_size" in (settings_of(config, "objective") or ()):
         found.append([*divide, *again, f"--config.objective.micro_batch_size={micro}"])
     return [flags for place, flags in enumerate(found) if flags and flags not in found[:place]]

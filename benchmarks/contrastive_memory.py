@@ -11,6 +11,7 @@ not here, as `vlp plan` does.
 """
 
 import argparse
+import dataclasses
 import os
 from typing import Any
 
@@ -51,7 +52,8 @@ def machine(name: str | None) -> Any:
     if name:
         return open_topology(name)
     devices = jax.devices()
-    return Topology(f"{len(devices)} host devices", CHIPS["h100"], (len(devices),), devices)
+    chip = dataclasses.replace(CHIPS["h100"], kind="cpu")  # of which no time is asked
+    return Topology(f"{len(devices)} host devices", chip, (len(devices),), devices)
 
 
 def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> str:
@@ -62,8 +64,9 @@ def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> 
     from vlp.parallel.contrastive import contrastive_loss
     from vlp.parallel.mesh import make_mesh
     from vlp.parallel.sharding import batch_sharding, replicated
-    from vlp.planning.cost import cost
+    from vlp.planning.estimate import estimate
     from vlp.planning.hlo import parse
+    from vlp.planning.plan import OPTIONS
 
     mesh = make_mesh(devices=topology.devices)
     loss = contrastive_loss(kind, mesh=mesh, implementation=form)
@@ -79,16 +82,10 @@ def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> 
         jax.value_and_grad(mean, argnums=(0, 1, 2)),
         out_shardings=(everywhere, (rows, rows, everywhere)),
     )
-    kinds = {device.platform for device in topology.devices}
-    platform = "cuda" if kinds == {"gpu"} else kinds.pop()
-    options: Any = {"xla_gpu_enable_triton_gemm": False} if platform == "cuda" else None
+    platform = topology.chip.kind
     lowered = step.trace(embedding, embedding, scale).lower(lowering_platforms=(platform,))
-    program = lowered.compile(compiler_options=options)
-    parsed, flops = parse(program.as_text()), dict[str, float]()
-    for visit in parsed.visits():
-        for each in visit.computation:
-            for dtype, count in cost(parsed, visit.computation, each).flops.items():
-                flops[dtype] = flops.get(dtype, 0.0) + count * visit.times
+    program = lowered.compile(compiler_options=dict(OPTIONS.get(platform, {})) or None)
+    flops = estimate(parse(program.as_text()), chip=topology.chip, exchanges=()).flops
     least = 8 * pairs**2 * width / mesh.size
     shares = ", ".join(f"{dtype} {count / least:.2f}" for dtype, count in flops.items())
     return f"{program.memory_analysis().temp_size_in_bytes / 1e6:,.1f} | {shares}"

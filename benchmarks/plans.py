@@ -57,14 +57,19 @@ def row(name: str, model: str, topology: str, flags: list[str]) -> str:
         )
         taken = time.perf_counter() - begun
         plan = json.loads(file.read_text())
-    memory, spent = plan["memory"], plan["estimate"]
-    cycles = f"{1e3 * spent['compiler_seconds']:,.0f}" if spent["compiler_seconds"] else "-"
+    memory, spent = plan["memory"], plan.get("estimate")
+    times = "- | - | - | -"
+    if spent:  # none is made of a program that the compiler refuses for its size
+        cycles = f"{1e3 * spent['compiler_seconds']:,.0f}" if spent["compiler_seconds"] else "-"
+        times = (
+            f"{1e3 * spent['seconds']:,.0f} | {cycles} | {spent['mfu']:.0%} | "
+            f"{spent['pairs_per_second']:,.0f}"
+        )
     mesh = " x ".join(f"{axis} {size}" for axis, size in plan["mesh"].items())
     return (
         f"| {name} | {plan['global_batch']:,} | {topology} | {mesh} | "
         f"{memory['total'] / 1e9:.2f} | {memory['capacity'] / 1e9:.2f} | "
-        f"{'yes' if memory['fits'] else 'no'} | {1e3 * spent['seconds']:,.0f} | {cycles} | "
-        f"{spent['mfu']:.0%} | {spent['pairs_per_second']:,.0f} | {taken:.0f} |"
+        f"{'yes' if memory['fits'] else 'no'} | {times} | {taken:.0f} |"
     )
 
 

@@ -85,7 +85,7 @@ def work(side: str, model: str, size: int) -> None:
 
 def our_step(model: str, size: int, length: int) -> Callable[[], None]:
     """A step of `vlp train`; the first compiles it."""
-    config = own_data.get_config(f"data=none.tar,model=clip/{model},batch={size},length={length}")
+    config = own_data.get_config(f"data=none.tar,model=clip/{model},batch={size},length={LENGTH}")
     config.tokenizer.vocab_size = 49408
     mesh = make_mesh(devices=jax.devices()[:1])
     training = plan(config, samples_per_epoch=size, mesh=mesh).training

@@ -130,13 +130,13 @@ def test_patch_dropping_ends_where_unmasked_tuning_begins():
 
 def test_every_setting_of_the_objective_is_a_key_of_the_config():
     flags = [
-        "--config.objective.micro_batch_size=4",
+        "--config.objective.micro_batch_size=8",
         "--config.objective.implementation=ring",
         "--config.objective.patch_drop=0.25",
     ]
     config = load_config("experiments/emoji.py", flags)
     planned = plan(config, samples_per_epoch=1000)
-    assert planned.training.recipe.objective.encoding == {"micro_batch_size": 4, "patch_drop": 0.25}
+    assert planned.training.recipe.objective.encoding == {"micro_batch_size": 8, "patch_drop": 0.25}
 
 
 def test_an_installed_experiment_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -134,6 +134,13 @@ def test_accuracy_counts_present_pairs_only_and_ties_are_no_success():
     assert [float(value) for value in none.values()] == [0, 0]
 
 
+@pytest.mark.parametrize(("size", "better"), [(12, 16), (0, 8), (-3, 8)])
+def test_micro_batches_that_the_devices_cannot_share_are_refused_before_anything_runs(size, better):
+    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
+    with pytest.raises(ValueError, match=f"by the 8 parts .* got {size}; try {better}, or None"):
+        Clip(mesh=mesh, micro_batch_size=size)
+
+
 def test_micro_batches_come_back_in_order():
     inputs = {"a": jnp.arange(7.0), "b": jnp.arange(14.0).reshape(7, 2)}
     got = map_micro_batches(lambda part: part["b"] * part["a"][:, None], inputs, size=3)

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import (
+    check_micro_batches,
     clamped_scale,
     compute_dtype,
     encode_pairs,
@@ -24,6 +25,9 @@ class Clip(Objective):
         max_scale: upper limit of the learned multiplier of the cosines.
         **spread: over which mesh the batch is split and how the loss is, see
             `vlp.parallel.contrastive.contrastive_loss`.
+
+    Raises:
+        ValueError: when the parts of the mesh cannot share micro-batches, or as `contrastive_loss`.
 
     References:
         Radford et al., 2021, https://arxiv.org/abs/2103.00020; Li et al., 2022 (FLIP),
@@ -45,6 +49,7 @@ class Clip(Objective):
     ):
         self.loss = contrastive_loss(self.kind, **spread)
         self.max_scale, self.mesh = max_scale, spread.get("mesh")
+        check_micro_batches(micro_batch_size, self.mesh)
         self.encoding: dict[str, Any] = dict(
             micro_batch_size=micro_batch_size, patch_drop=patch_drop
         )

@@ -37,29 +37,31 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = 
             f"mesh axes data * fsdp must equal the {count} devices, got {data} * {fsdp}; "
             f"try data={count // fsdp}, or data=-1 for all that remain"
         )
-    if not _has_place(data, fsdp, devices):
+    try:
+        return _laid_out(data, fsdp, devices)
+    except NotImplementedError as error:
         raise ValueError(
             f"mesh data {data} x fsdp {fsdp} must be made of the sides of the slice, each axis of "
             f"some of them; try mesh axis fsdp {', '.join(map(str, fsdp_sizes(devices)))}"
-        )
-    kinds = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh((data, fsdp), AXES, axis_types=kinds, devices=devices)
+        ) from error
 
 
 def fsdp_sizes(devices: Sequence[Any]) -> list[int]:
     """Sizes that the axis `fsdp` can have over these devices."""
-    count = len(devices)
-    divisors = (n for n in range(1, count + 1) if count % n == 0)
-    return [n for n in divisors if _has_place(count // n, n, devices)]
+    count, found = len(devices), []
+    for size in (n for n in range(1, count + 1) if count % n == 0):
+        try:
+            _laid_out(count // size, size, devices)
+        except NotImplementedError:  # JAX's word for sides that do not make these axes
+            continue
+        found.append(size)
+    return found
 
 
-def _has_place(data: int, fsdp: int, devices: Sequence[Any]) -> bool:
-    """Whether JAX finds an order of the devices in which neighbours in the mesh are neighbours."""
-    try:
-        jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
-    except NotImplementedError:
-        return False
-    return True
+def _laid_out(data: int, fsdp: int, devices: Sequence[Any]) -> Mesh:
+    """The mesh in an order in which neighbours in it are neighbours in the machine."""
+    kinds = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh((data, fsdp), AXES, axis_types=kinds, devices=devices)
 
 
 def abstract_mesh(*, data: int, fsdp: int = 1) -> AbstractMesh:

@@ -17,7 +17,7 @@ from vlp.training.params import leaf_names
 from vlp.training.setup import Training
 
 # Without a GPU at hand the compiler cannot try which tiles of Triton are fastest.
-_OPTIONS: Mapping[str, Mapping[str, Any]] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
 # What libtpu says of a program that does not fit: of all it needs, or of its temporaries.
 _USED = re.compile(r"Used ([\d.]+)([GMK]) of [\d.]+[GMK] hbm")
 _TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([GMK])\)")
@@ -130,7 +130,7 @@ def plan_step(
         model_flops=training.flops(batch),
     )
     try:
-        compiled = lowered.compile(compiler_options=dict(_OPTIONS.get(platform, {})) or None)
+        compiled = lowered.compile(compiler_options=dict(OPTIONS.get(platform, {})) or None)
     except jax.errors.JaxRuntimeError as error:
         memory = _refused(_memory(training, batch, topology, temporary=0), str(error))
         if memory is None:

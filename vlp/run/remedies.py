@@ -25,15 +25,13 @@ def remedies(
         mesh: sizes of the axes that it has.
         devices: those of the machine.
     """
-    sizes = fsdp_sizes(devices)
-    parts = max([n for n in sizes if n <= _DIVIDED], default=1)
-    if parts == 1:  # of large slices even the shortest side may be longer
-        parts = sizes[min(1, len(sizes) - 1)]
+    parts = max(size for size in fsdp_sizes(devices) if size <= _DIVIDED)
     divide = [f"--config.mesh.fsdp={parts}"] if mesh["fsdp"] < parts else []
-    again = ["--config.model.remat=full"]
+    again = ["--config.model.remat=full"] if config.model.get("remat") != "full" else []
     found = [divide, again, divide + again]
     batch = config.train.global_batch_size
     micro = batch // 8 // len(devices) * len(devices)
-    if micro and "micro_batch_size" in (settings_of(config, "objective") or ()):
+    takes_parts = "micro_batch_size" in (settings_of(config, "objective") or ())
+    if micro and takes_parts and not config.objective.get("micro_batch_size"):
         found.append([*divide, *again, f"--config.objective.micro_batch_size={micro}"])
     return [flags for place, flags in enumerate(found) if flags and flags not in found[:place]]

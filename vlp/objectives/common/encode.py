@@ -74,22 +74,27 @@ def encode_pairs(
             f"micro-batches, got micro_batch_size {micro_batch_size}; set it to None, or freeze "
             'the statistics with "image/.*/(mean|variance)"'
         )
-    count = parts(mesh)
-    if micro_batch_size % count:
-        raise ValueError(
-            f"micro_batch_size must divide by the {count} parts of the mesh's axis data, got "
-            f"{micro_batch_size}; try {-(-micro_batch_size // count) * count}"
-        )
+    check_micro_batches(micro_batch_size, mesh)
     graphdef, params = nnx.split(model)
 
     def through_own(params, inputs):
         return map_micro_batches(
             lambda part: encode(nnx.merge(graphdef, params), part),
             inputs,
-            size=micro_batch_size // count,
+            size=micro_batch_size // parts(mesh),
         )
 
     return own_rows(through_own, mesh)(params, inputs)
+
+
+def check_micro_batches(size: int | None, mesh: AnyMesh | None) -> None:
+    """Raises ValueError for micro-batches that the parts of a mesh cannot share; None are none."""
+    count = parts(mesh)
+    if size is not None and (size < 1 or size % count):
+        raise ValueError(
+            f"micro_batch_size must divide by the {count} parts of the mesh's axis data, got "
+            f"{size}; try {max(1, -(-size // count)) * count}, or None for the whole batch at once"
+        )
 
 
 def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int) -> Any:

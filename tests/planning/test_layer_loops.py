@@ -61,10 +61,15 @@ CASES = [
 ]
 
 
-def in_loops(program, mesh):
-    """The exchanges in loops of a program."""
+def exchanges(program, mesh):
+    """All exchanges of a program."""
     here = Topology("here", CHIPS["h100"], (8,), list(mesh.devices.flat))
-    return [each for each in collectives(program, mesh=mesh, topology=here) if each.depth]
+    return collectives(program, mesh=mesh, topology=here)
+
+
+def in_loops(program, mesh):
+    """Those in its loops."""
+    return [each for each in exchanges(program, mesh) if each.depth]
 
 
 @pytest.mark.parametrize(("kind", "axes"), CASES)
@@ -92,3 +97,14 @@ def test_an_evaluation_on_the_mesh_of_a_training_gathers_no_more():
     found = in_loops(parse(lowered.compile().as_text()), training.mesh)
     assert found
     assert max(each.largest for each in found) <= 1.05 * largest_weight(training)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["albef", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("blip", "blip2", "vlmo"))],
+)
+def test_matching_gathers_embeddings_of_the_batch_and_no_tokens(kind):
+    training, program = compiled(kind, dict())
+    found = exchanges(program, training.mesh)
+    gathered = [each for each in found if each.kind == "all-gather"]
+    assert gathered and max(len(each.shape) for each in gathered) <= 2

@@ -168,3 +168,11 @@ def test_a_loop_that_asks_a_flag_is_a_branch_and_no_loop():
     found = collectives(parse(asks), mesh=make_mesh(fsdp=8), topology=here(make_mesh(fsdp=8)))
     assert [each.depth for each in found] == [0] and parse(asks).endless() == []
     assert len(parse(asks).visits()) == 2
+
+
+def test_exchanges_of_one_channel_are_each_counted_unless_one_goes_on_with_another():
+    again = "  %again = f32[64,4]{1,0} all-gather(%a), channel_id=7, replica_groups={}\n  %zero"
+    twice = SPREAD.replace("  %zero", again, 1)
+    mesh = make_mesh(fsdp=8)
+    found = collectives(parse(twice), mesh=mesh, topology=here(mesh))
+    assert [each.instruction for each in found] == ["begun", "again"]

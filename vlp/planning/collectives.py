@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -54,7 +55,7 @@ def collectives(program: Program, *, mesh: Mesh, topology: Topology) -> list[Col
     One that a compiler spreads over several fusions, into loops too, counts where it is begun.
     """
     found: list[Collective] = []
-    begun: dict[str, str] = {}
+    begun: dict[Any, str] = {}
     for visit in program.visits():
         for each in visit.computation:
             inside = [
@@ -64,12 +65,16 @@ def collectives(program: Program, *, mesh: Mesh, topology: Topology) -> list[Col
             ]
             for instruction in (each, *inside):
                 kind = instruction.opcode.removesuffix("-start")
+                if kind not in COLLECTIVES:
+                    continue
+                # Only a piece in a fusion goes on with what was begun; channels alone do not
+                # tell, for all exchanges of `shard_map` have the same one.
                 channel = instruction.attribute(r"channel_id=(\d+)") or instruction.name
-                if (
-                    kind in COLLECTIVES
-                    and begun.setdefault(channel, instruction.name) == instruction.name
-                ):
-                    found.append(_collective(program, visit, instruction, kind, mesh, topology))
+                key = (channel, kind, tuple(array.shape for array in instruction.outputs))
+                if instruction is not each and begun.get(key, instruction.name) != instruction.name:
+                    continue
+                begun[key] = instruction.name
+                found.append(_collective(program, visit, instruction, kind, mesh, topology))
     return found
 
 

@@ -116,8 +116,7 @@ class SelfAttention(nnx.Module):
     def _heads(self, x: Float[Array, "n l w"]) -> list[Float[Array, "n l h k"]]:
         """Query, key and value."""
         n, length, _ = x.shape
-        qkv = self.qkv.stacked(x, 3)
-        return [qkv[:, :, part].reshape(n, length, self.num_heads, -1) for part in range(3)]
+        return [part.reshape(n, length, self.num_heads, -1) for part in self.qkv.split(x, 3)]
 
 
 def empty_cache(attention: SelfAttention, *, depth: int, n: int, length: int) -> KeyValue:

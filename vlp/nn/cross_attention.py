@@ -81,8 +81,8 @@ class CrossAttention(nnx.Module):
     def keys(self, context: Float[Array, "n s c"]) -> KeyValue:
         """The context's keys and values, for any number of `read`."""
         n, s, _ = context.shape
-        both = self.key_value.stacked(context, 2)
-        return KeyValue(*(both[:, :, part].reshape(n, s, self.num_heads, -1) for part in range(2)))
+        both = self.key_value.split(context, 2)
+        return KeyValue(*(part.reshape(n, s, self.num_heads, -1) for part in both))
 
     def read(
         self, x: Float[Array, "n q w"], context: KeyValue, *, mask: Mask | None = None

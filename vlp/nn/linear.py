@@ -42,10 +42,10 @@ class Linear(nnx.Module):
             y = y + self.bias[...].astype(dtype)[None]
         return y.reshape(*x.shape[:-1], -1)
 
-    def stacked(self, x: Float[Array, "*batch i"], count: int) -> Float[Array, "*batch count o"]:
+    def split(self, x: Float[Array, "*batch i"], count: int) -> list[Float[Array, "*batch o"]]:
         """The outputs of so many matrices that lie side by side in this one, each its own."""
         if parts() == 1:
-            return self(x).reshape(*x.shape[:-1], count, -1)
+            return jnp.split(self(x), count, -1)
         # A device has some columns of each, and so none of them has to be moved behind the product.
         dtype = jnp.dtype(self.dtype)
         kernel = self.kernel[...].astype(dtype).reshape(x.shape[-1], count, -1)
@@ -53,7 +53,7 @@ class Linear(nnx.Module):
         y = jnp.einsum("ri,ico->rco", x.reshape(-1, x.shape[-1]).astype(dtype), kernel)
         if self.bias is not None:
             y = y + self.bias[...].astype(dtype).reshape(1, count, -1)
-        return y.reshape(*x.shape[:-1], count, -1)
+        return [y[:, place].reshape(*x.shape[:-1], -1) for place in range(count)]
 
 
 def normal_param(*shape: int, std: float, rngs: nnx.Rngs) -> nnx.Param:

@@ -70,7 +70,7 @@ class AttentionPool(nnx.Module):
         n, length, w = tokens.shape
         head = (self.num_heads, w // self.num_heads)
         query = self.query(self.probe[...][None, None]).reshape(1, 1, *head)
-        key_value = self.key_value.stacked(tokens, 2).reshape(n, length, 2, *head)
+        key_value = self.key_value(tokens).reshape(n, length, 2, *head)
         x = dot_product_attention(
             jnp.broadcast_to(query, (n, 1, *head)),
             key_value[:, :, 0],

@@ -10,8 +10,9 @@ from tests.training.test_dual_encoder_training import batches, make_tiny_trainin
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
 from vlp.planning import findings as finding
+from vlp.planning.compiling import Answer
 from vlp.planning.hardware import CHIPS
-from vlp.planning.plan import Memory, _refused, plan_step
+from vlp.planning.plan import Memory, plan_step
 from vlp.planning.topology import Topology
 
 
@@ -66,10 +67,10 @@ def test_what_is_gathered_whole_is_found_with_its_line(planned, monkeypatch):
     ],
 )
 def test_a_refusal_for_memory_says_how_much_it_would_be(message, total):
-    memory = Memory(1, 2, 3, 1, 1, 2, 0, capacity=100)
-    refused = _refused(memory, message)
+    given = Memory(1, 2, 3, 1, 1, 2, 0, capacity=100)
+    temporary = Answer("", 0, refusal=message).temporary_beside(given.total)
+    refused = dataclasses.replace(given, temporary=temporary)
     assert refused.total == total and not refused.fits
-    assert _refused(memory, "INTERNAL: something else") is None
 
 
 def test_the_command_prints_and_writes_the_plan(monkeypatch, tmp_path, capsys):

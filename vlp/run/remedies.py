@@ -11,6 +11,11 @@ from vlp.run.sections import settings_of
 _DIVIDED = 16  # parts of parameters and optimiser state, beyond which little is left to save
 
 
+def most_parts(devices: Sequence[Any]) -> int:
+    """The largest axis `fsdp` of these devices that is worth while."""
+    return max(size for size in fsdp_sizes(devices) if size <= _DIVIDED)
+
+
 def remedies(
     config: ConfigDict, mesh: Mapping[str, int], devices: Sequence[Any]
 ) -> list[list[str]]:
@@ -18,14 +23,14 @@ def remedies(
 
     Dividing parameters costs exchanges that mostly hide behind what is computed; computing
     activations again costs up to a third of the time; micro-batches cost as much and use the
-    device less well.
+    device less well; half the batch is another training.
 
     Args:
         config: of the whole run.
         mesh: sizes of the axes that it has.
         devices: those of the machine.
     """
-    parts = max(size for size in fsdp_sizes(devices) if size <= _DIVIDED)
+    parts = most_parts(devices)
     divide = [f"--config.mesh.fsdp={parts}"] if mesh["fsdp"] < parts else []
     again = ["--config.model.remat=full"] if config.model.get("remat") != "full" else []
     found = [divide, again, divide + again]
@@ -34,4 +39,7 @@ def remedies(
     takes_parts = "micro_batch_size" in (settings_of(config, "objective") or ())
     if micro and takes_parts and not config.objective.get("micro_batch_size"):
         found.append([*divide, *again, f"--config.objective.micro_batch_size={micro}"])
+    half = batch // 2 // len(devices) * len(devices)
+    if half:
+        found.append([*divide, *again, f"--config.train.global_batch_size={half}"])
     return [flags for place, flags in enumerate(found) if flags and flags not in found[:place]]

@@ -1,0 +1,114 @@
+"""Settings to walk through when a config is planned: each with every other."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from vlp.planning.frontier import Tried
+from vlp.planning.plan import Plan
+from vlp.planning.saying import Run
+from vlp.run.remedies import most_parts
+
+_FLAGS = {
+    "batch": "train.global_batch_size",
+    "fsdp": "mesh.fsdp",
+    "remat": "model.remat",
+    "precision": "model.precision",
+}
+# What a setting of the whole model is called by a part that has its own, which then counts.
+_OF_PARTS = {"remat": "remat", "precision": "dtype"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One choice of all settings.
+
+    Attributes:
+        settings: by axis, such as "batch".
+    """
+
+    settings: Mapping[str, int | str]
+
+    @property
+    def flags(self) -> list[str]:
+        """Those of `vlp plan` and `vlp train` that set it."""
+        return [f"--config.{_FLAGS[axis]}={value}" for axis, value in self.settings.items()]
+
+    @property
+    def but_batch(self) -> tuple[Any, ...]:
+        """What it shares with points that differ in their batch alone."""
+        return tuple(value for axis, value in self.settings.items() if axis != "batch")
+
+
+def points(config: ConfigDict, devices: Sequence[Any], axes: Sequence[str]) -> list[Point]:
+    """All points of a walk; those that differ in their batch alone follow each other, small first.
+
+    Args:
+        config: of the whole run.
+        devices: those of the machine.
+        axes: of "batch" (halved, as it is, doubled), "fsdp", "remat" and "precision".
+
+    Raises:
+        ValueError: a part of the model has its own value of what is to be walked.
+    """
+    for axis in axes:
+        _check_of_whole(config, axis)
+    others = [axis for axis in axes if axis != "batch"]
+    walked = [axis for axis in (*others, "batch") if axis in axes]
+    values = (_values(config, axis, devices) for axis in walked)
+    chosen = (dict(zip(walked, each, strict=True)) for each in itertools.product(*values))
+    return [Point({axis: each[axis] for axis in axes}) for each in chosen]
+
+
+def walk(
+    points: Sequence[Point], planned: Callable[[list[str]], tuple[Plan, Run]]
+) -> Iterator[Tried]:
+    """What comes of each point; what fails is one that says why.
+
+    Of a point that does not fit, those with larger batches are not compiled.
+
+    Args:
+        points: from `points`.
+        planned: the plan with further flags, and its whole run.
+    """
+    too_large: dict[tuple[Any, ...], Any] = {}
+    for point in points:
+        if point.but_batch in too_large:
+            size = too_large[point.but_batch]
+            yield Tried(point.settings, why=f"not tried, for {size:,} do not fit")
+            continue
+        try:
+            plan, run = planned(point.flags)
+        except (ValueError, jax.errors.JaxRuntimeError) as error:
+            yield Tried(point.settings, why=str(error).strip().splitlines()[0][:200])
+            continue
+        if not plan.memory.fits and "batch" in point.settings:
+            too_large[point.but_batch] = point.settings["batch"]
+        yield Tried(point.settings, plan, run)
+
+
+def _values(config: ConfigDict, axis: str, devices: Sequence[Any]) -> list[Any]:
+    if axis == "batch":
+        batch = config.train.global_batch_size
+        return [batch // 2, batch, 2 * batch]
+    if axis == "fsdp":
+        return sorted({1, config.mesh.get("fsdp", 1), most_parts(devices)})
+    return ["none", "dots", "full"] if axis == "remat" else ["float32", "bfloat16"]
+
+
+def _check_of_whole(config: ConfigDict, axis: str) -> None:
+    name = _OF_PARTS.get(axis)
+    own = [
+        f"model.{part}.{name}"
+        for part, settings in config.model.items()
+        if isinstance(settings, ConfigDict) and name in settings
+    ]
+    if own:
+        raise ValueError(
+            f"--sweep walks {_FLAGS[axis]}, which does not count where parts have their own, got "
+            f"{', '.join(own)}; leave these out of the config, or {axis} out of --sweep"
+        )

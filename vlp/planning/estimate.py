@@ -1,6 +1,7 @@
 """How long one step takes: a roofline over its instructions, and the compiler's own estimate."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from vlp.planning.collectives import Collective
@@ -9,13 +10,15 @@ from vlp.planning.hardware import Chip
 from vlp.planning.hlo import Instruction, Program, Visit
 from vlp.planning.products import measured_rate
 
+CALLED_FROM = " from "  # between the lines of a piece
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
     """The instructions of one kind from one place.
 
     Attributes:
-        source: where they were written.
+        source: where they were written, and from where that was called, innermost first.
         seconds: of a step.
         flops, bytes: of a step.
         bound: "compute" or "memory", whichever takes longer.
@@ -103,7 +106,7 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
             for product in spent.products:
                 so_far = flops.get(product.dtype, 0.0)
                 flops[product.dtype] = so_far + product.flops * visit.times
-            _note(pieces, program.source(each), bound, spent, seconds, visit.times)
+            _note(pieces, _called_from(program, each), bound, spent, seconds, visit.times)
             _pass(waiting, seconds + _inside(program, each, chip), hidden, visit.times)
             for name in _exchanges_in(program, each, known):
                 waiting.setdefault(name, known[name].seconds)
@@ -121,6 +124,11 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
         bytes=read,
         pieces=_longest(pieces),
     )
+
+
+def _called_from(program: Program, instruction: Instruction) -> str:
+    """Its line and the one that called it: all layers' products are written in a few lines."""
+    return CALLED_FROM.join(itertools.islice(program.sources(instruction), 2))
 
 
 def _roofline(spent: Cost, chip: Chip) -> tuple[float, str]:

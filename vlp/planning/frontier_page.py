@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from vlp.evals.charts import ticks
 from vlp.evals.page import document
-from vlp.evals.writing import escape, short
+from vlp.evals.writing import Number, escape, short
 from vlp.planning.frontier import RESULTS, Tried, best, cells
 
 WIDTH, HEIGHT = 720, 380
@@ -65,7 +65,7 @@ def _plot(tried: Sequence[Tried]) -> str:
     x_ticks = ticks(0.0, max(capacity, *(x for _, x, _ in shown)), about=6)
     y_ticks = ticks(0.0, max(y for _, _, y in shown), about=5)
 
-    def at(x: float, y: float) -> tuple[float, float]:
+    def at(x: Number, y: Number) -> tuple[float, float]:
         return (
             LEFT + x / x_ticks[-1] * (WIDTH - LEFT - RIGHT),
             HEIGHT - BOTTOM - y / y_ticks[-1] * (HEIGHT - TOP - BOTTOM),
@@ -91,8 +91,8 @@ def _plot(tried: Sequence[Tried]) -> str:
 
 def _points(
     tried: Sequence[Tried],
-    shown: Sequence[tuple[int, float, float]],
-    at: Callable[[float, float], tuple[float, float]],
+    shown: Sequence[tuple[int, Number, Number]],
+    at: Callable[[Number, Number], tuple[float, float]],
 ) -> list[str]:
     """Circles for all that is shown, and a line through the best of it."""
     frontier = best(tried)
@@ -112,7 +112,7 @@ def _points(
     return parts
 
 
-def _text(x: float, y: float, text: str, anchor: str, style: str = "tick") -> str:
+def _text(x: Number, y: Number, text: str, anchor: str, style: str = "tick") -> str:
     return (
         f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
         f"{escape(text)}</text>"

@@ -13,7 +13,7 @@ import numpy as np
 
 from vlp.parallel.sharding import put_batch
 from vlp.planning.compiling import Answer
-from vlp.planning.hardware import Chip, chip_of
+from vlp.planning.hardware import Chip, Number, chip_of
 from vlp.planning.plan import Plan, read_answer
 from vlp.planning.topology import Topology
 from vlp.training.setup import Training
@@ -127,7 +127,7 @@ def beside(plan: Plan, measured: Measured) -> list[tuple[str, str, str, str]]:
     return [total, *(_row(what, planned, taken, 1e-3) for what, planned in ways), pace]
 
 
-def _row(what: str, planned: float, measured: float, unit: float) -> tuple[str, str, str, str]:
+def _row(what: str, planned: Number, measured: Number, unit: Number) -> tuple[str, str, str, str]:
     ratio = f"{planned / measured:.2f}" if planned and measured else ""
     return (
         what,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlp.evals.page import document
-from vlp.evals.writing import count, escape, percent
+from vlp.evals.writing import Number, count, escape, percent
 from vlp.parallel import mesh
 from vlp.planning.estimate import Estimate
 from vlp.planning.findings import Finding
@@ -23,7 +23,7 @@ from vlp.planning.saying import (
     whole_run,
 )
 
-Part = tuple[str, float, str]  # name, size, what is written of it
+Part = tuple[str, Number, str]  # name, size, what is written of it
 
 STYLE = """
 :root { --s1: #2456a6; --s2: #5b86cc; --s3: #8fb0e4; --s4: #1c7a4a; --s5: #7fb894; --s6: #b98a3c;
@@ -50,6 +50,7 @@ STYLE = """
 .finding { border-left: 3px solid var(--miss); padding: 2px 0 2px 14px; margin-top: 14px;
   max-width: 78ch; overflow-wrap: anywhere; }
 .finding .where { color: var(--soft); font-size: 13.5px; }
+.lead { overflow-wrap: anywhere; } .hero { margin-top: 28px; }
 .none { color: var(--right); margin-top: 12px; }
 .hero .big { font-size: 44px; } .hero .over { color: var(--miss); }
 @media (max-width: 560px) { .hero .big { font-size: 38px; } .stack { height: 24px; }
@@ -131,7 +132,7 @@ def _figure(big: str, what: str, beside: str) -> str:
 
 def _memory(plan: Plan) -> str:
     memory = plan.memory
-    parts = [(kind, float(size), gb(size)) for kind, size in memory.parts().items() if size]
+    parts = [(kind, size, gb(size)) for kind, size in memory.parts().items() if size]
     whole = max(memory.total, memory.capacity)
     limit = ""
     if not memory.fits:
@@ -151,7 +152,8 @@ def _time(spent: Estimate) -> str:
     found = by_source(spent)
     longest, rest = found[:MAX_PIECES], sum(piece.seconds for piece in found[MAX_PIECES:])
     parts = [(piece.source, piece.seconds, ms(piece.seconds)) for piece in longest]
-    parts.append(("other computing", rest, ms(rest)))
+    if rest:
+        parts.append(("other computing", rest, ms(rest)))
     if spent.exposed:
         parts.append(("exchanges that nothing hides", spent.exposed, ms(spent.exposed)))
     hidden = sum(spent.hidden.values())
@@ -176,14 +178,14 @@ def _untimed() -> str:
     )
 
 
-def _bars(parts: Sequence[Part], whole: float) -> str:
+def _bars(parts: Sequence[Part], whole: Number) -> str:
     return "".join(
         f'<i class="s{place}" style="width:{size / whole:.3%}" title="{escape(name)}: {said}"></i>'
         for place, (name, size, said) in enumerate(parts, start=1)
     )
 
 
-def _legend(parts: Sequence[Part], whole: float) -> str:
+def _legend(parts: Sequence[Part], whole: Number) -> str:
     items = "".join(
         f'<div><i class="s{place}"></i><dt>{escape(name)}</dt><dd>{said}, '
         f"{percent(size / whole)}</dd></div>"
@@ -217,7 +219,7 @@ def _pieces(spent: Estimate) -> str:
             piece.source,
             f"{piece.seconds * 1e3:,.2f}",
             f"{piece.seconds / spent.compute:.1%}",
-            f"{piece.flops / 1e12:,.3f}",
+            f"{piece.flops / 1e12:,.3f}" if piece.flops else "",
             f"{piece.bytes / 1e9:,.2f}",
             piece.bound,
         )

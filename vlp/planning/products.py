@@ -72,8 +72,8 @@ def _around(size: int, known: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _architecture(chip: Chip) -> str:
-    major, _ = chip.target.get("capability", (0, 0))  # type: ignore[misc]
-    return f"sm_{major}0"
+    capability: Any = chip.target.get("capability", (0, 0))
+    return f"sm_{capability[0]}0"
 
 
 @functools.cache

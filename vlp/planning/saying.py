@@ -1,6 +1,7 @@
 """A plan in words and numbers: for the terminal, the page, and as JSON."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,8 +145,8 @@ def by_source(spent: Estimate) -> list[Piece]:
 
 
 def short_source(source: str) -> str:
-    """A "file:line" from its package on."""
-    return source[source.rfind("/vlp/") + 1 :] if "/vlp/" in source else source
+    """Lines of a plan's sources, each from its package on."""
+    return re.sub(r"\S*/(?=vlp/)", "", source)
 
 
 def days(plan: Plan, run: Run) -> float:
@@ -163,12 +164,12 @@ def gb(size: int | float) -> str:
     return f"{size / 1e9:,.2f} GB"
 
 
-def ms(seconds: float) -> str:
+def ms(seconds: int | float) -> str:
     """Seconds as milliseconds."""
     return f"{seconds * 1e3:,.1f} ms"
 
 
-def rate(size: float) -> str:
+def rate(size: int | float) -> str:
     """Bytes a second."""
     return f"{gb(size)}/s" if size >= 1e9 else f"{size / 1e6:,.1f} MB/s"
 

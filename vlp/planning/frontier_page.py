@@ -7,10 +7,11 @@ from vlp.evals.page import document
 from vlp.evals.writing import Number, escape, short
 from vlp.planning.frontier import RESULTS, Tried, best, cells
 
-WIDTH, HEIGHT = 720, 380
+WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 22, 46
 STYLE = """
-.plot { max-width: 860px; } .plot .dot { fill: var(--soft); opacity: .55; }
+.lead { overflow-wrap: anywhere; } .plot { max-width: 860px; margin-top: 16px; overflow-x: auto; }
+.plot svg { min-width: 540px; } .plot .dot { fill: var(--soft); opacity: .55; }
 .plot .unfit { fill: none; stroke: var(--miss); stroke-width: 1.5; opacity: .8; }
 .plot .best { fill: var(--accent); } .plot .front { fill: none; stroke: var(--accent);
   stroke-width: 1.5; } .plot .limit { stroke: var(--miss); stroke-dasharray: 4 4; }

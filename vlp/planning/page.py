@@ -73,7 +73,7 @@ def plan_page(plan: Plan, run: Run, *, config: str, source: str) -> str:
         _memory(plan),
         _time(spent) if spent else _untimed(),
         _exchanges(plan),
-        _findings(plan.findings),
+        _findings(plan.findings) if spent else "",
         _pieces(spent) if spent else "",
         _facts(plan, run, spent),
     ]

@@ -124,7 +124,7 @@ def test_a_step_that_does_not_fit_is_tried_with_settings_that_need_less(
     tried = json.loads((tmp_path / "plan.json").read_text())["tried"]
     said = capsys.readouterr().out
     assert tried[0]["flags"] == ["--config.mesh.fsdp=8"]
-    assert [each["fits"] for each in tried[:-1]] == [False] * (len(tried) - 1)
+    assert not any(each.get("fits") for each in tried[:-1])
     if name == "nothing":
         assert not tried[-1]["fits"] and "nothing that was tried makes it fit" in said
     else:

@@ -13,7 +13,7 @@ a page to look at. Nothing is asked of data that are not here: --samples says ho
 are.
 
 A step that does not fit is compiled again with settings that need less, the cheapest first, until
-one fits: the mesh's axis fsdp, recomputation, micro-batches, a smaller batch.
+one fits: the mesh's axis fsdp, recomputation, micro-batches, the axis tensor, half the batch.
 
 --sweep compiles the step with other batches, axes fsdp, recomputation and precision, every one with
 every other, and marks those that nothing beats in both memory and speed; --sweep=batch,remat walks
@@ -168,7 +168,12 @@ def _tried(config: Any, found: Any, devices: Any, compiled: Compiled) -> list[di
 
     tried: list[dict[str, Any]] = []
     for flags in remedies(config, found.mesh, devices):
-        memory = compiled(flags)[0].memory
+        try:
+            memory = compiled(flags)[0].memory
+        except ValueError as error:  # such as heads that an axis does not divide
+            tried.append({"flags": flags, "why": str(error)})
+            print(f"with {' '.join(flags)}: {error}")
+            continue
         tried.append({"flags": flags, "total": memory.total, "fits": memory.fits})
         verdict = "fits" if memory.fits else "does not fit either"
         print(f"with {' '.join(flags)}: {memory.total / 1e9:,.2f} GB a device, {verdict}")

@@ -14,6 +14,7 @@ from vlp.planning.saying import (
     Run,
     by_source,
     days,
+    duration,
     exchanges,
     gb,
     hours,
@@ -115,7 +116,7 @@ def _hero(plan: Plan, run: Run) -> str:
                 f"{plan.pairs_per_second / plan.devices:,.1f} a device",
             ),
             _figure(
-                f"{days(plan, run):,.2f} days",
+                duration(days(plan, run)),
                 f"for {count(run.steps)} steps",
                 f"{cost:,.0f} chip-hours{price}",
             ),

@@ -44,7 +44,10 @@ def as_json(plan: Plan, run: Run) -> dict[str, Any]:
         "findings": [dataclasses.asdict(each) for each in plan.findings],
     }
     if plan.estimate is not None:
+        hidden = plan.estimate.hidden
         found["estimate"] = dataclasses.asdict(plan.estimate) | {
+            "hidden": sum(hidden.values()),
+            "hidden_by_exchange": dict(hidden),
             "seconds": plan.estimate.seconds,
             "compiler_seconds": plan.estimate.compiler_seconds,
             "measured_seconds": plan.estimate.measured_seconds,
@@ -85,12 +88,11 @@ def times(plan: Plan, spent: Estimate) -> list[Row]:
         ),
     ]
     if spent.compiler:
-        said = f"{ms(spent.compiler_seconds)} by the compiler's own estimate of cycles"
-        rows.append(("", said))
+        rows.append(("  by cycles", f"{ms(spent.compiler_seconds)}, as the compiler counts them"))
     if spent.measured:
         share = f"{spent.measured_flops / flops:.0%} of the FLOPs"
-        said = f"{ms(spent.measured_seconds)} with {share} at rates measured for their shapes"
-        rows.append(("", said))
+        said = f"{ms(spent.measured_seconds)}, {share} at rates measured for their shapes"
+        rows.append(("  by shapes", said))
     per_device = plan.pairs_per_second / plan.devices
     pairs = f"{plan.pairs_per_second:,.0f} a second, {per_device:,.1f} a device"
     return [*rows, ("MFU", f"{plan.mfu:.1%}"), ("pairs", pairs)]
@@ -101,8 +103,9 @@ def whole_run(plan: Plan, run: Run) -> list[Row]:
     spent = hours(plan, run)
     cost = f", {spent * run.price:,.0f} at {run.price:g} each" if run.price else ""
     found = feed(plan, bytes_a_picture=run.bytes_a_picture)
+    taken = duration(days(plan, run))
     return [
-        ("run", f"{run.steps:,} steps, {days(plan, run):,.2f} days, {spent:,.0f} chip-hours{cost}"),
+        ("run", f"{run.steps:,} steps, {taken}, {spent:,.0f} chip-hours{cost}"),
         ("onto devices", f"{rate(found.moved)}, {rate(found.moved / found.hosts)} a host"),
         ("from storage", _storage(found, run)),
         ("decoding", _decoding(found)),
@@ -152,6 +155,11 @@ def short_source(source: str) -> str:
 def days(plan: Plan, run: Run) -> float:
     """Of a whole run; 0 where no time was estimated."""
     return run.steps * plan.estimate.seconds / 86400 if plan.estimate else 0.0
+
+
+def duration(length: float) -> str:
+    """Days in words, or hours where it is less than one."""
+    return f"{length:,.2f} days" if length >= 1 else f"{24 * length:,.1f} hours"
 
 
 def hours(plan: Plan, run: Run) -> float:

@@ -96,7 +96,8 @@ def _values(config: ConfigDict, axis: str, devices: Sequence[Any]) -> list[Any]:
         batch = config.train.global_batch_size
         return [batch // 2, batch, 2 * batch]
     if axis == "fsdp":
-        return sorted({1, config.mesh.get("fsdp", 1), most_parts(devices)})
+        most = most_parts(devices, tensor=config.mesh.get("tensor", 1))
+        return sorted({1, config.mesh.get("fsdp", 1), most})
     return ["none", "dots", "full"] if axis == "remat" else ["float32", "bfloat16"]
 
 

@@ -82,21 +82,23 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     from vlp.planning.topology import open_topology
     from vlp.run.planned import planned
 
-    config = load_config(args.config, overrides)
+    def changed(flags: list[str]) -> Any:
+        return load_config(args.config, [*overrides, *flags])
+
+    config = changed([])
     topology = open_topology(args.topology, slices=args.slices)
 
     def compiled(flags: list[str]) -> tuple[Any, Any]:
         """The plan with further flags, and its whole run."""
-        changed = load_config(args.config, [*overrides, *flags]) if flags else config
         found, steps = planned(
-            changed, topology, samples_per_epoch=args.samples, cache=_cache(args)
+            changed(flags), topology, samples_per_epoch=args.samples, cache=_cache(args)
         )
         return found, _whole_run(args, steps)
 
     if args.sweep:
         from vlp.cli.plan_sweep import sweep
 
-        sweep(args, config, topology, compiled)
+        sweep(args, config, topology, changed, compiled)
     else:
         asked = " ".join([args.config, *overrides])
         _plan(args, config, topology, compiled, asked=asked)

@@ -25,6 +25,7 @@ def sweep(
     args: argparse.Namespace,
     config: Any,
     topology: Any,
+    changed: Callable[[list[str]], Any],
     planned: Callable[[list[str]], tuple[Any, Any]],
 ) -> None:
     """Plans every point, shows how far it is, and prints a table.
@@ -33,7 +34,8 @@ def sweep(
         args: of the command.
         config: whose settings are walked.
         topology: the machine.
-        planned: the plan of that config with further flags, and its whole run.
+        changed: that config with further flags.
+        planned: the plan of it, and its whole run.
     """
     from rich.console import Console
     from rich.table import Table
@@ -43,7 +45,7 @@ def sweep(
     from vlp.planning.frontier import RESULTS, Tried, as_rows, best, cells
     from vlp.run.sweep import points, walk
 
-    wanted = points(config, topology.devices, args.sweep)
+    wanted = points(config, topology.devices, args.sweep, changed=changed)
     tried: list[Tried] = []
     with counting(f"compiling for {args.topology}", len(wanted)) as show:
         for each in walk(wanted, planned):

@@ -90,7 +90,7 @@ def _contraction(computation: Computation, instruction: Instruction) -> Product:
     left = computation.inputs(instruction)[0].shape
 
     def size(what: str) -> int:  # `lhs_batch_dims={0}`, or `"lhs_batch_dimensions":["0"]`
-        axes = instruction.attribute(rf'lhs_{what}_dim\w+"?[=:]([\[{{][^\]}}]*)')
+        axes = instruction.attribute(rf'lhs_{what}_dim\w+"?[=:] ?([\[{{][^\]}}]*)')
         return math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes))
 
     out, batch, k = instruction.outputs[0].size, size("batch"), size("contracting")

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from vlp.parallel.mesh import fsdp_sizes
 from vlp.run.sections import settings_of
+from vlp.run.values import flatten
 
 _DIVIDED = 16  # parts of parameters and optimiser state, beyond which little is left to save
 
@@ -34,7 +35,9 @@ def remedies(
     tensor = mesh.get("tensor", 1)
     parts = most_parts(devices, tensor=tensor)
     divide = [f"--config.mesh.fsdp={parts}"] if mesh["fsdp"] < parts else []
-    again = ["--config.model.remat=full"] if config.model.get("remat") != "full" else []
+    parts_of_model = flatten(config.model.to_dict()).items()
+    remat = {value for key, value in parts_of_model if key.endswith(".remat")}
+    again = [] if remat == {"full"} else ["--config.model.remat=full"]
     found = [divide, again, divide + again]
     batch = config.train.global_batch_size
     micro = batch // 8 // len(devices) * len(devices)

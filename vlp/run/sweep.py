@@ -12,6 +12,7 @@ from vlp.planning.frontier import Tried
 from vlp.planning.plan import Plan
 from vlp.planning.saying import Run
 from vlp.run.remedies import most_parts
+from vlp.run.values import flatten
 
 _FLAGS = {
     "batch": "train.global_batch_size",
@@ -19,7 +20,7 @@ _FLAGS = {
     "remat": "model.remat",
     "precision": "model.precision",
 }
-# What a setting of the whole model is called by a part that has its own, which then counts.
+# What a setting of the whole model is called by the parts that it is handed on to.
 _OF_PARTS = {"remat": "remat", "precision": "dtype"}
 
 
@@ -44,23 +45,31 @@ class Point:
         return tuple(value for axis, value in self.settings.items() if axis != "batch")
 
 
-def points(config: ConfigDict, devices: Sequence[Any], axes: Sequence[str]) -> list[Point]:
+def points(
+    config: ConfigDict,
+    devices: Sequence[Any],
+    axes: Sequence[str],
+    *,
+    changed: Callable[[list[str]], ConfigDict],
+) -> list[Point]:
     """All points of a walk; those that differ in their batch alone follow each other, small first.
 
     Args:
         config: of the whole run.
         devices: those of the machine.
         axes: of "batch" (halved, as it is, doubled), "fsdp", "remat" and "precision".
+        changed: the config with further flags.
 
     Raises:
         ValueError: a part of the model has its own value of what is to be walked.
     """
-    for axis in axes:
-        _check_of_whole(config, axis)
     others = [axis for axis in axes if axis != "batch"]
     walked = [axis for axis in (*others, "batch") if axis in axes]
-    values = (_values(config, axis, devices) for axis in walked)
-    chosen = (dict(zip(walked, each, strict=True)) for each in itertools.product(*values))
+    values = {axis: _values(config, axis, devices) for axis in walked}
+    for axis in _OF_PARTS.keys() & values.keys():
+        for value in values[axis]:
+            _check_reaches(Point({axis: value}), axis, changed)
+    chosen = (dict(zip(walked, each, strict=True)) for each in itertools.product(*values.values()))
     return [Point({axis: each[axis] for axis in axes}) for each in chosen]
 
 
@@ -101,15 +110,13 @@ def _values(config: ConfigDict, axis: str, devices: Sequence[Any]) -> list[Any]:
     return ["none", "dots", "full"] if axis == "remat" else ["float32", "bfloat16"]
 
 
-def _check_of_whole(config: ConfigDict, axis: str) -> None:
-    name = _OF_PARTS.get(axis)
-    own = [
-        f"model.{part}.{name}"
-        for part, settings in config.model.items()
-        if isinstance(settings, ConfigDict) and name in settings
-    ]
+def _check_reaches(point: Point, axis: str, changed: Callable[[list[str]], ConfigDict]) -> None:
+    """Raises ValueError where a part does not take what is said of the whole model."""
+    parts = flatten(changed(point.flags).model.to_dict())
+    name, wanted = _OF_PARTS[axis], point.settings[axis]
+    own = [key for key, value in parts.items() if key.endswith(f".{name}") and value != wanted]
     if own:
         raise ValueError(
-            f"--sweep walks {_FLAGS[axis]}, which does not count where parts have their own, got "
-            f"{', '.join(own)}; leave these out of the config, or {axis} out of --sweep"
+            f"--sweep walks {_FLAGS[axis]}, which parts with a value of their own do not take, got "
+            f"model.{own[0]}; leave that out of the config, or {axis} out of --sweep"
         )

@@ -144,6 +144,10 @@ class Program:
 
     def source(self, instruction: Instruction) -> str:
         """Where it was written, as "file:line", outside of installed packages; empty if unknown."""
+        return next(self.sources(instruction), "")
+
+    def sources(self, instruction: Instruction) -> Iterator[str]:
+        """Where it was written, and from where that was called, and so on, as `source`."""
         frame = instruction.attribute(r"stack_frame_id=(\d+)")
         seen: set[int] = set()
         number = int(frame or 0)
@@ -151,9 +155,8 @@ class Program:
             seen.add(number)
             file, line, parent = self._frames[number]
             if "site-packages" not in file and not file.startswith("<"):
-                return f"{file}:{line}"
+                yield f"{file}:{line}"
             number = parent
-        return ""
 
     def _visits(self, name: str, times: int, depth: int) -> Iterator[Visit]:
         computation = self.computations[name]

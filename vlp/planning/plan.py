@@ -1,27 +1,21 @@
 """One step planned: compiled for a machine that is not here, and read."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from vlp.planning.collectives import Collective, collectives
+from vlp.planning.compiling import Answer, ask
 from vlp.planning.estimate import Estimate, estimate
-from vlp.planning.findings import Facts, Finding, findings
+from vlp.planning.findings import MIN_BYTES, Facts, Finding, findings
 from vlp.planning.hlo import parse
 from vlp.planning.topology import Topology
 from vlp.training.params import leaf_names
 from vlp.training.setup import Training
-
-# Without a GPU at hand the compiler cannot try which tiles of Triton are fastest.
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
-# What libtpu says of a program that does not fit: of all it needs, or of its temporaries.
-_USED = re.compile(r"Used ([\d.]+)([GMK]) of [\d.]+[GMK] hbm")
-_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([GMK])\)")
-_UNITS = {"G": 2**30, "M": 2**20, "K": 2**10}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,25 +66,36 @@ class Plan:
         topology: the machine's name.
         devices: of the mesh.
         mesh: sizes of its axes by name.
+        hosts: that feed these devices.
         global_batch: pairs a step.
+        fields: bytes of one pair on the device, by the batch's field.
         peak: FLOP/s of one device in the model's dtype.
         memory: of one device.
         model_flops: of one step on all devices, recomputation apart.
         estimate: seconds; None where the program does not fit, so that none was made.
         collectives: in order.
         findings: most bytes first.
+        kept: whether the compiler's answer is that of an earlier time.
     """
 
     topology: str
     devices: int
     mesh: Mapping[str, int]
+    hosts: int
     global_batch: int
+    fields: Mapping[str, int]
     peak: float
     memory: Memory
     model_flops: float
     estimate: Estimate | None
     collectives: Sequence[Collective]
     findings: Sequence[Finding]
+    kept: bool = False
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Of all devices; 0 where no time was estimated."""
+        return self.global_batch / self.estimate.seconds if self.estimate else 0.0
 
     @property
     def mfu(self) -> float:
@@ -106,6 +111,7 @@ def plan_step(
     topology: Topology,
     *,
     low: bool,
+    cache: Path | None = None,
 ) -> Plan:
     """The step of a training, compiled for the devices of its mesh.
 
@@ -114,30 +120,44 @@ def plan_step(
         batch: shapes of the global batch.
         topology: the machine.
         low: whether the model computes in a dtype of two bytes.
+        cache: folder of what the compiler said earlier; None asks it anew.
 
     Raises:
         jax.errors.JaxRuntimeError: when the compiler fails for another reason than memory.
     """
-    platform = topology.chip.kind
-    lowered = training.lower(batch, platforms=(platform,))
-    size = batch["weight"].shape[0]
+    lowered = training.lower(batch, platforms=(topology.chip.kind,))
+    answer = ask(lowered, topology, mesh=training.mesh, cache=cache)
+    return read_answer(answer, training, batch, topology, low=low)
+
+
+def read_answer(
+    answer: Answer,
+    training: Training,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    topology: Topology,
+    *,
+    low: bool,
+) -> Plan:
+    """The plan that a compiler's answer gives; arguments as those of `plan_step`."""
+    size, chip = batch["weight"].shape[0], topology.chip
+    memory = _memory(training, batch, topology)
+    memory = dataclasses.replace(memory, temporary=answer.temporary_beside(memory.total))
+    devices = training.mesh.devices.flat
     shared: dict[str, Any] = dict(
         topology=topology.name,
         devices=training.mesh.size,
         mesh=dict(training.mesh.shape),
+        hosts=len({device.process_index for device in devices}),
         global_batch=size,
-        peak=topology.chip.peak["bf16" if low else "f32"],
+        fields={name: _bytes(array) // size for name, array in batch.items()},
+        peak=chip.peak.get("bf16" if low else "f32", 0.0),
+        memory=memory,
         model_flops=training.flops(batch),
+        kept=answer.kept,
     )
-    try:
-        compiled = lowered.compile(compiler_options=dict(OPTIONS.get(platform, {})) or None)
-    except jax.errors.JaxRuntimeError as error:
-        memory = _refused(_memory(training, batch, topology, temporary=0), str(error))
-        if memory is None:
-            raise
-        return Plan(**shared, memory=memory, estimate=None, collectives=(), findings=())
-    temporary = compiled.memory_analysis().temp_size_in_bytes
-    program = parse(compiled.as_text())
+    if answer.refusal:
+        return Plan(**shared, estimate=None, collectives=(), findings=())
+    program = parse(answer.text)
     exchanges = collectives(program, mesh=training.mesh, topology=topology)
     leaves = jax.tree.leaves(training.abstract.params)
     facts = Facts(
@@ -147,18 +167,17 @@ def plan_step(
         low=low,
         whole=_whole(training),
     )
+    timed = bool(chip.peak)  # of a CPU nothing is known to reckon with
     return Plan(
         **shared,
-        memory=_memory(training, batch, topology, temporary=temporary),
-        estimate=estimate(program, chip=topology.chip, exchanges=exchanges),
+        estimate=estimate(program, chip=chip, exchanges=exchanges) if timed else None,
         collectives=exchanges,
         findings=findings(program, exchanges, facts),
     )
 
 
-def _memory(
-    training: Training, batch: Mapping[str, Any], topology: Topology, *, temporary: int
-) -> Memory:
+def _memory(training: Training, batch: Mapping[str, Any], topology: Topology) -> Memory:
+    """Of what a step is given, before its temporaries."""
     state, shards = training.abstract, training.mesh.size
     return Memory(
         parameters=_share(state.params),
@@ -167,7 +186,7 @@ def _memory(
         frozen=_share(training.frozen),
         carry=_share(state.carry),
         batch=sum(_bytes(array) // shards for array in batch.values()),
-        temporary=temporary,
+        temporary=0,
         capacity=topology.chip.memory,
     )
 
@@ -201,24 +220,14 @@ def _and_of_a_layer(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def _whole(training: Training) -> dict[str, float]:
-    """Large parameters that are whole on every device of a mesh that divides others."""
-    if training.mesh.shape["fsdp"] == 1:
+    """Large parameters that are whole on every device, though the mesh's `fsdp` divides them."""
+    parts = training.mesh.shape["fsdp"]
+    if parts == 1:
         return {}
     return {
         name: float(_bytes(leaf))
         for name, leaf in _named(training).items()
-        if _bytes(leaf) > 2**20 and leaf.sharding.is_fully_replicated
+        if _bytes(leaf) > MIN_BYTES
+        and leaf.sharding.is_fully_replicated
+        and any(size % parts == 0 for size in leaf.shape)
     }
-
-
-def _refused(memory: Memory, message: str) -> Memory | None:
-    """With the temporaries of a program that the compiler refuses for its size; None for others."""
-    if found := _TEMPORARIES.search(message):
-        return dataclasses.replace(memory, temporary=_size(found))
-    if found := _USED.search(message):
-        return dataclasses.replace(memory, temporary=max(0, _size(found) - memory.total))
-    return None
-
-
-def _size(found: re.Match[str]) -> int:
-    return round(float(found[1]) * _UNITS[found[2]])

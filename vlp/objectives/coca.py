@@ -58,13 +58,14 @@ class Coca(Clip):
         self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
 
     def __call__(self, ctx: Context) -> Losses:
-        """The contrast of the pairs, nats, and the captions, nats a token.
+        """The contrast of the pairs, nats, unless its weight is 0; the captions, nats a token.
 
         Raises:
-            ValueError: when the model has no decoder, or could not learn where captions end.
+            ValueError: when the model has no decoder, compares nothing but should, or could not
+                learn where captions end.
         """
         model, batch = ctx.model, ctx.batch
-        _check(model)
+        _check(model, contrasts=self.contrastive_weight > 0)
         pad_id = model.text.pad_id
 
         def outputs(model, image, caption, text):
@@ -87,11 +88,17 @@ class Coca(Clip):
         return Losses(terms, metrics)
 
 
-def _check(model: Any) -> None:
+def _check(model: Any, *, contrasts: bool) -> None:
     if not offers(model, Decodes):
         raise ValueError(
             "CoCa needs a model that writes captions, got one without a decoder; "
             'give model.decoder, such as model.preset="coca/ViT-B/32"'
+        )
+    if contrasts and model.log_scale is None:
+        raise ValueError(
+            "images and captions are compared by their projections, got a model without "
+            "projections; give model.image_projection and text_projection, or "
+            "objective.contrastive_weight of 0"
         )
     if model.text.pad_id == model.text.eos_id:
         raise ValueError(

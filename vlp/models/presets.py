@@ -188,7 +188,7 @@ def _flip(tower: str) -> dict[str, Any]:
 def _clipa(tower: str) -> dict[str, Any]:
     """As FLIP, but for the norm behind the mean, and the last token, which is mostly padding."""
     kwargs = _flip(tower)
-    image = kwargs["image"] | dict(norm_after_pool=True)
+    image = kwargs["image"] | dict(norm_after_pool=True, patch_bias=False)
     return kwargs | dict(image=image, text=kwargs["text"] | dict(vocab_size=32000, pool="last"))
 
 

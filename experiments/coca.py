@@ -16,8 +16,10 @@ not augmented; no projections behind poolers and text. Different: prompts are CL
 not its eighty, of which `templates` takes a file; weight decay spares biases, norms, queries and
 the temperature. The epoch at 576 pixels that follows in the paper is a run of its own: `res=576`
 and `steps` with --config.init.path=runs/coca.
-Cost: 5 days on 2,048 TPU v4 for the largest. Expected of it on ImageNet without training there:
-86.3 % top-1, and 91.0 % after fine-tuning (the paper's abstract); not repeated here.
+Cost: 258, 688 and 2,123 GFLOPs a pair and training step for b, l and 2b; 8.5e21, 2.3e22 and 7.0e22
+in all; the authors took 5 days on 2,048 TPU v4 for the largest.
+Expected of it on ImageNet without training there: 86.3 % top-1, and 91.0 % after fine-tuning (the
+paper's abstract); nobody has run this yet.
 
   vlp train --config=experiments/coca.py:data=PATTERN,labels=PATTERN --workdir=runs/coca
 

@@ -123,7 +123,7 @@ def test_contradicting_arguments_are_refused(arguments, remedy):
 
 
 def test_a_coordinator_that_never_comes_is_an_error_with_what_to_check():
-    with pytest.raises(RuntimeError, match=r"localhost:1 within 1 s: .*refused.*port is free"):
+    with pytest.raises(RuntimeError, match=r"localhost:1 within 1 s: .*refused.*port is open"):
         start(coordinator="localhost:1", num_processes=2, process_id=1, timeout_s=1)
 
 

@@ -2,10 +2,10 @@
 
 import logging
 import os
-import socket
-import time
 
 import jax
+
+from vlp.parallel.rendezvous import meet
 
 # What tells a process that it is one of several.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
@@ -49,9 +49,9 @@ def start(
         return
     where = f"at {coordinator}" if coordinator else f"found through {launched_by()}"
     logging.getLogger("vlp").info("joining the coordinator %s, for up to %d s", where, timeout_s)
+    if coordinator is not None and num_processes is not None and process_id is not None:
+        meet(coordinator, num_processes=num_processes, process_id=process_id, timeout_s=timeout_s)
     try:
-        if coordinator and process_id:
-            _wait_for(coordinator, timeout_s=timeout_s)
         jax.distributed.initialize(
             coordinator, num_processes, process_id, initialization_timeout=timeout_s
         )
@@ -76,20 +76,6 @@ def launched_by() -> str | None:
     if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("JOB_COMPLETION_INDEX"):
         return "JOB_COMPLETION_INDEX"
     return None
-
-
-def _wait_for(coordinator: str, *, timeout_s: int) -> None:
-    """Returns once the coordinator listens; JAX itself would abort the process if it never does."""
-    host, _, port = coordinator.rpartition(":")
-    until = time.monotonic() + timeout_s
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 def _check_explicit(coordinator: str, num_processes: int, process_id: int) -> None:

@@ -1,7 +1,9 @@
 """Joining the processes of a run into one, before JAX touches a device."""
 
+import contextlib
 import logging
 import os
+import urllib.request
 
 import jax
 
@@ -10,6 +12,8 @@ from vlp.parallel.rendezvous import meet
 # What tells a process that it is one of several.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _TPU_HOSTS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+_ENDPOINTS = "worker-network-endpoints"
+METADATA_S = 10.0
 
 
 def start(
@@ -75,7 +79,28 @@ def launched_by() -> str | None:
         return "MEGASCALE_COORDINATOR_ADDRESS"
     if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("JOB_COMPLETION_INDEX"):
         return "JOB_COMPLETION_INDEX"
-    return None
+    return _ENDPOINTS if "," in _tpu_hosts() else None
+
+
+def _tpu_hosts() -> str:
+    """The hosts of the slice that this TPU VM belongs to, by commas; nothing on other machines.
+
+    A plain TPU VM has them in its metadata alone, which JAX asks too. JAX itself sets the first of
+    these variables where there are TPUs, and the second where there are none.
+    """
+    if "TPU_ML_PLATFORM" not in os.environ or "TPU_SKIP_MDS_QUERY" in os.environ:
+        return ""
+    host = os.environ.get("GCE_METADATA_IP", "metadata.google.internal")
+    request = urllib.request.Request(
+        f"http://{host}/computeMetadata/v1/instance/attributes/{_ENDPOINTS}",
+        headers={"Metadata-Flavor": "Google"},
+    )
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(request, timeout=METADATA_S) as answer,
+    ):
+        return answer.read().decode()
+    return ""
 
 
 def _check_explicit(coordinator: str, num_processes: int, process_id: int) -> None:

@@ -6,12 +6,14 @@
 #   launch/tpu_vm.sh train --config=... --workdir=...     starts `vlp train` on all hosts
 #   launch/tpu_vm.sh logs | stop | delete     shows what host 0 says | saves and stops | gives back
 #
-# --dry-run before the word prints the commands instead. Set what stands here in the environment:
+# --dry-run before the word prints the commands instead. What stands below in capitals may be set in
+# the environment.
 #
-# systemd keeps vlp running on each host: after 75 (told to stop, and saved), and after any other
-# failure but 2 (a wrong command line), at most RESTARTS times an hour. What fails on one host ends
-# all, so all meet again. A slice of spot capacity that was taken back is asked for again by
-# `delete`, `create`, `setup` and the same `train`, which goes on from the last checkpoint.
+# systemd keeps vlp running on each host: after 75 (told to stop, and saved) and after any failure
+# but 2 (a wrong command line), RESTARTS times an hour at most. What fails on one host ends all, so
+# that all meet again. A slice of spot capacity that was taken back is asked for again by `delete`,
+# `create`, `setup` and the same `train`, which goes on from the last checkpoint: --workdir must be
+# a folder that all hosts share and that outlives them.
 
 set -euo pipefail
 NAME=${NAME:-vlp}
@@ -28,15 +30,37 @@ if [[ ${1:-} == --dry-run ]]; then
 fi
 
 everywhere() { # COMMAND [HOST]
-  "${run[@]}" gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="${2:-all}" --command="$1"
+  "${run[@]}" gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="${2:-all}" \
+    --command="$1"
+}
+
+queued() { # create|describe|delete FLAGS...
+  local word=$1
+  shift
+  "${run[@]}" gcloud compute tpus queued-resources "$word" "$NAME" --zone="$ZONE" "$@"
+}
+
+wait_for_it() {
+  local state
+  while true; do
+    state=$(queued describe --format="value(state.state)")
+    echo "$(date +%T) $state"
+    case $state in
+      ACTIVE | *describe*) return ;; # the latter in a dry run
+      FAILED | SUSPEND*)
+        echo "not given; gcloud compute tpus queued-resources describe $NAME says why" >&2
+        exit 1
+        ;;
+    esac
+    sleep 30
+  done
 }
 
 case ${1:-} in
   create)
-    "${run[@]}" gcloud compute tpus queued-resources create "$NAME" --node-id="$NAME" \
-      --zone="$ZONE" --accelerator-type="$TYPE" --runtime-version="$RUNTIME" ${SPOT:+--spot}
-    until "${run[@]}" gcloud compute tpus queued-resources describe "$NAME" --zone="$ZONE" \
-      --format="value(state.state)" | tee /dev/stderr | grep -Eq "ACTIVE|describe"; do sleep 30; done
+    queued create --node-id="$NAME" --accelerator-type="$TYPE" --runtime-version="$RUNTIME" \
+      ${SPOT:+--spot}
+    wait_for_it
     ;;
   setup)
     archive=$(mktemp --suffix=.tar.gz)
@@ -44,22 +68,22 @@ case ${1:-} in
     git archive --format=tar.gz --output="$archive" HEAD
     "${run[@]}" gcloud compute tpus tpu-vm scp "$archive" "$NAME:vlp.tar.gz" --zone="$ZONE" \
       --worker=all
+    # The image's own Python may be older than vlp's.
     everywhere "mkdir -p vlp && tar -xzf vlp.tar.gz -C vlp && cd vlp && \
-python3 -m venv .venv && .venv/bin/pip install -q -e '.[tpu]'"
+python3 -m pip install -q --user uv && export PATH=\$HOME/.local/bin:\$PATH && \
+uv venv -q --allow-existing --python=3.12 .venv && uv pip install -q -e '.[tpu]'"
     ;;
   train)
     shift
     command=$(printf " %q" .venv/bin/vlp train "$@")
-    everywhere "cd vlp && sudo systemd-run --unit=vlp --uid=\$(id -u) --working-directory=\$PWD \
+    everywhere "cd vlp && sudo systemd-run --unit=vlp --collect --uid=\$(id -u) --working-directory=\$PWD \
 --setenv=HOME=\$HOME -p Restart=on-failure -p RestartPreventExitStatus=2 -p RestartSec=10 \
 -p StartLimitIntervalSec=3600 -p StartLimitBurst=$RESTARTS -p KillMode=mixed \
 -p TimeoutStopSec=300$command"
     ;;
   logs) everywhere "sudo journalctl --unit=vlp --lines=100 --follow --output=cat" 0 ;;
   stop) everywhere "sudo systemctl stop vlp" ;;
-  delete)
-    "${run[@]}" gcloud compute tpus queued-resources delete "$NAME" --zone="$ZONE" --force --quiet
-    ;;
+  delete) queued delete --force --quiet ;;
   *)
     echo "must be create, setup, train, logs, stop or delete, got ${1:-nothing}; see $0" >&2
     exit 2

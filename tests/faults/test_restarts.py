@@ -119,7 +119,7 @@ REASONS = {
 def test_what_ends_one_process_ends_all_and_the_next_start_goes_on_to_the_bit(
     data, tmp_path, whole, count, what, where
 ):
-    grace = 30 if what == "stopped" else 120  # the stopped one ends only when it is made to
+    grace = 10 if what == "stopped" else 120  # the stopped one ends only when it is made to
     code, said, logs = launch(tmp_path, data, count=count, what=what, where=str(where), grace=grace)
     everything = "\n---\n".join([said, *logs])
     assert code == 0 and said.count("starting again") == 1, everything

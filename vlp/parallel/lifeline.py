@@ -82,20 +82,23 @@ class Lifeline:
                     if said.get("done"):
                         return
                     if "reason" in said:
-                        self._end(said["reason"], process=said["process"])
+                        self._end(said["reason"], process=said["process"], heard=True)
         except TimeoutError:
             what = f"gave no sign of life for {SILENT_S:.0f} s: it is stopped, or its machine hangs"
         except (OSError, ValueError):
             pass
         if not self._over.is_set():
-            self._end(f"process {number} {what}", process=None)
+            self._end(f"process {number} {what}", process=None, heard=True)
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_S):
             self._tell({})
 
-    def _end(self, reason: str, *, process: int | None) -> None:
-        """Says why on all processes and ends this one, whatever its other threads wait for."""
+    def _end(self, reason: str, *, process: int | None, heard: bool = False) -> None:
+        """Says why on all processes and ends this one, whatever its other threads wait for.
+
+        What was heard is known to process 0, or process 0 is gone, and JAX ends this process too.
+        """
         with self._ending:  # held to the end: the first reason is the one that counts
             self._tell({"reason": reason, "process": process})
             own = process in (None, jax.process_index())
@@ -103,7 +106,8 @@ class Lifeline:
             print(f"vlp: {said}", file=sys.stderr, flush=True)
             sys.stdout.flush()
             self._at_end()
-            time.sleep(PASS_ON_S)
+            if not heard or jax.process_index() == 0:
+                time.sleep(PASS_ON_S)
             os._exit(1)
 
     def _tell(self, said: dict[str, Any]) -> None:

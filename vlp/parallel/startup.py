@@ -63,7 +63,8 @@ def start(
         raise RuntimeError(
             f"all processes must reach the coordinator {where} within {timeout_s} s: {error}; "
             "check that every process was started, that the port is free and open, and that no "
-            "proxy variable (http_proxy, ...) stands between the hosts"
+            "proxy variable (http_proxy, ...) stands between the hosts; --coordinator, "
+            "--num-processes and --process-id say what a launcher does not"
         ) from error
 
 

@@ -76,10 +76,10 @@ uv venv -q --allow-existing --python=3.12 .venv && uv pip install -q -e '.[tpu]'
   train)
     shift
     command=$(printf " %q" .venv/bin/vlp train "$@")
-    everywhere "cd vlp && sudo systemd-run --unit=vlp --collect --uid=\$(id -u) --working-directory=\$PWD \
---setenv=HOME=\$HOME -p Restart=on-failure -p RestartPreventExitStatus=2 -p RestartSec=10 \
--p StartLimitIntervalSec=3600 -p StartLimitBurst=$RESTARTS -p KillMode=mixed \
--p TimeoutStopSec=300$command"
+    everywhere "cd vlp && sudo systemd-run --unit=vlp --collect --uid=\$(id -u) \
+--working-directory=\$PWD --setenv=HOME=\$HOME -p Restart=on-failure \
+-p RestartPreventExitStatus=2 -p RestartSec=10 -p StartLimitIntervalSec=3600 \
+-p StartLimitBurst=$RESTARTS -p KillMode=mixed -p TimeoutStopSec=300$command"
     ;;
   logs) everywhere "sudo journalctl --unit=vlp --lines=100 --follow --output=cat" 0 ;;
   stop) everywhere "sudo systemctl stop vlp" ;;

@@ -87,7 +87,7 @@ def test_what_knocks_by_chance_changes_nothing(port):
     ends = []
     first = threading.Thread(target=lambda: ends.extend(met(port, (0, 2))))
     first.start()
-    for said in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b""):
+    for said in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"process": []}\n', b""):
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", port)) as other:

@@ -53,7 +53,7 @@ def _receive(address: tuple[str, int], *, num_processes: int, timeout_s: int) ->
                 answer = {"late": _missing(lines, num_processes, timeout_s)}
                 break
             said = _heard(line)
-            if said is None:  # no process of vlp, or one that is gone again
+            if said is None or not isinstance(said.get("process"), int):  # none of vlp, or gone
                 line.close()
                 continue
             for gone in [number for number, each in lines.items() if _is_closed(each)]:
@@ -165,7 +165,7 @@ def _problem(
             f"--num-processes must be the same on all, process 0 has {num_processes} and process "
             f"{number} has {of}; give all the number of processes that are started"
         )
-    if number in lines:
+    if number in lines or number not in range(1, num_processes):
         return (
             f"each process must have a --process-id of its own, two have {number}; number them 0 "
             f"to {num_processes - 1}"

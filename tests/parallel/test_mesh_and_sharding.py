@@ -1,4 +1,4 @@
-"""Meshes, the shape rule, batches onto the mesh, and joining processes."""
+"""Meshes, the shape rule, and batches onto the mesh."""
 
 import dataclasses
 
@@ -11,17 +11,6 @@ from jax.sharding import PartitionSpec as P
 
 from vlp.parallel.mesh import check_global_batch_size, fsdp_sizes, make_mesh
 from vlp.parallel.sharding import batch_sharding, put_batch, shape_shardings, shape_spec
-from vlp.parallel.startup import launched_by, start
-
-LAUNCHERS = (
-    "SLURM_STEP_NUM_TASKS",
-    "OMPI_COMM_WORLD_SIZE",
-    "TPU_WORKER_HOSTNAMES",
-    "TPU_PROCESS_ADDRESSES",
-    "MEGASCALE_COORDINATOR_ADDRESS",
-    "KUBERNETES_SERVICE_HOST",
-    "JOB_COMPLETION_INDEX",
-)
 
 
 def test_a_mesh_takes_all_devices_with_automatic_axes():
@@ -134,52 +123,6 @@ def test_a_batch_is_divided_over_every_device():
     assert {shard.data.shape for shard in put["image"].addressable_shards} == {(2, 3)}
     with pytest.raises(ValueError, match="got 12; try 8 or 16"):
         put_batch({"weight": np.ones(12, np.float32)}, make_mesh())
-
-
-def test_one_process_starts_without_others(monkeypatch):
-    for name in LAUNCHERS:
-        monkeypatch.delenv(name, raising=False)
-    start()
-    start(coordinator="localhost:1234", num_processes=1, process_id=0)
-    assert not jax.distributed.is_initialized()
-
-
-@pytest.mark.parametrize(
-    ("environment", "launcher"),
-    [
-        ({"SLURM_STEP_NUM_TASKS": "4"}, "SLURM_STEP_NUM_TASKS"),
-        ({"SLURM_STEP_NUM_TASKS": "1"}, None),
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE"),
-        ({"TPU_WORKER_HOSTNAMES": "t-0,t-1"}, "TPU_WORKER_HOSTNAMES"),
-        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
-        ({"KUBERNETES_SERVICE_HOST": "x", "JOB_COMPLETION_INDEX": "0"}, "JOB_COMPLETION_INDEX"),
-        ({"KUBERNETES_SERVICE_HOST": "x"}, None),
-    ],
-)
-def test_only_launchers_of_several_processes_are_followed(monkeypatch, environment, launcher):
-    for name in LAUNCHERS:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert launched_by() == launcher
-
-
-@pytest.mark.parametrize(
-    ("arguments", "remedy"),
-    [
-        (dict(coordinator="a:1"), "give all three, or none"),
-        (dict(coordinator="a", num_processes=2, process_id=0), "host:port, got a; try a:1234"),
-        (dict(coordinator="a:1", num_processes=2, process_id=2), "number the processes 0 to"),
-    ],
-)
-def test_contradicting_arguments_are_refused(arguments, remedy):
-    with pytest.raises(ValueError, match=remedy):
-        start(**arguments)
-
-
-def test_a_coordinator_that_never_comes_is_an_error_with_what_to_check():
-    with pytest.raises(RuntimeError, match=r"localhost:1 within 1 s: .*refused.*port is free"):
-        start(coordinator="localhost:1", num_processes=2, process_id=1, timeout_s=1)
 
 
 def test_axes_that_a_slice_has_no_sides_for_are_refused_with_those_that_it_has(monkeypatch):

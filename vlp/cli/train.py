@@ -13,8 +13,9 @@ import argparse
 import contextlib
 from typing import Any
 
-from vlp.cli.arguments import add_process_arguments, local_folder, start_processes
+from vlp.cli.arguments import add_process_arguments, any_folder, start_processes
 from vlp.cli.overrides import add_config_argument
+from vlp.remote import is_remote, reached
 
 SUMMARY = "train from one config file, evaluate, report, export"
 
@@ -22,7 +23,7 @@ SUMMARY = "train from one config file, evaluate, report, export"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp train`."""
     add_config_argument(parser)
-    parser.add_argument("--workdir", type=local_folder, required=True, help="folder of the run")
+    parser.add_argument("--workdir", type=any_folder, required=True, help="folder of the run")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -43,12 +44,14 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Reads the config, joins the other processes and trains."""
     from vlp.cli.config import load_config
 
+    if is_remote(args.workdir):
+        reached(args.workdir)
     config = load_config(args.config, overrides, workdir=args.workdir)
     start_processes(args)
     import jax
 
     from vlp.caches import use_compilation_cache
-    from vlp.parallel.lock import Lock, only_writer
+    from vlp.parallel.lock import only_writer
     from vlp.run.prepare import prepare
     from vlp.run.workdir import Workdir
 
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     workdir = Workdir(args.workdir)
     first = jax.process_index() == 0
     kept = workdir.unchanged_unless_a_step_is_taken() if first else contextlib.nullcontext()
-    with only_writer(Lock(workdir.path)), kept:
+    with only_writer(workdir.lock()), workdir.in_step(), kept:
         prepared = prepare(
             config, workdir, accept_changes=args.accept_config_changes, must_exist=args.resume
         )
@@ -76,7 +79,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
 
     plan, inputs, start = prepared.plan, prepared.inputs, prepared.start
     samples = inputs.loader.samples_per_epoch
-    say_start(config, plan, samples=samples, step=start, workdir=workdir.path)
+    say_start(config, plan, samples=samples, step=start, workdir=workdir.address)
     say_data(
         {"training": inputs.source, **prepared.evaluations.sources},
         file=workdir.data,
@@ -127,13 +130,13 @@ def _trackers(config: Any, workdir: Any, *, start: int) -> list[Any]:
         further.append(
             lambda: WeightsAndBiases(
                 project=config.train.wandb_project,
-                run_id=run_identity(workdir.path),
-                name=display_name(workdir.path),
+                run_id=run_identity(workdir.path, address=workdir.address),
+                name=display_name(workdir.address),
                 config=as_json(config),
                 directory=workdir.path,
             )
         )
-    return [metrics, *begin(*further)]
+    return [metrics, *begin(*further), *workdir.trackers()]
 
 
 def _ids(workdir: Any, start: int) -> Any:

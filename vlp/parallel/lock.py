@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jax.experimental import multihost_utils
@@ -38,6 +38,22 @@ STILL_S = 90.0  # without one a holder on another machine counts as dead
 SETTLE_S = 2.0  # where the kernel locks nothing: until everyone sees who wrote last
 SHARED_S = 30.0  # until what one machine writes is seen on the others
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
+
+
+class Writer(Protocol):
+    """A lock, of whatever kind: `Lock`, or `StoreLock` in an object store."""
+
+    folder: Any
+    token: str
+
+    def __enter__(self) -> Any:
+        """Takes it; raises ValueError where another process holds it."""
+
+    def release(self) -> None:
+        """Gives it back, any number of times."""
+
+    def is_seen(self, token: str) -> bool:
+        """Whether that token holds it, as it looks from here."""
 
 
 class Lock:
@@ -131,22 +147,22 @@ class Lock:
         """Takes the lock; False when another one has removed the file meanwhile."""
         alone = _flock(file)
         if alone is False:
-            raise ValueError(self._refusal(_read(file)))
+            raise ValueError(refusal(self.folder, _read(file)))
         if not self._is_there(file):
             return False
         holder = _read(file)
         if holder and not (alone and holder.get("machine") == _machine()):
             if self._moves(holder):
-                raise ValueError(self._refusal(holder))
+                raise ValueError(refusal(self.folder, holder))
             if not self._is_there(file):
                 return False
-        mine = _about_this_process() | {"token": self.token}
+        mine = about_this_process() | {"token": self.token}
         with named(self.path):
             _write(file, mine)
         if alone is None:
             time.sleep(SETTLE_S)
             if _read(file) != mine:
-                raise ValueError(self._refusal(_read(file)))
+                raise ValueError(refusal(self.folder, _read(file)))
         return True
 
     def _is_there(self, file: int) -> bool:
@@ -157,11 +173,7 @@ class Lock:
 
     def _moves(self, holder: dict[str, Any]) -> bool:
         """Whether the holder gives a sign of life before he counts as dead."""
-        print(
-            f"{_named(holder)} left a lock in {self.folder}; watching for up to {STILL_S:.0f} s "
-            "whether it is alive",
-            file=sys.stderr,
-        )
+        say_watching(holder, self.folder)
         before, until = self._time(), time.monotonic() + STILL_S
         while time.monotonic() < until:
             time.sleep(min(1.0, BEAT_S / 4))
@@ -185,14 +197,9 @@ class Lock:
             with contextlib.suppress(OSError):
                 os.utime(self.path)
 
-    def _refusal(self, holder: dict[str, Any]) -> str:
-        return (
-            f"{self.folder}: another process writes there, {_named(holder)}; wait for it, or end it"
-        )
-
 
 @contextlib.contextmanager
-def only_writer(lock: Lock) -> Iterator[None]:
+def only_writer(lock: Writer) -> Iterator[None]:
     """While entered, no other command writes where the lock is, and the processes end together.
 
       with only_writer(Lock(args.out)):
@@ -215,7 +222,7 @@ def only_writer(lock: Lock) -> Iterator[None]:
             lock.release()
 
 
-def _check_shared(lock: Lock, token: str) -> None:
+def _check_shared(lock: Writer, token: str) -> None:
     until = time.monotonic() + SHARED_S
     while not lock.is_seen(token):
         if time.monotonic() > until:
@@ -239,10 +246,41 @@ def _flock(file: int) -> bool | None:
     return True
 
 
-def _about_this_process() -> dict[str, Any]:
+def refusal(folder: Any, holder: dict[str, Any]) -> str:
+    """What is said where another one holds a lock."""
+    return f"{folder}: another process writes there, {_named(holder)}; wait for it, or end it"
+
+
+def say_watching(holder: dict[str, Any], folder: Any) -> None:
+    """Says that a lock is looked at, which takes a while."""
+    print(
+        f"{_named(holder)} left a lock in {folder}; watching for up to {STILL_S:.0f} s "
+        "whether it is alive",
+        file=sys.stderr,
+    )
+
+
+def is_dead_here(holder: dict[str, Any]) -> bool:
+    """Whether a holder is known to be gone: of this machine, and none of its processes now."""
+    here = about_this_process()
+    if any(holder.get(name) != here[name] for name in ("machine", "processes")):
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, KeyError, ValueError):
+        return False
+    return False
+
+
+def about_this_process() -> dict[str, Any]:
+    """What a lock says of its holder, with a token that is drawn."""
     return {
+        "token": secrets.token_hex(8),
         "host": socket.gethostname(),
         "machine": _machine(),
+        "processes": _numbering(),
         "pid": os.getpid(),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv)[:200],
@@ -254,6 +292,13 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return socket.gethostname()
+
+
+def _numbering() -> str:
+    """Tells apart containers of one machine, each of which numbers its processes from 1."""
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
 
 
 def _named(holder: dict[str, Any]) -> str:

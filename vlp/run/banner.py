@@ -1,7 +1,6 @@
 """What a run says before it begins: one look tells whether it is the one that was meant."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlp.remote import Place
 from vlp.run.build import Plan
 from vlp.run.sets import data_name
 from vlp.version import __version__
@@ -22,7 +22,7 @@ def say_start(
     *,
     samples: int,
     step: int,
-    workdir: Path,
+    workdir: Place,
     console: Console | None = None,
 ) -> None:
     """Prints model, data, devices, precision, length and place of a run, on process 0.
@@ -46,7 +46,7 @@ def say_start(
 
 
 def _facts(
-    config: ConfigDict, plan: Plan, *, samples: int, step: int, workdir: Path
+    config: ConfigDict, plan: Plan, *, samples: int, step: int, workdir: Place
 ) -> dict[str, str]:
     batch = config.train.global_batch_size
     whole, seen = plan.position.samples_at(plan.steps), plan.position.samples_at(step)

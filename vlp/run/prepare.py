@@ -78,11 +78,12 @@ def prepare(
     if frozen:
         card["frozen"] = {name: each.reference for name, each in frozen.items()}
     checkpoints = Checkpoints(
-        workdir.checkpoints.resolve(),
+        workdir.checkpoints,
         keep=config.checkpoint.keep,
         keep_every=planned.duration(config.checkpoint.keep_every) or None,
         config=settings,
         card=card,
+        before_commit=workdir.put_up,
     )
     if found is None:
         state = planned.training.init(everywhere(lambda: given_params(config)))

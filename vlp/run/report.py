@@ -48,7 +48,7 @@ def draw_report(
     written = _written(results, gallery) if gallery is not None else []
     write_report(
         workdir.report,
-        title=workdir.path.resolve().name,
+        title=workdir.name,
         lead=f"{config.objective.name} on {data_name(config)}, {evaluator.step:,} steps",
         metrics_rows=rows,
         results=results,

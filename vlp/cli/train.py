@@ -11,6 +11,7 @@ MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-proce
 
 import argparse
 import contextlib
+import time
 from typing import Any
 
 from vlp.cli.arguments import add_process_arguments, any_folder, start_processes
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Reads the config, joins the other processes and trains."""
+    began = time.monotonic()
     from vlp.cli.config import load_config
 
     if is_remote(args.workdir):
@@ -63,16 +65,17 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         prepared = prepare(
             config, workdir, accept_changes=args.accept_config_changes, must_exist=args.resume
         )
-        return _train(config, prepared, workdir, log_ids=args.log_ids)
+        return _train(config, prepared, workdir, log_ids=args.log_ids, began=began)
 
 
-def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
+def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: float) -> int:
     import jax
 
     from vlp.jobs.data_table import say_data
-    from vlp.run.banner import say_start
+    from vlp.run.banner import say_end, say_start
     from vlp.run.finish import finish, judge_rejects
     from vlp.run.trimming import batches_of
+    from vlp.training.loop.account import Account
     from vlp.training.loop.interruption import EXIT_PREEMPTED
     from vlp.training.loop.loop import train
     from vlp.training.loop.progress import Progress
@@ -84,6 +87,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
         {"training": inputs.source, **prepared.evaluations.sources},
         file=workdir.data,
     )
+    account = Account(began=began, rows=workdir.metrics_rows(), step=start)
     progress = Progress(plan.steps, start=start, shown=jax.process_index() == 0)
     outcome = train(
         prepared.state,
@@ -102,14 +106,18 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
         profile_directory=workdir.profile,
         max_skipped_in_a_row=config.train.max_skipped_in_a_row,
         watchdog_s=config.train.watchdog_s or None,
+        log_every=config.train.log_every,
+        account=account,
     )
     prepared.checkpoints.close()
     inputs.loader.close()
     judge_rejects(inputs.loader)
     if outcome.preempted:
+        say_end(account)
         print(f"stopped at step {outcome.step} after saving; the same command goes on from there")
         return EXIT_PREEMPTED
     finish(config, outcome, prepared, workdir, pause=progress.pause)
+    say_end(account)
     return 0
 
 

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jax.experimental import multihost_utils
@@ -40,6 +40,7 @@ SHARED_S = 30.0  # until what one machine writes is seen on the others
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 
 
+@runtime_checkable
 class Writer(Protocol):
     """A lock, of whatever kind: `Lock`, or `StoreLock` in an object store."""
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from vlp.remote import Place
 from vlp.run.build import Plan
 from vlp.run.sets import data_name
+from vlp.training.loop.account import Account
 from vlp.version import __version__
 
 
@@ -43,6 +44,15 @@ def say_start(
     console = console or Console(highlight=False)
     console.print(f"vlp {__version__}")
     console.print(table)
+
+
+def say_end(account: Account) -> None:
+    """Prints what the time of all starts went into, in one line, on process 0."""
+    if jax.process_index() == 0:
+        facts = account.facts()
+        starts = facts.pop("starts")
+        said = ", ".join(f"{name} {spent}" for name, spent in facts.items())
+        print(f"{'time':12} of {starts} start{'s' * (starts != '1')}: {said}")
 
 
 def _facts(

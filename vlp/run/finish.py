@@ -39,8 +39,9 @@ def finish(
 ) -> None:
     """Evaluates if that is still to be done, draws the report, exports, and says where all is."""
     evaluations, at = prepared.evaluations, (outcome.step, outcome.state)
-    results = evaluations.all(*at, pause=pause)
-    gallery = evaluations.gallery(*at, pause=pause)
+    with outcome.account.timed("evaluation"):
+        results = evaluations.all(*at, pause=pause)
+        gallery = evaluations.gallery(*at, pause=pause)
     if jax.process_index() != 0:
         wait_for_all("finished", timeout_s=FINISH_S)
         return
@@ -52,6 +53,7 @@ def finish(
         evaluator=evaluator,
         gallery=gallery,
         failed=evaluations.failed,
+        time=outcome.account.facts(),
     )
     if results:
         print_results(results, console=Console())

@@ -21,7 +21,7 @@ from vlp.remote import get, own_folder, put, reached
 
 EVERY_S = 60.0
 # What the next start reads of a run.
-_READ = ("config.json", "versions.json", "data.json", "run.json", "metrics.jsonl", "goodput.json")
+_READ = ("config.json", "versions.json", "data.json", "run.json", "metrics.jsonl")
 _FOLDERS = ("results", "tensorboard", "profile")  # which are put up beside the files
 _log = logging.getLogger("vlp")
 

@@ -65,6 +65,7 @@ def prepare(
     check_limits(
         max_skipped_in_a_row=config.train.max_skipped_in_a_row,
         watchdog_s=config.train.watchdog_s or None,
+        log_every=config.train.log_every,
     )
     everywhere(
         lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)

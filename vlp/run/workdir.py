@@ -20,7 +20,7 @@ from vlp.remote import place, put_folder, resolved
 from vlp.run.config_changes import check_same_config
 from vlp.run.mirror import Mirror, PutUp
 from vlp.training.checkpoint.checkpoints import saved_steps
-from vlp.training.loop.trackers import Tracker
+from vlp.training.loop.trackers import Tracker, read_rows
 from vlp.version import versions
 
 
@@ -37,7 +37,7 @@ class Workdir:
         address: the run's folder, as those name it who want to read it.
         path: the folder of its files here.
         name: what it is called.
-        config, versions, data, metrics, ids, report, goodput: files in it.
+        config, versions, data, metrics, ids, report: files in it.
         checkpoints, results, tensorboard, profile: folders in it.
     """
 
@@ -52,7 +52,6 @@ class Workdir:
         self.metrics = self.path / "metrics.jsonl"
         self.ids = self.path / "ids.jsonl"
         self.report = self.path / "report.html"
-        self.goodput = self.path / "goodput.json"
         self.checkpoints = self.address / "checkpoints"
         self.results = self.path / "results"
         self.tensorboard = self.path / "tensorboard"
@@ -174,6 +173,4 @@ class Workdir:
 
     def metrics_rows(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        if not self.metrics.is_file():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line]
+        return read_rows(self.metrics)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlp.training.loop.account import clock
+
 
 class Progress:
     """A bar on a terminal, else a line now and then; a tracker, and a witness of pauses.
@@ -49,7 +51,7 @@ class Progress:
             left = active / done * (self._steps - step)
             note += f"  {self._pairs / active:,.0f} pairs/s"
         if left is not None:
-            note += f"  {_clock(left)} left"
+            note += f"  {clock(left)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, note=note)
         elif now - self._last >= self._seconds or step == self._steps:
@@ -101,8 +103,3 @@ def _bar(console: Any) -> Any:
         progress.TextColumn("{task.fields[note]}"),
         console=console,
     )
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

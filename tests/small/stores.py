@@ -1,0 +1,56 @@
+"""A server of S3 on this machine, for tests of what lies in a store."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+NEEDED = ("moto", "flask", "s3fs")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """The address of a bucket of moto's server, which this process and its children reach."""
+    if any(importlib.util.find_spec(package) is None for package in NEEDED):
+        pytest.skip("needs moto[server] and s3fs; pip install 'vlp[s3]' 'moto[server,s3]'")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    reached = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in reached}
+    os.environ.update(reached)
+    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
+    line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(line, stdout=log, stderr=log)
+    try:
+        yield _bucket(port)
+    finally:
+        server.kill()
+        server.wait()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _bucket(port: int) -> str:
+    import fsspec
+
+    until = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+    fsspec.filesystem("s3").mkdir("bucket")
+    return "s3://bucket"

@@ -52,6 +52,11 @@ def remote(path: Name) -> epath.Path:
         raise ValueError(
             f"{text} needs {package}, which is not installed; pip install 'vlp[{extra}]'"
         )
+    import fsspec.config
+
+    # What TensorStore and other processes write is in no listing that was kept.
+    for protocol in {scheme, extra}:
+        fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
     return epath.Path(text)
 
 
@@ -63,7 +68,7 @@ def reached(path: Name) -> epath.Path:
     """
     found = remote(path)
     try:
-        found.exists()
+        names_in(found)
     except Exception as error:  # of two libraries, and of those that they are built on
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
@@ -79,8 +84,14 @@ def place(path: Name) -> Place:
 
 
 def names_in(folder: Place) -> list[str]:
-    """What lies in a folder, here or in a store; nothing where there is none."""
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    """What lies in a folder, here or in a store; nothing where there is none.
+
+    A store that does not answer raises, where `exists` says of some stores that nothing is there.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def put(file: Path, target: epath.Path) -> None:
@@ -98,7 +109,7 @@ def get(source: epath.Path, file: Path) -> None:
 
 def put_folder(folder: Path, target: epath.Path, *, last: str) -> None:
     """Puts a folder up in place of what is there; the file `last` says that all of it is."""
-    if target.exists():
+    if names_in(target):
         (target / last).unlink(missing_ok=True)
         target.rmtree()
     files = [path for path in folder.rglob("*") if path.is_file()]

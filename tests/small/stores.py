@@ -1,4 +1,4 @@
-"""A server of S3 on this machine, for tests of what lies in a store."""
+"""Object stores for tests: one in memory, and a server of S3 on this machine."""
 
 import importlib.util
 import os
@@ -7,7 +7,12 @@ import subprocess
 import sys
 import time
 
+import fsspec.registry
 import pytest
+from etils.epath import backend
+from fsspec.implementations.memory import MemoryFileSystem
+
+from vlp import remote
 
 NEEDED = ("moto", "flask", "s3fs")
 
@@ -41,8 +46,6 @@ def s3(tmp_path_factory):
 
 
 def _bucket(port: int) -> str:
-    import fsspec
-
     until = time.monotonic() + 60
     while True:
         try:
@@ -54,3 +57,28 @@ def _bucket(port: int) -> str:
             time.sleep(0.1)
     fsspec.filesystem("s3").mkdir("bucket")
     return "s3://bucket"
+
+
+class Memory(MemoryFileSystem):
+    """A bucket of GCS in this process's memory."""
+
+    protocol = ("gs", "gcs")
+    store: dict = {}
+    pseudo_dirs: list = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("gs:/").removeprefix("gcs:/"))
+
+
+@pytest.fixture
+def gs(monkeypatch):
+    """The address of a bucket that is empty, in memory: of files alone, TensorStore sees none."""
+    monkeypatch.setattr(remote, "STORES", {"gs": ("fsspec", "gcs"), "s3": ("fsspec", "s3")})
+    for name in Memory.protocol:
+        monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, name, Memory)
+    backend.fsspec_backend._get_filesystem.cache_clear()
+    Memory.store.clear()
+    Memory.pseudo_dirs[:] = [""]
+    yield "gs://bucket"
+    backend.fsspec_backend._get_filesystem.cache_clear()

@@ -17,11 +17,11 @@ from etils import epath
 
 from vlp.files import PARTIAL
 from vlp.interop.card import FILE, TOKENIZER_FILES
-from vlp.remote import get, own_folder, put, reached
+from vlp.remote import get, names_in, own_folder, put, reached
 
 EVERY_S = 60.0
 # What the next start reads of a run.
-_READ = ("config.json", "versions.json", "data.json", "run.json", "metrics.jsonl")
+_READ = ("config.json", "versions.json", "data.json", "run.json", "metrics.jsonl", "ids.jsonl")
 _FOLDERS = ("results", "tensorboard", "profile")  # which are put up beside the files
 _log = logging.getLogger("vlp")
 
@@ -49,9 +49,9 @@ class Mirror:
             ValueError: the store cannot be reached.
         """
         reached(self._address)
-        process = jax.process_index()
-        for name in (*_READ, FILE, *TOKENIZER_FILES.values(), "ids.jsonl", f"ids-{process}.jsonl"):
-            if (self._address / name).exists():
+        there, process = names_in(self._address), jax.process_index()
+        for name in {*_READ, FILE, *TOKENIZER_FILES.values(), f"ids-{process}.jsonl"}:
+            if name in there:
                 get(self._address / name, self.folder / name)
                 self._up[name] = _state(self.folder / name)
 

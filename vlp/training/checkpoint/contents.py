@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
 
+from vlp.remote import names_in
 from vlp.training.params import leaf_paths
 
 _log = logging.getLogger("vlp")
@@ -60,7 +61,8 @@ def saved_shapes(folder: epath.Path) -> dict[str, Any]:
 
 
 def _folders(folder: epath.Path) -> list[str]:
-    return [name for name in ARRAYS if (folder / name).exists()]
+    there = names_in(folder)
+    return [name for name in ARRAYS if name in there]
 
 
 def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from vlp.remote import is_remote, move
+from vlp.remote import is_remote, move, names_in
 from vlp.training.checkpoint import manifest, stores
 
 _DELETING = ".deleting"
@@ -34,10 +34,8 @@ def absolute(path: Any) -> epath.Path:
 
 def steps_in(directory: epath.Path) -> list[int]:
     """The steps of all checkpoints of a run, damaged or not, ascending."""
-    if not directory.exists():
-        return []
-    folders = [path for path in directory.iterdir() if path.name.isdecimal()]
-    return sorted(int(path.name) for path in folders if not _half_written(path))
+    steps = [int(name) for name in names_in(directory) if name.isdecimal()]
+    return sorted(step for step in steps if not _half_written(directory / str(step)))
 
 
 def newest_intact(directory: epath.Path, problem: Callable[[epath.Path], str | None]) -> epath.Path:
@@ -82,7 +80,7 @@ def set_aside(folder: epath.Path) -> None:
     """Renames a damaged checkpoint, for someone to look at."""
     for number in range(1, 100):
         target = folder.parent / f"{folder.name}{_DAMAGED}-{number}"
-        if not target.exists():
+        if not names_in(target):
             move(folder, target) if is_remote(folder) else folder.rename(target)
             return
 
@@ -104,7 +102,7 @@ def tidy(directory: epath.Path) -> None:
 
     For the one process that writes there: another one's half-written checkpoint would go as well.
     """
-    for path in directory.iterdir() if directory.exists() else ():
+    for path in (directory / name for name in names_in(directory)):
         if _half_written(path) or path.name.endswith(_DELETING) or manifest.TEMPORARY in path.name:
             _log.warning("removing %s, left behind by a run that was cut off", path)
             path.rmtree()
@@ -112,4 +110,5 @@ def tidy(directory: epath.Path) -> None:
 
 def _half_written(path: epath.Path) -> bool:
     """Whether a checkpoint is being written or removed: in a store under its own name already."""
-    return is_remote(path) and path.name.isdecimal() and not (path / manifest.COMMITTED).exists()
+    numbered = is_remote(path) and path.name.isdecimal()
+    return numbered and manifest.COMMITTED not in names_in(path)

@@ -8,6 +8,8 @@ from typing import Any
 
 from etils import epath
 
+from vlp.remote import names_in
+
 NAME = "manifest.json"
 # Orbax writes the marker after the manifest, and stamps the time of the commit into the metadata.
 COMMITTED = "commit_success.txt"
@@ -45,7 +47,7 @@ def write(folder: epath.Path, *, processes: int) -> None:
 
 def is_committed(folder: epath.Path) -> bool:
     """Whether a checkpoint was committed here, damaged since or not."""
-    return (folder / NAME).exists() or (folder / COMMITTED).exists()
+    return not {NAME, COMMITTED}.isdisjoint(names_in(folder))
 
 
 def problem(
@@ -59,8 +61,9 @@ def problem(
         process: which share of the files is looked at here.
         processes: how many look at a share each.
     """
+    there = names_in(folder)
     for name in (NAME, COMMITTED):
-        if not (folder / name).exists():
+        if name not in there:
             return f"{name} is missing"
     try:
         files = _listed(folder)
@@ -71,9 +74,11 @@ def problem(
     # Every so manieth of them by size: shares of about as many bytes.
     names = sorted(looked_at, key=lambda name: (files[name][0], name))[process::processes]
     for name in names:
-        if not (folder / name).exists():
+        try:
+            length = (folder / name).stat().length
+        except (FileNotFoundError, NotADirectoryError):
             return f"{name} is missing"
-        if (length := (folder / name).stat().length) != files[name][0]:
+        if length != files[name][0]:
             return f"{name} has {length} bytes instead of {files[name][0]}"
     for name, found in _sums(folder, names).items():
         if found != files[name]:

@@ -1,4 +1,4 @@
-"""Whole runs on S3, by a server of its protocol on this machine: killed, resumed, judged."""
+"""Whole runs on S3 and GCS, by servers of their protocols: killed, resumed, judged, shared."""
 
 import json
 import socket
@@ -40,15 +40,15 @@ def remote_losses(workdir):
     return [(row["step"], row["train/loss"]) for row in rows]
 
 
-def test_checkpoints_are_whole_or_not_there(s3):
-    directory = remote(f"{s3}/checkpoints")
+def test_checkpoints_are_whole_or_not_there(store):
+    directory = remote(f"{store}/checkpoints")
     state = {"step": jax.numpy.ones(()), "params": {"w": jax.numpy.arange(6.0)}}
     seen = []
     checkpoints = Checkpoints(
         directory, keep=2, before_commit=lambda: seen.append(saved_steps(directory))
     )
     for step in (1, 2, 3):
-        checkpoints.save(step, state | {"step": jax.numpy.full((), step)}, loader={"batch": step})
+        checkpoints.save(step, state | {"step": jax.numpy.full((), float(step))}, loader={"batch": step})
     checkpoints.close()
     assert seen == [[], [1], [1, 2]]
     assert saved_steps(directory) == [2, 3]
@@ -65,9 +65,9 @@ def test_checkpoints_are_whole_or_not_there(s3):
 
 
 def test_a_run_that_is_killed_and_resumed_is_the_one_in_one_go_and_can_be_judged(
-    s3, pairs, tmp_path
+    store, pairs, tmp_path
 ):
-    workdir, log = remote(f"{s3}/runs/killed"), tmp_path / "log"
+    workdir, log = remote(f"{store}/runs/killed"), tmp_path / "log"
     process = started(*arguments(pairs, workdir, steps=400), log=log)
     while "saved checkpoint 80 " not in log.read_text():
         assert process.poll() is None, log.read_text()
@@ -88,7 +88,7 @@ def test_a_run_that_is_killed_and_resumed_is_the_one_in_one_go_and_can_be_judged
     for name in ("config.json", "card.json", "report.html", "exported/parity.json"):
         assert (workdir / name).exists(), name
     assert not (workdir / ".vlp.lock").exists()
-    out = f"{s3}/results/same.json"
+    out = f"{store}/results/same.json"
     judged = run_command(
         "eval", f"--model={workdir}", f"--data={pairs}", "--task=retrieval", f"--out={out}"
     )
@@ -98,16 +98,18 @@ def test_a_run_that_is_killed_and_resumed_is_the_one_in_one_go_and_can_be_judged
     assert there == {name: here[name] for name in there}
 
 
-def test_two_processes_share_a_run_on_s3(s3, pairs, tmp_path):
+def test_two_processes_share_a_run(store, pairs, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    workdir = remote(f"{s3}/runs/two")
+    workdir = remote(f"{store}/runs/two")
     join = [f"--coordinator=127.0.0.1:{port}", "--num-processes=2", "--log-ids"]
     logs = [tmp_path / "0.log", tmp_path / "1.log"]
     both = [
         started(
-            *arguments(pairs, workdir, *join, f"--process-id={i}", "--config.export={}", steps=16),
+            *arguments(
+                pairs, workdir, *join, f"--process-id={i}", "--config.export.to=stablehlo", steps=16
+            ),
             log=logs[i],
             devices=2,
         )
@@ -118,6 +120,6 @@ def test_two_processes_share_a_run_on_s3(s3, pairs, tmp_path):
     listed = json.loads((workdir / "checkpoints/16" / manifest.NAME).read_text())["manifest"]
     assert "ocdbt.process_1/" in listed
     assert {"ids-0.jsonl", "ids-1.jsonl", "report.html"} <= set(names_in(workdir))
-    store, root = fsspec.core.url_to_fs(str(workdir))
-    assert not [file for file in store.find(root) if "sums-" in file]
+    files, root = fsspec.core.url_to_fs(str(workdir))
+    assert not [file for file in files.find(root) if "sums-" in file]
     assert isinstance(workdir, epath.Path)

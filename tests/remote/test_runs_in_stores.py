@@ -48,7 +48,9 @@ def test_checkpoints_are_whole_or_not_there(store):
         directory, keep=2, before_commit=lambda: seen.append(saved_steps(directory))
     )
     for step in (1, 2, 3):
-        checkpoints.save(step, state | {"step": jax.numpy.full((), float(step))}, loader={"batch": step})
+        checkpoints.save(
+            step, state | {"step": jax.numpy.full((), float(step))}, loader={"batch": step}
+        )
     checkpoints.close()
     assert seen == [[], [1], [1, 2]]
     assert saved_steps(directory) == [2, 3]

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from vlp.parallel import holder, store_lock
 from vlp.parallel import lock as locks
 from vlp.parallel.store_lock import StoreLock
 
@@ -25,7 +26,7 @@ def refused(folder) -> str:
 def left_by(folder, **about):
     """A lock that nobody renews."""
     lock = StoreLock(folder)
-    lock.path.write_text(json.dumps(locks.about_this_process() | about))
+    lock.path.write_text(json.dumps(holder.about_this_process() | about))
     return lock
 
 
@@ -63,26 +64,26 @@ def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(gs, monkeypatc
         raise ProcessLookupError
 
     left_by(f"{gs}/run", pid=2**22 + 1)
-    monkeypatch.setattr(locks.os, "kill", gone)
+    monkeypatch.setattr(holder.os, "kill", gone)
     with StoreLock(f"{gs}/run"):
         pass
     assert "watching" not in capsys.readouterr().err
 
 
 def test_a_container_of_this_machine_may_have_the_same_numbers(gs):
-    assert locks.is_dead_here(locks.about_this_process() | {"pid": 2**22 + 1})
-    assert not locks.is_dead_here(locks.about_this_process())
+    assert holder.is_dead_here(holder.about_this_process() | {"pid": 2**22 + 1})
+    assert not holder.is_dead_here(holder.about_this_process())
     elsewhere = {"processes": "pid:[1]", "pid": 2**22 + 1}
-    assert not locks.is_dead_here(locks.about_this_process() | elsewhere)
+    assert not holder.is_dead_here(holder.about_this_process() | elsewhere)
 
 
 def test_of_two_that_take_a_dead_one_over_one_is_refused(gs, monkeypatch):
     """The other one created its lock after this one had looked."""
     lock = left_by(f"{gs}/run", machine="other")
 
-    def taken_meanwhile(folder, holder):
-        lock.path.write_text(json.dumps(locks.about_this_process() | {"token": "theirs"}))
+    def taken_meanwhile(*_, **__):
+        lock.path.write_text(json.dumps(holder.about_this_process() | {"token": "theirs"}))
 
-    monkeypatch.setattr(locks, "say_watching", taken_meanwhile)
+    monkeypatch.setattr(store_lock, "say_watching", taken_meanwhile)
     refused(f"{gs}/run")
     assert lock.is_seen("theirs")

@@ -15,13 +15,9 @@ import fcntl
 import json
 import os
 import secrets
-import shlex
-import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +25,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vlp.files import named
+from vlp.parallel.holder import about_this_process, machine, refusal, say_watching
 from vlp.parallel.lifeline import Lifeline
 from vlp.parallel.together import everywhere, on_first
 
@@ -152,7 +149,7 @@ class Lock:
         if not self._is_there(file):
             return False
         holder = _read(file)
-        if holder and not (alone and holder.get("machine") == _machine()):
+        if holder and not (alone and holder.get("machine") == machine()):
             if self._moves(holder):
                 raise ValueError(refusal(self.folder, holder))
             if not self._is_there(file):
@@ -174,7 +171,7 @@ class Lock:
 
     def _moves(self, holder: dict[str, Any]) -> bool:
         """Whether the holder gives a sign of life before he counts as dead."""
-        say_watching(holder, self.folder)
+        say_watching(holder, self.folder, seconds=STILL_S)
         before, until = self._time(), time.monotonic() + STILL_S
         while time.monotonic() < until:
             time.sleep(min(1.0, BEAT_S / 4))
@@ -245,67 +242,6 @@ def _flock(file: int) -> bool | None:
             return None
         raise
     return True
-
-
-def refusal(folder: Any, holder: dict[str, Any]) -> str:
-    """What is said where another one holds a lock."""
-    return f"{folder}: another process writes there, {_named(holder)}; wait for it, or end it"
-
-
-def say_watching(holder: dict[str, Any], folder: Any) -> None:
-    """Says that a lock is looked at, which takes a while."""
-    print(
-        f"{_named(holder)} left a lock in {folder}; watching for up to {STILL_S:.0f} s "
-        "whether it is alive",
-        file=sys.stderr,
-    )
-
-
-def is_dead_here(holder: dict[str, Any]) -> bool:
-    """Whether a holder is known to be gone: of this machine, and none of its processes now."""
-    here = about_this_process()
-    if any(holder.get(name) != here[name] for name in ("machine", "processes")):
-        return False
-    try:
-        os.kill(int(holder["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, KeyError, ValueError):
-        return False
-    return False
-
-
-def about_this_process() -> dict[str, Any]:
-    """What a lock says of its holder, with a token that is drawn."""
-    return {
-        "token": secrets.token_hex(8),
-        "host": socket.gethostname(),
-        "machine": _machine(),
-        "processes": _numbering(),
-        "pid": os.getpid(),
-        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv)[:200],
-    }
-
-
-def _machine() -> str:
-    """Tells machines apart even where they have one name, as containers may."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return socket.gethostname()
-
-
-def _numbering() -> str:
-    """Tells apart containers of one machine, each of which numbers its processes from 1."""
-    with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")
-    return ""
-
-
-def _named(holder: dict[str, Any]) -> str:
-    if not holder:
-        return "it has just begun"
-    return f"pid {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
 
 
 def _read(file: int) -> dict[str, Any]:

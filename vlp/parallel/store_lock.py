@@ -17,6 +17,7 @@ from typing import Any
 import fsspec
 
 from vlp.parallel import lock
+from vlp.parallel.holder import about_this_process, is_dead_here, refusal, say_watching
 from vlp.remote import Name, remote
 
 
@@ -33,7 +34,7 @@ class StoreLock:
     def __init__(self, folder: Name) -> None:
         self.folder = remote(folder)
         self.path = self.folder / lock.NAME
-        self._mine = lock.about_this_process()
+        self._mine = about_this_process()
         self.token: str = self._mine["token"]
         self._beats = 0
         self._held, self._writing = threading.Event(), threading.Lock()
@@ -43,15 +44,15 @@ class StoreLock:
         if not self._created():
             before = self._read()
             if self._lives(before):
-                raise ValueError(lock.refusal(self.folder, before or {}))
+                raise ValueError(refusal(self.folder, before or {}))
             if self._read() == before:  # else another one has taken it over already
                 with contextlib.suppress(FileNotFoundError):
                     self._store.rm_file(self._at)
             if not self._created():
-                raise ValueError(lock.refusal(self.folder, self._read() or {}))
+                raise ValueError(refusal(self.folder, self._read() or {}))
             time.sleep(lock.SETTLE_S)  # for another one that was about to remove the old one
             if not self.is_seen(self.token):
-                raise ValueError(lock.refusal(self.folder, self._read() or {}))
+                raise ValueError(refusal(self.folder, self._read() or {}))
         self._held.set()
         threading.Thread(target=self._beat, daemon=True, name="lock").start()
         return self
@@ -91,9 +92,9 @@ class StoreLock:
 
     def _lives(self, holder: dict[str, Any] | None) -> bool:
         """Whether the holder gives a sign of life before he counts as dead."""
-        if holder is None or lock.is_dead_here(holder):
+        if holder is None or is_dead_here(holder):
             return False
-        lock.say_watching(holder, self.folder)
+        say_watching(holder, self.folder, seconds=lock.STILL_S)
         until = time.monotonic() + lock.STILL_S
         while time.monotonic() < until:
             time.sleep(min(1.0, lock.BEAT_S / 4))

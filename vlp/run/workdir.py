@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from vlp.run.mirror import Mirror, PutUp
 from vlp.training.checkpoint.checkpoints import saved_steps
 from vlp.training.loop.trackers import Tracker, read_rows
 from vlp.version import versions
+
+_log = logging.getLogger("vlp")
 
 
 class Workdir:
@@ -88,8 +91,13 @@ class Workdir:
         everywhere(self._mirror.fetch)
         try:
             yield
-        finally:
-            self._mirror.put_up()
+        except BaseException:
+            try:
+                self._mirror.put_up()
+            except Exception as error:  # the first failure is the one to be told
+                _log.error("%s could not be put up to date: %s", self.address, error)
+            raise
+        self._mirror.put_up()
 
     @property
     def begun(self) -> bool:

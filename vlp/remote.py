@@ -54,6 +54,8 @@ def remote(path: Name) -> epath.Path:
         )
     import fsspec.config
 
+    # Else epath goes by TensorFlow where that is installed, which knows no S3 and other settings.
+    os.environ.setdefault("EPATH_USE_TF", "0")
     # What TensorStore and other processes write is in no listing that was kept.
     for protocol in {scheme, extra}:
         fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False

@@ -1,16 +1,14 @@
 """How orbax writes checkpoints to object stores: a file says there that one is whole."""
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint._src.path import gcs_utils
-from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from vlp.remote import is_remote
-
-_OPENED = ("_use_gcs_driver", "_normalize_path")  # of `tensorstore_utils`, which S3 goes through
 
 
 def ways_of(directory: epath.Path) -> dict[str, Any]:
@@ -29,36 +27,33 @@ def open_s3() -> None:
     Raises:
         ValueError: the installed orbax has no such place.
     """
-    if tensorstore_utils._use_gcs_driver is _in_a_store:
-        return
-    missing = [name for name in _OPENED if not hasattr(tensorstore_utils, name)]
-    if missing or not hasattr(gcs_utils, "get_kvstore_for_gcs"):
+    try:
+        from orbax.checkpoint._src.path import gcs_utils
+        from orbax.checkpoint._src.serialization import tensorstore_utils
+
+        asked, address = tensorstore_utils._use_gcs_driver, gcs_utils.get_kvstore_for_gcs
+    except (ImportError, AttributeError) as error:
         raise ValueError(
-            "checkpoints on s3:// need orbax-checkpoint 0.12.8, the installed one is built "
-            "otherwise; pip install orbax-checkpoint==0.12.8, or give a mounted folder"
-        )
-    tensorstore_utils._use_gcs_driver = _in_a_store
-    gcs_utils.get_kvstore_for_gcs = _address
+            f"checkpoints on s3:// need orbax-checkpoint 0.12.8, the installed one is built "
+            f"otherwise ({error}); pip install orbax-checkpoint==0.12.8, or give a mounted folder"
+        ) from error
+    if asked is not _in_a_store:
+        tensorstore_utils._use_gcs_driver = _in_a_store
+        gcs_utils.get_kvstore_for_gcs = functools.partial(_address, address)
 
 
 def _in_a_store(directory: str) -> bool:
     return directory.startswith(("gs:/", "s3:/"))
 
 
-_address_in_gcs = gcs_utils.get_kvstore_for_gcs
-
-
-def _address(path: str) -> dict[str, Any]:
-    """Where TensorStore finds a path; orbax has made one slash of two."""
+def _address(in_gcs: Callable[[str], dict[str, Any]], path: str) -> dict[str, Any]:
+    """Where TensorStore finds a path, in which orbax has made one slash of two."""
     if not path.startswith("s3:/"):
-        return _address_in_gcs(path)
+        return in_gcs(path)
     bucket, _, key = path.removeprefix("s3:").lstrip("/").partition("/")
-    address = {"driver": "s3", "bucket": bucket, "path": key}
     # As s3fs reads them, for TensorStore does not.
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if endpoint:
-        address["endpoint"] = endpoint
-    if region:
-        address["aws_region"] = region
-    return address
+    given = {"endpoint": endpoint, "aws_region": region}
+    given = {name: value for name, value in given.items() if value}
+    return {"driver": "s3", "bucket": bucket, "path": key, **given}

@@ -171,8 +171,8 @@ def add_model_argument(parser: Any, *, required: bool = True) -> None:
         dest="model",
         required=required,
         metavar="MODEL",
-        help="a run, one of its checkpoints, weights of another stack as [FORMAT:]PATH, or "
-        "hf:owner/name",
+        help="a run, one of its checkpoints, weights of another stack as [FORMAT:]PATH, here or in "
+        "gs:// or s3://, or hf:owner/name",
     )
 
 

@@ -5,7 +5,8 @@
   vlp train --config=experiments/emoji.py:epochs=2 --config.optim.schedule.peak=3e-4 --workdir=W
 
 A workdir that holds a run of the same config is resumed. SIGTERM saves and exits with code 75:
-start the same command again to go on. On several hosts start the same command on each; Slurm, Open
+start the same command again to go on. The workdir may be gs://BUCKET/FOLDER or s3://BUCKET/FOLDER,
+with vlp[gcs] or vlp[s3]. On several hosts start the same command on each; Slurm, Open
 MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-processes, --process-id.
 """
 

@@ -30,7 +30,7 @@ class Progress:
         self._last = -math.inf  # when a line was printed
         self._first: tuple[int, float] | None = None  # the step behind the first one, and when
         self._paused = 0.0  # since then
-        self._pairs = 0.0
+        self._seen, self._pairs = start, 0.0
         self._bar = self._task = None
         console = Console()
         if console.is_terminal and shown:
@@ -43,8 +43,10 @@ class Progress:
         now = time.monotonic()
         note = f"loss {row.get('train/loss', math.nan):.4f}"
         if self._first is None:
-            self._first, self._paused = (step, now), 0.0
-        self._pairs += row.get("train/pairs", 0.0) if step > self._first[0] else 0.0
+            self._first, self._paused, self._seen = (step, now), 0.0, step
+        # Steps between two rows were of as many pairs as the one that has a row.
+        self._pairs += row.get("train/pairs", 0.0) * (step - self._seen)
+        self._seen = step
         left = None
         if done := step - self._first[0]:
             active = max(now - self._first[1] - self._paused, 1e-9)

@@ -320,7 +320,11 @@ with _watchdog(0.5) as still_alive:
 
 @pytest.mark.parametrize(
     ("limits", "said"),
-    [(dict(max_skipped_in_a_row=0), "at least 1 step"), (dict(watchdog_s=-1.0), "above 0")],
+    [
+        (dict(max_skipped_in_a_row=0), "at least 1 step"),
+        (dict(watchdog_s=-1.0), "above 0"),
+        (dict(log_every=0), "log_every must be at least 1 step"),
+    ],
 )
 def test_limits_that_cannot_be_kept_are_refused_before_anything_runs(training, limits, said):
     settings = dict(training_at=lambda step: training, steps=1)

@@ -16,6 +16,7 @@ from typing import Any
 
 import fsspec
 
+from vlp.files import named
 from vlp.parallel import lock
 from vlp.parallel.holder import about_this_process, is_dead_here, refusal, say_watching
 from vlp.remote import Name, remote
@@ -29,6 +30,7 @@ class StoreLock:
 
     Raises:
         ValueError: another process holds it; nothing is changed then.
+        OSError: nothing can be written there, as where there is no such bucket.
     """
 
     def __init__(self, folder: Name) -> None:
@@ -75,10 +77,11 @@ class StoreLock:
         return found is not None and found.get("token") == token
 
     def _created(self) -> bool:
-        try:
-            self._store.pipe_file(self._at, self._content(), mode="create")
-        except FileExistsError:
-            return False
+        with named(self.path):
+            try:
+                self._store.pipe_file(self._at, self._content(), mode="create")
+            except FileExistsError:
+                return False
         return True
 
     def _content(self) -> bytes:

@@ -188,7 +188,7 @@ def base_config() -> ConfigDict:
                 tensorboard=True,
                 wandb_project="",
             ),
-            mesh=dict(data=-1, fsdp=1),  # vlp.parallel.mesh.make_mesh
+            mesh=dict(data=-1, fsdp=1, tensor=1),  # vlp.parallel.mesh.make_mesh
             checkpoint=dict(every="1 epochs", keep=3, keep_every="0 steps"),
             evals=dict(),  # name -> task, data, every, ...
             report=dict(data=""),  # whose pictures the report shows

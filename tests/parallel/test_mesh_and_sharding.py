@@ -1,5 +1,7 @@
 """Meshes, the shape rule, batches onto the mesh, and joining processes."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +26,8 @@ LAUNCHERS = (
 
 def test_a_mesh_takes_all_devices_with_automatic_axes():
     mesh = make_mesh(fsdp=4)
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
-    assert mesh.axis_types == (AxisType.Auto, AxisType.Auto)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4, "tensor": 1}
+    assert set(mesh.axis_types) == {AxisType.Auto}
     x = jax.device_put(np.ones((8, 3), np.float32), batch_sharding(mesh))
     assert float(jax.jit(lambda x: jnp.sum(x @ x.T))(x)) == 192.0
 
@@ -35,7 +37,9 @@ def test_a_mesh_takes_all_devices_with_automatic_axes():
     [
         (dict(fsdp=3), "fsdp must divide 8 devices, got 3; try 1, 2, 4, 8"),
         (dict(fsdp=0), "fsdp must divide 8 devices, got 0"),
-        (dict(data=3, fsdp=2), "got 3 \\* 2; try data=4"),
+        (dict(data=3, fsdp=2), "got 3 \\* 2 \\* 1; try data=4"),
+        (dict(fsdp=2, tensor=8), "fsdp must divide 8 devices, got 2; try 1"),
+        (dict(tensor=3), "tensor must divide 8 devices, got 3; try 1, 2, 4, 8"),
     ],
 )
 def test_axes_that_do_not_fit_are_refused_with_those_that_do(axes, remedy):
@@ -63,6 +67,57 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do(size, 
 )
 def test_the_largest_dimension_that_divides_is_divided_if_worth_it(shape, spec):
     assert shape_spec(shape, fsdp=4, min_elements=1000) == spec
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "spec"),
+    [
+        (("up", "kernel"), (12, 768, 3072), P(None, "fsdp", "tensor")),
+        (("down", "kernel"), (12, 3072, 768), P(None, "tensor", "fsdp")),
+        (("qkv", "kernel"), (12, 768, 2304), P(None, "tensor", "fsdp")),
+        (("query", "kernel"), (12, 768, 768), P(None, "fsdp", "tensor")),
+        (("embed", "kernel"), (768, 512), P("fsdp")),
+        (("up", "bias"), (12, 3072), P(None, "fsdp")),
+        (("up", "kernel"), (3, 5), P()),
+    ],
+)
+def test_a_tensor_axis_divides_columns_of_heads_and_features_and_the_rows_they_go_into(
+    name, shape, spec
+):
+    first, second = name
+    tree = {"blocks": {first: {second: jax.ShapeDtypeStruct(shape, jnp.float32)}}}
+    found = shape_shardings(tree, mesh=make_mesh(fsdp=4, tensor=2), min_elements=1000)
+    assert [each.spec for each in jax.tree.leaves(found)] == [spec]
+
+
+@dataclasses.dataclass(frozen=True)
+class Far:
+    """A device of some process and slice."""
+
+    id: int
+    process_index: int
+    slice_index: int = 0
+    platform: str = "cpu"
+    device_kind: str = "cpu"
+
+
+def test_devices_along_tensor_belong_to_one_process():
+    hosts = [Far(n, n // 4) for n in range(16)]
+    mesh = make_mesh(fsdp=2, tensor=4, devices=hosts)
+    for row in mesh.devices.reshape(-1, 4):
+        assert len({device.process_index for device in row}) == 1
+    with pytest.raises(ValueError, match="tensor must divide the 4 devices of a process, got 8"):
+        make_mesh(tensor=8, devices=hosts)
+
+
+def test_slices_lie_along_data():
+    slices = [Far(n, n // 4, n // 8) for n in range(16)]
+    mesh = make_mesh(fsdp=4, devices=slices)
+    assert dict(mesh.shape) == {"data": 4, "fsdp": 4, "tensor": 1}
+    for place, row in enumerate(mesh.devices.reshape(2, 8)):
+        assert {device.slice_index for device in row} == {place}
+    with pytest.raises(ValueError, match="data must divide by the 2 slices, got 1.*the 8 devices"):
+        make_mesh(fsdp=16, devices=slices)
 
 
 def test_the_rule_covers_any_pytree_without_allocating():

@@ -15,7 +15,7 @@ from vlp.planning.plan import Memory, _refused, plan_step
 from vlp.planning.topology import Topology
 
 
-def here(name="here"):
+def here(name="here", *, slices=1):
     chip = dataclasses.replace(CHIPS["h100"], kind="cpu")
     return Topology(name, chip, (8,), jax.devices())
 
@@ -84,7 +84,7 @@ def test_the_command_prints_and_writes_the_plan(monkeypatch, tmp_path, capsys):
     assert figures["estimate"]["seconds"] > 0 and figures["collectives"]
 
 
-def small(name):
+def small(name, *, slices=1):
     """This machine with chips of next to no memory."""
     chip = dataclasses.replace(here().chip, memory=SMALL_CHIP[name])
     return dataclasses.replace(here(name), chip=chip)

@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp plan`."""
     add_config_argument(parser)
     parser.add_argument("--topology", required=True, metavar="CHIP:SHAPE", help="see above")
+    what = "of TPUs that a data-centre network connects, laid along mesh.data (default %(default)s)"
+    parser.add_argument("--slices", type=int, default=1, metavar="N", help=what)
     parser.add_argument("--samples", type=int, metavar="N", help="pairs in the training data")
     parser.add_argument("--price", type=float, default=0.0, metavar="P", help="of a chip-hour")
     parser.add_argument(
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     from vlp.planning.topology import open_topology
     from vlp.run.planned import planned
 
-    topology = open_topology(args.topology)
+    topology = open_topology(args.topology, slices=args.slices)
     console = Console(stderr=True)
 
     def compiled(config: Any, what: str) -> tuple[Any, int]:

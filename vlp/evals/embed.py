@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
+from vlp.parallel.mesh import batch_parts
 from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
 
 T = TypeVar("T")
@@ -218,8 +219,7 @@ class Encoder:
 
     def divisible(self, n: int) -> int:
         """The next number of rows that the devices of the mesh can share."""
-        devices = 1 if self.mesh is None else self.mesh.size
-        return n + -n % devices
+        return n + -n % batch_parts(self.mesh)
 
 
 def lagging(begun: Iterable[T], *, by: int = IN_FLIGHT) -> Iterator[T]:

@@ -1,9 +1,10 @@
 """A plan in words and numbers: for the terminal, and as JSON."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from vlp.parallel.mesh import said
 from vlp.planning.collectives import by_kind
 from vlp.planning.estimate import Estimate
 from vlp.planning.plan import Plan
@@ -53,7 +54,7 @@ def summary(plan: Plan, run: Run) -> list[tuple[str, str]]:
     memory = plan.memory
     verdict = "fits" if memory.fits else "does NOT fit"
     rows = [
-        ("machine", f"{plan.topology}, {plan.devices} devices, mesh {_mesh(plan.mesh)}"),
+        ("machine", f"{plan.topology}, {plan.devices} devices, mesh {said(plan.mesh)}"),
         ("memory", f"{_gb(memory.total)} of {_gb(memory.capacity)} a device: {verdict}"),
         *((f"  {kind}", _gb(size)) for kind, size in memory.parts().items() if size),
         ("model FLOPs", f"{plan.model_flops / plan.devices / 1e12:,.2f} T a device and step"),
@@ -103,10 +104,6 @@ def _cost(plan: Plan, run: Run) -> str:
     hours = _days(plan, run) * 24 * plan.devices
     said = f", {hours * run.price:,.0f} at {run.price:g} each" if run.price else ""
     return f", {hours:,.0f} chip-hours{said}"
-
-
-def _mesh(mesh: Mapping[str, int]) -> str:
-    return " x ".join(f"{name} {size}" for name, size in mesh.items())
 
 
 def _gb(size: int | float) -> str:

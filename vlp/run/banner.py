@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlp.parallel.mesh import said
 from vlp.remote import Place
 from vlp.run.build import Plan
 from vlp.run.sets import data_name
@@ -99,9 +100,10 @@ def _count(number: int) -> str:
 
 def _devices(mesh: Any) -> str:
     kind = mesh.devices.flat[0].device_kind
-    axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     processes = jax.process_count()
-    return f"{mesh.size} {kind}, mesh {axes}" + (f", {processes} processes" * (processes > 1))
+    return f"{mesh.size} {kind}, mesh {said(mesh.shape)}" + (
+        f", {processes} processes" * (processes > 1)
+    )
 
 
 def _precision(model: Mapping[str, Any]) -> str:

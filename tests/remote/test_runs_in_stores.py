@@ -19,12 +19,12 @@ from vlp.training.checkpoint.checkpoints import Checkpoints, load_params, saved_
 pytestmark = pytest.mark.slow
 
 
-def arguments(pairs, workdir, *flags, steps=40):
+def arguments(pairs, workdir, *flags, steps=1000):
     return (
         "train",
         f"--config={TINY}:data={pairs},steps={steps}",
         f"--workdir={workdir}",
-        "--config.checkpoint.every=8 steps",
+        f"--config.checkpoint.every={steps // 10} steps",
         *flags,
     )
 
@@ -70,19 +70,19 @@ def test_a_run_that_is_killed_and_resumed_is_the_one_in_one_go_and_can_be_judged
     store, pairs, tmp_path
 ):
     workdir, log = remote(f"{store}/runs/killed"), tmp_path / "log"
-    process = started(*arguments(pairs, workdir, steps=400), log=log)
-    while "saved checkpoint 80 " not in log.read_text():
+    process = started(*arguments(pairs, workdir), log=log)
+    while "saved checkpoint 100 " not in log.read_text():
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
-    second = run_command(*arguments(pairs, workdir, steps=400))
+    second = run_command(*arguments(pairs, workdir))
     assert second.returncode == 1 and "another process writes there" in second.stderr
     process.kill()
     process.wait()
     reached = saved_steps(workdir / "checkpoints")[-1]
     assert remote_losses(workdir)[-1][0] >= reached  # no checkpoint without its metrics
-    ended = run_command(*arguments(pairs, workdir, steps=400))
+    ended = run_command(*arguments(pairs, workdir))
     assert ended.returncode == 0, ended.stderr
-    whole = run_command(*arguments(pairs, tmp_path / "whole", steps=400))
+    whole = run_command(*arguments(pairs, tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     assert dict(remote_losses(workdir)) == losses(tmp_path / "whole")
     assert "of 2 starts" in ended.stdout
@@ -110,7 +110,7 @@ def test_two_processes_share_a_run(store, pairs, tmp_path):
     both = [
         started(
             *arguments(
-                pairs, workdir, *join, f"--process-id={i}", "--config.export.to=stablehlo", steps=16
+                pairs, workdir, *join, f"--process-id={i}", "--config.export.to=stablehlo", steps=20
             ),
             log=logs[i],
             devices=2,
@@ -119,7 +119,7 @@ def test_two_processes_share_a_run(store, pairs, tmp_path):
     ]
     codes = [process.wait(timeout=240) for process in both]
     assert codes == [0, 0], "".join(log.read_text() for log in logs)
-    listed = json.loads((workdir / "checkpoints/16" / manifest.NAME).read_text())["manifest"]
+    listed = json.loads((workdir / "checkpoints/20" / manifest.NAME).read_text())["manifest"]
     assert "ocdbt.process_1/" in listed
     assert {"ids-0.jsonl", "ids-1.jsonl", "report.html"} <= set(names_in(workdir))
     files, root = fsspec.core.url_to_fs(str(workdir))

@@ -1,5 +1,7 @@
 """Where orbax and TensorStore look for a path, when S3 is taught to them."""
 
+import os
+
 import pytest
 from orbax.checkpoint._src.path import gcs_utils
 from orbax.checkpoint._src.serialization import tensorstore_utils
@@ -30,8 +32,8 @@ def test_other_paths_are_what_they_were(tmp_path):
 
 
 def test_s3_is_found_by_bucket_key_and_the_settings_of_its_own_tools(monkeypatch):
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     assert str(absolute("s3://bucket/run/7/params")) == "s3://bucket/run/7/params"
     plain = {"driver": "s3", "bucket": "bucket", "path": "run/7/params"}
     assert address("s3://bucket/run/7/params") == plain
@@ -39,6 +41,8 @@ def test_s3_is_found_by_bucket_key_and_the_settings_of_its_own_tools(monkeypatch
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     further = {"endpoint": "http://minio:9000", "aws_region": "eu-central-1"}
     assert address("s3://bucket/run/7/params") == plain | further
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    assert address("s3://bucket/run")["aws_credentials"] == {"type": "environment"}
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://ceph")
     assert address("s3://bucket/run/7/params")["endpoint"] == "http://ceph"
 

@@ -54,6 +54,8 @@ def _address(in_gcs: Callable[[str], dict[str, Any]], path: str) -> dict[str, An
     # As s3fs reads them, for TensorStore does not.
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    given = {"endpoint": endpoint, "aws_region": region}
+    # Else it looks for files of credentials first, and logs an error for each that is not there.
+    by_environment = {"type": "environment"} if os.environ.get("AWS_ACCESS_KEY_ID") else None
+    given = {"endpoint": endpoint, "aws_region": region, "aws_credentials": by_environment}
     given = {name: value for name, value in given.items() if value}
     return {"driver": "s3", "bucket": bucket, "path": key, **given}

@@ -105,7 +105,7 @@ def tidy(directory: epath.Path) -> None:
     for path in (directory / name for name in names_in(directory)):
         if _half_written(path) or path.name.endswith(_DELETING) or manifest.TEMPORARY in path.name:
             _log.warning("removing %s, left behind by a run that was cut off", path)
-            path.rmtree()
+            path.rmtree(missing_ok=True)
 
 
 def _half_written(path: epath.Path) -> bool:

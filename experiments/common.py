@@ -229,6 +229,7 @@ def base_config() -> ConfigDict:
                 # if there is one.
                 evaluate="auto",
                 max_skipped_in_a_row=10,
+                log_every=1,  # steps between two rows of metrics
                 # Print all stacks and exit when no step ends for so long, or for four times as long
                 # while something compiles, is evaluated or saved; 0: off.
                 watchdog_s=900.0,

@@ -12,7 +12,7 @@ from tests.training.test_dual_encoder_training import (
     batches,
     make_tiny_training,
 )
-from vlp.evals.embed import Encoder, _encode
+from vlp.evals.embed import Encoder, encode
 from vlp.parallel.mesh import batch_parts, make_mesh
 from vlp.planning.collectives import collectives
 from vlp.planning.hardware import CHIPS
@@ -108,7 +108,7 @@ def test_an_evaluation_on_the_mesh_of_a_training_gathers_no_more():
     training = make_tiny_training("clip", make_mesh(fsdp=8), kwargs=deeper(MODELS["clip"]))
     encoder = Encoder(training.recipe.graphdef, training.init().params, mesh=training.mesh)
     given = encoder.put(np.zeros((ROWS, 8, 8, 3), np.uint8))
-    lowered = _encode.lower("image", encoder.graphdef, encoder.params, given, encoder.out)
+    lowered = encode.lower("image", encoder.graphdef, encoder.params, given, encoder.out)
     found = in_loops(parse(lowered.compile().as_text()), training.mesh)
     assert found
     assert max(each.largest for each in found) <= 1.05 * largest_weight(training)

@@ -8,16 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from vlp.planning.collectives import Collective, collectives
-from vlp.planning.estimate import Estimate, estimate
+from vlp.planning.collectives import Collective
+from vlp.planning.estimate import Estimate
 from vlp.planning.findings import Facts, Finding, findings
-from vlp.planning.hlo import parse
+from vlp.planning.reading import read_step
 from vlp.planning.topology import Topology
 from vlp.training.params import leaf_names
 from vlp.training.setup import Training
 
-# Without a GPU at hand the compiler cannot try which tiles of Triton are fastest.
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
 # What libtpu says of a program that does not fit: of all it needs, or of its temporaries.
 _USED = re.compile(r"Used ([\d.]+)([GMK]) of [\d.]+[GMK] hbm")
 _TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([GMK])\)")
@@ -118,8 +116,7 @@ def plan_step(
     Raises:
         jax.errors.JaxRuntimeError: when the compiler fails for another reason than memory.
     """
-    platform = topology.chip.kind
-    lowered = training.lower(batch, platforms=(platform,))
+    lowered = training.lower(batch, platforms=(topology.chip.kind,))
     size = batch["weight"].shape[0]
     shared: dict[str, Any] = dict(
         topology=topology.name,
@@ -130,15 +127,12 @@ def plan_step(
         model_flops=training.flops(batch),
     )
     try:
-        compiled = lowered.compile(compiler_options=dict(OPTIONS.get(platform, {})) or None)
+        reading = read_step(lowered, mesh=training.mesh, topology=topology)
     except jax.errors.JaxRuntimeError as error:
         memory = _refused(_memory(training, batch, topology, temporary=0), str(error))
         if memory is None:
             raise
         return Plan(**shared, memory=memory, estimate=None, collectives=(), findings=())
-    temporary = compiled.memory_analysis().temp_size_in_bytes
-    program = parse(compiled.as_text())
-    exchanges = collectives(program, mesh=training.mesh, topology=topology)
     leaves = jax.tree.leaves(training.abstract.params)
     facts = Facts(
         layer_bytes=_layer_bytes(training, 2 if low else 4),
@@ -149,10 +143,10 @@ def plan_step(
     )
     return Plan(
         **shared,
-        memory=_memory(training, batch, topology, temporary=temporary),
-        estimate=estimate(program, chip=topology.chip, exchanges=exchanges),
-        collectives=exchanges,
-        findings=findings(program, exchanges, facts),
+        memory=_memory(training, batch, topology, temporary=reading.temporary),
+        estimate=reading.estimate,
+        collectives=reading.collectives,
+        findings=findings(reading.program, reading.collectives, facts),
     )
 
 

@@ -64,9 +64,7 @@ def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> 
     from vlp.parallel.contrastive import contrastive_loss
     from vlp.parallel.mesh import make_mesh
     from vlp.parallel.sharding import batch_sharding, replicated
-    from vlp.planning.estimate import estimate
-    from vlp.planning.hlo import parse
-    from vlp.planning.plan import OPTIONS
+    from vlp.planning.reading import read_step
 
     mesh = make_mesh(devices=topology.devices)
     loss = contrastive_loss(kind, mesh=mesh, implementation=form)
@@ -82,13 +80,14 @@ def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> 
         jax.value_and_grad(mean, argnums=(0, 1, 2)),
         out_shardings=(everywhere, (rows, rows, everywhere)),
     )
-    platform = topology.chip.kind
-    lowered = step.trace(embedding, embedding, scale).lower(lowering_platforms=(platform,))
-    program = lowered.compile(compiler_options=dict(OPTIONS.get(platform, {})) or None)
-    flops = estimate(parse(program.as_text()), chip=topology.chip, exchanges=()).flops
+    platforms = (topology.chip.kind,)
+    lowered = step.trace(embedding, embedding, scale).lower(lowering_platforms=platforms)
+    read = read_step(lowered, mesh=mesh, topology=topology)
     least = 8 * pairs**2 * width / mesh.size
-    shares = ", ".join(f"{dtype} {count / least:.2f}" for dtype, count in flops.items())
-    return f"{program.memory_analysis().temp_size_in_bytes / 1e6:,.1f} | {shares}"
+    shares = ", ".join(
+        f"{dtype} {count / least:.2f}" for dtype, count in read.estimate.flops.items()
+    )
+    return f"{read.answer.temporary / 1e6:,.1f} | {shares}"
 
 
 if __name__ == "__main__":

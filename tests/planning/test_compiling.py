@@ -30,7 +30,9 @@ class Lowered:
         self.times += 1
         if self.error:
             raise jax.errors.JaxRuntimeError(self.error)
-        memory = SimpleNamespace(temp_size_in_bytes=7)
+        names = ("argument", "output", "alias", "temp")
+        sizes = dict.fromkeys((f"{name}_size_in_bytes" for name in names), 7)
+        memory = SimpleNamespace(**sizes, peak_memory_in_bytes=21)
         return SimpleNamespace(as_text=lambda: "ENTRY", memory_analysis=lambda: memory)
 
 

@@ -73,7 +73,7 @@ def test_what_is_gathered_whole_is_found_with_its_line(planned, monkeypatch):
 )
 def test_a_refusal_for_memory_says_how_much_it_would_be(message, total):
     given = Memory(1, 2, 3, 1, 1, 2, 0, capacity=100)
-    temporary = Answer("", 0, refusal=message).temporary_beside(given.total)
+    temporary = Answer("", refusal=message).temporary_beside(given.total)
     refused = dataclasses.replace(given, temporary=temporary)
     assert refused.total == total and not refused.fits
 

@@ -37,13 +37,20 @@ class Answer:
 
     Attributes:
         text: of the compiled program; empty where it is refused for its size.
-        temporary: bytes that a device needs beside what it is given; 0 where it is refused.
+        arguments: bytes of what a device is given, state and batch; 0 where it is refused, as all
+            that follows.
+        results: bytes of what it gives back, but for what takes the place of an argument.
+        temporary: bytes that it needs beside these.
+        peak: the most bytes in use at once; 0 where the compiler does not say.
         refusal: the compiler's words; empty where it is not.
         kept: whether it is that of an earlier time.
     """
 
     text: str
-    temporary: int
+    arguments: int = 0
+    results: int = 0
+    temporary: int = 0
+    peak: int = 0
     refusal: str = ""
     kept: bool = False
 
@@ -85,9 +92,16 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Answer:
         compiled = lowered.compile(compiler_options=options or None)
     except jax.errors.JaxRuntimeError as error:
         if _TEMPORARIES.search(str(error)) or _USED.search(str(error)):
-            return Answer("", 0, refusal=str(error))
+            return Answer("", refusal=str(error))
         raise
-    return Answer(compiled.as_text(), compiled.memory_analysis().temp_size_in_bytes)
+    memory = compiled.memory_analysis()
+    return Answer(
+        compiled.as_text(),
+        arguments=memory.argument_size_in_bytes,
+        results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporary=memory.temp_size_in_bytes,
+        peak=memory.peak_memory_in_bytes,
+    )
 
 
 def _read(file: Path) -> Answer | None:

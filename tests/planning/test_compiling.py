@@ -48,7 +48,8 @@ def asked(lowered, cache, *, topology=None, mesh=None):
 def test_an_answer_is_kept_and_says_that_it_is(tmp_path):
     lowered = Lowered()
     first, second = asked(lowered, tmp_path), asked(lowered, tmp_path)
-    assert first == Answer("ENTRY", 7) and second == dataclasses.replace(first, kept=True)
+    assert first == Answer("ENTRY", arguments=7, temporary=7, peak=21)
+    assert second == dataclasses.replace(first, kept=True)
     assert lowered.times == 1
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from vlp.models.base import Encoded
 from vlp.nn.batch_norm import learns_statistics
 from vlp.nn.patches import kept_patches
-from vlp.parallel.sharding import AnyMesh
+from vlp.parallel.mesh import AnyMesh, said
 from vlp.parallel.shares import own_rows, parts
 
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
@@ -102,8 +102,14 @@ def _fewer_tokens(image: Encoded, keys: Key[Array, " n"], *, share: float) -> En
 
 
 def check_micro_batches(size: int | None, mesh: AnyMesh | None) -> None:
-    """Raises ValueError for micro-batches that the parts of a mesh cannot share; None are none."""
+    """Raises ValueError for micro-batches that a mesh cannot have; None are none."""
     count = parts(mesh)
+    sizes = {} if mesh is None else mesh.shape
+    if size is not None and min(count, sizes.get("fsdp", 1), sizes.get("tensor", 1)) > 1:
+        raise ValueError(  # XLA ends the process: spmd_partitioner_util.cc, ExpandDeviceGroups
+            "micro_batch_size does not go with all of the mesh's axes data, fsdp and tensor, which "
+            f"XLA cannot compile, got {size} on {said(sizes)}; set one of the axes to 1"
+        )
     if size is not None and (size < 1 or size % count):
         raise ValueError(
             f"micro_batch_size must divide by the {count} parts of the mesh's axis data, got "

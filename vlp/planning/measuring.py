@@ -75,7 +75,7 @@ def measure(
         state, metrics = compiled(state, given, frozen)
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - begun)
-    return plan, Measured(seconds[1:], _peak(training.mesh.devices.flat))
+    return plan, Measured(seconds[1:], _peak(list(training.mesh.devices.flat)))
 
 
 def _peak(devices: Sequence[Any]) -> int | None:

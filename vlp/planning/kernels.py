@@ -33,9 +33,9 @@ def attention_product(computation: Computation, instruction: Instruction) -> Pro
         # Before the queries stand masks and what else the kernel is told, of other types.
         inputs = computation.inputs(instruction)
         queries, keys = [each for each in inputs if each.dtype in ("bf16", "f32")][:2]
-        *heads, rows, _ = queries.shape
+        *outer, rows, _ = queries.shape
         return _product(
-            _SPLASH[found[1]], queries.dtype, math.prod(heads), rows, keys.shape[-2], queries.size
+            _SPLASH[found[1]], queries.dtype, math.prod(outer), rows, keys.shape[-2], queries.size
         )
     return None
 

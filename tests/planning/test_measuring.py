@@ -93,6 +93,7 @@ def test_the_command_measures_what_is_here(tmp_path, capsys):
         ([], "either --topology"),
         (["--topology=h100:8", "--measure"], "either --topology"),
         (["--measure", "--sweep"], "alone"),
+        (["--measure", "--slices=2"], "alone"),
         (["--topology=h100:8", "--sweep=depth"], "some of batch,fsdp,remat,precision"),
         (["--topology=h100:8", "--sweep=batch,batch"], "each once"),
         (["--topology=h100:8", "--bytes-a-picture=0"], "must be above 0"),

@@ -1,8 +1,8 @@
 """What a config's training step does on a machine that is not here, by the compiler.
 
   vlp plan --config=experiments/own_data.py:data=x.tar,model=clip/ViT-L/14 \\
-      --config.model.precision=bfloat16 \\
-      --samples=400000000 --topology=v5e:16x16 --page=plan.html
+      --config.model.precision=bfloat16 --page=plan.html \\
+      --samples=400000000 --topology=v5e:16x16
   vlp plan --config=experiments/emoji.py --samples=3708 --topology=h100:8 --sweep
   vlp plan --config=experiments/emoji.py --samples=3708 --measure
 

@@ -1,122 +1,94 @@
-"""Plans beside what was published of the same models on the same chips: one table.
+"""Plans of the reference runs beside the paces that were published of the same models and chips.
 
-  python benchmarks/plans_against_published.py [--only NAME ...]
+  python benchmarks/reference_runs.py --keep plans
+  python benchmarks/plans_against_published.py plans
 
-Needs `vlp[tpu]` and JAX's CUDA plugin; runs `vlp plan` once a line and nothing else. Published
-paces are of whole trainings, data and network with them; plans are of the step alone, so that they
-should be ahead, never behind. "Ratio" is planned over published time: under 1 where the plan is
-faster.
+Published paces are of whole trainings, with data, network and restarts in them; plans are of the
+step alone, on as good a network as the data sheets say, so that they should be ahead, never behind.
+"Ratio" is planned over published time: 1 where they agree, under 1 where the plan is faster.
 """
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-# Samples a second of all GPUs, and how many of them, of the trainings of
-# https://github.com/LAION-AI/scaling-laws-openclip (trained_models_info.csv).
+# samples_per_sec in trained_models_info.csv of https://github.com/LAION-AI/scaling-laws-openclip
 _LAION = "scaling-laws-openclip"
-# Section 4.2 of https://arxiv.org/abs/2303.15343: the largest batch of a Base model on four chips.
-_SIGLIP = "SigLIP, 4.2"
 
 
-class Line(NamedTuple):
-    """One model on one machine.
+class Point(NamedTuple):
+    """What was published of one model.
 
     Attributes:
-        model: preset and further arguments of own_data.py.
-        topology: the machine, with as many pairs a device as published.
-        pace: pairs a second of one device; 0 where none was published.
-        memory: what was published of it.
-        source: where.
+        stages: names of reference runs, and billions of samples of each.
+        topology: on which they are planned.
+        pace: pairs a second of one device, over all stages.
+        told: of the published run.
+        source: of the pace.
     """
 
-    model: str
+    stages: Mapping[str, float]
     topology: str
     pace: float
-    memory: str
+    told: str
     source: str
 
 
-LINES = {
-    "B/32, 256 a GPU": Line(
-        "clip/ViT-B/32,batch=2048,length=77", "a100:8", 108_845 / 128, "fits 40 GB", _LAION
+POINTS = (
+    Point({"CLIP B/32": 1}, "a100:256", 108_845 / 128, "128 A100, 256 pairs each", _LAION),
+    Point({"CLIP B/16": 1}, "a100:256", 134_240 / 344, "344 A100, 256 pairs each", _LAION),
+    Point({"CLIP L/14": 1}, "a100:256", 35_525 / 200, "200 A100, 448 pairs each", _LAION),
+    Point({"CLIP L/14": 1}, "a100:256", 39_913 / 396, "396 A100, 224 pairs each", _LAION),
+    Point({"OpenCLIP H/14": 1}, "a100:824", 34_608 / 824, "824 A100, 96 pairs each", _LAION),
+    Point(
+        {"OpenCLIP bigG/14, all patches": 1}, "a100:512", 10_450 / 512, "512 A100 of 80 GB",
+        "https://laion.ai/blog/giant-openclip",
     ),
-    "B/16, 512 a GPU": Line(
-        "clip/ViT-B/16,batch=4096,length=77,remat=full",
-        "a100:8",
-        54_581 / 176,
-        "fits 40 GB",
-        _LAION,
+    Point(
+        {"OpenVision 2 L/14, 84 pixels": 12.8, "OpenVision 2 L/14, 224 pixels": 1.02}, "v4:4x8x8",
+        (12.8e9 + 1.02e9) / (57 * 3600 * 256), "57 hours of a v4-512",
+        "https://arxiv.org/abs/2509.01644, table 3",
     ),
-    "L/14, 448 a GPU": Line(
-        "clip/ViT-L/14,batch=3584,length=77,remat=full",
-        "a100:8",
-        35_525 / 200,
-        "-",
-        _LAION,
-    ),
-    "H/14, 96 a GPU": Line(
-        "clip/ViT-H/14,batch=768,length=77,remat=full", "a100:8", 34_608 / 824, "-", _LAION
-    ),
-    "SigLIP B/16, 1024 a chip": Line(
-        "siglip/ViT-B/16,batch=4096,length=64", "v4:2x2x1", 0.0, "fits 32 GiB", _SIGLIP
-    ),
-    "CLIP B/16, 1024 a chip": Line(
-        "clip/ViT-B/16,batch=4096,length=64", "v4:2x2x1", 0.0, "does not fit 32 GiB", _SIGLIP
-    ),
-}
+)  # fmt: skip
 
 
 def main() -> None:
-    """Plans every line and prints the table."""
+    """Prints the table of what is planned, and what is not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES))
-    args = parser.parse_args()
+    parser.add_argument("folder", type=Path, help="of reference_runs.py --keep")
+    folder = parser.parse_args().folder
     print(
-        "| model | chip | published pairs/s a device | planned | ratio of times | "
-        "published memory | planned, GB | source |\n" + "|---" * 8 + "|"
+        "| run | published | pairs/s a device | planned | MFU planned | ratio of times | "
+        "planned, GB a device | source |\n" + "|---" * 8 + "|"
     )
-    for name in args.only:
-        print(row(name, LINES[name]), flush=True)
+    for point in POINTS:
+        files = [folder / file_name(name, point.topology) for name in point.stages]
+        lacking = [file.name for file in files if not file.is_file()]
+        if lacking:
+            print(f"not planned: {', '.join(lacking)}")
+        else:
+            print(row(point, [json.loads(file.read_text()) for file in files]))
 
 
-def row(name: str, line: Line) -> str:
-    """One line of the table."""
-    plan = planned(line)
-    devices, spent = plan["devices"], plan.get("estimate")
-    published, pace, ratio = "-", "-", "-"
-    if spent:
-        each = spent["pairs_per_second"] / devices
-        pace = f"{each:,.0f}"
-        if line.pace:
-            published, ratio = f"{line.pace:,.0f}", f"{line.pace / each:.2f}"
-    chip = line.topology.partition(":")[0]
-    memory = f"{plan['memory']['total'] / 1e9:.1f}"
+def file_name(name: str, topology: str) -> str:
+    """As reference_runs.py calls the figures of a plan."""
+    return f"{name} on {topology}.json".replace("/", "-").replace(" ", "_")
+
+
+def row(point: Point, plans: list[dict]) -> str:
+    """One line of the table; of several stages the memory is the largest."""
+    samples = point.stages.values()
+    paces = [plan["estimate"]["pairs_per_second"] / plan["devices"] for plan in plans]
+    taken = sum(each / pace for each, pace in zip(samples, paces, strict=True))
+    planned = sum(samples) / taken
+    memory = max(plan["memory"]["total"] for plan in plans) / 1e9
+    mfu = ", ".join(f"{plan['estimate']['mfu']:.0%}" for plan in plans)
     return (
-        f"| {name} | {chip} | {published} | {pace} | {ratio} | {line.memory} | {memory} | "
-        f"{line.source} |"
+        f"| {', '.join(point.stages)} on {point.topology} | {point.told} | {point.pace:,.1f} | "
+        f"{planned:,.1f} | {mfu} | {point.pace / planned:.2f} | {memory:.1f} | {point.source} |"
     )
-
-
-def planned(line: Line) -> dict:
-    """The figures of `vlp plan`."""
-    config = f"experiments/own_data.py:data=none.tar,model={line.model},dtype=bfloat16"
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "plan.json"
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "vlp.cli.main", "plan", f"--config={config}"),
-                *(f"--topology={line.topology}", "--samples=400000000", f"--json={file}"),
-                "--config.tokenizer.vocab_size=49408",
-            ],
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        return json.loads(file.read_text())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ ESTIMATE = Estimate(
     measured_flops=5e12,
     bytes=1e11,
     pieces=[
-        Piece(f"{LINEAR} from /any/where/vlp/nn/mlp.py:7", 0.05, 9e12, 1e10, "compute"),
+        Piece(LINEAR, 0.05, 9e12, 1e10, "compute"),
         Piece(NORM, 0.03, 0.0, 5e10, "memory"),
         Piece(NORM, 0.01, 1e12, 4e10, "compute"),
     ],

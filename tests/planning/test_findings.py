@@ -1,7 +1,6 @@
 """What should not be in a step, made to happen in compiled programs of eight devices, and found."""
 
 import functools
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -117,24 +116,22 @@ def test_products_in_float32_are_found_where_less_was_asked_for():
     assert found_in(step, *arguments, low=False) == []
 
 
-def with_parameters(**params):
-    """What of a training tells where its parameters lie."""
-    shapes = {
+def parameters(**params):
+    """Shapes of parameters and where they lie."""
+    return {
         name: jax.ShapeDtypeStruct(shape, np.float32, sharding=place(spec))
         for name, (shape, spec) in params.items()
     }
-    return SimpleNamespace(mesh=mesh(), abstract=SimpleNamespace(params=shapes))
 
 
 def test_a_large_parameter_that_is_everywhere_is_found_where_fsdp_could_divide_it():
-    training = with_parameters(
+    params = parameters(
         everywhere=((1024, 512), WHOLE),
         divided=((1024, 512), APART),
         odd=((1023, 511), WHOLE),  # no axis of which has eight parts
-        small=((8, 8), WHOLE),
     )
-    known = _whole(training)
-    assert known == {"everywhere": 4.0 * 1024 * 512}
+    known = _whole(params, parts=8)
+    assert known == {"everywhere": 4.0 * 1024 * 512} and _whole(params, parts=1) == {}
     facts = Facts(layer_bytes=1, shapes=(), tables=(), low=False, whole=known)
     (found,) = findings(Program({"main": Computation("main", {})}, "main", {}), [], facts)
     assert "parameter everywhere" in found.what and "fsdp could divide it" in found.what

@@ -27,6 +27,7 @@ def test_a_step_is_run_as_it_is_planned_and_a_cpu_has_no_figures():
     plan, taken = measure(training, shapes_of(training), topology, low=False, steps=2)
     assert len(taken.seconds) == 2 and taken.median > 0 and taken.peak is None
     assert plan.estimate is None and plan.memory.fits and plan.collectives
+    assert plan.memory.temporary > 0
     rows = {what: row for what, *row in beside(plan, taken)}
     assert rows["step, ms"][0] == "no figures of this chip" and float(rows["step, ms"][1]) > 0
     assert rows["memory a device, GB"][1:] == ["not counted by this device", ""]
@@ -93,6 +94,7 @@ def test_the_command_measures_what_is_here(tmp_path, capsys):
         ([], "either --topology"),
         (["--topology=h100:8", "--measure"], "either --topology"),
         (["--measure", "--sweep"], "alone"),
+        (["--measure", "--slices=2"], "alone"),
         (["--topology=h100:8", "--sweep=depth"], "some of batch,fsdp,remat,precision"),
         (["--topology=h100:8", "--sweep=batch,batch"], "each once"),
         (["--topology=h100:8", "--bytes-a-picture=0"], "must be above 0"),

@@ -93,3 +93,56 @@ def test_products_of_a_library_tell_their_shape_too():
     computation = program.computations["main"]
     (found,) = cost(program, computation, computation.root).products
     assert dataclasses.astuple(found) == ("bf16", 2.0 * 8 * 64 * 16 * 32, 8, 64, 16, 32)
+
+
+CUDNN = """HloModule attention
+
+ENTRY %main (q: bf16[2,256,4,64], k: bf16[2,128,4,64]) -> (bf16[2,4,256,64], f32[2,4,256]) {
+  %q = bf16[2,256,4,64]{3,2,1,0} parameter(0)
+  %k = bf16[2,128,4,64]{3,2,1,0} parameter(1)
+  ROOT %call = (bf16[2,4,256,64]{3,1,2,0}, f32[2,4,256]{2,1,0}) custom-call(%q, %k, %k), \
+custom_call_target="__cudnn$fmhaSoftmaxTIMES", backend_config={"cudnn_fmha_backend_config": \
+{"fmha_scale": 0.125, "intermediate_tensor_shape": {"element_type": "BF16", "dimensions": \
+["2", "4", "256", "128"], "tuple_shapes": []}}}
+}
+"""
+SPLASH = """HloModule attention
+
+ENTRY %main (m: s8[1,4,4], q: bf16[2,4,256,64], k: bf16[2,4,128,64]) -> bf16[2,4,256,64] {
+  %m = s8[1,4,4]{2,1,0} parameter(0)
+  %q = bf16[2,4,256,64]{3,2,1,0} parameter(1)
+  %k = bf16[2,4,128,64]{3,2,1,0} parameter(2)
+  %splash_mha_TIMES.1 = bf16[2,4,256,64]{3,2,1,0} custom-call(%m, %q, %k, %k), \
+custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+  "block": "128"
+}
+}, metadata={op_name="jit(f)/splash" stack_frame_id=4}
+  ROOT %after = bf16[2,4,256,64]{3,2,1,0} negate(%splash_mha_TIMES.1)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "times"),
+    [
+        (CUDNN, "", 2),
+        (CUDNN, "Backward", 5),
+        (SPLASH, "fwd_residuals", 2),
+        (SPLASH, "dkv_no_residuals", 4),
+        (SPLASH, "dq_no_residuals", 3),
+    ],
+)
+def test_attention_in_one_kernel_has_the_flops_of_its_products(text, name, times):
+    program = parse(text.replace("TIMES", name))
+    of_logits = 2 * 2 * 4 * 256 * 128 * 64
+    for chip in ("h100", "v5e"):
+        spent = estimate(program, chip=CHIPS[chip], exchanges=[])
+        assert spent.flops == {"bf16": times * of_logits}
+        assert spent.compiler == (0 if chip == "h100" else pytest.approx(spent.compute, rel=0.9))
+
+
+def test_an_instruction_whose_attributes_have_several_lines_is_read_whole():
+    (computation,) = parse(SPLASH.replace("TIMES", "fwd")).computations.values()
+    assert [each.opcode for each in computation] == [*["parameter"] * 3, "custom-call", "negate"]
+    kernel = computation.instructions["splash_mha_fwd.1"]
+    assert kernel.attribute(r"stack_frame_id=(\d+)") == "4" and computation.root.name == "after"

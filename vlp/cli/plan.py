@@ -1,8 +1,8 @@
 """What a config's training step does on a machine that is not here, by the compiler.
 
   vlp plan --config=experiments/own_data.py:data=x.tar,model=clip/ViT-L/14 \\
-      --config.model.precision=bfloat16 \\
-      --samples=400000000 --topology=v5e:16x16 --page=plan.html
+      --config.model.precision=bfloat16 --page=plan.html \\
+      --samples=400000000 --topology=v5e:16x16
   vlp plan --config=experiments/emoji.py --samples=3708 --topology=h100:8 --sweep
   vlp plan --config=experiments/emoji.py --samples=3708 --measure
 
@@ -111,7 +111,8 @@ def _check(args: argparse.Namespace) -> None:
             "vlp plan needs either --topology=CHIP:SHAPE, a machine that is not here, or "
             "--measure, to run on the devices that are"
         )
-    if args.measure and (args.sweep or args.page or args.price or args.no_cache):
+    others = (args.sweep, args.page, args.price, args.no_cache, args.bytes_a_picture)
+    if args.measure and (any(others) or args.slices > 1):
         raise UsageError("--measure goes with --config, --samples and --json alone")
     if args.bytes_a_picture is not None and args.bytes_a_picture <= 0:
         raise UsageError(f"--bytes-a-picture must be above 0, got {args.bytes_a_picture:g}")

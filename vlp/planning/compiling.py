@@ -94,6 +94,11 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Answer:
         if _TEMPORARIES.search(str(error)) or _USED.search(str(error)):
             return Answer("", refusal=str(error))
         raise
+    return answer_of(compiled)
+
+
+def answer_of(compiled: Any) -> Answer:
+    """What a `jax.stages.Compiled` says of itself."""
     memory = compiled.memory_analysis()
     return Answer(
         compiled.as_text(),
@@ -122,6 +127,7 @@ def _key(lowered: Any, topology: Topology, mesh: Any, options: Mapping[str, Any]
         (each.id, each.process_index, getattr(each, "slice_index", 0)) for each in mesh.devices.flat
     ]
     parts = {
+        "kept": [field.name for field in dataclasses.fields(Answer)],
         "program": lowered.as_text(),
         "topology": topology.name,
         "target": dict(topology.chip.target),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from vlp.planning.hlo import Array, Computation, Instruction, Program
+from vlp.planning.kernels import attention_product
 from vlp.planning.products import Product
 
 # They name, wait for or rearrange what is already there; what they call counts by itself.
@@ -75,7 +76,7 @@ def _product(computation: Computation, instruction: Instruction) -> Product | No
         return _contraction(computation, instruction)
     if instruction.opcode == "convolution":
         return _convolution(computation, instruction)
-    return None
+    return attention_product(computation, instruction)
 
 
 def _product_dtype(computation: Computation, instruction: Instruction) -> str:

@@ -1,7 +1,6 @@
 """How long one step takes: a roofline over its instructions, and the compiler's own estimate."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from vlp.planning.collectives import Collective
@@ -10,15 +9,13 @@ from vlp.planning.hardware import Chip
 from vlp.planning.hlo import Instruction, Program, Visit
 from vlp.planning.products import measured_rate
 
-CALLED_FROM = " from "  # between the lines of a piece
-
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
     """The instructions of one kind from one place.
 
     Attributes:
-        source: where they were written, and from where that was called, innermost first.
+        source: where they were written.
         seconds: of a step.
         flops, bytes: of a step.
         bound: "compute" or "memory", whichever takes longer.
@@ -97,8 +94,7 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
             spent = cost(program, visit.computation, each)
             seconds, bound = _roofline(spent, chip)
             compute += seconds * visit.times
-            cycles = estimated_cycles(each) if chip.clock else 0
-            compiler += cycles / chip.clock * visit.times if cycles else 0.0
+            compiler += _by_cycles(each, spent, seconds, chip) * visit.times
             of_shape, found = _by_shape(spent, chip)
             measured += (of_shape or seconds) * visit.times
             measured_flops += found * visit.times
@@ -106,7 +102,7 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
             for product in spent.products:
                 so_far = flops.get(product.dtype, 0.0)
                 flops[product.dtype] = so_far + product.flops * visit.times
-            _note(pieces, _called_from(program, each), bound, spent, seconds, visit.times)
+            _note(pieces, program.source(each), bound, spent, seconds, visit.times)
             _pass(waiting, seconds + _inside(program, each, chip), hidden, visit.times)
             for name in _exchanges_in(program, each, known):
                 waiting.setdefault(name, known[name].seconds)
@@ -126,11 +122,6 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
     )
 
 
-def _called_from(program: Program, instruction: Instruction) -> str:
-    """Its line and the one that called it: all layers' products are written in a few lines."""
-    return CALLED_FROM.join(itertools.islice(program.sources(instruction), 2))
-
-
 def _roofline(spent: Cost, chip: Chip) -> tuple[float, str]:
     products = sum(
         product.flops / (chip.peak[product.dtype] * chip.attained) for product in spent.products
@@ -140,6 +131,15 @@ def _roofline(spent: Cost, chip: Chip) -> tuple[float, str]:
         return 0.0, "memory"
     begin = chip.product_overhead if products else chip.overhead
     return max(products, memory) + begin, "compute" if products > memory else "memory"
+
+
+def _by_cycles(instruction: Instruction, spent: Cost, seconds: float, chip: Chip) -> float:
+    """Seconds as the compiler estimates them; of a kernel, which it does not know, the roofline."""
+    if not chip.clock:
+        return 0.0
+    is_kernel = instruction.opcode == "custom-call" and spent.products
+    cycles = estimated_cycles(instruction)
+    return seconds if is_kernel and not cycles else cycles / chip.clock
 
 
 def _by_shape(spent: Cost, chip: Chip) -> tuple[float, float]:

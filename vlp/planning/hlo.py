@@ -202,9 +202,11 @@ def parse(text: str) -> Program:
         if begun := _BEGIN.match(line):
             name, lines = begun[2], []
             entry = name if begun[1] else entry
-        elif line.startswith("}"):
+        elif line == "}" or line.startswith("}, execution_thread"):
             parsed = (_instruction(each) for each in lines)
             computations[name] = Computation(name, {each.name: each for each in parsed if each})
+        elif name and lines and not _HEAD.match(line):
+            lines[-1] += line  # of an attribute that has several lines
         else:
             lines.append(line)
     if not entry:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vlp.parallel.sharding import put_batch
-from vlp.planning.compiling import Answer
+from vlp.planning.compiling import answer_of
 from vlp.planning.hardware import Chip, Number, chip_of
 from vlp.planning.plan import Plan, read_answer
 from vlp.planning.topology import Topology
@@ -64,8 +64,7 @@ def measure(
         steps: how many are timed, after one that is not.
     """
     compiled = training.lower(batch).compile()
-    answer = Answer(compiled.as_text(), compiled.memory_analysis().temp_size_in_bytes)
-    plan = read_answer(answer, training, batch, topology, low=low)
+    plan = read_answer(answer_of(compiled), training, batch, topology, low=low)
     given = put_batch(_drawn(batch), training.mesh)
     frozen = jax.tree.map(_zeros, training.frozen)
     state = training.init()
@@ -75,7 +74,7 @@ def measure(
         state, metrics = compiled(state, given, frozen)
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - begun)
-    return plan, Measured(seconds[1:], _peak(training.mesh.devices.flat))
+    return plan, Measured(seconds[1:], _peak(list(training.mesh.devices.flat)))
 
 
 def _peak(devices: Sequence[Any]) -> int | None:

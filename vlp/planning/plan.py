@@ -159,13 +159,14 @@ def read_answer(
         return Plan(**shared, estimate=None, collectives=(), findings=())
     program = parse(answer.text)
     exchanges = collectives(program, mesh=training.mesh, topology=topology)
-    leaves = jax.tree.leaves(training.abstract.params)
+    params = training.abstract.params
+    leaves = jax.tree.leaves(params)
     facts = Facts(
-        layer_bytes=_layer_bytes(training, 2 if low else 4),
+        layer_bytes=_layer_bytes(params, 2 if low else 4),
         shapes={shape for leaf in leaves for shape in _and_of_a_layer(leaf.shape)},
         tables={leaf.shape for leaf in leaves if leaf.ndim == 2 and leaf.shape[0] >= 4096},
         low=low,
-        whole=_whole(training),
+        whole=_whole(params, parts=training.mesh.shape["fsdp"]),
     )
     timed = bool(chip.peak)  # of a CPU nothing is known to reckon with
     return Plan(
@@ -203,15 +204,14 @@ def _bytes(leaf: Any) -> int:
     return int(np.prod(leaf.shape)) * leaf.dtype.itemsize
 
 
-def _named(training: Training) -> dict[str, Any]:
-    params = training.abstract.params
+def _named(params: Any) -> dict[str, Any]:
     return dict(zip(leaf_names(params), jax.tree.leaves(params), strict=True))
 
 
-def _layer_bytes(training: Training, item: int) -> float:
+def _layer_bytes(params: Any, item: int) -> float:
     """Of the largest weight of one layer: those of a stack have their layers in front."""
-    named = _named(training)
-    sizes = [np.prod(leaf.shape[1:]) for name, leaf in named.items() if "/blocks/" in name]
+    named = _named(params).items()
+    sizes = [np.prod(leaf.shape[1:]) for name, leaf in named if "/blocks/" in name]
     return float(max(sizes, default=0)) * item
 
 
@@ -219,14 +219,13 @@ def _and_of_a_layer(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return shape, shape[1:], (1, *shape[1:])
 
 
-def _whole(training: Training) -> dict[str, float]:
-    """Large parameters that are whole on every device, though the mesh's `fsdp` divides them."""
-    parts = training.mesh.shape["fsdp"]
+def _whole(params: Any, *, parts: int) -> dict[str, float]:
+    """Large parameters that are whole on every device, though `fsdp` of so many divides them."""
     if parts == 1:
         return {}
     return {
         name: float(_bytes(leaf))
-        for name, leaf in _named(training).items()
+        for name, leaf in _named(params).items()
         if _bytes(leaf) > MIN_BYTES
         and leaf.sharding.is_fully_replicated
         and any(size % parts == 0 for size in leaf.shape)

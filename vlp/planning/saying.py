@@ -148,8 +148,8 @@ def by_source(spent: Estimate) -> list[Piece]:
 
 
 def short_source(source: str) -> str:
-    """Lines of a plan's sources, each from its package on."""
-    return re.sub(r"\S*/(?=vlp/)", "", source)
+    """A "file:line" from its package on."""
+    return re.sub(r".*/(?=vlp/)", "", source)
 
 
 def days(plan: Plan, run: Run) -> float:

@@ -25,7 +25,7 @@ without; `model` ("blip/ViT-B/16" or "blip/ViT-L/16"); `epochs`; `batch` (global
 
 from ml_collections import ConfigDict
 
-from experiments.common import CLIP_PIXELS, base_config, parse_arg
+from experiments.common import CLIP_PIXELS, base_config, chosen, parse_arg
 
 # Global batch size and learning rate.
 SIZES = {"blip/ViT-B/16": (2880, 3e-4), "blip/ViT-L/16": (2400, 2e-4)}
@@ -39,9 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "blip.py needs data=PATTERN and bert=FOLDER, "
             "e.g. blip.py:data=shards/*.tar,bert=bert-base-uncased"
         )
-    if args.model not in SIZES:
-        raise ValueError(f"model must be one of {', '.join(SIZES)}, got {args.model!r}")
-    batch, rate = SIZES[args.model]
+    batch, rate = chosen("model", args.model, SIZES)
     config = base_config()
     config.data.train = args.data
     config.preprocess.update(

@@ -32,7 +32,7 @@ a set or a file with one a line); `tokenizer` (a .model file of `vlp data tokeni
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import base_config, chosen, parse_arg
 
 SIZES = {"b": "coca/base", "l": "coca/large", "2b": "coca/2b"}
 
@@ -53,8 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     if not args.data:
         raise ValueError("coca.py needs data=PATTERN, e.g. coca.py:size=b,data=shards/*.tar")
-    if args.size not in SIZES:
-        raise ValueError(f"size must be one of {', '.join(SIZES)}, got {args.size!r}")
+    preset = chosen("size", args.size, SIZES)
     config = base_config()
     config.data.train = args.data
     if args.labels:
@@ -66,9 +65,7 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     config.preprocess.size = args.res
     config.tokenizer.update(path=args.tokenizer, vocab_size=64000, length=64, begin=True)
-    config.model = ConfigDict(
-        dict(preset=SIZES[args.size], precision="bfloat16", remat="full", begin_id=3)
-    )
+    config.model = ConfigDict(dict(preset=preset, precision="bfloat16", remat="full", begin_id=3))
     config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)
     config.optim.optimizer = ConfigDict(dict(name="adafactor", b1=0.9, b2=0.999, weight_decay=0.01))
     warmup = args.steps // 50

@@ -11,6 +11,9 @@ peak 5e-4 for H. Different: bigG's batch is 163,840, which 512 devices share; it
 rate that the cosine gives, not twice that, and no mean of three such parts is taken.
 Cost: 1,145 GFLOPs a pair and training step for H, 1,736 for bigG (3,196 with all patches); 3.7e22
 and 6.2e22 in all; the authors took 824 A100 (40 GB), and 512 to 760 A100 (80 GB).
+Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
+  ViT-H/14 on a100:824: 7.0 of 85.1 GB, 963 ms, 4.5 days
+  ViT-bigG/14 on a100:512: 17.5 of 85.1 GB, 3,905 ms, 9.4 days
 Expected on ImageNet without training there: 78.0 and 80.1 % top-1 (the card, the blog); nobody has
 run this yet.
 

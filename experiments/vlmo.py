@@ -31,7 +31,7 @@ images): 74.8 and 57.2 on COCO, 92.3 and 79.3 on Flickr30K; nobody has run this 
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, parse_arg
+from experiments.common import base_config, chosen, parse_arg
 
 SHARED = "multiway/norm/|multiway/(lower|upper)/blocks/"
 # What a stage does not train. The second trains the norm behind all blocks, as the authors' does.
@@ -65,9 +65,7 @@ def get_config(arg: str = "") -> ConfigDict:
     for name, value in (("data", args.data), ("tokenizer", args.tokenizer)):
         if not value:
             raise ValueError(f"vlmo.py needs {name}=..., got none; see the file's first lines")
-    if args.size not in SIZES:
-        raise ValueError(f"size must be one of {', '.join(SIZES)}, got {args.size!r}")
-    width, depth, heads, fused_from, layer_scale, positions, rate = SIZES[args.size]
+    width, depth, heads, fused_from, layer_scale, positions, rate = chosen("size", args.size, SIZES)
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = args.res
@@ -114,8 +112,7 @@ def set_stage(config: ConfigDict, stage: str, *, init: str, mask_id: int) -> Non
     Raises:
         ValueError: when there is no such stage, or it cannot begin from nothing.
     """
-    if stage not in FREEZE:
-        raise ValueError(f"stage must be one of {', '.join(FREEZE)}, got {stage!r}")
+    freeze = chosen("stage", stage, FREEZE)
     if stage == "language" and not init:
         raise ValueError(
             "stage=language trains no attention, so it needs that of stage=vision, got no init; "
@@ -127,5 +124,5 @@ def set_stage(config: ConfigDict, stage: str, *, init: str, mask_id: int) -> Non
         "pairs": dict(name="vlmo", mask_id=mask_id, max_scale=100.0),
     }
     config.objective = ConfigDict(objectives[stage])
-    config.optim.freeze = FREEZE[stage]
+    config.optim.freeze = freeze
     config.init.path = init

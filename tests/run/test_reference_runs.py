@@ -109,13 +109,12 @@ def test_the_step_of_every_run_lowers(run):
     test_a_step_lowers_for_a_pod_that_is_not_here(run)
 
 
-def test_a_locked_tower_has_no_gradient_and_no_state_of_the_optimiser():
+def test_the_locked_tower_has_no_state_of_the_optimiser():
     _, plan = planned("lit:image=VIT,bert=BERT")
     held = traverse_util.flatten_dict(plan.training.abstract.params, sep="/")
-    image = sum(math.prod(leaf.shape) for name, leaf in held.items() if name.startswith("image/"))
-    state = jax.tree.leaves(plan.training.abstract.opt_state)
-    assert image > 3e8 and max(math.prod(leaf.shape) for leaf in state) < image / 10
-    assert sum(math.prod(leaf.shape) for leaf in state) < 1.1 * (638e6 - image)
+    text = sum(math.prod(leaf.shape) for name, leaf in held.items() if name[:5] != "image")
+    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(plan.training.abstract.opt_state))
+    assert text < state < 1.01 * text  # momentum, and factors of the second moments
 
 
 def test_stages_count_samples_as_the_authors_do():

@@ -25,11 +25,6 @@
 
 set -u
 RESTARTS=${RESTARTS:-3}
-# The next layer's weights travel while this one computes, for the memory of one layer's weights.
-pipelined="--xla_gpu_enable_pipelined_all_gather=true"
-pipelined+=" --xla_gpu_enable_pipelined_reduce_scatter=true"
-pipelined+=" --xla_gpu_enable_pipelined_all_reduce=true"
-export XLA_FLAGS=${XLA_FLAGS-$pipelined}
 
 # Once a process has ended, the others have as long as this to end too.
 step=(srun --label --kill-on-bad-exit=0 --wait=180)

@@ -7,6 +7,7 @@ import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 AXES = ("data", "fsdp")
+AnyMesh = Mesh | AbstractMesh
 
 
 def make_mesh(*, data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:

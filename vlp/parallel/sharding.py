@@ -7,12 +7,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vlp.nn.edges import edges
-from vlp.parallel.mesh import AXES, check_global_batch_size
-
-AnyMesh = Mesh | AbstractMesh
+from vlp.nn.edges import Machine, OfRows, edges
+from vlp.parallel.mesh import AXES, AnyMesh, check_global_batch_size
+from vlp.parallel.rows import each_its_rows, parts_of
 
 # Below a quarter of a million elements (1 MiB in float32) gathering costs more than it saves.
 MIN_ELEMENTS = 2**18
@@ -29,24 +28,30 @@ def batch_sharding(mesh: AnyMesh) -> NamedSharding:
 
 
 def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
-    """While this holds, what is traced keeps its rows where batches have them, in every layer.
+    """While this holds, what is traced is for a mesh and keeps its rows where batches have them, in
+    every layer.
 
     Without it the places of parameters win over those of rows, and a mesh whose `fsdp` axis
     divides weights gathers the tokens of the whole batch in every layer. An array whose leading
     axis does not divide by the devices is left alone; so is all on one device.
     """
-    if mesh is None or mesh.size == 1:
+    if mesh is None:
         return contextlib.nullcontext()
 
     def rule(x: Any) -> Any:
         inside = jax.sharding.get_abstract_mesh()  # of a part of the mesh, where there is one
         axes = tuple(name for name in AXES if name not in inside.manual_axes)
-        if x.ndim < 2 or x.shape[0] % math.prod(mesh.shape[name] for name in axes):
+        if mesh.size == 1 or x.ndim < 2 or x.shape[0] % parts_of(mesh, axes):
             return x
         place = NamedSharding(inside if inside.manual_axes else mesh, PartitionSpec(axes))
         return jax.lax.with_sharding_constraint(x, place)
 
-    return edges(rule)
+    def by_rows(function: OfRows) -> OfRows:
+        return each_its_rows(function, mesh)
+
+    devices = getattr(mesh, "devices", None)  # an abstract mesh has none
+    platform = jax.default_backend() if devices is None else devices.flat[0].platform
+    return edges(Machine(platform, rule, by_rows))
 
 
 def shape_spec(shape: tuple[int, ...], *, fsdp: int, min_elements: int) -> PartitionSpec:

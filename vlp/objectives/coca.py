@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from vlp.losses import captioning_loss
 from vlp.models.protocols import Decodes, offers
 from vlp.objectives.clip import Clip
 from vlp.objectives.common.contract import Context, Losses, Term
 from vlp.objectives.common.encode import embeddings
-from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.objectives.common.tokens import token_shares
+from vlp.objectives.common.words import tell
 from vlp.settings import handing_on
 
 
@@ -25,6 +25,7 @@ class Coca(Clip):
 
     Args:
         contrastive_weight, caption_weight: of the two losses, 1 and 2 in the paper.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
         **settings: of `Clip`; captions are decoded in the micro-batches as well, and losses and
             gradients stay those of the whole batch.
 
@@ -38,10 +39,16 @@ class Coca(Clip):
 
     @handing_on(Clip)
     def __init__(
-        self, *, contrastive_weight: float = 1.0, caption_weight: float = 2.0, **settings: Any
+        self,
+        *,
+        contrastive_weight: float = 1.0,
+        caption_weight: float = 2.0,
+        places_at_once: int | None = None,
+        **settings: Any,
     ):
         super().__init__(**settings)
         self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
+        self.places = places_at_once
 
     def __call__(self, ctx: Context) -> Losses:
         """The contrast of the pairs, nats, and the captions, nats a token.
@@ -54,12 +61,9 @@ class Coca(Clip):
         pad_id = model.text.pad_id
 
         def outputs(model, image, caption, text):
-            logits, targets = model.decode(image, caption, text), text[:, 1:]
-            return (
-                *embeddings(model, image, caption, text),
-                captioning_loss(logits, targets, pad_id=pad_id),
-                share_correct(logits, targets, pad_id=pad_id),
-            )
+            words = model.decoded(image, caption, text)
+            told = tell(words, text[:, 1:], pad_id=pad_id, places=self.places, mesh=self.mesh)
+            return *embeddings(model, image, caption, text), told.nats, told.right
 
         zimg, ztxt, nats, correct = self.encode(ctx, outputs=outputs)
         contrast = self.contrast(ctx, zimg, ztxt)

@@ -1,6 +1,7 @@
 """Work that each part of a mesh's `data` axis does on its own rows, and that is added up once."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,32 +14,44 @@ OfRows = Callable[[Any, Any], Any]
 
 
 def own_rows(
-    function: Callable[[Any, Any], Any], mesh: AnyMesh | None
+    function: Callable[[Any, Any], Any], mesh: AnyMesh | None, *, axes: Sequence[str] = (AXIS,)
 ) -> Callable[[Any, Any], Any]:
-    """`function(everywhere, rows)` where each part of the axis `data` sees its own rows only.
+    """`function(everywhere, rows)` where each part of the mesh sees its own rows only.
 
-    However often the function uses `everywhere`, in a loop too, its gradient is added up over that
-    axis once, when the function is done. Over the axis `fsdp` all is as without this.
+    However often the function uses `everywhere`, in a loop too, its gradient is added up over these
+    axes once, when the function is done. Over other axes all is as without this, and so it is over
+    those inside one part of which this is called. Rows that do not divide are left to the compiler.
 
     Args:
         function: of a pytree that is everywhere the same and one of arrays `[n, ...]`, to such
             arrays.
-        mesh: whose parts; None, or one whose axis `data` is absent or 1, leaves the function alone.
+        mesh: whose parts; None, or one that has one part, leaves the function alone.
+        axes: of the mesh.
     """
-    if parts(mesh) == 1:
+    inside = jax.sharding.get_abstract_mesh()
+    sizes = {} if mesh is None else mesh.shape
+    axes = tuple(a for a in axes if sizes.get(a, 1) > 1 and a not in inside.manual_axes)
+    if not axes:
         return function
 
     def own(everywhere: Any, rows: Any) -> Any:
-        everywhere = jax.tree.map(lambda x: jax.lax.pcast(x, AXIS, to="varying"), everywhere)
+        everywhere = jax.tree.map(lambda x: jax.lax.pcast(x, axes, to="varying"), everywhere)
         return function(everywhere, rows)
 
-    return jax.shard_map(
+    spread = jax.shard_map(
         own,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-        out_specs=PartitionSpec(AXIS),
-        axis_names={AXIS},
+        mesh=inside if inside.manual_axes else mesh,
+        in_specs=(PartitionSpec(), PartitionSpec(axes)),
+        out_specs=PartitionSpec(axes),
+        axis_names=set(axes),
     )
+    count = math.prod(sizes[axis] for axis in axes)
+
+    def shared(everywhere: Any, rows: Any) -> Any:
+        divides = jax.tree.leaves(rows)[0].shape[0] % count == 0
+        return (spread if divides else function)(everywhere, rows)
+
+    return shared
 
 
 def parts(mesh: AnyMesh | None) -> int:

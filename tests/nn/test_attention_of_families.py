@@ -1,7 +1,6 @@
 """Models of every family by TPUs' attention: what they compute and learn by is the same."""
 
 import functools
-import math
 
 import jax
 import numpy as np
@@ -55,20 +54,27 @@ def test_a_family_s_loss_and_gradients_are_those_of_the_plain_form(kind, interpr
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
 
 
-@pytest.mark.parametrize(
-    ("axes", "micro"),
-    [
-        (dict(fsdp=2), None),
-        pytest.param(dict(data=2, fsdp=2), 8, marks=pytest.mark.slow),
-        pytest.param(dict(data=4), 8, marks=pytest.mark.slow),
-    ],
-)
-def test_on_a_mesh_each_device_attends_for_its_own_rows(axes, micro, interpreted, monkeypatch):
+def test_on_a_mesh_each_device_attends_for_its_own_rows(interpreted, monkeypatch):
     want = loss_and_gradient("clip", "einsum", make_mesh(devices=jax.devices()[:1]))
     monkeypatch.setattr(implementation, "platform", lambda: "tpu")
-    in_parts = functools.partial(OBJECTIVES["clip"], micro_batch_size=micro)
-    monkeypatch.setitem(OBJECTIVES, "clip", in_parts)
-    devices = jax.devices()[: math.prod(axes.values())]
-    got = loss_and_gradient("clip", "splash", make_mesh(**axes, devices=devices))
+    got = loss_and_gradient("clip", "splash", make_mesh(fsdp=2, devices=jax.devices()[:2]))
     assert interpreted
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("attention", "platform", "said"),
+    [
+        ("splash", "tpu", '"splash" takes no micro-batches on a mesh: "einsum" takes its place'),
+        ("auto", "gpu", '"auto" takes "einsum": "cudnn" takes no micro-batches on a mesh'),
+    ],
+)
+def test_micro_batches_on_a_mesh_take_the_plain_form_and_say_so(
+    attention, platform, said, monkeypatch, words
+):
+    monkeypatch.setattr(implementation, "platform", lambda: platform)
+    in_parts = functools.partial(OBJECTIVES["clip"], micro_batch_size=8)
+    monkeypatch.setitem(OBJECTIVES, "clip", in_parts)
+    loss_and_gradient("clip", attention, make_mesh(data=2, devices=jax.devices()[:2]))
+    assert [said in line for line in words.messages] == [True]

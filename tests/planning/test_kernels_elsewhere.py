@@ -101,6 +101,7 @@ def memory(remat, *, topology):
     return found.temp_size_in_bytes, found.host_temp_size_in_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topology", ["v5e:2x4", "h100:8"])
 def test_inputs_of_layers_that_wait_on_the_host_are_off_the_device(topology):
     inputs = 12 * 64 * 256 * 512 * 2

@@ -68,9 +68,15 @@ def around_the_ring(
         jax.tree.map(lambda x: _tiles(x, count), tree) for tree in (rows, columns, *states)
     )
 
+    def by_columns(column, row, column_state, row_state):
+        return visit(row, column, row_state, column_state)[::-1]
+
     def meet(carry, _):
         row_state, columns, column_state = carry
-        row_state, column_state = _all_tiles(visit, rows, columns, row_state, column_state)
+        if ring.sums == "float32":  # this way round takes less memory
+            row_state, column_state = _all_tiles(visit, rows, columns, row_state, column_state)
+        else:
+            column_state, row_state = _all_tiles(by_columns, columns, rows, column_state, row_state)
         columns, column_state = _to_neighbour((columns, column_state), ring.axis_name)
         return (row_state, columns, column_state), None
 
@@ -83,24 +89,24 @@ def around_the_ring(
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], (row_state, column_state))
 
 
-def _all_tiles(visit, rows, columns, row_state, column_state):
-    """Visits every tile of one block of the logits.
+def _all_tiles(visit, outer, inner, outer_state, inner_state):
+    """Visits every tile of one block of the logits, all inner ones for each outer one.
 
-    Sums of a column over this device's rows are added up in float32, whatever they travel in.
+    Sums of an outer tile over these are added up in float32, whatever they travel in.
     """
 
-    def along_columns(row_state, column_and_state):
-        column, state = column_and_state
+    def along_outer(inner_state, tile_and_state):
+        tile, state = tile_and_state
 
-        def along_rows(state, row_and_state):
-            row_state, state = visit(row_and_state[0], column, row_and_state[1], state)
-            return state, row_state
+        def along_inner(state, other_and_state):
+            return visit(tile, other_and_state[0], state, other_and_state[1])
 
         summed = jax.tree.map(lambda x: x.astype(jnp.float32), state)
-        summed, row_state = jax.lax.scan(along_rows, summed, (rows, row_state))
-        return row_state, jax.tree.map(lambda x, y: x.astype(y.dtype), summed, state)
+        summed, inner_state = jax.lax.scan(along_inner, summed, (inner, inner_state))
+        return inner_state, jax.tree.map(lambda x, y: x.astype(y.dtype), summed, state)
 
-    return jax.lax.scan(along_columns, row_state, (columns, column_state))
+    inner_state, outer_state = jax.lax.scan(along_outer, inner_state, (outer, outer_state))
+    return outer_state, inner_state
 
 
 def _tiles(x, count):

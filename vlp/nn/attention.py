@@ -1,6 +1,7 @@
 """Multi-head attention over short sequences: images of patches and captions."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -176,7 +177,11 @@ def dot_product_attention(
     return jnp.einsum("nhqs,nhsk->nhqk", weights, value).transpose(0, 2, 1, 3)
 
 
-FLASH = {"xla": xla_attention, "cudnn": cudnn_attention, "splash": splash_attention}
+FLASH: dict[str, Callable[..., Any]] = {
+    "xla": xla_attention,
+    "cudnn": cudnn_attention,
+    "splash": splash_attention,
+}
 
 
 def check_heads(width: int, num_heads: int) -> None:

@@ -4,13 +4,13 @@ What they cannot do, `vlp.nn.implementation` keeps from them. Sequences are fill
 that they take; what is filled in no query sees, and queries that are filled in are cut off again.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from vlp.nn.edges import by_rows, in_parts
+from vlp.nn.edges import by_rows
 from vlp.nn.masks import Mask, visible
 
 _LANES = 128  # of a TPU: blocks of queries and keys are multiples
@@ -25,7 +25,7 @@ def xla_attention(
     mask: Mask | None,
     causal: bool,
     bias: Float[Array, "h q s"] | None,
-    implementation: str = "xla",
+    implementation: Literal["xla", "cudnn"] = "xla",
 ) -> Float[Array, "n q h k"]:
     """The attention of `jax.nn`, which is told of causality and lengths as such."""
     lengths = None
@@ -69,20 +69,20 @@ def cudnn_attention(
         mask = jnp.maximum(mask, 1)  # cuDNN promises no numbers where there is no key
     elif mask is not None:
         # It takes no axes of 1.
-        mask = visible(mask, queries=queries, keys=keys)
-        n = query.shape[0] if in_parts() else mask.shape[0]
-        mask = jnp.broadcast_to(mask, (n, 1, queries, keys))
-        mask = jnp.pad(mask, ((0, 0), (0, 0), (0, q), (0, s)))
+        pairs: Any = visible(mask, queries=queries, keys=keys)
+        pairs = jnp.broadcast_to(pairs, (*pairs.shape[:2], queries, keys))
+        mask = jnp.pad(pairs, ((0, 0), (0, 0), (0, q), (0, s)))
     if bias is not None:
         bias = jnp.pad(bias.astype(query.dtype), ((0, 0), (0, q), (0, s)))
-
-    def attend(arrays: tuple[Array, ...], mask: Mask | None) -> Array:
-        settings: Any = dict(mask=mask, causal=causal, bias=bias, implementation="cudnn")
-        return xla_attention(*arrays, **settings)
-
-    # On a whole mesh JAX divides it itself, and adds up the gradients of a bias.
-    attend = by_rows(attend) if in_parts() else attend
-    y = attend((_filled(query, q), _filled(key, s), _filled(value, s)), mask)
+    y = xla_attention(
+        _filled(query, q),
+        _filled(key, s),
+        _filled(value, s),
+        mask=mask,
+        causal=causal,
+        bias=bias,
+        implementation="cudnn",
+    )
     return y[:, :queries]
 
 

@@ -45,7 +45,10 @@ def chosen(implementation: str, needs: Needs) -> str:
     if implementation in ("auto", *PLATFORMS) and needs.queries == 1:
         return "einsum"
     if implementation == "auto":
-        return "cudnn" if platform() == "gpu" and not _obstacle("cudnn", needs) else "einsum"
+        obstacle = _obstacle("cudnn", needs)
+        if platform() == "gpu" and in_parts():
+            _say(f'attention "auto" takes "einsum": "cudnn" {obstacle}')
+        return "einsum" if obstacle else "cudnn"
     if obstacle := _obstacle(implementation, needs):
         _say(f'attention "{implementation}" {obstacle}: "einsum" takes its place there')
         return "einsum"
@@ -57,12 +60,12 @@ def _obstacle(implementation: str, needs: Needs) -> str:
     own = PLATFORMS.get(implementation)
     if own not in (None, platform()):
         return f"is for {own.upper()}s, not for {platform()}"
+    if own and in_parts():
+        return "takes no micro-batches on a mesh"  # it does not say that its gradients differ there
     if implementation == "splash" and (needs.pairs or needs.bias):
         return f"takes no {'bias' if needs.bias else 'mask of pairs'}"
     if implementation != "cudnn":
         return ""
-    if needs.bias and in_parts():
-        return "takes no bias in micro-batches on a mesh"  # whose gradients nobody would add up
     if needs.dtype not in LOW:
         return f"is for {' and '.join(LOW)}, not for {needs.dtype}"
     if needs.head_width % 8 or needs.head_width > _WIDEST:

@@ -11,7 +11,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vlp.nn.edges import Machine, OfRows, edges
 from vlp.parallel.mesh import AXES, AnyMesh, check_global_batch_size
-from vlp.parallel.rows import each_its_rows, parts_of
 
 # Below a quarter of a million elements (1 MiB in float32) gathering costs more than it saves.
 MIN_ELEMENTS = 2**18
@@ -41,13 +40,21 @@ def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
     def rule(x: Any) -> Any:
         inside = jax.sharding.get_abstract_mesh()  # of a part of the mesh, where there is one
         axes = tuple(name for name in AXES if name not in inside.manual_axes)
-        if mesh.size == 1 or x.ndim < 2 or x.shape[0] % parts_of(mesh, axes):
+        parts = math.prod(mesh.shape[name] for name in axes)
+        if mesh.size == 1 or x.ndim < 2 or x.shape[0] % parts:
             return x
         place = NamedSharding(inside if inside.manual_axes else mesh, PartitionSpec(axes))
         return jax.lax.with_sharding_constraint(x, place)
 
     def by_rows(function: OfRows) -> OfRows:
-        return each_its_rows(function, mesh)
+        spread: Any = dict(in_specs=PartitionSpec(AXES), out_specs=PartitionSpec(AXES))
+        own = jax.shard_map(function, mesh=mesh, check_vma=False, **spread)
+
+        def applied(arrays: tuple[Any, ...], constants: Any) -> Any:
+            divides = arrays[0].shape[0] % math.prod(mesh.shape[name] for name in AXES) == 0
+            return (own if divides else function)(arrays, constants)
+
+        return applied if mesh.size > 1 else function
 
     devices = getattr(mesh, "devices", None)  # an abstract mesh has none
     platform = jax.default_backend() if devices is None else devices.flat[0].platform

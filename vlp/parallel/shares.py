@@ -7,7 +7,8 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from vlp.parallel.sharding import AnyMesh
+from vlp.nn.edges import in_parts
+from vlp.parallel.mesh import AnyMesh
 
 AXIS = "data"
 OfRows = Callable[[Any, Any], Any]
@@ -19,8 +20,8 @@ def own_rows(
     """`function(everywhere, rows)` where each part of the mesh sees its own rows only.
 
     However often the function uses `everywhere`, in a loop too, its gradient is added up over these
-    axes once, when the function is done. Over other axes all is as without this, and so it is over
-    those inside one part of which this is called. Rows that do not divide are left to the compiler.
+    axes once, when the function is done. Over other axes all is as without this. Rows that do not
+    divide are left to the compiler, and so is all inside one part.
 
     Args:
         function: of a pytree that is everywhere the same and one of arrays `[n, ...]`, to such
@@ -28,9 +29,8 @@ def own_rows(
         mesh: whose parts; None, or one that has one part, leaves the function alone.
         axes: of the mesh.
     """
-    inside = jax.sharding.get_abstract_mesh()
-    sizes = {} if mesh is None else mesh.shape
-    axes = tuple(a for a in axes if sizes.get(a, 1) > 1 and a not in inside.manual_axes)
+    sizes = {} if mesh is None or in_parts() else mesh.shape
+    axes = tuple(axis for axis in axes if sizes.get(axis, 1) > 1)
     if not axes:
         return function
 
@@ -40,7 +40,7 @@ def own_rows(
 
     spread = jax.shard_map(
         own,
-        mesh=inside if inside.manual_axes else mesh,
+        mesh=mesh,
         in_specs=(PartitionSpec(), PartitionSpec(axes)),
         out_specs=PartitionSpec(axes),
         axis_names=set(axes),

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from vlp.losses.distillation import distilled_word_losses
 from vlp.losses.language import mean_a_target, word_losses
+from vlp.nn.edges import in_parts
 from vlp.nn.vocabulary import Words
 from vlp.objectives.common.tokens import correct
 from vlp.parallel.mesh import AXES, AnyMesh
@@ -65,7 +66,8 @@ def tell(
     if places is not None and places < 1:
         raise ValueError(f"places_at_once must be at least 1, got {places}; or None")
     n, length = targets.shape
-    whole = 4 * n * length * words.kernel.shape[1] // (1 if mesh is None else mesh.size)
+    devices = 1 if mesh is None or in_parts() else mesh.size
+    whole = 4 * n * length * words.kernel.shape[1] // devices
     if places is None:
         places = length if whole <= WHOLE_BYTES else USUAL_PLACES
 

@@ -78,7 +78,9 @@ def temporary(
     try:
         program = lowered.compile(compiler_options=dict(OPTIONS.get(platform, {})) or None)
     except jax.errors.JaxRuntimeError as error:
-        return "too much" if "hbm" in str(error) else "refused"
+        if "hbm" not in str(error).lower():
+            raise
+        return "more than it has"
     memory = program.memory_analysis()
     host = memory.host_temp_size_in_bytes
     return f"{memory.temp_size_in_bytes / 1e9:.2f}" + (f" ({host / 1e9:.2f} host)" if host else "")

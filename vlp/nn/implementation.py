@@ -38,7 +38,7 @@ def chosen(implementation: str, needs: Needs) -> str:
     """The implementation that a layer takes: "einsum" where the one it was given cannot do it.
 
     "auto" takes "cudnn" on GPUs, for operands of two bytes, and "einsum" on CPUs and TPUs: at the
-    lengths of images and captions "splash" takes more memory there, see
+    lengths of images and captions "splash" saves no memory there, see
     benchmarks/results/attention.md. Where it is another's name that cannot do it, a line of the log
     says so, once. A single query leaves nothing to save for any of them.
     """

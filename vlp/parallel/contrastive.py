@@ -63,7 +63,7 @@ def contrastive_loss(
         operands: dtype in which embeddings travel and are multiplied; sums are float32. "model"
             is what the towers compute in: the function's `dtype`, "float32" where none is given.
         sums: dtype in which the gradients of texts travel around the ring; "bfloat16" rounds them
-            once a device and takes a sixth off its memory.
+            once a device and takes an eighth to two fifths off its memory.
 
     Raises:
         ValueError: when the kind, implementation or dtype is unknown, the mesh has no batch axis

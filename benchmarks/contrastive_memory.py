@@ -6,8 +6,9 @@
 Prints, for each number of pairs, the temporary memory of one device in MB for the forms of
 `vlp.parallel.contrastive.contrastive_loss`, and the FLOPs of their products by dtype over 8 N^2 d,
 what forward and backward pass take at least if no logits are kept. Float32 embeddings in, as towers
-give them, bfloat16 operands, float32 logits. With `--topology` it is compiled for a machine that is
-not here, as `vlp plan` does.
+give them, bfloat16 operands, float32 logits; `--sums bfloat16` lets the gradients of texts travel
+in half the bytes. With `--topology` it is compiled for a machine that is not here, as `vlp plan`
+does.
 """
 
 import argparse
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="width of the embeddings")
     parser.add_argument("--kind", choices=("softmax", "sigmoid"), default="softmax")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
+    parser.add_argument("--sums", default="float32", help="dtype of gradients that travel")
     args = parser.parse_args()
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["JAX_NUM_CPU_DEVICES"] = str(args.devices)
@@ -36,7 +38,7 @@ def main() -> None:
     print("|---" * (1 + 2 * len(args.forms)) + "|")
     for pairs in args.pairs:
         cells = [
-            compiled(args.kind, form, topology, pairs=pairs, width=args.width)
+            compiled(args.kind, form, topology, pairs=pairs, width=args.width, sums=args.sums)
             for form in args.forms
         ]
         print(f"| {pairs:,} | " + " | ".join(cells) + " |", flush=True)
@@ -56,7 +58,7 @@ def machine(name: str | None) -> Any:
     return Topology(f"{len(devices)} host devices", chip, (len(devices),), devices)
 
 
-def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> str:
+def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int, sums: str) -> str:
     """Two cells: temporary memory of a device for value and gradient, and FLOPs by dtype."""
     import jax
     import jax.numpy as jnp
@@ -67,7 +69,7 @@ def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> 
     from vlp.planning.reading import read_step
 
     mesh = make_mesh(devices=topology.devices)
-    loss = contrastive_loss(kind, mesh=mesh, implementation=form)
+    loss = contrastive_loss(kind, mesh=mesh, implementation=form, sums=sums)
     settings = {"bias": jnp.float32(-10)} if kind == "sigmoid" else {}
 
     def mean(zimg, ztxt, scale):

@@ -155,7 +155,7 @@ def test_a_store_that_cannot_be_reached_is_refused_in_one_line(
 
 
 def test_the_banner_says_what_begins_in_eighty_columns(pairs, tmp_path):
-    config = load_config(f"{TINY}:data={pairs}", [])
+    config = load_config(f"{TINY}:data={pairs}", ["--config.model.attention=auto"])
     planned = plan(config, samples_per_epoch=36, step=2, samples=32)
     out = io.StringIO()
     say_start(
@@ -173,6 +173,7 @@ def test_the_banner_says_what_begins_in_eighty_columns(pairs, tmp_path):
         "36 samples",
         "8 cpu, mesh data 8 x fsdp 1",
         "computes in float32",
+        "auto: einsum",
         "16 samples a step",
         "6 steps, 96 samples, 2.667 epochs",
         "kinds, same",

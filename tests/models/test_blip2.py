@@ -16,6 +16,7 @@ from vlp.models import Bert, Blip2, DualEncoder
 from vlp.models.blip2 import behind_queries
 from vlp.models.build import frozen_towers, make_model, model_class, with_frozen
 from vlp.models.protocols import given
+from vlp.objectives.common.encode import compute_dtype
 
 LENGTH, VOCAB, END, DECODE, QUERIES = 6, 22, 1, 21, 3
 TOWER = dict(image_size=8, patch_size=4, width=16, depth=2, num_heads=2)
@@ -77,6 +78,13 @@ def outputs(**given):
 
 
 @pytest.mark.slow
+def test_it_computes_in_what_its_queries_and_texts_do_whatever_the_tower_that_it_is_given():
+    low = PLACE | dict(text=KWARGS["text"] | dict(dtype="bfloat16"))
+    for kwargs, want in ((low, "bfloat16"), (PLACE, "float32"), (KWARGS, "float32")):
+        model = nnx.eval_shape(lambda kwargs=kwargs: Blip2(**kwargs, rngs=nnx.Rngs(0)))
+        assert compute_dtype(model) == model.dtype == want
+
+
 def test_the_contrast_s_text_sees_no_query_and_its_queries_no_text():
     usual, other = outputs(), outputs(queries=make().querying.tokens[...][:, ::-1])
     np.testing.assert_array_equal(other["text"], usual["text"])

@@ -192,5 +192,3 @@ def test_what_does_not_fit_is_refused():
         positions((("text", 13),))
     with pytest.raises(ValueError, match="texts of at least 2 tokens, got 1; build the model"):
         RelativePositions(1, grid=4, text_length=1)
-    with pytest.raises(ValueError, match='attention "einsum" or "xla", got "cudnn"; set attention'):
-        make(attention="cudnn")

@@ -59,6 +59,7 @@ SETTINGS = [
     dict(remat="full"),
     dict(remat="full", unroll=3),
     dict(remat="dots"),
+    dict(remat="offload"),
 ]
 
 
@@ -82,6 +83,16 @@ def test_recomputing_everything_saves_the_inputs_of_blocks_only():
         return kept - sum(leaf.size for leaf in jax.tree.leaves(params))
 
     assert saved("full") <= DEPTH * tokens().size < saved("dots") < saved("none")
+
+
+def test_what_full_recomputation_keeps_may_wait_in_the_memory_of_the_host():
+    graphdef, params = nnx.split(make_stack(remat="offload"))
+
+    def total(params, x):
+        return jnp.sum(nnx.merge(graphdef, params)(x))
+
+    kept = str(jax.make_jaxpr(jax.grad(total))(params, tokens()))
+    assert f"f32<host>[{DEPTH},{','.join(map(str, tokens().shape))}]" in kept
 
 
 def test_hidden_states_are_the_input_and_each_block_s_output():
@@ -131,7 +142,7 @@ def test_the_residual_stream_does_not_grow_with_depth():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="remat must be one of none, full, dots, got 'all'"):
+    with pytest.raises(ValueError, match="remat must be one of none, full, dots, offload"):
         make_stack(remat="all")
     with pytest.raises(ValueError, match="norm_order must be one of pre, post, got 'both'"):
         make_stack(norm_order="both")

@@ -122,6 +122,30 @@ def test_other_similarities_and_groups_are_as_in_the_dense_form(kind, similarity
         assert_equal(outcome_of(similarity, kind, loss), want)
 
 
+@pytest.mark.parametrize("mesh", [None, dict(data=1)], ids=str)
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_on_one_device_the_ring_is_tiles_alone(kind, mesh):
+    mesh = mesh and make_mesh(**mesh)
+    ring = contrastive_loss(kind, mesh=mesh, implementation="ring", tile=7)
+    assert_equal(outcome(ring, kind, "some"), dense(kind, "some"))
+    want = outcome_of("dot", kind, contrastive_loss(kind))
+    assert_equal(outcome_of("dot", kind, ring), want)
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_gradients_that_travel_in_bfloat16_are_rounded_once_a_device(kind):
+    mesh, settings = make_mesh(data=8), dict(implementation="ring", tile=2)
+    exact = outcome(contrastive_loss(kind, mesh=mesh, **settings), kind)
+    found = outcome(contrastive_loss(kind, mesh=mesh, **settings, sums="bfloat16"), kind)
+    (losses, (images, texts, _)), (want, (to_images, to_texts, _)) = found, exact
+    np.testing.assert_array_equal(losses, want)
+    np.testing.assert_array_equal(images, to_images)  # which stay where they are
+    error = np.linalg.norm(texts - to_texts) / np.linalg.norm(to_texts)
+    assert 0 < error < 2**-8 * np.sqrt(8 / 3)  # at most half a unit of eight digits, eight times
+    with pytest.raises(ValueError, match="sums must be one of float32, bfloat16, got 'int8'"):
+        contrastive_loss(kind, sums="int8")
+
+
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("kind", PARAMETERS)
 def test_groups_meet_across_uneven_tiles_and_meshes(kind, weights):
@@ -238,6 +262,18 @@ def test_auto_is_dense_alone_then_gathered_then_ring():
     assert collectives(mesh, 32768) == {"ppermute"}
 
 
+def test_auto_on_one_device_is_tiles_from_16_384_pairs_on_where_these_are_possible():
+    def makes_all(n, *, mesh=None, **given):
+        z = jax.ShapeDtypeStruct((n, D), jnp.float32)
+        loss = contrastive_loss("softmax", mesh=mesh)
+        text = str(jax.make_jaxpr(lambda a, b: loss(a, b, scale=1.0, **given))(z, z))
+        return f"[{n},{n}]" in text
+
+    assert makes_all(16384) and not makes_all(16385)
+    assert makes_all(16384, mesh=make_mesh(data=1)) and not makes_all(16385, mesh=make_mesh(data=1))
+    assert makes_all(16385, similarity=cosines)
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="kind must be one of softmax, sigmoid, got 'clip'"):
         contrastive_loss("clip")
@@ -246,8 +282,8 @@ def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="tile must be at least 1, got 0"):
         contrastive_loss("softmax", tile=0)
     for mesh in (None, make_mesh(tensor=8)):
-        with pytest.raises(ValueError, match="'ring' needs a mesh with an axis data or fsdp"):
-            contrastive_loss("softmax", mesh=mesh, implementation="ring")
+        with pytest.raises(ValueError, match="'gathered' needs a mesh with an axis data or fsdp"):
+            contrastive_loss("softmax", mesh=mesh, implementation="gathered")
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_ones_that_do():

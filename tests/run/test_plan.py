@@ -48,6 +48,18 @@ def test_from_what_size_on_parameters_are_divided_is_a_setting():
     )
 
 
+def test_in_what_first_moments_are_kept_is_a_setting():
+    def state(name="adamw", **optimizer):
+        config = tiny()
+        with config.unlocked():
+            config.optim.optimizer = ConfigDict(dict(name=name, **optimizer))
+        arrays = jax.tree.leaves(plan(config, samples_per_epoch=100).training.abstract.opt_state)
+        return sum(array.size * array.dtype.itemsize for array in arrays if array.ndim)
+
+    assert state() == state(mu_dtype="float32") == state(mu_dtype="bfloat16") / 0.75
+    assert state("lion", mu_dtype="bfloat16") == state() / 4
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

@@ -142,11 +142,40 @@ def test_gradients_are_clipped_by_their_norm_together():
         np.testing.assert_allclose(moment, 0.01 * scale * flat(grad)[name], rtol=1e-4)
 
 
+def size_of(state):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(state) if leaf.ndim)
+
+
+@pytest.mark.parametrize(("name", "share"), [("adamw", 0.75), ("lion", 0.5), ("muon", None)])
+def test_first_moments_may_take_half_the_memory_and_are_rounded_by_no_more(name, share):
+    params, grads = tree(), [tree(seed=seed) for seed in (1, 2, 3)]
+    states, sizes = {}, {}
+    for dtype in ("float32", "bfloat16"):
+        optimizer = make_optimizer(name, schedule=constant(0.1), mu_dtype=dtype)
+        update = jax.jit(lambda g, state, make=optimizer: make.update(g, state, params, step=0)[1])
+        state = optimizer.init(params)
+        sizes[dtype] = size_of(state)
+        for grad in grads:
+            state = update(grad, state)
+        assert jax.tree.map(lambda x: x.dtype, state) == jax.tree.map(
+            lambda x: x.dtype, optimizer.init(params)
+        )
+        states[dtype] = optax.tree.get_all_with_path(state, "mu")
+    low, full = (jax.tree.leaves([mu for _, mu in states[d]]) for d in ("bfloat16", "float32"))
+    assert {leaf.dtype for leaf in low} == {jnp.dtype("bfloat16")}
+    for a, b in zip(low, full, strict=True):
+        np.testing.assert_allclose(a.astype(jnp.float32), b, atol=0.02 * float(jnp.max(jnp.abs(b))))
+    assert sizes["bfloat16"] < sizes["float32"]
+    assert share is None or sizes["bfloat16"] == share * sizes["float32"]
+
+
 def test_unknown_names_and_settings_are_refused():
     with pytest.raises(ValueError, match="one of adamw, lion, adafactor, muon, got sgd"):
         make_optimizer("sgd", schedule=constant(1.0))
     with pytest.raises(TypeError, match="eps"):
         make_optimizer("lion", schedule=constant(1.0), eps=1e-6)
+    with pytest.raises(ValueError, match="mu_dtype must be one of float32, bfloat16, got 'int8'"):
+        make_optimizer("lion", schedule=constant(1.0), mu_dtype="int8")
 
 
 @pytest.mark.parametrize(

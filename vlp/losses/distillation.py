@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from vlp.losses.language import target_tokens
+from vlp.losses.language import mean_a_target, target_tokens
 
 
 def soft_cross_entropy(
@@ -44,7 +44,17 @@ def distilled_language_loss(
         Li et al., 2021 (ALBEF), https://arxiv.org/abs/2107.07651, equation 7, whose divergence has
         the same gradients.
     """
-    present = target_tokens(targets, pad_id=pad_id)
+    losses = distilled_word_losses(logits, teacher_logits, targets, pad_id=pad_id)
+    return mean_a_target(losses, targets, pad_id=pad_id)
+
+
+def distilled_word_losses(
+    logits: Float[Array, "n l v"],
+    teacher_logits: Float[Array, "n l v"],
+    targets: Int[Array, "n l"],
+    *,
+    pad_id: int,
+) -> Float[Array, "n l"]:
+    """The same at each place, 0 where nothing is asked."""
     loss = soft_cross_entropy(logits, jax.nn.softmax(teacher_logits.astype(jnp.float32), axis=-1))
-    count = jnp.maximum(jnp.sum(present, axis=1), 1).astype(jnp.float32)
-    return jnp.sum(jnp.where(present, loss, 0.0), axis=1) / count
+    return jnp.where(target_tokens(targets, pad_id=pad_id), loss, 0.0)

@@ -33,6 +33,22 @@ def captioning_loss(
         (BLIP), https://arxiv.org/abs/2201.12086; Szegedy et al., 2015 (label smoothing),
         https://arxiv.org/abs/1512.00567, section 7.
     """
+    losses = word_losses(logits, targets, pad_id=pad_id, label_smoothing=label_smoothing)
+    return mean_a_target(losses, targets, pad_id=pad_id)
+
+
+def word_losses(
+    logits: Float[Array, "n l v"],
+    targets: Int[Array, "n l"],
+    *,
+    pad_id: int,
+    label_smoothing: float = 0.0,
+) -> Float[Array, "n l"]:
+    """The cross entropy at each place, nats, float32; 0 where nothing is asked.
+
+    Args:
+        logits, targets, pad_id, label_smoothing: as in `captioning_loss`.
+    """
     logits = logits.astype(jnp.float32)
     present = target_tokens(targets, pad_id=pad_id)
     places = jnp.where(present, targets, 0)[..., None]  # any id may stand for padding
@@ -42,8 +58,15 @@ def captioning_loss(
     if label_smoothing:
         evenly = total - jnp.mean(logits, axis=2)
         loss = (1.0 - label_smoothing) * loss + label_smoothing * evenly
-    count = jnp.maximum(jnp.sum(present, axis=1), 1).astype(jnp.float32)
-    return jnp.sum(jnp.where(present, loss, 0.0), axis=1) / count
+    return jnp.where(present, loss, 0.0)
+
+
+def mean_a_target(
+    values: Float[Array, "n l"], targets: Int[Array, "n l"], *, pad_id: int
+) -> Float[Array, " n"]:
+    """The mean over each text's targets of what is 0 elsewhere; 0 for a text without targets."""
+    count = jnp.sum(target_tokens(targets, pad_id=pad_id), axis=1)
+    return jnp.sum(values, axis=1) / jnp.maximum(count, 1).astype(jnp.float32)
 
 
 def target_tokens(targets: Int[Array, "n l"], *, pad_id: int) -> Bool[Array, "n l"]:

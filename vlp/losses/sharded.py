@@ -23,7 +23,8 @@ Where the pairs of a group belong together, T_ij is 1 (sigmoid) or 1 over the si
 (softmax) for two of one group, else 0; then sum_j T_ij S_ij is taken off r_i and b_i, and the like
 off c_j, and T_ij off the factors of r', c' and b'.
 
-Embeddings travel, and enter the matrix products, in their own dtype; sums are float32. Through
+Embeddings travel, and enter the matrix products, in their own dtype; sums are float32, but that
+the gradients of texts may be rounded to travel. Through
 another similarity than the inner product a tile's gradients are found by JAX; where images see
 texts otherwise than texts see images, r is of the one matrix and c of the other.
 
@@ -38,7 +39,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from vlp.losses.ring import AxisName, around_the_ring, present_pairs
+from vlp.losses.ring import AxisName, Ring, around_the_ring, present_pairs
 from vlp.losses.similarity import (
     MASKED,
     Embeddings,
@@ -59,27 +60,31 @@ def ring_softmax_loss(
     zimg: Embeddings,
     ztxt: Embeddings,
     *,
-    axis_name: AxisName,
+    axis_name: AxisName | None,
     scale: Float[Array, ""] | float,
     weight: Float[Array, " n"] | None = None,
     similarity: str = "dot",
     positives: Int[Array, " n"] | None = None,
     tile: int = DEFAULT_TILE,
+    sums: str = "float32",
 ) -> Float[Array, " n"]:
     """`softmax_loss` of this shard's pairs against those of all shards, tile by tile.
 
     Args:
         similarity: a name, all of which grow with the length of the vectors; see
             `_input_gradients`.
+        axis_name: None for all pairs on one device.
         tile: rows and columns of the piece of the logits that is held at a time.
+        sums: dtype in which the gradients of texts travel, rounded once a device.
     """
+    ring = Ring(axis_name, tile, sums)
     present = present_pairs(zimg, weight)
-    scale = jax.lax.pcast(jnp.asarray(scale, jnp.float32), axis_name, to="varying")
+    scale = ring.varying(jnp.asarray(scale, jnp.float32))
     groups = None
     if positives is not None:
-        groups = (positives, 1 / _group_sizes(present, positives, axis_name, tile))
+        groups = (positives, 1 / _group_sizes(present, positives, ring))
     who = (present, groups)
-    over_texts, over_images = _entropies(zimg, ztxt, scale, who, axis_name, tile, similarity)
+    over_texts, over_images = _entropies(zimg, ztxt, scale, who, ring, similarity)
     if positives is None:
         own = scale * own_similarity(similarity, zimg, ztxt)
     else:
@@ -91,51 +96,51 @@ def ring_sigmoid_loss(
     zimg: Embeddings,
     ztxt: Embeddings,
     *,
-    axis_name: AxisName,
+    axis_name: AxisName | None,
     scale: Float[Array, ""] | float,
     bias: Float[Array, ""] | float,
     weight: Float[Array, " n"] | None = None,
     similarity: str = "dot",
     positives: Int[Array, " n"] | None = None,
     tile: int = DEFAULT_TILE,
+    sums: str = "float32",
 ) -> Float[Array, " n"]:
     """`sigmoid_loss` of this shard's images against the texts of all shards, tile by tile.
 
     Args:
-        similarity, tile: as in `ring_softmax_loss`.
+        axis_name, similarity, tile, sums: as in `ring_softmax_loss`.
     """
+    ring = Ring(axis_name, tile, sums)
     present = present_pairs(zimg, weight)
-    scale = jax.lax.pcast(jnp.asarray(scale, jnp.float32), axis_name, to="varying")
-    bias = jax.lax.pcast(jnp.asarray(bias, jnp.float32), axis_name, to="varying")
+    scale = ring.varying(jnp.asarray(scale, jnp.float32))
+    bias = ring.varying(jnp.asarray(bias, jnp.float32))
     groups = None if positives is None else (positives, jnp.ones_like(present, jnp.float32))
     who = (present, groups)
-    sums = _softplus_sums(zimg, ztxt, scale, bias, who, axis_name, tile, similarity)
+    losses = _softplus_sums(zimg, ztxt, scale, bias, who, ring, similarity)
     if positives is None:
         # softplus(-x) = softplus(x) - x turns the own text's term into that of a positive.
-        sums = sums - (scale * own_similarity(similarity, zimg, ztxt) + bias)
-    return jnp.where(present, sums, 0.0)
+        losses = losses - (scale * own_similarity(similarity, zimg, ztxt) + bias)
+    return jnp.where(present, losses, 0.0)
 
 
 # The two reductions over everyone's logits, with their derivatives. `who` are the pairs present
 # and, where there are any, the groups and T of each.
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
-def _entropies(zimg, ztxt, scale, who, axis_name, tile, similarity):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _entropies(zimg, ztxt, scale, who, ring, similarity):
     """Of each local image over all texts, and of each local text over all images."""
-    return _entropies_forward(zimg, ztxt, scale, who, axis_name, tile, similarity)[0]
+    return _entropies_forward(zimg, ztxt, scale, who, ring, similarity)[0]
 
 
-def _entropies_forward(zimg, ztxt, scale, who, axis_name, tile, similarity):
+def _entropies_forward(zimg, ztxt, scale, who, ring, similarity):
     def visit(row, column, over_texts, over_images):
         ways, targets = _tile(similarity, row, column, scale)
         return _added(over_texts, ways[0], targets, 1), _added(over_images, ways[-1], targets, 0)
 
     nothing = jnp.zeros(who[0].shape, jnp.float32)
     start = (nothing + MASKED, nothing, None if who[1] is None else nothing)
-    states = around_the_ring(
-        visit, (zimg, who), (ztxt, who), start, start, axis_name=axis_name, tile=tile
-    )
+    states = around_the_ring(visit, (zimg, who), (ztxt, who), start, start, ring=ring)
     sums = tuple(top + jnp.log(total) for top, total, _ in states)
     found = tuple(_less(x, mean) for x, (_, _, mean) in zip(sums, states, strict=True))
     return found, (zimg, ztxt, scale, who, sums)
@@ -156,7 +161,7 @@ def _added(state, logits, targets, axis):
     return new_top, total, mean
 
 
-def _entropies_backward(axis_name, tile, similarity, saved, cotangents):
+def _entropies_backward(ring, similarity, saved, cotangents):
     zimg, ztxt, scale, who, sums = saved
 
     def visit(row, column, to_images, to_texts):
@@ -177,9 +182,8 @@ def _entropies_backward(axis_name, tile, similarity, saved, cotangents):
         ((zimg, who), sums[0], cotangents[0]),
         ((ztxt, who), sums[1], cotangents[1]),
         jnp.zeros(vectors(zimg).shape, jnp.float32),
-        jnp.zeros(vectors(ztxt).shape, jnp.float32),
-        axis_name=axis_name,
-        tile=tile,
+        jnp.zeros(vectors(ztxt).shape, ring.sums),
+        ring=ring,
     )
     return *_input_gradients(zimg, ztxt, scale, to_images, to_texts), None
 
@@ -187,13 +191,13 @@ def _entropies_backward(axis_name, tile, similarity, saved, cotangents):
 _entropies.defvjp(_entropies_forward, _entropies_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
-def _softplus_sums(zimg, ztxt, scale, bias, who, axis_name, tile, similarity):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _softplus_sums(zimg, ztxt, scale, bias, who, ring, similarity):
     """Of each local image over the logits of all texts."""
-    return _softplus_sums_forward(zimg, ztxt, scale, bias, who, axis_name, tile, similarity)[0]
+    return _softplus_sums_forward(zimg, ztxt, scale, bias, who, ring, similarity)[0]
 
 
-def _softplus_sums_forward(zimg, ztxt, scale, bias, who, axis_name, tile, similarity):
+def _softplus_sums_forward(zimg, ztxt, scale, bias, who, ring, similarity):
     def visit(row, column, sums, _):
         ways, targets = _tile(similarity, row, column, scale, bias)
         logits = mean_of(ways)
@@ -202,13 +206,11 @@ def _softplus_sums_forward(zimg, ztxt, scale, bias, who, axis_name, tile, simila
         return sums + jnp.sum(losses, axis=1), ()
 
     start = jnp.zeros(who[0].shape, jnp.float32)
-    sums, _ = around_the_ring(
-        visit, (zimg, who), (ztxt, who), start, (), axis_name=axis_name, tile=tile
-    )
+    sums, _ = around_the_ring(visit, (zimg, who), (ztxt, who), start, (), ring=ring)
     return sums, (zimg, ztxt, scale, bias, who)
 
 
-def _softplus_sums_backward(axis_name, tile, similarity, saved, cotangent):
+def _softplus_sums_backward(ring, similarity, saved, cotangent):
     zimg, ztxt, scale, bias, who = saved
 
     def visit(row, texts, row_state, to_texts):
@@ -225,9 +227,8 @@ def _softplus_sums_backward(axis_name, tile, similarity, saved, cotangent):
         ((zimg, who), cotangent),
         (ztxt, who),
         (jnp.zeros(vectors(zimg).shape, jnp.float32), jnp.zeros(cotangent.shape, jnp.float32)),
-        jnp.zeros(vectors(ztxt).shape, jnp.float32),
-        axis_name=axis_name,
-        tile=tile,
+        jnp.zeros(vectors(ztxt).shape, ring.sums),
+        ring=ring,
     )
     gradients = _input_gradients(zimg, ztxt, scale, to_images, to_texts)
     return *gradients, jnp.sum(to_bias), None
@@ -247,7 +248,7 @@ def _input_gradients(zimg, ztxt, scale, to_images, to_texts):
 
 
 def _scaled(z, scale, gradient):
-    gradient = (scale * gradient).astype(vectors(z).dtype)
+    gradient = (scale * gradient.astype(jnp.float32)).astype(vectors(z).dtype)
     return Tokens(gradient) if isinstance(z, Tokens) else gradient
 
 
@@ -282,7 +283,7 @@ def _less(x, y):
     return x if y is None else x - y
 
 
-def _group_sizes(present, groups, axis_name, tile):
+def _group_sizes(present, groups, ring):
     """How many pairs present, on all devices, are of the group of each local one; at least 1."""
 
     def visit(row, column, count, _):
@@ -290,5 +291,5 @@ def _group_sizes(present, groups, axis_name, tile):
         return count + jnp.sum(same, axis=1).astype(jnp.float32), ()
 
     who, start = (present, groups), jnp.zeros(present.shape, jnp.float32)
-    count, _ = around_the_ring(visit, who, who, start, (), axis_name=axis_name, tile=tile)
+    count, _ = around_the_ring(visit, who, who, start, (), ring=ring)
     return jnp.maximum(count, 1)

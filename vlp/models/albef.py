@@ -14,6 +14,7 @@ from vlp.models.heads import TokenHead
 from vlp.models.vit import check_read
 from vlp.nn.fusion import FusionStack
 from vlp.nn.linear import Linear
+from vlp.nn.vocabulary import Words
 from vlp.settings import handing_on
 
 
@@ -60,8 +61,8 @@ class Albef(PairModel):
         width = self.text.width
         self.fusion = FusionStack(width, context_width=self.image.width, **fusion, rngs=rngs)
         self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
-        vocab_size = self.text.vocab_size
-        self.token_head = TokenHead(width, vocab_size=vocab_size, tied=tied_head, rngs=rngs)
+        words: dict[str, Any] = dict(vocab_size=self.text.vocab_size, dtype=self.text.dtype)
+        self.token_head = TokenHead(width, **words, tied=tied_head, rngs=rngs)
 
     @staticmethod
     def adopted(
@@ -102,5 +103,9 @@ class Albef(PairModel):
 
     def predict_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the tokens of a text with masks, given its image; see `PredictsTokens`."""
+        return self.predicted_tokens(image, text).logits()
+
+    def predicted_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary."""
         tokens = self.fuse(image, self.encode_text(text), text)
         return self.token_head(tokens, self.text.tokens[...])

@@ -96,7 +96,7 @@ class Model(nnx.Module):
     @property
     def dtype(self) -> str:
         """What the towers compute in; float32 where one does."""
-        found = {tower.dtype for tower in self.towers.values()}
+        found = {tower.dtype for tower in self.towers.values()} - {None}
         return found.pop() if len(found) == 1 else "float32"
 
     def encode(self, name: str, inputs: Any, **settings: Any) -> Encoded:

@@ -14,6 +14,7 @@ from vlp.models.vit import check_read
 from vlp.nn.attention import DecoderCache
 from vlp.nn.grounding import Grounding
 from vlp.nn.linear import Linear
+from vlp.nn.vocabulary import Words
 from vlp.settings import handing_on, settings_for
 
 # What a model can do beyond encoding images: "encode" is for text, alone and in front of an image.
@@ -90,7 +91,7 @@ class Blip(CaptionModel):
             rngs=rngs,
         )
         self.match_head: Any = Linear(width, 2, std=0.02, rngs=rngs) if encodes else None
-        sizes = dict(vocab_size=vocab_size, tied=tied_head)
+        sizes: dict[str, Any] = dict(vocab_size=vocab_size, tied=tied_head, dtype=self.text.dtype)
         self.token_head: Any = TokenHead(width, **sizes, rngs=rngs) if decodes else None
         ids = dict(end_id=end_id, encode_id=self.encode_id, decode_id=self.decode_id)
         head = {"tied_head": False} if decodes and not tied_head else {}
@@ -160,6 +161,10 @@ class Blip(CaptionModel):
         Raises:
             ValueError: when the model is for "encode" alone.
         """
+        return self.decoded(image, caption, text).logits()
+
+    def decoded(self, image: Encoded, caption: Encoded | None, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary."""
         self._need("decode")
         tokens = self._grounded(image, text[:, :-1], first=self.decode_id, writing=True)
         return self.token_head(tokens, self.text.tokens[...])
@@ -178,7 +183,7 @@ class Blip(CaptionModel):
         """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x = self.text.embed_next(ids, position=position)
         x, cache = self.grounding.next(self.text.stack, x, cache, position=position)
-        return self.token_head(x, self.text.tokens[...])[:, 0], cache
+        return self.token_head(x, self.text.tokens[...]).logits()[:, 0], cache
 
     def _grounded(self, image: Encoded, text: Any, *, first: int, writing: bool) -> Array:
         """The tokens of texts that begin with `first`, after reading the image."""

@@ -20,6 +20,7 @@ from vlp.nn.attention import KeyValue
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
 from vlp.nn.querying import Querying
+from vlp.nn.vocabulary import Words
 from vlp.settings import settings_for
 
 
@@ -101,10 +102,8 @@ class Blip2(CaptionModel):
         )
         self.image_projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs)
         self.match_head = Linear(width, 2, std=0.02, rngs=rngs)
-        vocab_size = self.text.vocab_size
-        self.token_head: Any = (
-            TokenHead(width, vocab_size=vocab_size, rngs=rngs) if writes else None
-        )
+        words: dict[str, Any] = dict(vocab_size=self.text.vocab_size, dtype=self.text.dtype)
+        self.token_head: Any = TokenHead(width, **words, rngs=rngs) if writes else None
         self.log_scale, self.bias = learned_scalar(math.log(init_scale)), None
 
     @staticmethod
@@ -128,6 +127,11 @@ class Blip2(CaptionModel):
         )
         querying = {"blocks": {"perceptrons": perceptrons}}
         return {**kwargs, "text": settings}, {**params, "text": own, "querying": querying}
+
+    @property
+    def dtype(self) -> str:
+        """What queries and text compute in, whatever another model's image tower does."""
+        return self.text.dtype
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -190,6 +194,10 @@ class Blip2(CaptionModel):
         Raises:
             ValueError: when the model has no head for words.
         """
+        return self.decoded(image, caption, text).logits()
+
+    def decoded(self, image: Encoded, caption: Encoded | None, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary."""
         self._need_head()
         text = text[:, :-1].at[:, 0].set(self.decode_id)
         mask = behind_queries(self._count, length=text.shape[1])[None, None]
@@ -210,7 +218,7 @@ class Blip2(CaptionModel):
         """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x = self.text.embed_next(ids, position=position)
         x, cache = self.text.stack.next(x, cache, position=self._count + position)
-        return self.token_head(x, self.text.tokens[...])[:, 0], cache
+        return self.token_head(x, self.text.tokens[...]).logits()[:, 0], cache
 
     @property
     def _count(self) -> int:

@@ -13,6 +13,7 @@ from vlp.nn.attention import DecoderCache, KeyValue
 from vlp.nn.decoder import DecoderStack
 from vlp.nn.linear import Linear
 from vlp.nn.norm import LayerNorm
+from vlp.nn.vocabulary import Words
 from vlp.settings import handing_on
 
 
@@ -82,6 +83,10 @@ class CoCa(CaptionModel):
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n l-1 v"]:
         """The logits of what follows each token but the last; see `Decodes`."""
+        return self.decoded(image, caption, text).logits()
+
+    def decoded(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary."""
         return self.decoder(caption.tokens[:, :-1], image.tokens[:, 1:])
 
     def start_caption(
@@ -105,12 +110,12 @@ class CoCa(CaptionModel):
     ) -> tuple[Float[Array, "n v"], CaptionCache]:
         """The logits of what follows one token more, and the cache; see `WritesCaptions`."""
         x, text = self.text.next(ids, cache.text, position=position)
-        logits, read = self.decoder.next(x, cache.decoder, position=position)
-        return logits[:, 0], CaptionCache(text, read)
+        words, read = self.decoder.next(x, cache.decoder, position=position)
+        return words.logits()[:, 0], CaptionCache(text, read)
 
 
 class Decoder(nnx.Module):
-    """Text tokens, which also read an image, to logits over the vocabulary.
+    """Text tokens, which also read an image, to words of the vocabulary.
 
     Args:
         width: of the text tokens.
@@ -141,18 +146,19 @@ class Decoder(nnx.Module):
 
     def __call__(
         self, text_tokens: Float[Array, "n l w"], image_tokens: Float[Array, "n s c"]
-    ) -> Float[Array, "n l v"]:
-        return self._logits(self.stack(text_tokens, image_tokens))
+    ) -> Words:
+        return self._words(self.stack(text_tokens, image_tokens))
 
     def next(
         self, x: Float[Array, "n 1 w"], cache: DecoderCache, *, position: Int[Array, ""]
-    ) -> tuple[Float[Array, "n 1 v"], DecoderCache]:
-        """The logits behind one token more, and the cache of the stack with it."""
+    ) -> tuple[Words, DecoderCache]:
+        """The word behind one token more, and the cache of the stack with it."""
         x, cache = self.stack.next(x, cache, position=position)
-        return self._logits(x), cache
+        return self._words(x), cache
 
-    def _logits(self, x: Float[Array, "n l w"]) -> Float[Array, "n l v"]:
-        return self.vocabulary(self.norm(x)).astype(jnp.float32)
+    def _words(self, x: Float[Array, "n l w"]) -> Words:
+        x = self.norm(x).astype(jnp.dtype(self.vocabulary.dtype))
+        return Words(x, self.vocabulary.kernel[...])
 
 
 def _check_image(tower: Any) -> None:

@@ -13,6 +13,8 @@ class FrozenTower(nnx.Module):
         image_size: pixels along each side.
     """
 
+    dtype = None  # it computes nothing
+
     def __init__(self, *, width: int, image_size: int, rngs: nnx.Rngs):
         self.width, self.image_size = width, image_size
 

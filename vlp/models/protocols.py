@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from vlp.models.base import Encoded
+from vlp.nn.vocabulary import Words
 
 # Models that nobody changes, by the name that `config.frozen` gives them.
 Frozen: TypeAlias = Mapping[str, Any]
@@ -69,6 +70,10 @@ class PredictsWords(Protocol):
         """The logits of the token at each position of a text with masks."""
         ...
 
+    def predicted_words(self, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary, where logits would be too many to hold."""
+        ...
+
 
 @runtime_checkable
 class PredictsPixels(Protocol):
@@ -89,6 +94,10 @@ class Decodes(Protocol):
         self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]
     ) -> Float[Array, "n l-1 v"]:
         """The logits of what follows each token but the last: of `text[:, 1:]`."""
+        ...
+
+    def decoded(self, image: Encoded, caption: Encoded, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary, where logits would be too many to hold."""
         ...
 
 

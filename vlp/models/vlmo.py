@@ -11,6 +11,7 @@ from vlp.models.heads import TokenHead
 from vlp.models.inputs import PatchTokens, WordTokens
 from vlp.nn.linear import Linear
 from vlp.nn.multiway import Multiway
+from vlp.nn.vocabulary import Words
 from vlp.settings import check_choice, handing_on
 
 POSITIONS = ("absolute", "relative")
@@ -73,7 +74,8 @@ class Vlmo(PairModel):
         self.multiway = Multiway(width, **multiway, relative=relative, rngs=rngs)
         self.pooler = Linear(width, width, **heads)
         self.match_head = Linear(width, 2, **heads)
-        self.token_head = TokenHead(width, vocab_size=self.text.vocab_size, rngs=rngs)
+        words: dict[str, Any] = dict(vocab_size=self.text.vocab_size, dtype=self.text.dtype)
+        self.token_head = TokenHead(width, **words, rngs=rngs)
         self.vocabulary = Linear(width, self.text.vocab_size, bias=False, **heads)
         self.pixel_head = Linear(width, 3 * self.image.patch_size**2, **heads)
         projection: dict[str, Any] = dict(bias=False, std=width**-0.5, rngs=rngs)
@@ -119,10 +121,18 @@ class Vlmo(PairModel):
 
     def predict_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the tokens of a text with masks, given its image; see `PredictsTokens`."""
+        return self.predicted_tokens(image, text).logits()
+
+    def predicted_tokens(self, image: Encoded, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary."""
         return self._vocabulary(self._together(self.text.embed(text), image, text))
 
     def predict_words(self, text: Int[Array, "n l"]) -> Float[Array, "n l v"]:
         """The logits of the tokens of a text with masks, alone; see `PredictsWords`."""
+        return self.predicted_words(text).logits()
+
+    def predicted_words(self, text: Int[Array, "n l"]) -> Words:
+        """The same in front of the vocabulary."""
         x, mask = self._entering("text", text)
         return self._vocabulary(self.multiway.alone(x, expert="text", mask=mask))
 
@@ -153,7 +163,7 @@ class Vlmo(PairModel):
         assert image.entering is not None, "as `encode` gives it"
         return self.multiway.together(words, image.entering, mask=self.text.padding_mask(text))[0]
 
-    def _vocabulary(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n l v"]:
+    def _vocabulary(self, tokens: Float[Array, "n l w"]) -> Words:
         return self.token_head(tokens, self.vocabulary.kernel[...].T)
 
 

@@ -1,22 +1,18 @@
 """Multi-head attention over short sequences: images of patches and captions."""
 
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from vlp.nn.edges import apart
+from vlp.nn.flash import cudnn_attention, splash_attention, xla_attention
+from vlp.nn.implementation import Needs, check_implementation, chosen
 from vlp.nn.linear import Linear
-from vlp.settings import check_choice
-
-IMPLEMENTATIONS = ("einsum", "xla", "cudnn")
-_MASKED = -1e30  # finite, so that a query without any visible key gives no NaN
-
-# Which keys a query may see: True where all queries of a row may, `[n s]`, or where this one may,
-# `[n 1 q s]` (each axis may be 1); or how many of a row's first keys, `[n]`.
-Mask: TypeAlias = Bool[Array, "n keys"] | Bool[Array, "#n 1 #queries #keys"] | Int[Array, " n"]
+from vlp.nn.masks import MASKED, Mask, of_pairs, visible
 
 
 class KeyValue(NamedTuple):
@@ -63,7 +59,7 @@ class SelfAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_heads(width, num_heads)
-        check_implementation(implementation)
+        check_implementation(implementation, dtype=dtype)
         self.num_heads = num_heads
         self.causal = causal
         self.implementation = implementation
@@ -145,21 +141,30 @@ def dot_product_attention(
 ) -> Float[Array, "n q h k"]:
     """Softmax-weighted values, with the softmax in float32.
 
-    A query that may see no key gets the mean of all values ("cudnn", by a length of 0: the first).
+    A query that may see no key gets the mean of all values; by "cudnn" and "splash" any mixture of
+    them (by a length of 0: the first).
 
     Args:
         query, key, value: per-head vectors; the scale `k ** -0.5` is applied here.
         mask: which keys a query may see, see `Mask`.
         causal: query i sees no key behind the i-th, whatever the mask says.
         bias: added to the logits of all sequences; nothing is if not given.
-        implementation: "einsum" is written out below and is exact everywhere; "xla" and "cudnn"
-            are those of `jax.nn.dot_product_attention`. "cudnn" is flash attention on NVIDIA GPUs,
-            bfloat16 only. It never builds what causality and lengths hide, and trains with another
-            mask or a bias for even numbers of queries and keys only.
+        implementation: "einsum" is written out below and is exact everywhere; "xla" is that of
+            `jax.nn.dot_product_attention`; "cudnn" and "splash" are flash attention on NVIDIA GPUs
+            and on TPUs, see `vlp.nn.flash`; "auto" is what `vlp.nn.implementation.chosen` finds
+            for the devices at hand.
     """
     query, key, value = (apart(x, axis=2) for x in (query, key, value))
-    if implementation != "einsum":
-        return _flash(query, key, value, mask, causal, bias, implementation)
+    needs = Needs(
+        queries=query.shape[1],
+        head_width=query.shape[3],
+        dtype=query.dtype.name,
+        pairs=of_pairs(mask),
+        bias=bias is not None,
+    )
+    flash = FLASH.get(chosen(implementation, needs))
+    if flash is not None:
+        return flash(query, key, value, mask=mask, causal=causal, bias=bias)
     mask = visible(mask, causal=causal, queries=query.shape[1], keys=key.shape[1])
     # Heads to the front: then these are plain matrix products, 1.5 times as fast on CPUs.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
@@ -168,49 +173,16 @@ def dot_product_attention(
     if bias is not None:
         logits = logits + bias[None]
     if mask is not None:
-        logits = jnp.where(mask, logits, _MASKED)
+        logits = jnp.where(mask, logits, MASKED)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
     return jnp.einsum("nhqs,nhsk->nhqk", weights, value).transpose(0, 2, 1, 3)
 
 
-def visible(
-    mask: Mask | None, *, causal: bool = False, queries: Any, keys: Any
-) -> Bool[Array, "_ 1 _ _"] | None:
-    """Any mask as one of pairs, `[n 1 q s]` with axes of 1 where all are alike; None if none is.
-
-    `queries` and `keys` are integers, or symbolic dimensions where a tower is exported.
-    """
-    if mask is not None and mask.ndim == 1:
-        mask = jnp.arange(keys)[None] < mask[:, None]
-    if mask is not None and mask.ndim == 2:
-        mask = mask[:, None, None, :]
-    if not causal:
-        return mask
-    earlier = jnp.tril(jnp.ones((1, 1, queries, keys), bool))
-    return earlier if mask is None else earlier & mask
-
-
-def _flash(query, key, value, mask, causal, bias, implementation):
-    """The attention of `jax.nn`, which is told of causality and lengths as such."""
-    queries, keys = query.shape[1], key.shape[1]
-    lengths = None
-    if mask is not None and mask.ndim == 1:
-        # cuDNN promises no numbers where there is no key.
-        lengths = jnp.maximum(mask.astype(jnp.int32), int(implementation == "cudnn"))
-        mask = None
-    elif mask is not None:
-        mask = visible(mask, queries=queries, keys=keys)
-        mask = jnp.broadcast_to(mask, (*mask.shape[:2], queries, keys))  # cuDNN takes no axes of 1
-    return jax.nn.dot_product_attention(
-        query,
-        key,
-        value,
-        bias=None if bias is None else bias[None],
-        mask=mask,
-        is_causal=causal,
-        key_value_seq_lengths=lengths,
-        implementation=implementation,
-    )
+FLASH: dict[str, Callable[..., Any]] = {
+    "xla": xla_attention,
+    "cudnn": cudnn_attention,
+    "splash": splash_attention,
+}
 
 
 def check_heads(width: int, num_heads: int) -> None:
@@ -218,8 +190,3 @@ def check_heads(width: int, num_heads: int) -> None:
     if width % num_heads:
         fits = [h for h in range(1, width + 1) if width % h == 0 and width // h >= 16]
         raise ValueError(f"num_heads must divide width {width}, got {num_heads}; try one of {fits}")
-
-
-def check_implementation(implementation: str) -> None:
-    """Raises ValueError when there is no such attention implementation."""
-    check_choice("attention", implementation, IMPLEMENTATIONS)

@@ -9,9 +9,9 @@ from vlp.nn.attention import (
     KeyValue,
     Mask,
     check_heads,
-    check_implementation,
     dot_product_attention,
 )
+from vlp.nn.implementation import check_implementation
 from vlp.nn.linear import Linear, residual_std
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
@@ -52,7 +52,7 @@ class CrossAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_heads(width, num_heads)
-        check_implementation(implementation)
+        check_implementation(implementation, dtype=dtype)
         context_width = context_width or width
         self.num_heads = num_heads
         self.implementation = implementation

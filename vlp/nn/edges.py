@@ -1,18 +1,28 @@
-"""Where activations lie while layers run: at their edges, and head by head within.
+"""Where layers meet the machine: how activations lie between and in them, and what it computes by.
 
-Layers know no mesh. Who lays a step out over devices says here how their activations lie, while
-the step is traced; without that they lie as the compiler finds best.
+Layers know no mesh. Who lays a step out over devices says here what they need of it, while the step
+is traced; without that there is one device, of the kind that JAX takes.
 """
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+# From arrays `[n, l, h, k]` that have gradients, and a pytree of `[n, ...]` that have none, to such
+# an array, each row and head by itself.
+OfHeads = Callable[[tuple[Any, ...], Any], Any]
 
 
 @runtime_checkable
-class Rule(Protocol):
-    """How arrays are laid out."""
+class Machine(Protocol):
+    """What a step is traced for."""
+
+    @property
+    def platform(self) -> str:
+        """Of the devices: "cpu", "gpu" or "tpu"."""
 
     @property
     def parts(self) -> int:
@@ -24,30 +34,33 @@ class Rule(Protocol):
     def apart(self, x: Any, *, axis: int, rows: bool) -> Any:
         """See the function `apart`."""
 
+    def by_heads(self, function: OfHeads) -> OfHeads:
+        """See the function `by_heads`."""
 
-_RULE: contextvars.ContextVar[Rule | None] = contextvars.ContextVar("edges", default=None)
+
+_MACHINE: contextvars.ContextVar[Machine | None] = contextvars.ContextVar("machine", default=None)
 
 
 @contextlib.contextmanager
-def edges(rule: Rule) -> Iterator[None]:
-    """Lets a rule hold for all stacks that are traced meanwhile."""
-    token = _RULE.set(rule)
+def edges(machine: Machine) -> Iterator[None]:
+    """Lets this hold for all layers that are traced meanwhile."""
+    token = _MACHINE.set(machine)
     try:
         yield
     finally:
-        _RULE.reset(token)
+        _MACHINE.reset(token)
 
 
 def at_edge(x: Any) -> Any:
-    """The same array as the rule lays it out, if there is one."""
-    rule = _RULE.get()
-    return x if rule is None else rule.at_edge(x)
+    """The same array as the machine lays it out, if there is one."""
+    machine = _MACHINE.get()
+    return x if machine is None else machine.at_edge(x)
 
 
 def parts() -> int:
     """How many devices divide the heads and hidden features of a layer."""
-    rule = _RULE.get()
-    return 1 if rule is None else rule.parts
+    machine = _MACHINE.get()
+    return 1 if machine is None else machine.parts
 
 
 def apart(x: Any, *, axis: int, rows: bool = True) -> Any:
@@ -58,5 +71,24 @@ def apart(x: Any, *, axis: int, rows: bool = True) -> Any:
         axis: of heads or hidden features, each of which is computed without the others.
         rows: whether the first axis is the batch's.
     """
-    rule = _RULE.get()
-    return x if rule is None or rule.parts == 1 else rule.apart(x, axis=axis, rows=rows)
+    machine = _MACHINE.get()
+    if machine is None or machine.parts == 1:
+        return x
+    return machine.apart(x, axis=axis, rows=rows)
+
+
+def platform() -> str:
+    """Of the devices that are traced for."""
+    machine = _MACHINE.get()
+    return jax.default_backend() if machine is None else machine.platform
+
+
+def by_heads(function: OfHeads) -> OfHeads:
+    """The function as each device applies it to its own rows and heads; for what JAX cannot divide."""
+    machine = _MACHINE.get()
+    return function if machine is None else machine.by_heads(function)
+
+
+def in_parts() -> bool:
+    """Whether this is traced for the rows of a part of a mesh, see `vlp.parallel.shares`."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)

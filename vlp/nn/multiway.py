@@ -49,9 +49,6 @@ class MultiwayBlock(nnx.Module):
         fused: whether there is an expert "pair" beside "image" and "text".
         relative: keyword arguments of `RelativePositions` but the heads, or None for no such bias.
         activation, norm_eps, layer_scale, attention, dtype: as in `Block`.
-
-    Raises:
-        ValueError: when there are relative positions, which "cudnn" attention cannot learn.
     """
 
     def __init__(
@@ -70,12 +67,6 @@ class MultiwayBlock(nnx.Module):
         dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
-        if relative is not None and attention == "cudnn":
-            # Its backward pass takes a bias for even numbers of tokens only: 14 x 14 + 1 is odd.
-            raise ValueError(
-                'relative positions need attention "einsum" or "xla", got "cudnn"; set attention '
-                'to "xla"'
-            )
         shared: Any = dict(out_std=residual_std(width, depth), dtype=dtype, rngs=rngs)
         self.norm = LayerNorm(width, eps=norm_eps)
         self.attention = SelfAttention(width, num_heads, implementation=attention, **shared)

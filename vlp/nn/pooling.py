@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vlp.nn.attention import Mask, check_heads, check_implementation, dot_product_attention
+from vlp.nn.attention import Mask, check_heads, dot_product_attention
+from vlp.nn.implementation import check_implementation
 from vlp.nn.linear import Linear, normal_param
 from vlp.nn.mlp import Mlp
 from vlp.nn.norm import LayerNorm
@@ -52,7 +53,7 @@ class AttentionPool(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_heads(width, num_heads)
-        check_implementation(attention)
+        check_implementation(attention, dtype=dtype)
         self.num_heads, self.implementation = num_heads, attention
         std = width**-0.5
         kinds = dict(std=std, dtype=dtype, rngs=rngs)

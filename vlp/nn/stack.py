@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from vlp.nn.attention import Mask
@@ -14,10 +15,17 @@ from vlp.nn.block import Block
 from vlp.nn.edges import at_edge
 from vlp.settings import check_choice, handing_on
 
+_INPUT = "the input of a layer"
 REMAT = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[_INPUT],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
 }
 
 
@@ -29,7 +37,8 @@ class Layers(nnx.Module):
         count: how many blocks.
         mlp_ratio: hidden width of the perceptrons relative to `width`, unless `mlp_dim` is given.
         remat: what the backward pass recomputes: "none", "full" (keep the input of each block
-            only), or "dots" (keep the outputs of the large matrix products).
+            only), "dots" (keep the outputs of the large matrix products), or "offload" (as
+            "full", but the inputs of blocks wait in the memory of the device's host).
         unroll: how many blocks one iteration of the scan holds.
         **settings: further keyword arguments of the class `block`.
 
@@ -142,6 +151,7 @@ def _layer_function(
     graphdef, layers = nnx.split(blocks)
 
     def layer_alone(layer, x):
+        x = checkpoint_name(x, _INPUT)
         return nnx.merge(graphdef, layer)(x, *context, **inputs)
 
     apply = layer_alone

@@ -3,11 +3,12 @@
 from typing import Any
 
 import jax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
-from vlp.losses import captioning_loss, distilled_language_loss
+from vlp.nn.vocabulary import Words
 from vlp.objectives.common.alignment import Aligned, Alignment
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.words import Told
 from vlp.objectives.masked_words import masked_language
 from vlp.settings import handing_on
 
@@ -22,6 +23,7 @@ class Albef(Objective):
         mask_id: the token that hides others.
         queue_size: pairs whose features are kept; a multiple of the global batch size.
         mask_probability: share of the words that are hidden.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
         **settings: of `Alignment`. The ramp is an epoch in the authors' code; a distillation of 0
             needs no second pass of the momentum model for the words.
 
@@ -39,9 +41,15 @@ class Albef(Objective):
         mask_id: int,
         queue_size: int = 65536,
         mask_probability: float = 0.15,
+        places_at_once: int | None = None,
         **settings: Any,
     ):
-        self.masking: dict[str, Any] = dict(mask_id=mask_id, probability=mask_probability)
+        self.masking: dict[str, Any] = dict(
+            mask_id=mask_id,
+            probability=mask_probability,
+            places_at_once=places_at_once,
+            mesh=settings.get("mesh"),
+        )
         self.align = Alignment(queue_size=queue_size, **settings)
         self.momentum = self.align.momentum
 
@@ -53,28 +61,25 @@ class Albef(Objective):
         """Contrast and matching, nats a pair, and the hidden words, nats a token."""
         matching_key, masking_key = jax.random.split(ctx.key)
         aligned = self.align(ctx, key=matching_key)
-        masked, guessed = self._masked(ctx, aligned, key=masking_key)
+        told = self._masked(ctx, aligned, key=masking_key)
+        masked = told.nats
+        if self.align.distillation:
+            masked = (1.0 - aligned.alpha) * told.nats + aligned.alpha * told.soft
         terms, metrics, queue = aligned.losses
         terms = {**terms, "masked": Term(masked)}
-        return Losses(terms, {**metrics, "masked_accuracy": guessed}, queue)
+        return Losses(terms, {**metrics, "masked_accuracy": told.right}, queue)
 
-    def _masked(self, ctx: Context, aligned: Aligned, *, key: Key[Array, ""]):
-        """Losses and accuracies of the hidden words, a token, from text and image."""
-        model, alpha, pad_id = ctx.model, aligned.alpha, ctx.model.text.pad_id
+    def _masked(self, ctx: Context, aligned: Aligned, *, key: Key[Array, ""]) -> Told:
+        """The hidden words, from text and image, and what the momentum model says of them."""
 
-        def taught(logits, targets, shown):
-            loss = captioning_loss(logits, targets, pad_id=pad_id)
-            if not self.align.distillation:
-                return loss
-            theirs = ctx.momentum.predict_tokens(aligned.slow_image, shown)
-            soft = distilled_language_loss(logits, theirs, targets, pad_id=pad_id)
-            return (1.0 - alpha) * loss + alpha * soft
+        def taught(shown: Int[Array, "n l"]) -> Words:
+            return ctx.momentum.predicted_tokens(aligned.slow_image, shown)
 
         return masked_language(
-            lambda shown: model.predict_tokens(aligned.image, shown),
+            lambda shown: ctx.model.predicted_tokens(aligned.image, shown),
             ctx.batch,
             key=key,
-            text_tower=model.text,
-            loss_of=taught,
+            text_tower=ctx.model.text,
+            teacher=taught if self.align.distillation else None,
             **self.masking,
         )

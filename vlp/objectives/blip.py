@@ -28,6 +28,7 @@ class Blip(Objective):
         queue_size: pairs whose features are kept; a multiple of the global batch size.
         label_smoothing: of the words.
         floor: added to the probabilities of negatives.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
         **settings: of `Alignment`. The ramp is two epochs in the authors' code.
 
     References:
@@ -45,11 +46,16 @@ class Blip(Objective):
         queue_size: int = 57600,
         label_smoothing: float = 0.1,
         floor: float = 1e-4,
+        places_at_once: int | None = None,
         **settings: Any,
     ):
         _check_tasks(tasks)
+        self.writing: dict[str, Any] = dict(
+            label_smoothing=label_smoothing,
+            places_at_once=places_at_once,
+            mesh=settings.get("mesh"),
+        )
         self.tasks = tuple(tasks)
-        self.label_smoothing = label_smoothing
         self.align = Alignment(queue_size=queue_size, floor=floor, **settings)
         if "align" in self.tasks:
             self.momentum = self.align.momentum
@@ -69,11 +75,11 @@ class Blip(Objective):
         _check(ctx.model, tasks=self.tasks)
         if "align" not in self.tasks:
             image = ctx.model.encode_image(ctx.batch["image"])
-            return written(ctx.model, image, ctx.batch, label_smoothing=self.label_smoothing)
+            return written(ctx.model, image, ctx.batch, **self.writing)
         aligned = self.align(ctx, key=ctx.key)
         if "write" not in self.tasks:
             return aligned.losses
-        words = written(ctx.model, aligned.image, ctx.batch, label_smoothing=self.label_smoothing)
+        words = written(ctx.model, aligned.image, ctx.batch, **self.writing)
         terms, metrics, queue = aligned.losses
         return Losses({**terms, **words.terms}, {**metrics, **words.metrics}, queue)
 

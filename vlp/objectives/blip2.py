@@ -11,8 +11,10 @@ from vlp.losses.similarity import max_over_queries
 from vlp.models.protocols import Decodes, Matches, offers
 from vlp.objectives.common.captions import check_ends, written
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, top1
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, top1
 from vlp.objectives.common.triples import match_triples
+from vlp.parallel.contrastive import OPERANDS, as_operands
+from vlp.settings import check_choice
 
 
 class Blip2(Objective):
@@ -34,6 +36,8 @@ class Blip2(Objective):
         floor: added to the probabilities of negatives; the authors' first code had 1e-4.
         negatives_among: "batch", or "device": of each device's own share of it alone.
         max_scale, min_scale: limits of the multiplier of the cosines.
+        operands: as in `vlp.parallel.contrastive.contrastive_loss`.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
         mesh: over which the batch is split.
 
     References:
@@ -52,8 +56,15 @@ class Blip2(Objective):
         negatives_among: str = "batch",
         max_scale: float = 1000.0,
         min_scale: float = 2.0,
+        operands: str = "model",
+        places_at_once: int | None = None,
         mesh: Any = None,
     ):
+        check_choice("operands", operands, OPERANDS)
+        self.operands = operands
+        self.writing: dict[str, Any] = dict(
+            label_smoothing=label_smoothing, places_at_once=places_at_once, mesh=mesh
+        )
         self.label_smoothing = label_smoothing
         self.mining: dict[str, Any] = dict(
             choice=negatives, floor=floor, among=negatives_among, mesh=mesh
@@ -71,21 +82,26 @@ class Blip2(Objective):
         weight, smoothing = batch["weight"], self.label_smoothing
         image, caption = model.encode_image(batch["image"]), model.encode_text(batch["text"])
         scale = clamped_scale(model.log_scale[...], **self.limits)
+        zimg, ztxt = as_operands(
+            (image.embedding, caption.embedding),
+            operands=self.operands,
+            dtype=compute_dtype(model),
+        )
         contrastive = softmax_loss(
-            image.embedding,
-            caption.embedding,
+            zimg,
+            ztxt,
             scale=scale,
             weight=weight,
             similarity="max_over_queries",
             positives=smoothed(weight, by=smoothing),
         )
-        cosines = jax.lax.stop_gradient(max_over_queries(image.embedding, caption.embedding))
+        cosines = jax.lax.stop_gradient(max_over_queries(zimg, ztxt))
         logits = scale * cosines
         matching, matched = match_triples(
             model, image, caption, batch, to_texts=logits, to_images=logits.T, key=ctx.key,
             **self.mining,
         )  # fmt: skip
-        words = written(model, image, batch, label_smoothing=smoothing)
+        words = written(model, image, batch, **self.writing)
         terms = {"contrastive": Term(contrastive), "matching": Term(matching), **words.terms}
         metrics = {"matching_accuracy": matched, "scale": scale, **top1(cosines, weight=weight)}
         return Losses(terms, metrics | dict(words.metrics))

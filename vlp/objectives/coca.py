@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from vlp.losses import captioning_loss
 from vlp.models.protocols import Decodes, offers
 from vlp.objectives.clip import Clip
 from vlp.objectives.common.contract import Context, Losses, Term
 from vlp.objectives.common.encode import embeddings
-from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.objectives.common.tokens import token_shares
+from vlp.objectives.common.words import tell
 from vlp.settings import handing_on
 
 
@@ -28,6 +28,7 @@ class Coca(Clip):
             contrast nothing is compared, and the model needs no projections: OpenVision 2.
         token_drop: share of the image's tokens that the decoder does not read, of each image
             others, in [0, 1); 0.65 to 0.75 in OpenVision 2.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
         **settings: of `Clip`; captions are decoded in the micro-batches as well, and losses and
             gradients stay those of the whole batch.
 
@@ -46,6 +47,7 @@ class Coca(Clip):
         contrastive_weight: float = 1.0,
         caption_weight: float = 2.0,
         token_drop: float = 0.0,
+        places_at_once: int | None = None,
         **settings: Any,
     ):
         super().__init__(**settings)
@@ -56,6 +58,7 @@ class Coca(Clip):
             )
         self.encoding["token_drop"] = token_drop
         self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
+        self.places = places_at_once
 
     def __call__(self, ctx: Context) -> Losses:
         """The contrast of the pairs, nats, unless its weight is 0; the captions, nats a token.
@@ -69,12 +72,9 @@ class Coca(Clip):
         pad_id = model.text.pad_id
 
         def outputs(model, image, caption, text):
-            logits, targets = model.decode(image, caption, text), text[:, 1:]
-            return (
-                *embeddings(model, image, caption, text),
-                captioning_loss(logits, targets, pad_id=pad_id),
-                share_correct(logits, targets, pad_id=pad_id),
-            )
+            words = model.decoded(image, caption, text)
+            told = tell(words, text[:, 1:], pad_id=pad_id, places=self.places, mesh=self.mesh)
+            return *embeddings(model, image, caption, text), told.nats, told.right
 
         zimg, ztxt, nats, correct = self.encode(ctx, outputs=outputs)
         share = token_shares(batch["text"][:, 1:], pad_id=pad_id, weight=batch["weight"])

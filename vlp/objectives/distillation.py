@@ -71,7 +71,7 @@ class Distillation(Clip):
             contrastive=contrastive_weight, affinity=affinity_weight, feature=feature_weight
         )
         _check(self.weights, teachers, teacher_scales, stored=stored)
-        self.affinity = affinity_over(mesh)
+        self.affinity = affinity_over(mesh, operands=settings.get("operands", "model"))
         self.teachers = tuple(teachers)
         self.scales = [None] * len(teachers) if teacher_scales is None else teacher_scales
         self.frozen = () if stored else self.teachers
@@ -91,12 +91,13 @@ class Distillation(Clip):
         named = zip(self.teachers, self.scales, strict=True)
         teachers = [self._teacher(ctx, name, theirs) for name, theirs in named]
 
+        dtype = compute_dtype(ctx.model)
+
         def contrastive():
-            dtype = compute_dtype(ctx.model)
             return self.loss(zimg, ztxt, scale=scale, weight=weight, dtype=dtype)
 
         def affinity():
-            given = dict(scale=scale, weight=weight)
+            given = dict(scale=scale, weight=weight, dtype=dtype)
             return _mean(
                 self.affinity(zimg, ztxt, **vectors, teacher_scale=theirs, **given)
                 for vectors, theirs in teachers

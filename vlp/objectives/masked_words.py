@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
-from vlp.losses import captioning_loss
 from vlp.models.protocols import PredictsWords, offers
+from vlp.nn.vocabulary import Words
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.masking import mask_tokens
-from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.objectives.common.tokens import token_shares
+from vlp.objectives.common.words import Told, tell
 
 
 class MaskedWords(Objective):
@@ -23,6 +24,8 @@ class MaskedWords(Objective):
     Args:
         mask_id: the token that hides others.
         mask_probability: share of the tokens that are hidden.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
+        mesh: over which the batch is split.
 
     References:
         Bao et al., 2022 (VLMo), https://arxiv.org/abs/2111.02358, section 2.4; Devlin et al., 2019
@@ -31,8 +34,17 @@ class MaskedWords(Objective):
 
     fields = ("text",)
 
-    def __init__(self, *, mask_id: int, mask_probability: float = 0.15):
-        self.mask_id, self.mask_probability = mask_id, mask_probability
+    def __init__(
+        self,
+        *,
+        mask_id: int,
+        mask_probability: float = 0.15,
+        places_at_once: int | None = None,
+        mesh: Any = None,
+    ):
+        self.masking: dict[str, Any] = dict(
+            mask_id=mask_id, probability=mask_probability, places_at_once=places_at_once, mesh=mesh
+        )
 
     def __call__(self, ctx: Context) -> Losses:
         """The hidden words, nats a token.
@@ -46,38 +58,35 @@ class MaskedWords(Objective):
                 "masked words need a model that predicts them from the text alone, got "
                 f"{type(model).__name__}; give model.multiway"
             )
-        loss, right = masked_language(
-            model.predict_words,
-            ctx.batch,
-            key=ctx.key,
-            mask_id=self.mask_id,
-            probability=self.mask_probability,
-            text_tower=model.text,
+        told = masked_language(
+            model.predicted_words, ctx.batch, key=ctx.key, text_tower=model.text, **self.masking
         )
-        return Losses({"masked": Term(loss)}, {"masked_accuracy": right})
+        return Losses({"masked": Term(told.nats)}, {"masked_accuracy": told.right})
 
 
 def masked_language(
-    predict: Callable[[Int[Array, "n l"]], Float[Array, "n l v"]],
+    predicted: Callable[[Int[Array, "n l"]], Words],
     batch: Any,
     *,
     key: Key[Array, ""],
     mask_id: int,
     probability: float,
     text_tower: Any,
-    loss_of: Callable[[Any, Any, Any], Float[Array, " n"]] | None = None,
-) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Losses, nats a token of the global batch, and accuracies of hidden words.
+    teacher: Callable[[Int[Array, "n l"]], Words] | None = None,
+    places_at_once: int | None = None,
+    mesh: Any = None,
+) -> Told:
+    """How well hidden words are told: losses, nats a token of the global batch, and accuracies.
 
     Args:
-        predict: from texts with masks to logits.
+        predicted: from texts with masks to words.
         batch: has text and weight.
         key: of this call; each text has its own.
         mask_id: the token that hides others.
         probability: share of the tokens that are hidden.
         text_tower: has `pad_id` and `vocab_size`.
-        loss_of: a text's, nats a token, from logits, targets and the texts with masks; the cross
-            entropy, if not given.
+        teacher: what another says of texts with masks.
+        places_at_once, mesh: as in `vlp.objectives.common.words.tell`.
     """
     pad_id = text_tower.pad_id
     shown, targets = mask_tokens(
@@ -88,10 +97,13 @@ def masked_language(
         vocab_size=text_tower.vocab_size,
         probability=probability,
     )
-    logits = predict(shown)
+    told = tell(
+        predicted(shown),
+        targets,
+        pad_id=pad_id,
+        teacher=None if teacher is None else teacher(shown),
+        places=places_at_once,
+        mesh=mesh,
+    )
     share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
-    if loss_of is None:
-        loss = captioning_loss(logits, targets, pad_id=pad_id)
-    else:
-        loss = loss_of(logits, targets, shown)
-    return share * loss, share * share_correct(logits, targets, pad_id=pad_id)
+    return Told(*(share * each for each in told))

@@ -37,6 +37,7 @@ class Vlmo(Objective):
         negatives: "sampled" or "hardest".
         negatives_among: "batch", or "device": of each device's own share of it alone.
         max_scale: upper limit of the learned multipliers of the cosines.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
         **spread: of `vlp.parallel.contrastive.contrastive_loss`.
 
     Raises:
@@ -60,6 +61,7 @@ class Vlmo(Objective):
         negatives: str = "sampled",
         negatives_among: str = "batch",
         max_scale: float = 100.0,
+        places_at_once: int | None = None,
         **spread: Any,
     ):
         if not 0 <= pair_contrast <= 1:
@@ -67,7 +69,12 @@ class Vlmo(Objective):
                 f"pair_contrast must be from 0 to 1, got {pair_contrast}; the authors' is 0.5"
             )
         self.loss = contrastive_loss("softmax", **spread)
-        self.masking: dict[str, Any] = dict(mask_id=mask_id, probability=mask_probability)
+        self.masking: dict[str, Any] = dict(
+            mask_id=mask_id,
+            probability=mask_probability,
+            places_at_once=places_at_once,
+            mesh=spread.get("mesh"),
+        )
         self.masked_weight, self.pair_contrast = masked_weight, pair_contrast
         self.mining: dict[str, Any] = dict(
             choice=negatives, among=negatives_among, mesh=spread.get("mesh")
@@ -95,8 +102,8 @@ class Vlmo(Objective):
             key=matching_key,
             **self.mining,
         )
-        masked, guessed = masked_language(
-            lambda shown: model.predict_tokens(image, shown),
+        masked = masked_language(
+            lambda shown: model.predicted_tokens(image, shown),
             batch,
             key=masking_key,
             text_tower=model.text,
@@ -104,13 +111,13 @@ class Vlmo(Objective):
         )
         metrics |= {
             "matching_accuracy": matched,
-            "masked_accuracy": guessed,
+            "masked_accuracy": masked.right,
             **in_batch_accuracy(zimg, ztxt, weight=batch["weight"]),
         }
         terms = {
             "contrastive": Term(contrastive),
             "matching": Term(matching),
-            "masked": Term(masked, self.masked_weight),
+            "masked": Term(masked.nats, self.masked_weight),
         }
         return Losses(terms, metrics)
 

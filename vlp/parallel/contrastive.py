@@ -30,7 +30,10 @@ KINDS: dict[str, dict[str, Callable[..., Float[Array, " n"]]]] = {
     },
 }
 IMPLEMENTATIONS = ("auto", "dense", "gathered", "ring")
-GATHERED_BYTES = 2**28
+OPERANDS = ("model", *DTYPES)
+# Of a device's logits, up to which they are made at once; on one device there is no exchange to
+# spare, and the ring recomputes them.
+GATHERED_BYTES, DENSE_BYTES = 2**28, 2**30
 
 
 def contrastive_loss(
@@ -40,6 +43,7 @@ def contrastive_loss(
     implementation: str = "auto",
     tile: int = DEFAULT_TILE,
     operands: str = "model",
+    sums: str = "float32",
 ) -> Callable[..., Float[Array, " n"]]:
     """A function with the signature of the dense loss and `dtype`, over global arrays.
 
@@ -51,12 +55,15 @@ def contrastive_loss(
         mesh: the batch is taken to be split over its axes "data" and "fsdp"; None means one device.
         implementation: "dense" leaves the N x N logits to the compiler; "gathered" brings all
             texts to every device, which holds N / devices rows of the logits; "ring" never holds
-            more than one tile of them. "auto" takes dense where nothing is split, else gathered
-            while a device's rows take at most 256 MiB (32,768 pairs over 16 devices), else ring.
+            more than one tile of them. "auto" takes gathered while a device's rows take at most
+            256 MiB (32,768 pairs over 16 devices), else ring; where nothing is split, dense up to
+            1 GiB (16,384 pairs), else ring, if that takes the similarity and the positives.
         tile: rows and columns of a tile of the ring; fewer, if each image or text has several
             vectors, so that it holds as many inner products.
         operands: dtype in which embeddings travel and are multiplied; sums are float32. "model"
             is what the towers compute in: the function's `dtype`, "float32" where none is given.
+        sums: dtype in which the gradients of texts travel around the ring; "bfloat16" rounds them
+            once a device and takes an eighth to two fifths off its memory.
 
     Raises:
         ValueError: when the kind, implementation or dtype is unknown, the mesh has no batch axis
@@ -65,11 +72,12 @@ def contrastive_loss(
     """
     check_choice("kind", kind, KINDS)
     check_choice("implementation", implementation, IMPLEMENTATIONS)
-    check_choice("operands", operands, ("model", *DTYPES))
+    check_choice("operands", operands, OPERANDS)
+    check_choice("sums", sums, DTYPES)
     if tile < 1:
         raise ValueError(f"tile must be at least 1, got {tile}")
     axes, shards = batch_axes(mesh)
-    if implementation in ("gathered", "ring") and not axes:
+    if implementation == "gathered" and not axes:
         raise ValueError(
             f"implementation {implementation!r} needs a mesh with an axis "
             f"{' or '.join(BATCH_AXES)}, got {mesh}; use 'auto'"
@@ -78,24 +86,44 @@ def contrastive_loss(
     def loss(
         zimg, ztxt, *, dtype=None, weight=None, similarity="dot", positives=None, **parameters
     ):
-        if multiplied := dtype if operands == "model" else operands:
-            zimg, ztxt = (replaced(z, vectors(z).astype(multiplied)) for z in (zimg, ztxt))
+        zimg, ztxt = as_operands((zimg, ztxt), operands=operands, dtype=dtype)
         n = vectors(zimg).shape[0]
         products = _vectors_each(zimg) * _vectors_each(ztxt)
         chosen = implementation
         if chosen == "auto":
             chosen = _choose(n, shards, bytes_each=4 * products)
+            if shards == 1 and not _takes("ring", similarity, positives):
+                chosen = "dense"
         function = functools.partial(KINDS[kind][chosen], similarity=similarity)
-        if chosen == "dense" or mesh is None:
-            return function(zimg, ztxt, weight=weight, positives=positives, **parameters)
+        rows = dict(zimg=zimg, ztxt=ztxt, weight=weight, positives=positives)
+        if chosen == "dense":
+            return function(**rows, **parameters)
         check_divides(n, shards)
         _check_taken(chosen, similarity, positives)
         if chosen == "ring":
-            function = functools.partial(function, tile=max(1, tile // math.isqrt(products)))
-        rows = dict(zimg=zimg, ztxt=ztxt, weight=weight, positives=positives)
+            fewer = max(1, tile // math.isqrt(products))
+            function = functools.partial(function, tile=fewer, sums=sums)
+        if mesh is None or not axes:
+            return function(**rows, **parameters, axis_name=None)
         return over_mesh(function, mesh)(rows, parameters)
 
     return loss
+
+
+def as_operands(
+    embeddings: tuple[Any, ...], *, operands: str, dtype: str | None
+) -> tuple[Any, ...]:
+    """Embeddings in the dtype in which they are to be multiplied.
+
+    Args:
+        embeddings: each of a width of its own.
+        operands: it, or "model" for the model's.
+        dtype: the model's; None leaves them as they are.
+    """
+    dtype = dtype if operands == "model" else operands
+    if dtype is None:
+        return embeddings
+    return tuple(replaced(z, vectors(z).astype(dtype)) for z in embeddings)
 
 
 def _vectors_each(z: Embeddings) -> int:
@@ -103,9 +131,8 @@ def _vectors_each(z: Embeddings) -> int:
 
 
 def _choose(n: int, shards: int, *, bytes_each: int) -> str:
-    if shards == 1:
-        return "dense"
-    return "gathered" if bytes_each * n * n // shards <= GATHERED_BYTES else "ring"
+    at_once, most = ("dense", DENSE_BYTES) if shards == 1 else ("gathered", GATHERED_BYTES)
+    return at_once if bytes_each * n * n // shards <= most else "ring"
 
 
 def over_mesh(function: Callable, mesh: Mesh) -> Callable[[Any, Any], Float[Array, " n"]]:
@@ -125,13 +152,20 @@ def over_mesh(function: Callable, mesh: Mesh) -> Callable[[Any, Any], Float[Arra
 
 
 def _check_taken(form: str, similarity: Any, positives: Any) -> None:
+    if _takes(form, similarity, positives):
+        return
     if positives is not None and positives.ndim != 1:
         raise ValueError(
             f"positives of the {form!r} form must be groups [n], got {positives.shape}; number "
             "the groups, or set implementation to 'dense'"
         )
-    if form == "ring" and not isinstance(similarity, str):
-        raise ValueError(
-            f"similarity of the 'ring' form must be one of {', '.join(SIMILARITIES)}, got a "
-            "function; set implementation to 'gathered' or 'dense'"
-        )
+    raise ValueError(
+        f"similarity of the 'ring' form must be one of {', '.join(SIMILARITIES)}, got a "
+        "function; set implementation to 'gathered' or 'dense'"
+    )
+
+
+def _takes(form: str, similarity: Any, positives: Any) -> bool:
+    """Whether a form other than "dense" takes these."""
+    by_groups = positives is None or positives.ndim == 1
+    return by_groups and (form != "ring" or isinstance(similarity, str))

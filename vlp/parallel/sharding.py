@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vlp.nn.edges import edges
+from vlp.nn.edges import OfHeads, edges
 from vlp.parallel.mesh import BATCH_AXES, AnyMesh, batch_parts, check_global_batch_size
 
 # Below a quarter of a million elements (1 MiB in float32) gathering costs more than it saves.
@@ -40,30 +40,36 @@ def batch_sharding(mesh: AnyMesh) -> NamedSharding:
 
 
 def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
-    """While this holds, what is traced keeps its rows where batches have them, in every layer.
+    """While this holds, what is traced is for a mesh and keeps its rows where batches have them, in
+    every layer.
 
     Without it the places of parameters win over those of rows, and a mesh whose `fsdp` axis
     divides weights gathers the tokens of the whole batch in every layer. An array whose leading
     axis does not divide by the devices is left alone; so is all on one device. Heads and hidden
     features are divided over the axis `tensor`.
     """
-    if mesh is None or mesh.size == 1:
+    if mesh is None:
         return contextlib.nullcontext()
     return edges(_Layout(mesh))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """See `vlp.nn.edges.Rule`."""
+    """See `vlp.nn.edges.Machine`."""
 
     mesh: AnyMesh
+
+    @property
+    def platform(self) -> str:
+        devices = getattr(self.mesh, "devices", None)  # an abstract mesh has none
+        return jax.default_backend() if devices is None else devices.flat[0].platform
 
     @property
     def parts(self) -> int:
         return self.mesh.shape.get("tensor", 1)
 
     def at_edge(self, x: Any) -> Any:
-        return self._placed(x) if x.ndim > 1 else x
+        return self._placed(x) if x.ndim > 1 and self.mesh.size > 1 else x
 
     def apart(self, x: Any, *, axis: int, rows: bool) -> Any:
         if x.shape[axis] % self.parts:
@@ -72,6 +78,18 @@ class _Layout:
                 f"{self.parts} for {x.shape[axis]}; try a divisor"
             )
         return self._placed(x, axis=axis, rows=rows)
+
+    def by_heads(self, function: OfHeads) -> OfHeads:
+        """Rows that do not divide are left to the compiler, and so is all on one device."""
+        rows, heads = PartitionSpec(BATCH_AXES), PartitionSpec(BATCH_AXES, None, "tensor")
+        spread: Any = dict(in_specs=(heads, rows), out_specs=heads)
+        own = jax.shard_map(function, mesh=self.mesh, check_vma=False, **spread)
+
+        def applied(arrays: tuple[Any, ...], constants: Any) -> Any:
+            divides = arrays[0].shape[0] % batch_parts(self.mesh) == 0
+            return (own if divides else function)(arrays, constants)
+
+        return applied if self.mesh.size > 1 else function
 
     def _placed(self, x: Any, *, axis: int | None = None, rows: bool = True) -> Any:
         inside = jax.sharding.get_abstract_mesh()  # of a part of the mesh, where there is one

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlp.nn.implementation import LOW, Needs, chosen
 from vlp.parallel.mesh import said
+from vlp.parallel.sharding import rows_kept
 from vlp.remote import Place
 from vlp.run.build import Plan
 from vlp.run.sets import data_name
@@ -67,6 +69,7 @@ def _facts(
         "data": f"{data_name(config)}, {samples:,} samples",
         "devices": _devices(plan.training.mesh),
         "precision": _precision(plan.model_kwargs),
+        "attention": _attention(plan),
         "batch": f"{batch:,} samples a step",
         "length": f"{plan.steps:,} steps, {whole:,} samples, {whole / samples:,.4g} epochs",
         "evaluations": ", ".join(config.evals) or "none",
@@ -104,6 +107,22 @@ def _devices(mesh: Any) -> str:
     return f"{mesh.size} {kind}, mesh {said(mesh.shape)}" + (
         f", {processes} processes" * (processes > 1)
     )
+
+
+def _attention(plan: Plan) -> str:
+    """The implementations that the model's parts were given, and what "auto" takes here."""
+    given = sorted(_settings(plan.model_kwargs, "attention")) or ["einsum"]
+    dtypes = _settings(plan.model_kwargs, "dtype") & set(LOW)
+    needs = Needs(queries=2, head_width=8, dtype=max(dtypes, default="float32"))
+    with rows_kept(plan.training.mesh):
+        found = {name: chosen(name, needs) for name in given}
+    return ", ".join(name if name == took else f"{name}: {took}" for name, took in found.items())
+
+
+def _settings(kwargs: Mapping[str, Any], name: str) -> set[str]:
+    """The values that parts of a model give a setting."""
+    found = {kwargs[name]} if name in kwargs else set()
+    return found.union(*(_settings(v, name) for v in kwargs.values() if isinstance(v, Mapping)))
 
 
 def _precision(model: Mapping[str, Any]) -> str:

@@ -9,9 +9,11 @@ from jaxtyping import Array, Key
 from vlp.losses import momentum_contrastive_loss
 from vlp.losses.similarity import cosines
 from vlp.objectives.common.contract import Context, Losses, Momentum, Term
-from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
 from vlp.objectives.common.queue import empty_queue, enqueue, features
 from vlp.objectives.common.triples import match_triples
+from vlp.parallel.contrastive import OPERANDS, as_operands
+from vlp.settings import check_choice
 
 
 class Aligned(NamedTuple):
@@ -51,6 +53,8 @@ class Alignment:
         negatives_among: "batch" takes them from the global batch, "device" from each device's own
             share of it, as the authors do.
         max_scale, min_scale: limits of the multiplier of the cosines (temperature 0.001 to 0.5).
+        operands: as in `vlp.parallel.contrastive.contrastive_loss`, of keys and queue too; these
+            are kept in float32.
         mesh: over which the batch is split.
 
     References:
@@ -71,8 +75,11 @@ class Alignment:
         negatives_among: str = "batch",
         max_scale: float = 1000.0,
         min_scale: float = 2.0,
+        operands: str = "model",
         mesh: Any = None,
     ):
+        check_choice("operands", operands, OPERANDS)
+        self.operands = operands
         self.queue_size = queue_size
         self.distillation, self.ramp = distillation, ramp
         self.momentum = Momentum(momentum_decay, momentum_warmup)
@@ -104,14 +111,28 @@ class Alignment:
         slow_image = jax.lax.stop_gradient(ctx.momentum.encode_image(batch["image"]))
         slow_caption = jax.lax.stop_gradient(ctx.momentum.encode_text(text))
         own = dict(zimg=slow_image.embedding, ztxt=slow_caption.embedding, present=weight > 0)
-        contrastive = _contrastive(image, caption, own, ctx.carry, scale=scale, alpha=alpha)
+        older_img, older_txt, older = features(ctx.carry)
+        zimg, ztxt, slow_zimg, slow_ztxt, older_img, older_txt = as_operands(
+            (image.embedding, caption.embedding, own["zimg"], own["ztxt"], older_img, older_txt),
+            operands=self.operands,
+            dtype=compute_dtype(model),
+        )
+        contrastive = momentum_contrastive_loss(
+            zimg,
+            ztxt,
+            keys_img=jnp.concatenate([slow_zimg, older_img]),
+            keys_txt=jnp.concatenate([slow_ztxt, older_txt]),
+            present=jnp.concatenate([own["present"], older]),
+            scale=scale,
+            distillation=alpha,
+        )
         matching, matched = match_triples(
             model,
             image,
             caption,
             batch,
-            to_texts=scale * cosines(image.embedding, own["ztxt"]),
-            to_images=scale * cosines(caption.embedding, own["zimg"]),
+            to_texts=scale * cosines(zimg, slow_ztxt),
+            to_images=scale * cosines(ztxt, slow_zimg),
             key=key,
             **self.mining,
         )
@@ -129,16 +150,3 @@ class Alignment:
         step = jnp.asarray(step, jnp.float32)
         ramp = jnp.minimum(1.0, step / self.ramp) if self.ramp else 1.0
         return self.distillation * ramp
-
-
-def _contrastive(image, caption, own, queue, *, scale, alpha):
-    older_img, older_txt, older = features(queue)
-    return momentum_contrastive_loss(
-        image.embedding,
-        caption.embedding,
-        keys_img=jnp.concatenate([own["zimg"], older_img]),
-        keys_txt=jnp.concatenate([own["ztxt"], older_txt]),
-        present=jnp.concatenate([own["present"], older]),
-        scale=scale,
-        distillation=alpha,
-    )

@@ -2,12 +2,20 @@
 
 from typing import Any
 
-from vlp.losses import captioning_loss
 from vlp.objectives.common.contract import Losses, Term
-from vlp.objectives.common.tokens import share_correct, token_shares
+from vlp.objectives.common.tokens import token_shares
+from vlp.objectives.common.words import tell
 
 
-def written(model: Any, image: Any, batch: Any, *, label_smoothing: float) -> Losses:
+def written(
+    model: Any,
+    image: Any,
+    batch: Any,
+    *,
+    label_smoothing: float,
+    places_at_once: int | None,
+    mesh: Any,
+) -> Losses:
     """The captions, nats a token of the global batch, with smoothed labels.
 
     Args:
@@ -15,13 +23,20 @@ def written(model: Any, image: Any, batch: Any, *, label_smoothing: float) -> Lo
         image: what its `encode_image` returned for the batch.
         batch: has text and weight.
         label_smoothing: share of a word's probability that goes to all words alike.
+        places_at_once, mesh: as in `vlp.objectives.common.words.tell`.
     """
     text, pad_id = batch["text"], model.text.pad_id
-    logits, targets = model.decode(image, None, text), text[:, 1:]
+    targets = text[:, 1:]
+    told = tell(
+        model.decoded(image, None, text),
+        targets,
+        pad_id=pad_id,
+        label_smoothing=label_smoothing,
+        places=places_at_once,
+        mesh=mesh,
+    )
     share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
-    loss = share * captioning_loss(logits, targets, pad_id=pad_id, label_smoothing=label_smoothing)
-    accuracy = share * share_correct(logits, targets, pad_id=pad_id)
-    return Losses({"caption": Term(loss)}, {"caption_accuracy": accuracy})
+    return Losses({"caption": Term(share * told.nats)}, {"caption_accuracy": share * told.right})
 
 
 def check_ends(model: Any) -> None:

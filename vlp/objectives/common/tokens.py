@@ -24,11 +24,9 @@ def token_shares(
     return tokens / jnp.where(total > 0, mean, 1.0)
 
 
-def share_correct(
+def correct(
     logits: Float[Array, "n l v"], targets: Int[Array, "n l"], *, pad_id: int
-) -> Float[Array, " n"]:
-    """Of each text's targets those that are the likeliest token; no gradient."""
-    present = target_tokens(targets, pad_id=pad_id)
-    hits = present & (jnp.argmax(jax.lax.stop_gradient(logits), axis=2) == targets)
-    count = jnp.maximum(jnp.sum(present, axis=1), 1).astype(jnp.float32)
-    return jnp.sum(hits, axis=1).astype(jnp.float32) / count
+) -> Float[Array, "n l"]:
+    """1 where a target is the likeliest token, 0 elsewhere; no gradient."""
+    hits = jnp.argmax(jax.lax.stop_gradient(logits), axis=2) == targets
+    return (target_tokens(targets, pad_id=pad_id) & hits).astype(jnp.float32)

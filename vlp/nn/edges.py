@@ -84,7 +84,7 @@ def platform() -> str:
 
 
 def by_heads(function: OfHeads) -> OfHeads:
-    """The function as each device applies it to its own rows and heads; for what JAX cannot divide."""
+    """The function where each device has its own rows and heads; for what JAX cannot divide."""
     machine = _MACHINE.get()
     return function if machine is None else machine.by_heads(function)
 

@@ -95,7 +95,7 @@ def splash_attention(
     causal: bool,
     bias: None,
 ) -> Float[Array, "n q h k"]:
-    """The splash attention of JAX's Pallas, for TPUs: each device attends for its own rows and heads.
+    """The splash attention of JAX's Pallas, for TPUs: a device attends for its own rows and heads.
 
     References:
         `jax.experimental.pallas.ops.tpu.splash_attention`; Dao, 2023 (FlashAttention-2),

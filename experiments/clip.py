@@ -15,6 +15,7 @@ Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing w
   ViT-B/16 on a100:256: 4.5 of 85.1 GB, 154 ms, 0.7 days
   ViT-L/14 on a100:256: 11.4 of 85.1 GB, 574 ms, 2.6 days
   ViT-L/14-336 on a100:256: 19.5 of 85.1 GB, 1,430 ms, 0.2 days
+  RN50x4 on a100:256: 19.3 of 85.1 GB, 135 ms, 0.61 days
 Expected on ImageNet without training there (the paper's table 11): 63.2, 68.6, 75.3, 76.2 and
 65.8 % top-1; nobody has run this yet.
 

@@ -87,7 +87,7 @@ def compiled(kind: str, form: str, topology: Any, *, pairs: int, width: int) -> 
     shares = ", ".join(
         f"{dtype} {count / least:.2f}" for dtype, count in read.estimate.flops.items()
     )
-    return f"{read.temporary / 1e6:,.1f} | {shares}"
+    return f"{read.answer.temporary / 1e6:,.1f} | {shares}"
 
 
 if __name__ == "__main__":

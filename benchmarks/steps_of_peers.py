@@ -113,7 +113,6 @@ def work(args: argparse.Namespace, step: str, topology: str) -> Mapping[str, Any
     """Traces, lowers, compiles and reads a step."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # none of them opens a TPU
-    import jax
 
     from vlp.planning.reading import read_step
     from vlp.planning.topology import open_topology
@@ -124,13 +123,13 @@ def work(args: argparse.Namespace, step: str, topology: str) -> Mapping[str, Any
     lowered = made.traced.lower(lowering_platforms=(machine.chip.kind,))
     try:
         read = read_step(lowered, mesh=made.mesh, topology=machine)
-    except jax.errors.JaxRuntimeError as error:
+    except MemoryError as error:
         return {"refused": str(error).partition("\n")[0]}
     return dict(
         devices=made.mesh.size,
-        arguments=read.arguments,
-        temporary=read.temporary,
-        peak=read.peak,
+        arguments=read.answer.arguments,
+        temporary=read.answer.temporary,
+        peak=read.answer.peak,
         model_flops=traced(machine.devices, remat="none").flops / made.mesh.size,
         flops=sum(read.estimate.flops.values()),
         bytes=read.estimate.bytes,

@@ -27,6 +27,27 @@ from data_pipelines.text import clean_caption
 from data_pipelines.threads import THREADS
 
 
+@dataclasses.dataclass(frozen=True)
+class Deal:
+    """Which samples one process of several loads: of each so many rows in turn one stretch.
+
+    Every process has as many batches as the others, the last ones filled up.
+
+    Attributes:
+      process: which one this is, from 0.
+      processes: how many there are.
+      failures: takes what went wrong, but for what is wrong with a sample; those rows are filled up
+        as well. A process that stopped there would leave the others waiting for it.
+    """
+
+    process: int = 0
+    processes: int = 1
+    failures: list[Exception] | None = None
+
+
+ALONE = Deal()
+
+
 class Captions(NamedTuple):
     """The usable captions of a source, in order.
 
@@ -47,6 +68,7 @@ def eval_images(
     *,
     batch_size: int,
     num_threads: int = THREADS,
+    deal: Deal = ALONE,
 ) -> Iterator[Batch]:
     """Every image once, in the source's order.
 
@@ -56,6 +78,7 @@ def eval_images(
         `ImagePreprocess`, or to a named tuple of arrays `[1, ...]`, as `NaflexPreprocess`.
       batch_size: rows of every batch, the last one filled with rows of weight 0 and id -1.
       num_threads: batches that are loaded at the same time; 0 loads when asked.
+      deal: which of them this process loads; all of them without others.
 
     Returns:
       An iterator over batches of "image" uint8 `[batch_size, size, size, 3]` (or such a tuple),
@@ -80,6 +103,7 @@ def eval_images(
         blank=preprocess(black),
         batch_size=batch_size,
         num_threads=num_threads,
+        deal=deal,
     )
 
 
@@ -89,12 +113,13 @@ def eval_sounds(
     *,
     batch_size: int,
     num_threads: int = THREADS,
+    deal: Deal = ALONE,
 ) -> Iterator[Batch]:
     """Every sound once, in the source's order: as `eval_images`, of "audio" float32
     `[batch_size, frames, n_mels]`.
 
     Args:
-      source, batch_size, num_threads: as in `eval_images`.
+      source, batch_size, num_threads, deal: as in `eval_images`.
       spectrogram: what the sounds become.
     """
 
@@ -108,6 +133,7 @@ def eval_sounds(
         blank=np.zeros((1, spectrogram.frames, spectrogram.n_mels), np.float32),
         batch_size=batch_size,
         num_threads=num_threads,
+        deal=deal,
     )
 
 
@@ -119,6 +145,7 @@ def eval_rows(
     blank: Any,
     batch_size: int,
     num_threads: int,
+    deal: Deal = ALONE,
 ) -> Iterator[Batch]:
     """Every sample once, in the source's order, in batches as those of `eval_images`.
 
@@ -127,11 +154,12 @@ def eval_rows(
       name: of what is made of them, in a batch.
       load: that, with the leading axis of one, of the sample with an index. Raises Reject.
       blank: the same for rows of weight 0.
-      batch_size, num_threads: as in `eval_images`.
+      batch_size, num_threads, deal: as in `eval_images`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    return prefetch(_Batches(source, name, load, blank, batch_size), num_threads=num_threads)
+    batches = _Batches(source, name, load, blank, batch_size, deal)
+    return prefetch(batches, num_threads=num_threads)
 
 
 def check_which(captions: str) -> None:
@@ -184,12 +212,13 @@ class _Batches:
     load: Callable[[int], Any]
     blank: Any
     rows: int
+    deal: Deal
 
     def __len__(self) -> int:
-        return -(-len(self.source) // self.rows)
+        return -(-len(self.source) // (self.rows * self.deal.processes))
 
     def __getitem__(self, number: int) -> Batch:
-        first = number * self.rows
+        first = (number * self.deal.processes + self.deal.process) * self.rows
         batch = empty_batch(self.rows)
         columns = [np.repeat(field, self.rows, axis=0) for field in _fields(self.blank)]
         for row, index in enumerate(range(first, min(first + self.rows, len(self.source)))):
@@ -198,6 +227,11 @@ class _Batches:
                 found = self.load(index)
             except Reject as fault:
                 batch["reject"][row] = fault.code
+                continue
+            except Exception as error:
+                if self.deal.failures is None:
+                    raise
+                self.deal.failures.append(error)
                 continue
             batch["weight"][row] = 1
             for column, value in zip(columns, _fields(found), strict=True):

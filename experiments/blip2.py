@@ -24,7 +24,7 @@ image tower is read; `model` ("blip2/ViT-L/14" or "blip2/ViT-g/14"); `steps`; `b
 
 from ml_collections import ConfigDict
 
-from experiments.common import CLIP_PIXELS, base_config, parse_arg
+from experiments.common import CLIP_PIXELS, base_config, chosen, parse_arg
 
 # Global batch size, and what the frozen tower is in plans without weights.
 SIZES = {"blip2/ViT-L/14": (2320, "openai/ViT-L/14"), "blip2/ViT-g/14": (1680, "clip/ViT-g/14")}
@@ -40,9 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "blip2.py needs data=PATTERN, bert=FOLDER and image=WEIGHTS, "
             "e.g. blip2.py:data=shards/*.tar,bert=bert-base-uncased,image=open_clip:vit-l-14"
         )
-    if args.model not in SIZES:
-        raise ValueError(f"model must be one of {', '.join(SIZES)}, got {args.model!r}")
-    batch, tower = SIZES[args.model]
+    batch, tower = chosen("model", args.model, SIZES)
     config = base_config()
     config.data.train = args.data
     config.preprocess.update(size=224, **CLIP_PIXELS)

@@ -29,7 +29,7 @@ Expected: the paper's table 1; not repeated here.
 from ml_collections import ConfigDict
 
 from experiments import blip
-from experiments.common import parse_arg
+from experiments.common import chosen, parse_arg
 
 # The task of a stage, its epochs, and its rates for B and L.
 STAGES = {"filter": ("align", 6.0, (1e-5, 5e-6)), "captioner": ("write", 5.0, (1e-5, 2e-6))}
@@ -56,11 +56,9 @@ def get_config(arg: str = "") -> ConfigDict:
         epochs=0.0,
         batch=256,
     )
-    if args.stage not in STAGES:
-        raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {args.stage!r}")
+    _, epochs, rates = chosen("stage", args.stage, STAGES)
     if not args.init:
         raise ValueError("capfilt.py needs init=WORKDIR, the run of experiments/blip.py, got none")
-    _, epochs, rates = STAGES[args.stage]
     config = blip.get_config(
         f"data={args.data},bert={args.bert},model={args.model},batch={args.batch},"
         f"epochs={args.epochs or epochs}"

@@ -5,15 +5,37 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
+
+T = TypeVar("T")
 
 # Normalisation of pixels in [0, 1] as CLIP has it, and ALBEF and BLIP after it.
 CLIP_PIXELS = dict(
     mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
 )
+
+# And as ImageNet has it: FLIP, CLIPA, OpenVision.
+IMAGENET_PIXELS = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+# CLIP's byte pairs, which come with vlp; BERT's words without capitals, of a folder that the user
+# has.
+CLIP_TOKENS = dict(path="clip", vocab_size=49408, length=77, eos_id=49407, pad_id=0)
+BERT_TOKENS = dict(vocab_size=30522, eos_id=102, pad_id=0)
+
+# Pictures of ImageNet, the epoch in which FLIP, CLIPA and OpenVision count.
+IMAGENET = 1_281_167
+
+# Changes of width to height between 3 / 4 and 4 / 3, as in Inception's crops; and what CLIPA and
+# OpenVision show: such crops with the colours of SimCLR at strength 0.4.
+INCEPTION_ASPECT = 0.288
+STRONG_COLOURS = dict(
+    crop=(0.4, 1.0), aspect=INCEPTION_ASPECT, brightness=0.32, contrast=0.32, saturation=0.32,
+    hue=0.08,
+)  # fmt: skip
 
 # For photographs: crop and colour, but none of what changes a drawing's style.
 PHOTO = dict(
@@ -70,6 +92,33 @@ def _typed(key: str, value: str, *, like: Any) -> Any:
     if typed == like == 0:
         raise ValueError(f"config argument {key} must be above 0, got {value!r}; or leave it out")
     return typed
+
+
+def check_given(args: ConfigDict, *names: str, example: str) -> None:
+    """Refuses to do without arguments that a config cannot choose itself.
+
+    Args:
+      args: of `parse_arg`.
+      names: of those it needs.
+      example: the file with arguments that it takes, such as "clip.py:data=shards/*.tar".
+
+    Raises:
+      ValueError: names the file, what it needs and the example.
+    """
+    if not all(args[name] for name in names):
+        needed = " and ".join(f"{name}=..." for name in names)
+        raise ValueError(f"{example.partition(':')[0]} needs {needed}, e.g. {example}")
+
+
+def chosen(name: str, value: str, known: Mapping[str, T]) -> T:
+    """What `known` has for the value of the argument `name`.
+
+    Raises:
+      ValueError: nothing; names what there is.
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    return known[value]
 
 
 def begin_with(config: ConfigDict, weights: str) -> None:
@@ -180,6 +229,7 @@ def base_config() -> ConfigDict:
                 # if there is one.
                 evaluate="auto",
                 max_skipped_in_a_row=10,
+                log_every=1,  # steps between two rows of metrics
                 # Print all stacks and exit when no step ends for so long, or for four times as long
                 # while something compiles, is evaluated or saved; 0: off.
                 watchdog_s=900.0,
@@ -187,7 +237,7 @@ def base_config() -> ConfigDict:
                 tensorboard=True,
                 wandb_project="",
             ),
-            mesh=dict(data=-1, fsdp=1),  # vlp.parallel.mesh.make_mesh
+            mesh=dict(data=-1, fsdp=1, tensor=1),  # vlp.parallel.mesh.make_mesh
             checkpoint=dict(every="1 epochs", keep=3, keep_every="0 steps"),
             evals=dict(),  # name -> task, data, every, ...
             report=dict(data=""),  # whose pictures the report shows

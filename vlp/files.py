@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from vlp.remote import Name, Place, is_remote, own_folder, put_folder, remote
+
 PARTIAL = ".partial"
-Name = str | os.PathLike[str]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -32,7 +33,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_bytes(path: Name, data: bytes | bytearray) -> None:
-    """Writes a file whole, see `write_whole`."""
+    """Writes a file whole, see `write_whole`; also in an object store, which knows no other way."""
+    if is_remote(path):
+        remote(path).write_bytes(data)
+        return
     write_whole(Path(path), lambda partial: partial.write_bytes(data))
 
 
@@ -62,8 +66,18 @@ def remove_partials(folder: Path, *, of: str = "") -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` only if nothing is raised meanwhile."""
+def whole_folder(path: Place, *, last: str = "") -> Iterator[Path]:
+    """A folder to fill, which takes the place of `path` only if nothing is raised meanwhile.
+
+    Args:
+        path: here, or in an object store.
+        last: the file in it that is put up last where it lies in a store.
+    """
+    if not isinstance(path, Path):
+        partial = own_folder()
+        yield partial
+        put_folder(partial, path, last=last)
+        return
     partial = path.with_name(f".{path.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)  # of a writer that was killed
     partial.mkdir(parents=True)

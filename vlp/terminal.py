@@ -17,6 +17,20 @@ class _Format(logging.Formatter):
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
 
+class _Once(logging.Filter):
+    """Lets each message through once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self._said
+        self._said.add(text)
+        return new
+
+
 def set_up_logging() -> None:
     """Sends messages to standard error, ours from INFO on; call it before JAX is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -25,6 +39,7 @@ def set_up_logging() -> None:
     logging.basicConfig(handlers=[handler])
     logging.getLogger("vlp").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells more than users can use
+    logging.getLogger("gcsfs").addFilter(_Once())  # it says of every file what it says of a bucket
 
 
 def called() -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from experiments import emoji
 from tests.small.runs import TINY, add, losses, write_pairs
+from vlp import remote
 from vlp.cli.config import load_config
 from vlp.cli.main import main
 from vlp.parallel.lock import Lock
@@ -113,22 +114,43 @@ def test_another_batch_size_gives_the_same_samples_and_epochs(train, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("train", f"--config={TINY}", "--workdir=gs://b/run"),
         ("embed", "--model=x", "--data=y", "--out=s3://b/e"),
         ("caption", "--model=x", "--data=y", "--out=gs:/b/c.jsonl"),
         ("filter", "--model=x", "--data=y", "--out=s3://b/f"),
-        ("export", "--model=x", "--to=hf", "--out=hdfs://b/e"),
-        ("import", "--from=x", "--out=gs://b/i"),
-        ("eval", "--model=x", "--data=y", "--task=retrieval", "--out=s3://b/r.json"),
         ("search", "--model=x", "a cat", "--out=s3://b/r.png"),
         ("data", "tokenizer", "--data=y", "--out=s3://b/t.model"),
     ],
 )
-def test_an_object_store_is_refused_in_one_line(tmp_path, monkeypatch, capsys, arguments):
+def test_what_is_not_written_to_object_stores_is_refused_in_one_line(
+    tmp_path, monkeypatch, capsys, arguments
+):
     monkeypatch.chdir(tmp_path)
     assert main(list(arguments)) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "vlp does not write to object stores yet" in said
+    assert said.count("\n") == 1 and "are written to object stores, these are not" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("train", f"--config={TINY}", "--workdir=gs://b/run"), "pip install 'vlp[gcs]'"),
+        (("import", "--from=x", "--out=s3://b/i"), "pip install 'vlp[s3]'"),
+        (("export", "--model=x", "--to=hf", "--out=hdfs://b/e"), "begin with gs:// or s3://"),
+        (("eval", "--model=x", "--data=y", "--task=retrieval", "--out=gs:/b/r"), "begin with gs:/"),
+        (("train", f"--config={TINY}", "--workdir=s3://b"), "must be s3://BUCKET/FOLDER"),
+        (("eval", "--model=s3://b/run", "--data=emoji:twemoji", "--task=retrieval"), "vlp[s3]"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_refused_in_one_line(
+    tmp_path, monkeypatch, capsys, arguments, remedy
+):
+    missing = {"gs": ("gcsfs_is_not_here", "gcs"), "s3": ("s3fs_is_not_here", "s3")}
+    monkeypatch.setattr(remote, "STORES", missing)
+    monkeypatch.chdir(tmp_path)
+    assert main(list(arguments)) in (1, 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and remedy in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -38,6 +38,10 @@ def test_one_command_trains_judges_reports_and_exports(train, capsys):
     row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[2])
     for name in ("perf/pairs_per_s", "perf/step_s", "perf/data_wait_s", "perf/peak_memory_gb"):
         assert row[name] >= 0
+    # What the time went into: in each row, at the end, and on the page.
+    assert row["time/compile_s"] > 0 and 0 < row["perf/goodput"] < 1
+    assert "of 1 start: steps 0:00:" in said
+    assert "time, all starts" in page and "compiling" in page
 
 
 @pytest.mark.slow

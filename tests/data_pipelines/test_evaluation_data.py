@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from data_makers import encoded, pairs, pixels, write_tar
 
-from data_pipelines.evaluation import eval_captions, eval_images
+from data_pipelines.evaluation import Deal, eval_captions, eval_images
 from data_pipelines.faults import REASONS
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.naflex import NaflexPatches, NaflexPreprocess
@@ -41,6 +41,40 @@ def test_images_come_once_in_order_and_the_last_batch_is_filled(source, threads)
             good = index not in (2, -1)
             expected = preprocess(encoded(pixels(index)))[0] if good else np.zeros((8, 8, 3))
             np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 9])
+def test_dealt_out_each_image_comes_to_one_process_in_as_many_batches(source, processes):
+    preprocess = ImagePreprocess(8)
+    dealt = [
+        list(eval_images(source, preprocess, batch_size=2, num_threads=0, deal=Deal(i, processes)))
+        for i in range(processes)
+    ]
+    assert len({len(batches) for batches in dealt}) == 1
+    ids = np.concatenate([batch["id"] for batches in dealt for batch in batches])
+    np.testing.assert_array_equal(np.sort(ids[ids >= 0]), np.arange(7))
+    whole = {
+        index: image
+        for batch in eval_images(source, preprocess, batch_size=7)
+        for index, image in zip(batch["id"], batch["image"], strict=True)
+    }
+    for batch in (batch for batches in dealt for batch in batches):
+        for index, image in zip(batch["id"], batch["image"], strict=True):
+            np.testing.assert_array_equal(image, whole.get(index, np.zeros((8, 8, 3))))
+
+
+def test_what_fails_on_one_process_fills_a_row_and_is_handed_on(source, monkeypatch):
+    def unreadable(index):
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(source, "image", unreadable)
+    failures = []
+    deal = Deal(0, 2, failures)
+    batches = list(eval_images(source, ImagePreprocess(8), batch_size=2, num_threads=0, deal=deal))
+    assert len(batches) == 2 and len(failures) == 4
+    assert not any(batch["weight"].any() or batch["reject"].any() for batch in batches)
+    with pytest.raises(OSError, match="Input/output"):
+        list(eval_images(source, ImagePreprocess(8), batch_size=2, num_threads=0))
 
 
 def test_first_captions_name_their_image_and_bad_ones_are_left_out_and_counted(source):

@@ -114,10 +114,10 @@ def test_new_weights_do_not_compile_again(model, images):
     graphdef, params = nnx.split(model)
     pure = nnx.to_pure_dict(params)
     first = Encoder(graphdef, pure).embed_images(batches(images, 4))
-    compiled = embed._encode._cache_size()
+    compiled = embed.encode._cache_size()
     doubled = jax.tree.map(lambda x: x * 2.0, pure)
     second = Encoder(graphdef, doubled).embed_images(batches(images, 4))
-    assert embed._encode._cache_size() == compiled
+    assert embed.encode._cache_size() == compiled
     np.testing.assert_allclose(second.vectors, first.vectors, atol=1e-6)  # unit norm either way
 
 

@@ -139,6 +139,7 @@ def test_an_unknown_resnet_is_refused_with_the_known_ones():
 def test_an_unknown_family_is_refused_with_the_known_ones():
     with pytest.raises(
         ValueError,
-        match="family of albef, blip, blip2, clip, coca, openai, siglip, siglip2, got 'lit/",
+        match="family of albef, blip, blip2, clip, clipa, coca, flip, lit, openai, openvision2, "
+        "siglip, siglip2, got 'simclr/",
     ):
-        dual_encoder_preset("lit/B/16")
+        dual_encoder_preset("simclr/B/16")

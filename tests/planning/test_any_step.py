@@ -44,13 +44,13 @@ def reading(donated):
 
 
 def test_it_is_given_what_lies_on_one_device():
-    assert reading(True).arguments == 4 * (WIDTH * WIDTH + ROWS // 8 * WIDTH)
+    assert reading(True).answer.arguments == 4 * (WIDTH * WIDTH + ROWS // 8 * WIDTH)
 
 
 @pytest.mark.parametrize("donated", [True, False])
 def test_results_in_the_place_of_arguments_take_no_room(donated):
     weight, loss, table = 4 * WIDTH * WIDTH, 4, 16  # of two results a CPU keeps their addresses
-    assert reading(donated).results == loss + table + (0 if donated else weight)
+    assert reading(donated).answer.results == loss + table + (0 if donated else weight)
 
 
 def test_its_products_are_a_forward_and_a_backward_one_of_its_share():
@@ -65,4 +65,4 @@ def test_its_gradient_is_added_up_over_all_devices():
 
 
 def test_at_its_peak_it_holds_what_it_is_given():
-    assert reading(True).peak >= reading(True).arguments
+    assert reading(True).answer.peak >= reading(True).answer.arguments

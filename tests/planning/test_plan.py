@@ -10,12 +10,18 @@ from tests.training.test_dual_encoder_training import batches, make_tiny_trainin
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
 from vlp.planning import findings as finding
+from vlp.planning.compiling import Answer
 from vlp.planning.hardware import CHIPS
-from vlp.planning.plan import Memory, _refused, plan_step
+from vlp.planning.plan import Memory, plan_step
 from vlp.planning.topology import Topology
 
 
-def here(name="here"):
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+
+
+def here(name="here", *, slices=1):
     chip = dataclasses.replace(CHIPS["h100"], kind="cpu")
     return Topology(name, chip, (8,), jax.devices())
 
@@ -66,25 +72,39 @@ def test_what_is_gathered_whole_is_found_with_its_line(planned, monkeypatch):
     ],
 )
 def test_a_refusal_for_memory_says_how_much_it_would_be(message, total):
-    memory = Memory(1, 2, 3, 1, 1, 2, 0, capacity=100)
-    refused = _refused(memory, message)
+    given = Memory(1, 2, 3, 1, 1, 2, 0, capacity=100)
+    temporary = Answer("", refusal=message).temporary_beside(given.total)
+    refused = dataclasses.replace(given, temporary=temporary)
     assert refused.total == total and not refused.fits
-    assert _refused(memory, "INTERNAL: something else") is None
 
 
 def test_the_command_prints_and_writes_the_plan(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("vlp.planning.topology.open_topology", here)
     config = "--config=tests/small/config.py:data=nowhere.tar,steps=4,objective=clip"
+    page = tmp_path / "plan.html"
     flags = ["--topology=here", "--samples=64", "--price=2", f"--json={tmp_path / 'plan.json'}"]
-    assert main(["plan", config, *flags, "--config.mesh.fsdp=8"]) == 0
+    command = ["plan", config, *flags, f"--page={page}", "--config.mesh.fsdp=8"]
+    assert main(command) == 0
     said = capsys.readouterr().out
     assert "8 devices, mesh data 1 x fsdp 8" in said and "fits" in said and "chip-hours" in said
+    assert "is kept" not in said and "A step on here" in page.read_text()
     figures = json.loads((tmp_path / "plan.json").read_text())
     assert figures["memory"]["total"] < figures["memory"]["capacity"]
     assert figures["estimate"]["seconds"] > 0 and figures["collectives"]
+    page.unlink()
+    monkeypatch.setattr(jax.stages.Lowered, "compile", None)  # the compiler is not asked again
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert (
+        again.replace(
+            "the compiler's answer is kept from an earlier plan (--no-cache asks anew)\n", ""
+        )
+        == said
+    )
+    assert json.loads((tmp_path / "plan.json").read_text()) == figures and page.exists()
 
 
-def small(name):
+def small(name, *, slices=1):
     """This machine with chips of next to no memory."""
     chip = dataclasses.replace(here().chip, memory=SMALL_CHIP[name])
     return dataclasses.replace(here(name), chip=chip)
@@ -104,8 +124,38 @@ def test_a_step_that_does_not_fit_is_tried_with_settings_that_need_less(
     tried = json.loads((tmp_path / "plan.json").read_text())["tried"]
     said = capsys.readouterr().out
     assert tried[0]["flags"] == ["--config.mesh.fsdp=8"]
-    assert [each["fits"] for each in tried[:-1]] == [False] * (len(tried) - 1)
+    assert not any(each.get("fits") for each in tried[:-1])
     if name == "nothing":
         assert not tried[-1]["fits"] and "nothing that was tried makes it fit" in said
     else:
         assert tried[-1]["fits"] and f"with {' '.join(tried[-1]['flags'])}" in said
+
+
+@pytest.mark.slow
+def test_a_sweep_prints_and_draws_every_point_and_goes_on_where_it_was_cut_off(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr("vlp.planning.topology.open_topology", here)
+    config = "--config=tests/small/config.py:data=nowhere.tar,steps=4,objective=clip,batch=8"
+    page, file = tmp_path / "sweep.html", tmp_path / "sweep.json"
+    flags = ["--topology=here", "--samples=64", f"--page={page}", f"--json={file}"]
+    compile = jax.stages.Lowered.compile
+    asked = []
+
+    def counted(lowered, *arguments, **options):
+        asked.append(lowered)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return compile(lowered, *arguments, **options)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", counted)
+    sweep = ["plan", config, *flags, "--sweep=batch,remat"]
+    assert main(sweep) == 130 and len(asked) == 3
+    assert main(sweep) == 0
+    said = capsys.readouterr().out
+    rows = json.loads(file.read_text())["tried"]
+    assert len(rows) == 9 and len(asked) == 3 + 4  # two were kept, three have no such batch
+    failed = [row["settings"]["batch"] for row in rows if "why" in row]
+    assert failed == [4, 4, 4] and "must divide by 8 devices" in rows[0]["why"]
+    assert any(row["best"] for row in rows) and "2 of 9 are kept" in said
+    assert page.read_text().count("<tr") == 10

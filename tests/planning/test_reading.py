@@ -81,6 +81,28 @@ def test_an_exchange_has_the_bytes_of_what_all_have_afterwards(axes, spec, link)
     assert (found.bytes, found.devices, found.times) == (4 * 64 * 16, 8, 1)
 
 
+def test_what_goes_beyond_a_slice_is_what_the_devices_of_one_have_left_to_tell():
+    mesh, chip = make_mesh(data=8), CHIPS["v5e"]
+    half = {device.id: device.id // 4 for device in mesh.devices.flat}
+
+    class Halves(Topology):
+        def near(self, device):
+            return half[device.id]
+
+    add = jax.jit(
+        lambda x: jnp.sum(x, axis=0),
+        in_shardings=NamedSharding(mesh, PartitionSpec("data")),
+        out_shardings=NamedSharding(mesh, PartitionSpec()),
+    )
+    text = add.lower(jax.ShapeDtypeStruct((8, 2**20), np.float32)).compile().as_text()
+    topology = Halves("halves", chip, (8,), list(mesh.devices.flat))
+    (found,) = collectives(parse(text), mesh=mesh, topology=topology)
+    sent = 4 * 2**20
+    assert (found.kind, found.link, found.bytes) == ("all-reduce", "network", sent)
+    want = 2 * sent * (3 / 4 / chip.link + 1 / 2 / 4 / chip.network)
+    np.testing.assert_allclose(found.seconds, want, rtol=1e-6)
+
+
 SPREAD = """HloModule spread
 
 %piece (p: f32[8,4], w: f32[64,4]) -> f32[64,4] {
@@ -137,6 +159,8 @@ def test_a_loop_of_a_length_that_is_not_told_is_a_finding():
         ("replica_groups=[2,2]<=[2,2]T(1,0)", [(0, 2), (1, 3)]),
         ("replica_groups=mesh['a'=2,'b'=2] {'a'}", [(0, 2), (1, 3)]),
         ("replica_groups=mesh['a'=2,'b'=2] {'a','b'}", [(0, 1, 2, 3)]),
+        ("replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}", [(0, 2), (1, 3)]),
+        ("replica_groups=mesh['a'=2,'b'=2], device_ids=(3,1,2,0) {'b'}", [(3, 1), (2, 0)]),
         ("replica_groups={}", [(0, 1, 2, 3)]),
     ],
 )

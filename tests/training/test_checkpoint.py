@@ -6,16 +6,18 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 from jax.sharding import PartitionSpec
 from toy import COUNTING, ToyClip, device_batch, make_toy_training
 
 from vlp.parallel.sharding import put_batch
+from vlp.training.checkpoint import contents, manifest
 from vlp.training.checkpoint.checkpoints import (
     Checkpoints,
     find_checkpoint,
     load_params,
-    manifest,
     read_json,
     saved_steps,
 )
@@ -87,8 +89,8 @@ def test_another_number_of_devices_takes_it_up(directory, training, fsdp_trainin
     np.testing.assert_allclose(spread["train/loss"], single["train/loss"], rtol=1e-5)
 
 
-def largest_file(folder):
-    return max((p for p in (folder / "state").rglob("*") if p.is_file()), key=_size)
+def largest_file(folder, part="params"):
+    return max((p for p in (folder / part).rglob("*") if p.is_file()), key=_size)
 
 
 def _size(path):
@@ -123,7 +125,7 @@ def lose_a_file(folder):
 
 
 def lose_a_directory(folder):
-    shutil.rmtree(folder / "state")
+    shutil.rmtree(folder / "params")
 
 
 def lose_the_loader(folder):
@@ -187,7 +189,7 @@ def test_with_all_damaged_nothing_is_restored_silently(directory, training):
 
 def test_a_damaged_checkpoint_asked_for_by_name_is_refused(directory):
     flip_byte_of_an_array(directory / "2")
-    with pytest.raises(ValueError, match="is damaged: state/.* has changed; use another step"):
+    with pytest.raises(ValueError, match="is damaged: params/.* has changed; use another step"):
         find_checkpoint(directory / "2")
     with pytest.raises(ValueError, match=r"have \[1, 2, 3\]"):
         find_checkpoint(directory, step=7)
@@ -247,7 +249,7 @@ def test_saved_is_said_only_after_the_commit_and_failures_surface(
     checkpoints.save(1, state)
     checkpoints.wait()
 
-    def full_disk(folder):
+    def full_disk(folder, **_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(manifest, "write", full_disk)
@@ -283,6 +285,54 @@ def test_parameters_load_without_the_optimiser(directory, fsdp_training, states)
     assert spread["text"]["tokens"].sharding.spec == PartitionSpec("fsdp")
     with pytest.raises(ValueError, match="which must be params, averaged or momentum"):
         load_params(directory, which="opt_state")
+
+
+def test_weights_are_read_where_the_rest_of_a_checkpoint_is_gone(
+    directory, training, states, caplog
+):
+    for part in ("state", "averaged", "momentum"):
+        shutil.rmtree(directory / "3" / part)
+    assert_same(load_params(directory), states[3].params)
+    assert restore(directory, training).step == 2
+    assert "is damaged: averaged/" in caplog.text or "is damaged: state/" in caplog.text
+
+
+def test_a_damaged_average_is_passed_over_by_those_who_read_it(directory, states):
+    path = largest_file(directory / "3", "averaged")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert_same(load_params(directory, which="averaged"), states[2].averaged)
+    assert_same(load_params(directory, which="params"), states[3].params)
+
+
+def test_a_checkpoint_with_all_arrays_in_one_folder_is_read_as_before(tmp_path, training, states):
+    """As vlp wrote them before weights had folders of their own."""
+    state = ocp.args.StandardSave(contents.to_nested(placed(states[2], training)))
+    values = {"loader": {"batch": 2}, "config": None, "card": {"format": 1}}
+    saved = {name: ocp.args.JsonSave({"value": value}) for name, value in values.items()}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+        writer.save(tmp_path / "2", args=ocp.args.Composite(state=state, **saved))
+    (tmp_path / "2" / manifest.COMMITTED).touch()
+    manifest.write(epath.Path(tmp_path / "2"), processes=1)
+    assert_same(restore(tmp_path, training).state, states[2])
+    assert_same(load_params(tmp_path, which="averaged"), states[2].averaged)
+    flip_byte = largest_file(tmp_path / "2", "state")
+    flip_byte.write_bytes(flip_byte.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="must be undamaged, none of"):
+        load_params(tmp_path)
+
+
+def test_every_process_looks_at_a_share_of_the_files(directory):
+    folder, found = epath.Path(directory / "3"), []
+    for path in sorted(p for p in (directory / "3").rglob("*") if p.is_file()):
+        if path.name in (manifest.NAME, manifest.COMMITTED, "_CHECKPOINT_METADATA"):
+            continue
+        content = path.read_bytes()
+        path.write_bytes(content + b"x")
+        said = [manifest.problem(folder, process=i, processes=3) for i in range(3)]
+        path.write_bytes(content)
+        assert sum(problem is not None for problem in said) == 1, path
+        found.append(next(i for i in range(3) if said[i]))
+    assert len(set(found)) == 3
 
 
 def test_json_values_and_manifest_are_plain(directory):

@@ -169,6 +169,7 @@ def train(training, state, these):
     ("kind", "axes"),
     [
         *(pytest.param(*kind.values, dict(fsdp=4), marks=kind.marks) for kind in KINDS),
+        *(pytest.param(*kind.values, dict(fsdp=2, tensor=2), marks=kind.marks) for kind in KINDS),
         pytest.param("bound", {}, marks=pytest.mark.slow),
     ],
 )
@@ -192,6 +193,8 @@ def test_a_model_trains_alike_on_one_device_and_on_a_mesh(kind, axes):
         ("clip", dict()),
         pytest.param("clip", dict(data=4, fsdp=2), marks=pytest.mark.slow),
         pytest.param("clip", dict(fsdp=8), marks=pytest.mark.slow),
+        pytest.param("clip", dict(tensor=2), marks=pytest.mark.slow),
+        pytest.param("clip", dict(fsdp=4, tensor=2), marks=pytest.mark.slow),
         pytest.param("coca", dict(data=4, fsdp=2), marks=pytest.mark.slow),
         pytest.param("distillation", dict(data=2, fsdp=4), marks=pytest.mark.slow),
     ],
@@ -207,6 +210,16 @@ def test_micro_batches_on_a_mesh_train_as_the_whole_batch_does_on_one_device(
     spread = make_tiny_training(kind, make_mesh(**axes))
     got, _ = train(spread, placed(spread, start), batches(4))
     np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_micro_batches_on_three_divided_axes_are_refused():
+    with pytest.raises(ValueError, match="got 8 on data 2 x fsdp 2 x tensor 2; set one of the ax"):
+        Clip(mesh=make_mesh(fsdp=2, tensor=2), micro_batch_size=8)
+
+
+def test_heads_that_a_tensor_axis_does_not_divide_are_refused_with_what_does():
+    with pytest.raises(ValueError, match=r"got 4 for the 2 of image/.*attention; try 1, 2"):
+        make_tiny_training("clip", make_mesh(tensor=4))
 
 
 @pytest.mark.parametrize("kind", KINDS)

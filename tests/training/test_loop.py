@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ import pytest
 from toy import PAIRS, Loader, make_toy_training
 
 from vlp.training.checkpoint.checkpoints import Checkpoints, saved_steps
+from vlp.training.loop.account import KINDS, Account
 from vlp.training.loop.loop import Outcome, train
 from vlp.training.loop.position import Position
 from vlp.training.loop.rows import Diverged
@@ -30,7 +32,8 @@ def rows(path):
 
 def numbers(path):
     """The rows without what time and memory they took."""
-    return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in rows(path)]
+    timed = ("perf/", "time/")
+    return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in rows(path)]
 
 
 def run(workdir, training, *, loader=None, steps=STEPS, **settings) -> Outcome:
@@ -127,6 +130,52 @@ def test_a_run_that_died_between_checkpoints_and_resumed_is_the_uninterrupted_on
     assert len(rows(tmp_path / "metrics.jsonl")) > 5
     outcome = run(tmp_path, training, checkpoint_every=5)
     assert_same_run(tmp_path, outcome.state, uninterrupted)
+
+
+def test_the_account_of_the_time_goes_on_where_a_run_does(training, tmp_path):
+    class Dying(Loader):
+        def __next__(self):
+            if self.step == 8:
+                raise KeyError("power cut")
+            return super().__next__()
+
+    began = time.monotonic()
+    with pytest.raises(KeyError):
+        run(tmp_path, training, loader=Dying(), checkpoint_every=5)
+    before = rows(tmp_path / "metrics.jsonl")
+    account = Account(rows=before, step=5)
+    run(tmp_path, training, checkpoint_every=5, account=account)
+    last = rows(tmp_path / "metrics.jsonl")[-1]
+    done_again = before[-1]["time/step_s"] - before[4]["time/step_s"]
+    assert last["time/lost_s"] == pytest.approx(done_again) and done_again > 0
+    assert last["time/starts"] == 2 and last["time/compile_s"] > before[-1]["time/compile_s"] > 0
+    spent = sum(last[f"time/{kind}_s"] for kind in KINDS)
+    assert spent < time.monotonic() - began
+    assert last["perf/goodput"] == pytest.approx(last["time/step_s"] / spent)
+
+
+def test_rows_are_written_every_so_often_and_where_something_happens(training, tmp_path):
+    hooks = [(7, lambda step, state: {"eval/x": 1.0})]
+    run(tmp_path, training, checkpoint_every=5, log_every=4, hooks=hooks)
+    steps = [row["step"] for row in rows(tmp_path / "metrics.jsonl")]
+    assert steps == [4, 5, 7, 8, 10, 12]
+
+
+def test_a_batch_of_another_length_is_given_the_time_to_compile(training, tmp_path):
+    class Trimmed(Loader):
+        def __next__(self):
+            batch = super().__next__()
+            return batch | {"text": batch["text"][:, : 2 + self.step % 3]}
+
+    said = []
+
+    @contextlib.contextmanager
+    def pause(what):
+        said.append(what)
+        yield
+
+    run(tmp_path, training, loader=Trimmed(), pause=pause)
+    assert said.count("compiling the step") == 3
 
 
 def test_a_finished_run_trains_no_further(training, uninterrupted):
@@ -271,7 +320,11 @@ with _watchdog(0.5) as still_alive:
 
 @pytest.mark.parametrize(
     ("limits", "said"),
-    [(dict(max_skipped_in_a_row=0), "at least 1 step"), (dict(watchdog_s=-1.0), "above 0")],
+    [
+        (dict(max_skipped_in_a_row=0), "at least 1 step"),
+        (dict(watchdog_s=-1.0), "above 0"),
+        (dict(log_every=0), "log_every must be at least 1 step"),
+    ],
 )
 def test_limits_that_cannot_be_kept_are_refused_before_anything_runs(training, limits, said):
     settings = dict(training_at=lambda step: training, steps=1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from toy import Loader
 
+from vlp.training.checkpoint import manifest
 from vlp.training.checkpoint.checkpoints import Checkpoints, saved_steps
 from vlp.training.loop.loop import train
 from vlp.training.loop.trackers import JsonLines
@@ -55,6 +56,11 @@ def test_two_processes_stop_together_and_one_goes_on_from_their_checkpoint(train
     assert 5 <= step <= 7
     assert saved_steps(tmp_path / "checkpoints") == sorted({3, step} | ({6} if step > 6 else set()))
     assert (tmp_path / "metrics-1.jsonl").read_text() == ""
+
+    listed = json.loads((tmp_path / "checkpoints" / "3" / manifest.NAME).read_text())["manifest"]
+    for process in (0, 1):
+        assert f"params/ocdbt.process_{process}/" in listed
+    assert not list((tmp_path / "checkpoints").rglob("sums-*"))
 
     alone = train(
         training.init(),

@@ -55,6 +55,14 @@ def test_a_resumed_run_counts_from_where_it_is(clock, capsys):
     assert lines(capsys)[-1].endswith("0:00:24 left")
 
 
+def test_steps_without_a_row_count_in_the_speed(clock, capsys):
+    progress = Progress(100, seconds=0.0)
+    for step in (4, 8, 12):
+        clock.now += 8
+        progress.log(step, row())
+    assert lines(capsys)[-1] == "step 12/100  loss 2.0000  50 pairs/s  0:02:56 left"
+
+
 def test_without_a_terminal_a_line_comes_now_and_then_and_at_the_end(capsys):
     progress = Progress(3, seconds=1000.0)
     for step in (1, 2, 3):

@@ -13,6 +13,7 @@ from toy import COUNTING, Loader, make_toy_training
 
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.startup import start
+from vlp.training.checkpoint import manifest
 from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.loop.loop import train
 from vlp.training.loop.trackers import JsonLines
@@ -27,11 +28,25 @@ class ToldToStop(Loader):
         return super().__next__()
 
 
+def take_down() -> list[str]:
+    """Takes down what this process hashes from now on."""
+    names: list[str] = []
+    fingerprint = manifest._fingerprint
+
+    def noted(path):
+        names.append(str(path))
+        return fingerprint(path)
+
+    manifest._fingerprint = noted
+    return names
+
+
 def main(process: int, port: int, workdir: Path) -> int:
     start(coordinator=f"localhost:{port}", num_processes=2, process_id=process, timeout_s=60)
     training = make_toy_training(mesh=make_mesh(fsdp=4), ema_decay=0.9, objective=COUNTING)
     checkpoints = Checkpoints(workdir / "checkpoints")
     assert checkpoints.restore(training.abstract) is None
+    hashed = take_down()
     outcome = train(
         training.init(),
         ToldToStop(process=process, processes=2),
@@ -42,6 +57,11 @@ def main(process: int, port: int, workdir: Path) -> int:
         trackers=[JsonLines(workdir / f"metrics-{process}.jsonl")],
     )
     checkpoints.close()
+    written = [name for name in hashed if "/d/" in name]  # arrays, not what describes them
+    assert written
+    if process:
+        assert all("ocdbt.process_1/" in name for name in hashed), hashed
+    assert not any(f"ocdbt.process_{1 - process}/" in name for name in written), written
     print("stopped", outcome.step, outcome.preempted)
     return 75 if outcome.preempted else 0
 

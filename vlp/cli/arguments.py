@@ -1,18 +1,16 @@
 """Flags that several commands have, and the types of their values."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.threads import THREADS
 from vlp.cli.parser import Joined
+from vlp.remote import is_remote, remote
 
 if TYPE_CHECKING:
     from data_pipelines.sources import Source
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def local_path(value: str) -> str:
@@ -21,10 +19,11 @@ def local_path(value: str) -> str:
     Raises:
         ArgumentTypeError: it lies in an object store.
     """
-    if _SCHEME.match(value):
+    if is_remote(value):
         raise argparse.ArgumentTypeError(
-            f"must be a path of this machine's file systems, got {value}; vlp does not write to "
-            "object stores yet: give a mounted folder and copy it there"
+            f"must be a path of this machine's file systems, got {value}; runs, exports and the "
+            "results of vlp eval are written to object stores, these are not: give a mounted "
+            "folder, or copy it there"
         )
     return value
 
@@ -41,6 +40,28 @@ def local_folder(value: str) -> str:
     if file:
         raise argparse.ArgumentTypeError(f"must be a folder, {file} is a file; give another")
     return value
+
+
+def any_path(value: str) -> str:
+    """The value of a flag that names where to write, here or in an object store, as argparse's
+    `type`.
+
+    Raises:
+        ArgumentTypeError: it lies in a store that is not known, or needs a package.
+    """
+    try:
+        return str(remote(value)) if is_remote(value) else value
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def any_folder(value: str) -> str:
+    """As `any_path`, of a folder.
+
+    Raises:
+        ArgumentTypeError: as there, or it is a file or behind one.
+    """
+    return any_path(value) if is_remote(value) else local_folder(value)
 
 
 def add_data_argument(
@@ -150,8 +171,8 @@ def add_model_argument(parser: Any, *, required: bool = True) -> None:
         dest="model",
         required=required,
         metavar="MODEL",
-        help="a run, one of its checkpoints, weights of another stack as [FORMAT:]PATH, or "
-        "hf:owner/name",
+        help="a run, one of its checkpoints, weights of another stack as [FORMAT:]PATH, here or in "
+        "gs:// or s3://, or hf:owner/name",
     )
 
 

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 import experiments
 from experiments.common import base_config
+from vlp.remote import place
 from vlp.run.resolve import resolve
 from vlp.run.sections import DECIDED, REQUIRED, near, sections, settings_of
 from vlp.run.values import NAMES, flatten, kinds_of, parse_value
@@ -228,6 +229,6 @@ def _check(config: ConfigDict) -> None:
 def _before(workdir: str | Path | None) -> dict[str, Any] | None:
     """The config of the run in a workdir, if there is one that can be read."""
     try:
-        return json.loads((Path(workdir or "") / "config.json").read_text())
+        return json.loads((place(workdir or "") / "config.json").read_text())
     except (OSError, ValueError):
         return None

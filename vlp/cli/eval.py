@@ -27,7 +27,6 @@ and said under the scores.
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from vlp.cli.arguments import (
@@ -35,9 +34,9 @@ from vlp.cli.arguments import (
     add_decoding_arguments,
     add_loading_arguments,
     add_model_argument,
+    any_path,
     check_sizes,
     loading,
-    local_path,
     open_data,
 )
 from vlp.jobs.outputs import RESULT, check_output
@@ -59,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     add_data_argument(parser)
     parser.add_argument("--task", required=True, choices=tuple(FLAGS))
-    parser.add_argument(
-        "--out", type=local_path, metavar="FILE.json", help="write the result there"
-    )
+    parser.add_argument("--out", type=any_path, metavar="FILE.json", help="write the result there")
     parser.add_argument(
         "--captions",
         choices=("first", "all"),
@@ -144,7 +141,7 @@ def run(args: argparse.Namespace, _: list[str]) -> None:
         result = evaluate(evaluator, args.task, data=args.data, **settings)
     print_results([result])
     if args.out:
-        write_json(Path(args.out), result)
+        write_json(args.out, result)
         print(f"written to {args.out}")
 
 

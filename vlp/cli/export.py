@@ -24,7 +24,7 @@ import argparse
 import logging
 from functools import partial
 
-from vlp.cli.arguments import add_loading_arguments, add_model_argument, loading, local_folder
+from vlp.cli.arguments import add_loading_arguments, add_model_argument, any_folder, loading
 
 SUMMARY = "hand the encoders to another stack"
 TARGETS = ("hf", "open_clip", "timm", "big_vision", "onnx", "stablehlo", "savedmodel", "tflite")
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help="see above")
     parser.add_argument(
-        "--out", type=local_folder, required=True, metavar="DIR", help="a folder that is not there"
+        "--out", type=any_folder, required=True, metavar="DIR", help="a folder that is not there"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     parser.add_argument(

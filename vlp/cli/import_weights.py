@@ -17,7 +17,7 @@ tokenizer and one checkpoint of step 0. Training begins from it, or from the wei
 
 import argparse
 
-from vlp.cli.arguments import add_loading_arguments, loading, local_folder
+from vlp.cli.arguments import add_loading_arguments, any_folder, loading
 
 SUMMARY = "make weights of another stack a run"
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="[FORMAT:]PATH of a folder or file, or FORMAT:owner/name on the Hub",
     )
     parser.add_argument(
-        "--out", type=local_folder, required=True, metavar="DIR", help="a folder that is not there"
+        "--out", type=any_folder, required=True, metavar="DIR", help="a folder that is not there"
     )
     add_loading_arguments(parser)
 

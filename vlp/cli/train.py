@@ -5,16 +5,19 @@
   vlp train --config=experiments/emoji.py:epochs=2 --config.optim.schedule.peak=3e-4 --workdir=W
 
 A workdir that holds a run of the same config is resumed. SIGTERM saves and exits with code 75:
-start the same command again to go on. On several hosts start the same command on each; Slurm, Open
+start the same command again to go on. The workdir may be gs://BUCKET/FOLDER or s3://BUCKET/FOLDER,
+with vlp[gcs] or vlp[s3]. On several hosts start the same command on each; Slurm, Open
 MPI, GKE and Cloud TPU are recognised, elsewhere give --coordinator, --num-processes, --process-id.
 """
 
 import argparse
 import contextlib
+import time
 from typing import Any
 
-from vlp.cli.arguments import add_process_arguments, local_folder, start_processes
+from vlp.cli.arguments import add_process_arguments, any_folder, start_processes
 from vlp.cli.overrides import add_config_argument
+from vlp.remote import is_remote, reached
 
 SUMMARY = "train from one config file, evaluate, report, export"
 
@@ -22,7 +25,7 @@ SUMMARY = "train from one config file, evaluate, report, export"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp train`."""
     add_config_argument(parser)
-    parser.add_argument("--workdir", type=local_folder, required=True, help="folder of the run")
+    parser.add_argument("--workdir", type=any_folder, required=True, help="folder of the run")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -41,14 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Reads the config, joins the other processes and trains."""
+    began = time.monotonic()
     from vlp.cli.config import load_config
 
+    if is_remote(args.workdir):
+        reached(args.workdir)
     config = load_config(args.config, overrides, workdir=args.workdir)
     start_processes(args)
     import jax
 
     from vlp.caches import use_compilation_cache
-    from vlp.parallel.lock import Lock, only_writer
+    from vlp.parallel.lock import only_writer
     from vlp.run.prepare import prepare
     from vlp.run.workdir import Workdir
 
@@ -56,31 +62,33 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     workdir = Workdir(args.workdir)
     first = jax.process_index() == 0
     kept = workdir.unchanged_unless_a_step_is_taken() if first else contextlib.nullcontext()
-    with only_writer(Lock(workdir.path)), kept:
+    with only_writer(workdir.lock()), workdir.in_step(), kept:
         prepared = prepare(
             config, workdir, accept_changes=args.accept_config_changes, must_exist=args.resume
         )
-        return _train(config, prepared, workdir, log_ids=args.log_ids)
+        return _train(config, prepared, workdir, log_ids=args.log_ids, began=began)
 
 
-def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
+def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: float) -> int:
     import jax
 
     from vlp.jobs.data_table import say_data
-    from vlp.run.banner import say_start
+    from vlp.run.banner import say_end, say_start
     from vlp.run.finish import finish, judge_rejects
     from vlp.run.trimming import batches_of
+    from vlp.training.loop.account import Account
     from vlp.training.loop.interruption import EXIT_PREEMPTED
     from vlp.training.loop.loop import train
     from vlp.training.loop.progress import Progress
 
     plan, inputs, start = prepared.plan, prepared.inputs, prepared.start
     samples = inputs.loader.samples_per_epoch
-    say_start(config, plan, samples=samples, step=start, workdir=workdir.path)
+    say_start(config, plan, samples=samples, step=start, workdir=workdir.address)
     say_data(
         {"training": inputs.source, **prepared.evaluations.sources},
         file=workdir.data,
     )
+    account = Account(began=began, rows=workdir.metrics_rows(), step=start)
     progress = Progress(plan.steps, start=start, shown=jax.process_index() == 0)
     outcome = train(
         prepared.state,
@@ -99,14 +107,18 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool) -> int:
         profile_directory=workdir.profile,
         max_skipped_in_a_row=config.train.max_skipped_in_a_row,
         watchdog_s=config.train.watchdog_s or None,
+        log_every=config.train.log_every,
+        account=account,
     )
     prepared.checkpoints.close()
     inputs.loader.close()
     judge_rejects(inputs.loader)
     if outcome.preempted:
+        say_end(account)
         print(f"stopped at step {outcome.step} after saving; the same command goes on from there")
         return EXIT_PREEMPTED
     finish(config, outcome, prepared, workdir, pause=progress.pause)
+    say_end(account)
     return 0
 
 
@@ -127,13 +139,13 @@ def _trackers(config: Any, workdir: Any, *, start: int) -> list[Any]:
         further.append(
             lambda: WeightsAndBiases(
                 project=config.train.wandb_project,
-                run_id=run_identity(workdir.path),
-                name=display_name(workdir.path),
+                run_id=run_identity(workdir.path, address=workdir.address),
+                name=display_name(workdir.address),
                 config=as_json(config),
                 directory=workdir.path,
             )
         )
-    return [metrics, *begin(*further)]
+    return [metrics, *begin(*further), *workdir.trackers()]
 
 
 def _ids(workdir: Any, start: int) -> Any:

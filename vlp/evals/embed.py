@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
+from vlp.parallel.mesh import batch_parts
 from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class Encoder:
                 for start in range(0, n, size):
                     yield jax.tree.map(lambda x, at=start, size=size: x[at : at + size], inputs)
 
-        vectors = self._run(partial(_encode, modality), images(), progress)
+        vectors = self._run(partial(encode, modality), images(), progress)
         keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
         if at_least_one and not keep.any():
             raise ValueError(
@@ -165,7 +166,7 @@ class Encoder:
             # Texts of like length together, so that a batch holds little padding.
             order = np.argsort(needed_columns(self.text, ids), kind="stable")
             chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate(self._run(partial(_encode, "text"), chunks, None))
+        vectors = np.concatenate(self._run(partial(encode, "text"), chunks, None))
         return vectors[np.argsort(order)]
 
     def _run(
@@ -209,10 +210,16 @@ class Encoder:
         # Replicated, so that every process can read all rows.
         return None if self.mesh is None else replicated(self.mesh)
 
+    @property
+    def processes(self) -> int:
+        """How many processes the devices of the mesh belong to."""
+        if self.mesh is None:
+            return 1
+        return len({device.process_index for device in self.mesh.devices.flat})
+
     def divisible(self, n: int) -> int:
         """The next number of rows that the devices of the mesh can share."""
-        devices = 1 if self.mesh is None else self.mesh.size
-        return n + -n % devices
+        return n + -n % batch_parts(self.mesh)
 
 
 def lagging(begun: Iterable[T], *, by: int = IN_FLIGHT) -> Iterator[T]:
@@ -261,10 +268,11 @@ def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("modality", "graphdef", "out"))
-def _encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
+def encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
+    """Embeddings of one batch, where `out` says."""
     model = nnx.merge(graphdef, params)
-    encode = {"image": "encode_image", "text": "encode_text"}.get(modality)
+    method = {"image": "encode_image", "text": "encode_text"}.get(modality)
     with rows_kept(out and out.mesh):
-        encoded = getattr(model, encode)(inputs) if encode else model.encode(modality, inputs)
+        encoded = getattr(model, method)(inputs) if method else model.encode(modality, inputs)
     embedding = encoded.embedding
     return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

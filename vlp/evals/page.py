@@ -118,8 +118,14 @@ footer p { border-top: 1px solid var(--rule); padding-top: 14px; margin-top: 14p
 """
 
 
-def document(*, title: str, body: str) -> str:
-    """A complete HTML page that asks the network for nothing, not even an icon."""
+def document(*, title: str, body: str, style: str = "") -> str:
+    """A complete HTML page that asks the network for nothing, not even an icon.
+
+    Args:
+      title: Of the window.
+      body: HTML.
+      style: Rules beside the house's own.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -127,7 +133,7 @@ def document(*, title: str, body: str) -> str:
         "content=\"default-src 'none'; img-src data:; media-src data:; "
         "style-src 'unsafe-inline'\">\n"
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<style>{STYLE}{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from vlp.files import write_text
 from vlp.interop.weights import read_json_object
+from vlp.remote import place
 from vlp.version import __version__
 
 FORMAT = 1
@@ -125,7 +126,7 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
     Raises:
         ValueError: No card there, or not a valid one.
     """
-    path = Path(folder) / FILE
+    path = place(folder) / FILE
     if not path.is_file():
         raise ValueError(
             f"a run's folder must hold {FILE}, found none in {folder}; "

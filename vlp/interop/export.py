@@ -24,6 +24,7 @@ from vlp.interop.samples import write_example
 from vlp.interop.stablehlo import write as stablehlo
 from vlp.interop.tensorflow import savedmodel, tflite
 from vlp.interop.timm import write as timm
+from vlp.remote import Place, resolved
 
 TARGETS: dict[str, ModuleType] = {
     "hf": hf,
@@ -59,7 +60,7 @@ def export(
 
     Args:
         source: anything that `vlp.load` reads, or a loaded run.
-        out: folder to make.
+        out: folder to make, here or in an object store.
         to: the target, a key of `TARGETS`.
         towers: "image" or "text" for one of them alone.
         weights: of a run, see `vlp.load`.
@@ -75,7 +76,7 @@ def export(
             or `out` is taken.
     """
     check_request(out, to=to, towers=towers, check=check, overwrite=overwrite, **settings)
-    target, out = TARGETS[to], Path(out).resolve()
+    target, out = TARGETS[to], resolved(out)
     accept = partial(check_model, to=to, towers=towers, **settings)
     run = source if isinstance(source, Run) else load_run(source, weights=weights, accept=accept)
     _check_queries(run.model.kwargs, to)
@@ -83,7 +84,7 @@ def export(
     if is_of_many(run.model):
         run = run_alone(run, towers=towers)
     towers = _present(run, towers)
-    with whole_folder(out) as aside:
+    with whole_folder(out, last=parity.FILE) as aside:
         _log.info("writing for %s", to)
         target.write(run, aside, towers=towers, metrics=metrics or {}, **settings)
         if towers != "text":
@@ -114,7 +115,7 @@ def check_request(
     target = _target(to, towers, settings)
     _choice(dict.fromkeys(getattr(target, "CHECKS", ("auto",))), check, name="check")
     _check_installed(getattr(target, "CHECK_NEEDS", {}).get(check, {}), what=f"check={check!r}")
-    _check_free(Path(out).resolve(), overwrite)
+    _check_free(resolved(out), overwrite)
 
 
 def check_model(
@@ -213,7 +214,7 @@ def _compared(
     return parity.check(run, reader, towers=towers, preprocess=preprocess, clean=clean)
 
 
-def _check_free(out: Path, overwrite: bool) -> None:
+def _check_free(out: Place, overwrite: bool) -> None:
     """Raises ValueError where `out` holds what must not be lost."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

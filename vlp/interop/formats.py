@@ -15,6 +15,7 @@ from vlp.interop.open_clip import read as open_clip
 from vlp.interop.runs import RUN, is_run
 from vlp.interop.timm import read as timm
 from vlp.interop.weights import SUFFIXES, read_json_object
+from vlp.remote import Place, fetched, is_remote, reached
 
 READERS: dict[str, Callable[..., Foreign]] = {
     "hf": hf.open_path,
@@ -29,12 +30,14 @@ _ON_THE_HUB = {"hf": hf.WEIGHTS, "open_clip": open_clip.WEIGHTS, "timm": timm.WE
 _log = logging.getLogger("vlp")
 
 
-def detect(source: str | os.PathLike, *, allow_pickle_weights: bool = False) -> tuple[str, Path]:
-    """The format of a model and its path; what is named on the Hub is fetched first.
+def detect(source: str | os.PathLike, *, allow_pickle_weights: bool = False) -> tuple[str, Place]:
+    """The format of a model and its path; what is named on the Hub is fetched first, and so is what
+    lies in an object store, but for runs of vlp: of those the weights alone are read there.
 
     Args:
         source: a path, or one with the format in front, such as "open_clip:models/b32"; behind
-            "hf:", "open_clip:" and "timm:" also the name of a model on the Hub.
+            "hf:", "open_clip:" and "timm:" also the name of a model on the Hub. A path may be
+            gs:// or s3://.
         allow_pickle_weights: fetch pickles too, where there is nothing else.
 
     Returns:
@@ -43,7 +46,7 @@ def detect(source: str | os.PathLike, *, allow_pickle_weights: bool = False) -> 
     Raises:
         ValueError: nothing is there, or nothing that is known.
     """
-    prefix, colon, rest = str(source).partition(":")
+    prefix, colon, rest = os.fspath(source).partition(":")
     if not colon or prefix not in (RUN, *READERS):
         return _seen(_absolute(source))
     path = _absolute(rest)
@@ -59,12 +62,15 @@ def detect(source: str | os.PathLike, *, allow_pickle_weights: bool = False) -> 
     return kind, hub.fetch_weights(rest, folder, names, pickles=allow_pickle_weights)
 
 
-def _absolute(path: str | os.PathLike) -> Path:
+def _absolute(path: str | os.PathLike) -> Place:
     """Not resolved: in the Hub's cache files are links to others without a suffix."""
+    if is_remote(path):
+        found = reached(path)
+        return found if is_run(found) or not found.exists() else fetched(found)
     return Path(os.path.abspath(Path(path).expanduser()))
 
 
-def _seen(path: Path) -> tuple[str, Path]:
+def _seen(path: Place) -> tuple[str, Place]:
     found = _format_of(path)
     if found is None:
         where = f"{path} {'is none of these' if path.exists() else 'is not there'}"
@@ -77,7 +83,7 @@ def _seen(path: Path) -> tuple[str, Path]:
     return found, path
 
 
-def _format_of(path: Path) -> str | None:
+def _format_of(path: Place) -> str | None:
     if is_run(path):
         return RUN
     if path.suffix == ".npz":
@@ -90,7 +96,7 @@ def _format_of(path: Path) -> str | None:
     return "open_clip" if path.is_file() and path.name.endswith(SUFFIXES) else None
 
 
-def _of_transformers(prefix: str, path: Path) -> str:
+def _of_transformers(prefix: str, path: Place) -> str:
     """What a folder of transformers is: "hf:" stands in front of timm's and open_clip's as well."""
     folder = path.parent if path.is_file() else path
     if prefix != "hf":

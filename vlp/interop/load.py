@@ -81,7 +81,7 @@ def _with_begin(kwargs: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str
 def _open_run(
     path: Path, weights: str, tokenizer: str | os.PathLike | None, accept: Callable
 ) -> Parts:
-    folder, checkpoint = runs.find_run(path)
+    folder, checkpoint = runs.find_run(path, weights=weights)
     card = runs.read_card_of(checkpoint)
     if tokenizer == NONE:
         card["tokenizer"] = None

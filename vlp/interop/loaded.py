@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ from vlp.metrics import scores
 from vlp.models.base import Encoded, Model
 from vlp.models.build import model_class, without_kind
 from vlp.models.naflex import device_images
+from vlp.remote import Place
 from vlp.training.params import by_path, leaf_paths, path_name
 
 # What of a model takes arrays.
@@ -112,7 +112,7 @@ class Run:
     card: dict[str, Any]
     step: int
     weights: str
-    folder: Path
+    folder: Place
     format: str = RUN
     tensors: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vlp.files import whole_folder
-from vlp.interop.card import write_card
+from vlp.interop.card import FILE, write_card
 from vlp.interop.loaded import Run
+from vlp.remote import Place, place, resolved
 from vlp.training.checkpoint.checkpoints import Checkpoints
 from vlp.training.state import TrainState
 
 
-def save_run(run: Run, folder: str | os.PathLike) -> Path:
+def save_run(run: Run, folder: str | os.PathLike) -> Place:
     """Writes a model as a run of no steps: card, tokenizer and one checkpoint.
 
     The folder appears whole or not at all.
@@ -26,17 +27,17 @@ def save_run(run: Run, folder: str | os.PathLike) -> Path:
         ValueError: the folder holds something.
     """
     check_free(folder)
-    folder = Path(folder).resolve()
-    with whole_folder(folder) as partial:
+    target = resolved(folder)
+    with whole_folder(target, last=FILE) as partial:
         _write(run, partial)
-        if folder.exists():
-            folder.rmdir()  # empty, as checked
-    return folder
+        if target.exists():
+            target.rmdir()  # empty, as checked
+    return target
 
 
 def check_free(folder: str | os.PathLike) -> None:
     """Raises ValueError where the folder holds something, or is a file."""
-    path = Path(folder)
+    path = place(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path} must not exist yet, or be empty; give another folder")
 

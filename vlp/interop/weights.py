@@ -10,6 +10,7 @@ from data_pipelines.kinds import unfetched
 from vlp.interop.pickles import PICKLES, open_pickle
 from vlp.interop.tensor_files import open_npz, open_safetensors
 from vlp.interop.tensors import DAMAGED, Tensors
+from vlp.remote import Place
 
 SUFFIXES = (".safetensors", ".npz", *PICKLES)
 _INDEX = re.compile(r"(\.\w+)\.index(\.\w+)?\.json")
@@ -86,7 +87,7 @@ def choose_weights(there: Collection[str], names: Sequence[str], *, where: Any) 
     )
 
 
-def read_json_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
+def read_json_object(path: Place, *, optional: bool = False) -> dict[str, Any]:
     """A JSON file that holds an object; an empty one where it is optional and not there.
 
     Raises:
@@ -106,7 +107,7 @@ def read_json_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
     return value
 
 
-def check_fetched(path: Path) -> None:
+def check_fetched(path: Place) -> None:
     """Raises ValueError where only a pointer to the file, or a page of an error, lies there."""
     with path.open("rb") as file:
         found = unfetched(file.read(512))

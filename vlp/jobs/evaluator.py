@@ -2,19 +2,23 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
-from data_pipelines.evaluation import eval_captions, eval_images, eval_sounds
+from data_pipelines.evaluation import Deal, eval_captions, eval_images, eval_sounds
 from data_pipelines.faults import REASONS, summary
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
+from vlp.evals.dealt import embed_dealt
 from vlp.evals.embed import Encoder, Progress, match
 from vlp.interop.loaded import Run
 from vlp.jobs.gallery import Gallery, Images
+from vlp.parallel.together import everywhere
 
 BATCH = 256
 
@@ -99,11 +103,18 @@ class Evaluator:
     def _embedded(self, source: Source, modality: str) -> Images:
         load: Any = {"image": eval_images, "audio": eval_sounds}[modality]
         preprocess = self.spectrogram if modality == "audio" else self.preprocess
-        size = min(BATCH, len(source))
-        batches = load(source, preprocess, batch_size=size, num_threads=self.threads)
-        found = self.encoder.embed_images(
-            batches, modality=modality, progress=self.progress, at_least_one=False
-        )
+        size, processes = min(BATCH, len(source)), self.encoder.processes
+        how: Any = dict(modality=modality, progress=self.progress)
+        if processes == 1:
+            batches = load(source, preprocess, batch_size=size, num_threads=self.threads)
+            found = self.encoder.embed_images(batches, at_least_one=False, **how)
+        else:
+            failures: list[Exception] = []
+            deal = Deal(jax.process_index(), processes, failures)
+            rows = self.encoder.divisible(size) // processes
+            batches = load(source, preprocess, batch_size=rows, num_threads=self.threads, deal=deal)
+            found = embed_dealt(self.encoder, batches, **how)
+            everywhere(partial(_raise_any, failures))
         rejects = {REASONS[code - 1]: count for code, count in found.rejects.items()}
         if not len(found):
             raise ValueError(
@@ -134,3 +145,8 @@ class Evaluator:
         """Token ids int32 `[m, l]` of any number of texts."""
         parts = (texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
         return np.concatenate([self.tokenize(part) for part in parts])
+
+
+def _raise_any(failures: Sequence[Exception]) -> None:
+    for failure in failures:
+        raise failure

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from vlp.remote import Place, names_in, place
 
 _RESULT = re.compile(rb'\{\s*"format": 1,\s*"task": "')  # how `write_json` begins one
 
@@ -18,7 +20,7 @@ class Written(NamedTuple):
     """
 
     what: str
-    is_ours: Callable[[Path], bool]
+    is_ours: Callable[[Any], bool]
     suffix: str = ""
 
 
@@ -34,7 +36,7 @@ def check_output(flag: str, path: str | Path, kind: Written) -> None:
         ValueError: the path has another suffix, is a folder or lies behind a file, or what is there
             is of another kind.
     """
-    path = Path(path)
+    path = place(path)
     if path.is_dir():
         raise ValueError(f"{flag} must be a file, {path} is a folder; give another")
     if file := file_on_the_way(path.parent):
@@ -47,7 +49,7 @@ def check_output(flag: str, path: str | Path, kind: Written) -> None:
         raise ValueError(f"{flag} must be {new}, {path} holds something else; give another")
 
 
-def check_folder(flag: str, path: Path, *, manifest: str, ours: str) -> None:
+def check_folder(flag: str, path: Place, *, manifest: str, ours: str) -> None:
     """Refuses to write into a folder of something else; called before any work.
 
     Args:
@@ -61,7 +63,8 @@ def check_folder(flag: str, path: Path, *, manifest: str, ours: str) -> None:
     """
     if file := file_on_the_way(path):
         raise ValueError(f"{flag} must be a folder, {file} is a file; give another")
-    others = [file.name for file in path.glob("[!.]*")]  # a dot begins locks and leftovers
+    # A dot begins locks and leftovers.
+    others = [name for name in names_in(path) if not name.startswith(".")]
     if others and manifest not in others:
         raise ValueError(
             f"{flag} must be new, empty or {ours}, {path} holds other files, such as "
@@ -69,13 +72,15 @@ def check_folder(flag: str, path: Path, *, manifest: str, ours: str) -> None:
         )
 
 
-def file_on_the_way(folder: Path) -> Path | None:
-    """What is no folder on the way to one, or in its place."""
+def file_on_the_way(folder: Place) -> Path | None:
+    """What is no folder on the way to one, or in its place; in a store nothing is in the way."""
+    if not isinstance(folder, Path):
+        return None
     way = (folder, *folder.parents)
     return next((path for path in way if path.exists() and not path.is_dir()), None)
 
 
-def _is_result(path: Path) -> bool:
+def _is_result(path: Place) -> bool:
     with path.open("rb") as file:
         return _RESULT.match(file.read(100)) is not None
 

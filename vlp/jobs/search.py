@@ -19,6 +19,7 @@ from vlp.interop.loaded import Run, fingerprint
 from vlp.interop.runs import RUN
 from vlp.jobs.kept_images import Kept, find, keep, name_of
 from vlp.jobs.progress import counting
+from vlp.remote import Place
 
 
 class Found(NamedTuple):
@@ -58,10 +59,11 @@ def with_model(
     _check_towers(run, query)
     folder = run.folder if run.format == RUN else None
     source = open_source(data or _report_data(model, folder), limits=limits)
-    images = _embedded_images(run, source, threads, folder=folder)
+    here = folder if isinstance(folder, Path) else None  # in a store nothing is kept
+    images = _embedded_images(run, source, threads, folder=here)
     rows, scores = nearest(images.zimg, _embedded_query(run, query), top=top)
     indices = [int(images.ids[row]) for row in rows]
-    return Found(source, indices, scores.tolist(), folder or Path())
+    return Found(source, indices, scores.tolist(), here or Path())
 
 
 def in_embeddings(
@@ -153,7 +155,7 @@ def _check_towers(run: Run, query: str | Path) -> None:
         run.tokenize("")  # raises ValueError where there is no tokenizer
 
 
-def _report_data(model: str, folder: Path | None) -> str:
+def _report_data(model: str, folder: Place | None) -> str:
     """The data that a run reports on; weights of other stacks, or imported, have none."""
     file = folder and folder / "config.json"
     if not file or not file.is_file():

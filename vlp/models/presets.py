@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+_BERT = "Devlin et al., 2019, https://arxiv.org/abs/1810.04805"
 _CLIP = "Radford et al., 2021, https://arxiv.org/abs/2103.00020"
 _DEIT = "Touvron et al., 2020, https://arxiv.org/abs/2012.12877"
 _OPEN_CLIP = "Ilharco et al., open_clip, https://github.com/mlfoundations/open_clip"
@@ -53,6 +54,9 @@ RESNET_SIZES = {
     "RN50x64": ((3, 15, 36, 10), 128, 448, 1024, (1024, 12, 4096, 16, _CLIP)),
 }
 
+# name of the vision tower beside it: width, depth, mlp_dim, num_heads, paper.
+_BERT_SIZES = {"B": (768, 12, 3072, 12, _BERT), "L": (1024, 24, 4096, 16, _BERT)}
+
 # name: width and num_heads of both towers; depth and mlp_dim of the image tower; depth and mlp_dim
 # of each half of the text decoder. Table 1 of Yu et al., 2022, https://arxiv.org/abs/2205.01917.
 COCA_SIZES = {
@@ -63,6 +67,8 @@ COCA_SIZES = {
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def vision_preset(name: str) -> dict[str, int]:
@@ -101,6 +107,9 @@ def dual_encoder_preset(
             open_clip's, with a "decoder" as deep as the text tower; the paper's own are
             "coca/base", "coca/large" and "coca/2b". "albef" and "blip" have BERT base for every
             image tower, "blip" with two tokens behind its own, "blip2" with one and a frozen tower.
+            "flip" and "clipa" are CLIP with fixed positions, the mean of the patches and texts of
+            BERT's words; "lit" has BERT itself, large beside a ViT-L, for a tower that is locked;
+            "openvision2" writes captions and compares nothing.
         image_size: pixels along each side; left out, 224 or what the paper or the ResNet has.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
@@ -157,6 +166,51 @@ def _clip(tower: str, *, activation: str = "gelu") -> dict[str, Any]:
     )  # fmt: skip
 
 
+def _flip(tower: str) -> dict[str, Any]:
+    """With MAE's sines, and a text tower that sees all of a text and pools its first token."""
+    shared = dict(activation="gelu_tanh", norm_eps=1e-6)
+    sizes = text_preset(tower)
+    return dict(
+        image=dict(
+            **vision_preset(tower), image_size=224, pool="mean", class_token=True,
+            position="sincos2d", **shared,
+        ),
+        text=dict(
+            **sizes, vocab_size=30523, length=32, causal=False, pool="first", eos_id=102, pad_id=0,
+            **shared,
+        ),
+        embed_dim=sizes["width"],
+        image_mean=_IMAGENET_MEAN,
+        image_std=_IMAGENET_STD,
+    )  # fmt: skip
+
+
+def _clipa(tower: str) -> dict[str, Any]:
+    """As FLIP, but for the norm behind the mean, and the last token, which is mostly padding."""
+    kwargs = _flip(tower)
+    image = kwargs["image"] | dict(norm_after_pool=True, patch_bias=False)
+    return kwargs | dict(image=image, text=kwargs["text"] | dict(vocab_size=32000, pool="last"))
+
+
+def _lit(tower: str) -> dict[str, Any]:
+    """A ViT without a projection, and BERT with one; its pooler stays behind."""
+    vision = vision_preset(tower)
+    size = _parse(tower)[0]
+    if size not in _BERT_SIZES:
+        raise ValueError(
+            f"LiT's image tower must have a size of {', '.join(_BERT_SIZES)}, as BERT has, got "
+            f'{tower!r}; try "lit/L/16"'
+        )
+    bert = dict(kind="bert", vocab_size=30522, length=16, pooler=False, pad_id=0)
+    return dict(
+        image=dict(**vision, image_size=224, pool="cls"),
+        text=bert | _sizes(_BERT_SIZES[size]),
+        embed_dim=vision["width"],
+        image_projection="none",
+        text_projection="linear_bias",
+    )
+
+
 def _coca(tower: str) -> dict[str, Any]:
     """Of CLIP's towers, with one set of 256 queries behind the image's, as open_clip has it."""
     if tower in COCA_SIZES:
@@ -197,6 +251,29 @@ def _coca_of_the_paper(size: str) -> dict[str, Any]:
         embed_dim=width,
         image_projection="none",
         text_projection="none",
+    )  # fmt: skip
+
+
+def _openvision2(tower: str) -> dict[str, Any]:
+    """A ViT, and a decoder of CLIP's text sizes in two halves, of which the later reads it.
+
+    The authors' decoder has the image's tokens in front of the text's in all its layers.
+    """
+    shared = dict(activation="gelu_tanh", norm_eps=1e-6)
+    vision, sizes = vision_preset(tower), text_preset(tower)
+    half = sizes | dict(depth=sizes["depth"] // 2)
+    return dict(
+        image=dict(**vision, image_size=224, pool="cls", position="sincos2d", **shared),
+        text=dict(
+            **half, vocab_size=32000, length=128, causal=True, pool="cls_last", eos_id=102,
+            pad_id=0, **shared,
+        ),
+        decoder={key: value for key, value in half.items() if key != "width"} | shared,
+        embed_dim=vision["width"],
+        image_projection=None,
+        text_projection=None,
+        image_mean=_IMAGENET_MEAN,
+        image_std=_IMAGENET_STD,
     )  # fmt: skip
 
 
@@ -261,8 +338,12 @@ _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "blip": _blip,
     "blip2": _blip2,
     "clip": _clip,
+    "clipa": _clipa,
     "coca": _coca,
+    "flip": _flip,
+    "lit": _lit,
     "openai": functools.partial(_clip, activation="quick_gelu"),
+    "openvision2": _openvision2,
     "siglip": _siglip,
     # With the vocabulary of Gemma, at a fixed resolution.
     "siglip2": functools.partial(_siglip, vocab_size=256000, pad_id=0),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from vlp.nn.edges import apart
 from vlp.nn.linear import Linear
 from vlp.settings import check_choice
 
@@ -115,8 +116,7 @@ class SelfAttention(nnx.Module):
     def _heads(self, x: Float[Array, "n l w"]) -> list[Float[Array, "n l h k"]]:
         """Query, key and value."""
         n, length, _ = x.shape
-        parts = jnp.split(self.qkv(x), 3, -1)
-        return [part.reshape(n, length, self.num_heads, -1) for part in parts]
+        return [part.reshape(n, length, self.num_heads, -1) for part in self.qkv.split(x, 3)]
 
 
 def empty_cache(attention: SelfAttention, *, depth: int, n: int, length: int) -> KeyValue:
@@ -157,6 +157,7 @@ def dot_product_attention(
             bfloat16 only. It never builds what causality and lengths hide, and trains with another
             mask or a bias for even numbers of queries and keys only.
     """
+    query, key, value = (apart(x, axis=2) for x in (query, key, value))
     if implementation != "einsum":
         return _flash(query, key, value, mask, causal, bias, implementation)
     mask = visible(mask, causal=causal, queries=query.shape[1], keys=key.shape[1])

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -82,8 +81,8 @@ class CrossAttention(nnx.Module):
     def keys(self, context: Float[Array, "n s c"]) -> KeyValue:
         """The context's keys and values, for any number of `read`."""
         n, s, _ = context.shape
-        key, value = jnp.split(self.key_value(context), 2, -1)
-        return KeyValue(*(part.reshape(n, s, self.num_heads, -1) for part in (key, value)))
+        both = self.key_value.split(context, 2)
+        return KeyValue(*(part.reshape(n, s, self.num_heads, -1) for part in both))
 
     def read(
         self, x: Float[Array, "n q w"], context: KeyValue, *, mask: Mask | None = None

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vlp.nn.edges import apart, parts
 from vlp.settings import check_choice
 
 DTYPES = ("float32", "bfloat16")
@@ -40,6 +41,19 @@ class Linear(nnx.Module):
         if self.bias is not None:
             y = y + self.bias[...].astype(dtype)[None]
         return y.reshape(*x.shape[:-1], -1)
+
+    def split(self, x: Float[Array, "*batch i"], count: int) -> list[Float[Array, "*batch o"]]:
+        """The outputs of so many matrices that lie side by side in this one, each its own."""
+        if parts() == 1:
+            return jnp.split(self(x), count, -1)
+        # A device has some columns of each, and so none of them has to be moved behind the product.
+        dtype = jnp.dtype(self.dtype)
+        kernel = self.kernel[...].astype(dtype).reshape(x.shape[-1], count, -1)
+        kernel = apart(kernel, axis=2, rows=False)
+        y = jnp.einsum("ri,ico->rco", x.reshape(-1, x.shape[-1]).astype(dtype), kernel)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(dtype).reshape(1, count, -1)
+        return [y[:, place].reshape(*x.shape[:-1], -1) for place in range(count)]
 
 
 def normal_param(*shape: int, std: float, rngs: nnx.Rngs) -> nnx.Param:

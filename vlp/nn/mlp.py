@@ -6,6 +6,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vlp.nn.edges import apart
 from vlp.nn.linear import Linear
 from vlp.settings import check_choice
 
@@ -60,4 +61,5 @@ class Mlp(nnx.Module):
         self.down = Linear(mlp_dim, width, std=out_std, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*batch w"]) -> Float[Array, "*batch w"]:
-        return self.down(ACTIVATIONS[self.activation](self.up(x)))
+        hidden = ACTIVATIONS[self.activation](self.up(x))
+        return self.down(apart(hidden, axis=hidden.ndim - 1))

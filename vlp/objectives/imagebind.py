@@ -10,6 +10,7 @@ from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
 from vlp.objectives.common.present import encode_present
 from vlp.parallel.contrastive import contrastive_loss
+from vlp.parallel.mesh import batch_parts
 from vlp.settings import handing_on
 
 
@@ -52,7 +53,7 @@ class ImageBind(Objective):
         self.pairs = {pair: pair.split("-") for pair in pairs}
         self.weights = dict(zip(pairs, weights or [1.0] * len(pairs), strict=True))
         self.max_scale = max_scale
-        self.most_rows, self.shards = most_rows or {}, mesh.size if mesh is not None else 1
+        self.most_rows, self.shards = most_rows or {}, batch_parts(mesh)
         self.loss = contrastive_loss("softmax", mesh=mesh, **spread)
         self.modalities = tuple(dict.fromkeys("-".join(pairs).split("-")))
         self.fields = (*self.modalities, *(f"present/{name}" for name in self.modalities))

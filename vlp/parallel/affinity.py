@@ -7,8 +7,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vlp.losses import affinity_loss
-from vlp.parallel.contrastive import batch_axes, over_mesh
-from vlp.parallel.mesh import check_divides
+from vlp.parallel.contrastive import over_mesh
+from vlp.parallel.mesh import batch_parts, check_divides
 
 
 def affinity_over(mesh: Mesh | None) -> Callable[..., Float[Array, " n"]]:
@@ -22,7 +22,7 @@ def affinity_over(mesh: Mesh | None) -> Callable[..., Float[Array, " n"]]:
     Raises:
         ValueError: the returned function raises it when the batch does not divide by the devices.
     """
-    shards = batch_axes(mesh)[1]
+    shards = batch_parts(mesh)
     if mesh is None or shards == 1:
         return affinity_loss
 

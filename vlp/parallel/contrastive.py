@@ -14,7 +14,7 @@ from vlp.losses.gathered import gathered_sigmoid_loss, gathered_softmax_loss
 from vlp.losses.sharded import DEFAULT_TILE, ring_sigmoid_loss, ring_softmax_loss
 from vlp.losses.similarity import SIMILARITIES, Embeddings, replaced, vectors
 from vlp.nn.linear import DTYPES
-from vlp.parallel.mesh import AXES, check_divides
+from vlp.parallel.mesh import BATCH_AXES, batch_axes, check_divides
 from vlp.settings import check_choice
 
 KINDS: dict[str, dict[str, Callable[..., Float[Array, " n"]]]] = {
@@ -72,7 +72,7 @@ def contrastive_loss(
     if implementation in ("gathered", "ring") and not axes:
         raise ValueError(
             f"implementation {implementation!r} needs a mesh with an axis "
-            f"{' or '.join(AXES)}, got {mesh}; use 'auto'"
+            f"{' or '.join(BATCH_AXES)}, got {mesh}; use 'auto'"
         )
 
     def loss(
@@ -96,12 +96,6 @@ def contrastive_loss(
         return over_mesh(function, mesh)(rows, parameters)
 
     return loss
-
-
-def batch_axes(mesh: Mesh | None) -> tuple[tuple[str, ...], int]:
-    """The axes of a mesh over which batches are split, and how many parts that makes."""
-    axes = () if mesh is None else tuple(name for name in AXES if name in mesh.shape)
-    return axes, 1 if mesh is None else math.prod(mesh.shape[name] for name in axes)
 
 
 def _vectors_each(z: Embeddings) -> int:

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Int
 
 from vlp.losses.ring import AxisName
-from vlp.parallel.contrastive import batch_axes
+from vlp.parallel.mesh import batch_axes
 
 
 def rows_taken(tree: Any, rows: Int[Array, " n"], *, mesh: Mesh | None, own: bool = False) -> Any:

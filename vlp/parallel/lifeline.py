@@ -3,7 +3,8 @@
 A process that fails leaves the others in a collective that never ends, or to a message about a lost
 connection. So each process keeps a line to process 0, over which it says why it fails; process 0
 passes that on, and every process prints it and ends. A line that breaks without a word tells of a
-process that was killed, or of a machine that is gone.
+process that was killed, or of a machine that is gone; one over which nothing comes, of one that is
+stopped or hangs.
 """
 
 import contextlib
@@ -25,9 +26,15 @@ from jax.experimental import multihost_utils
 
 JOIN_S = 30.0  # for all lines to stand
 PASS_ON_S = 2.0  # between passing a reason on and ending, so that it arrives
+BEAT_S = 5.0  # between two signs of life
+SILENT_S = 60.0  # without one a process counts as stopped; JAX's own limit is 100 s
 CAUSE_S = 10.0  # what a broken collective may wait for the reason behind it
 _ADDRESS_BYTES = 1000
+_NUMBER_BYTES = 8
 _log = logging.getLogger("vlp")
+
+# To process 0, or of process 0 to all others, by their number
+Lines = dict[int, socket.socket]
 
 
 class Lifeline:
@@ -41,15 +48,16 @@ class Lifeline:
 
     def __init__(self, *, at_end: Callable[[], None] = lambda: None) -> None:
         self._at_end = at_end
-        self._lines: list[socket.socket] = []  # to process 0, or of process 0 to all others
+        self._lines: Lines = {}
         self._ending = threading.Lock()
         self._over = threading.Event()
 
     def __enter__(self) -> "Lifeline":
         if jax.process_count() > 1:
             self._lines = _joined()
-            for line in self._lines:
-                threading.Thread(target=self._listen, args=(line,), daemon=True).start()
+            for number, line in self._lines.items():
+                threading.Thread(target=self._listen, args=(number, line), daemon=True).start()
+            threading.Thread(target=self._beat, daemon=True, name="lifeline").start()
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -65,18 +73,32 @@ class Lifeline:
             time.sleep(CAUSE_S)  # a lost connection, most likely; the others know more
         self._end(str(error) or type(error).__name__, process=jax.process_index())
 
-    def _listen(self, line: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), line.makefile() as file:
-            for said in map(json.loads, file):
-                if said.get("done"):
-                    return
-                self._end(said["reason"], process=said["process"])
+    def _listen(self, number: int, line: socket.socket) -> None:
+        """Hears the process of this number, until it is done or all end."""
+        what = "was killed, or its machine is gone"
+        try:
+            with line.makefile() as file:
+                for said in map(json.loads, file):
+                    if said.get("done"):
+                        return
+                    if "reason" in said:
+                        self._end(said["reason"], process=said["process"], heard=True)
+        except TimeoutError:
+            what = f"gave no sign of life for {SILENT_S:.0f} s: it is stopped, or its machine hangs"
+        except (OSError, ValueError):
+            pass
         if not self._over.is_set():
-            other = "another process" if jax.process_index() == 0 else "process 0"
-            self._end(f"{other} was killed, or its machine is gone", process=None)
+            self._end(f"process {number} {what}", process=None, heard=True)
 
-    def _end(self, reason: str, *, process: int | None) -> None:
-        """Says why on all processes and ends this one, whatever its other threads wait for."""
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_S):
+            self._tell({})
+
+    def _end(self, reason: str, *, process: int | None, heard: bool = False) -> None:
+        """Says why on all processes and ends this one, whatever its other threads wait for.
+
+        What was heard is known to process 0, or process 0 is gone, and JAX ends this process too.
+        """
         with self._ending:  # held to the end: the first reason is the one that counts
             self._tell({"reason": reason, "process": process})
             own = process in (None, jax.process_index())
@@ -84,27 +106,28 @@ class Lifeline:
             print(f"vlp: {said}", file=sys.stderr, flush=True)
             sys.stdout.flush()
             self._at_end()
-            time.sleep(PASS_ON_S)
+            if not heard or jax.process_index() == 0:
+                time.sleep(PASS_ON_S)
             os._exit(1)
 
     def _tell(self, said: dict[str, Any]) -> None:
-        for line in self._lines:
+        for line in self._lines.values():
             with contextlib.suppress(OSError):
                 line.sendall(json.dumps(said).encode() + b"\n")
 
 
-def _joined() -> list[socket.socket]:
+def _joined() -> Lines:
     """The lines of this process; none, with a warning, where some process could not be reached."""
     first = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("", 0))) if first else None
         address = {"hosts": _names(), "port": server.getsockname()[1]} if server else {}
         address = _from_first(address | {"secret": secrets.token_hex(16)})
-        lines = list(_accepted(server, address)) if server else _connected(address)
+        lines = dict(_accepted(server, address)) if server else _connected(address)
     wanted = jax.process_count() - 1 if first else 1
     if multihost_utils.process_allgather(np.asarray(len(lines) == wanted)).all():
         return lines
-    for line in lines:
+    for line in lines.values():
         line.close()
     if first:
         _log.warning(
@@ -113,7 +136,7 @@ def _joined() -> list[socket.socket]:
             " or ".join(address["hosts"]),
             address["port"],
         )
-    return []
+    return {}
 
 
 def _names() -> list[str]:
@@ -132,43 +155,47 @@ def _from_first(value: dict[str, Any]) -> dict[str, Any]:
     return json.loads(np.asarray(sent, np.uint8).tobytes())
 
 
-def _accepted(server: socket.socket, address: dict[str, Any]) -> Iterator[socket.socket]:
-    """A line to every other process that comes in time and knows the secret."""
+def _accepted(
+    server: socket.socket, address: dict[str, Any]
+) -> Iterator[tuple[int, socket.socket]]:
+    """The number of every other process that comes in time and knows the secret, and its line."""
     until, wanted = time.monotonic() + JOIN_S, jax.process_count() - 1
     while wanted and (left := until - time.monotonic()) > 0:
         server.settimeout(left)
         try:
             line, _ = server.accept()
             line.settimeout(5.0)
-            if _received(line) != address["secret"]:
+            secret, number = _received(line, 32), _received(line, _NUMBER_BYTES)
+            if secret != address["secret"]:
                 line.close()
                 continue
             line.sendall(address["secret"].encode())
         except OSError:
             continue
         wanted -= 1
-        yield _kept_alive(line)
+        yield int(number), _kept_alive(line)
 
 
-def _connected(address: dict[str, Any]) -> list[socket.socket]:
+def _connected(address: dict[str, Any]) -> Lines:
     """The line to process 0, if one of its names leads there."""
     for host in address["hosts"]:
         with contextlib.suppress(OSError):
             line = socket.create_connection((host, address["port"]), timeout=5.0)
-            line.sendall(address["secret"].encode())
-            if _received(line) == address["secret"]:
-                return [_kept_alive(line)]
+            number = f"{jax.process_index():{_NUMBER_BYTES}}"
+            line.sendall((address["secret"] + number).encode())
+            if _received(line, 32) == address["secret"]:
+                return {0: _kept_alive(line)}
             line.close()
-    return []
+    return {}
 
 
-def _received(line: socket.socket) -> str:
-    return line.recv(32, socket.MSG_WAITALL).decode(errors="replace")
+def _received(line: socket.socket, count: int) -> str:
+    return line.recv(count, socket.MSG_WAITALL).decode(errors="replace")
 
 
 def _kept_alive(line: socket.socket) -> socket.socket:
-    """Notices within half a minute that the other machine is gone."""
-    line.settimeout(None)
+    """Notices within half a minute that the other machine is gone, and that nothing comes."""
+    line.settimeout(SILENT_S)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):

@@ -15,20 +15,17 @@ import fcntl
 import json
 import os
 import secrets
-import shlex
-import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jax.experimental import multihost_utils
 
 from vlp.files import named
+from vlp.parallel.holder import about_this_process, machine, refusal, say_watching
 from vlp.parallel.lifeline import Lifeline
 from vlp.parallel.together import everywhere, on_first
 
@@ -38,6 +35,23 @@ STILL_S = 90.0  # without one a holder on another machine counts as dead
 SETTLE_S = 2.0  # where the kernel locks nothing: until everyone sees who wrote last
 SHARED_S = 30.0  # until what one machine writes is seen on the others
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A lock, of whatever kind: `Lock`, or `StoreLock` in an object store."""
+
+    folder: Any
+    token: str
+
+    def __enter__(self) -> Any:
+        """Takes it; raises ValueError where another process holds it."""
+
+    def release(self) -> None:
+        """Gives it back, any number of times."""
+
+    def is_seen(self, token: str) -> bool:
+        """Whether that token holds it, as it looks from here."""
 
 
 class Lock:
@@ -131,22 +145,22 @@ class Lock:
         """Takes the lock; False when another one has removed the file meanwhile."""
         alone = _flock(file)
         if alone is False:
-            raise ValueError(self._refusal(_read(file)))
+            raise ValueError(refusal(self.folder, _read(file)))
         if not self._is_there(file):
             return False
         holder = _read(file)
-        if holder and not (alone and holder.get("machine") == _machine()):
+        if holder and not (alone and holder.get("machine") == machine()):
             if self._moves(holder):
-                raise ValueError(self._refusal(holder))
+                raise ValueError(refusal(self.folder, holder))
             if not self._is_there(file):
                 return False
-        mine = _about_this_process() | {"token": self.token}
+        mine = about_this_process() | {"token": self.token}
         with named(self.path):
             _write(file, mine)
         if alone is None:
             time.sleep(SETTLE_S)
             if _read(file) != mine:
-                raise ValueError(self._refusal(_read(file)))
+                raise ValueError(refusal(self.folder, _read(file)))
         return True
 
     def _is_there(self, file: int) -> bool:
@@ -157,11 +171,7 @@ class Lock:
 
     def _moves(self, holder: dict[str, Any]) -> bool:
         """Whether the holder gives a sign of life before he counts as dead."""
-        print(
-            f"{_named(holder)} left a lock in {self.folder}; watching for up to {STILL_S:.0f} s "
-            "whether it is alive",
-            file=sys.stderr,
-        )
+        say_watching(holder, self.folder, seconds=STILL_S)
         before, until = self._time(), time.monotonic() + STILL_S
         while time.monotonic() < until:
             time.sleep(min(1.0, BEAT_S / 4))
@@ -185,14 +195,9 @@ class Lock:
             with contextlib.suppress(OSError):
                 os.utime(self.path)
 
-    def _refusal(self, holder: dict[str, Any]) -> str:
-        return (
-            f"{self.folder}: another process writes there, {_named(holder)}; wait for it, or end it"
-        )
-
 
 @contextlib.contextmanager
-def only_writer(lock: Lock) -> Iterator[None]:
+def only_writer(lock: Writer) -> Iterator[None]:
     """While entered, no other command writes where the lock is, and the processes end together.
 
       with only_writer(Lock(args.out)):
@@ -215,7 +220,7 @@ def only_writer(lock: Lock) -> Iterator[None]:
             lock.release()
 
 
-def _check_shared(lock: Lock, token: str) -> None:
+def _check_shared(lock: Writer, token: str) -> None:
     until = time.monotonic() + SHARED_S
     while not lock.is_seen(token):
         if time.monotonic() > until:
@@ -237,29 +242,6 @@ def _flock(file: int) -> bool | None:
             return None
         raise
     return True
-
-
-def _about_this_process() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "machine": _machine(),
-        "pid": os.getpid(),
-        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv)[:200],
-    }
-
-
-def _machine() -> str:
-    """Tells machines apart even where they have one name, as containers may."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return socket.gethostname()
-
-
-def _named(holder: dict[str, Any]) -> str:
-    if not holder:
-        return "it has just begun"
-    return f"pid {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
 
 
 def _read(file: int) -> dict[str, Any]:

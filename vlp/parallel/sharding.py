@@ -1,21 +1,32 @@
-"""One rule from an array's shape to its place on the mesh, for any pytree; and batches."""
+"""One rule from an array's name and shape to its place on the mesh, for any pytree; and batches."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vlp.nn.edges import edges
-from vlp.parallel.mesh import AXES, check_global_batch_size
-
-AnyMesh = Mesh | AbstractMesh
+from vlp.parallel.mesh import BATCH_AXES, AnyMesh, batch_parts, check_global_batch_size
 
 # Below a quarter of a million elements (1 MiB in float32) gathering costs more than it saves.
 MIN_ELEMENTS = 2**18
+
+# Which axis of a layer's matrix `tensor` divides, by the end of its name. Columns are heads and
+# hidden features where these come out, rows where they go in. Queries, keys and values lie side by
+# side, so that a share of all columns would be none of the heads: they are divided by rows.
+_TENSOR_AXES: Mapping[tuple[str, ...], int] = {
+    ("query", "kernel"): -1,
+    ("qkv", "kernel"): -2,
+    ("key_value", "kernel"): -2,
+    ("out", "kernel"): -2,
+    ("up", "kernel"): -1,
+    ("down", "kernel"): -2,
+}
 
 
 def replicated(mesh: AnyMesh) -> NamedSharding:
@@ -25,7 +36,7 @@ def replicated(mesh: AnyMesh) -> NamedSharding:
 
 def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     """The sharding of a batch: its leading axis over every device."""
-    return NamedSharding(mesh, PartitionSpec(AXES))
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
@@ -33,35 +44,80 @@ def rows_kept(mesh: AnyMesh | None) -> contextlib.AbstractContextManager[None]:
 
     Without it the places of parameters win over those of rows, and a mesh whose `fsdp` axis
     divides weights gathers the tokens of the whole batch in every layer. An array whose leading
-    axis does not divide by the devices is left alone; so is all on one device.
+    axis does not divide by the devices is left alone; so is all on one device. Heads and hidden
+    features are divided over the axis `tensor`.
     """
     if mesh is None or mesh.size == 1:
         return contextlib.nullcontext()
+    return edges(_Layout(mesh))
 
-    def rule(x: Any) -> Any:
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """See `vlp.nn.edges.Rule`."""
+
+    mesh: AnyMesh
+
+    @property
+    def parts(self) -> int:
+        return self.mesh.shape.get("tensor", 1)
+
+    def at_edge(self, x: Any) -> Any:
+        return self._placed(x) if x.ndim > 1 else x
+
+    def apart(self, x: Any, *, axis: int, rows: bool) -> Any:
+        if x.shape[axis] % self.parts:
+            raise ValueError(
+                f"mesh axis tensor must divide the heads and hidden features of every layer, got "
+                f"{self.parts} for {x.shape[axis]}; try a divisor"
+            )
+        return self._placed(x, axis=axis, rows=rows)
+
+    def _placed(self, x: Any, *, axis: int | None = None, rows: bool = True) -> Any:
         inside = jax.sharding.get_abstract_mesh()  # of a part of the mesh, where there is one
-        axes = tuple(name for name in AXES if name not in inside.manual_axes)
-        if x.ndim < 2 or x.shape[0] % math.prod(mesh.shape[name] for name in axes):
+        axes = tuple(name for name in BATCH_AXES if name not in inside.manual_axes)
+        if rows and x.shape[0] % math.prod(self.mesh.shape[name] for name in axes):
             return x
-        place = NamedSharding(inside if inside.manual_axes else mesh, PartitionSpec(axes))
+        spec: list[Any] = [axes if rows else None, *[None] * (x.ndim - 1)]
+        if axis is not None:
+            spec[axis] = "tensor"
+        place = NamedSharding(inside if inside.manual_axes else self.mesh, PartitionSpec(*spec))
         return jax.lax.with_sharding_constraint(x, place)
 
-    return edges(rule)
 
+def shape_spec(
+    shape: tuple[int, ...],
+    *,
+    fsdp: int,
+    min_elements: int,
+    tensor: int = 1,
+    tensor_axis: int | None = None,
+) -> PartitionSpec:
+    """The axes of one array: of those that divide, `fsdp` takes the largest, if that is worth it.
 
-def shape_spec(shape: tuple[int, ...], *, fsdp: int, min_elements: int) -> PartitionSpec:
-    """The axes of one array: its largest dimension that `fsdp` divides, if that is worth it."""
-    if fsdp == 1 or int(np.prod(shape, dtype=np.int64)) < min_elements:
+    Args:
+        shape: of the array.
+        fsdp, tensor: sizes of the mesh's axes.
+        min_elements: smaller arrays are not divided.
+        tensor_axis: the dimension, counted from the end, that `tensor` takes before; None for none.
+    """
+    if int(np.prod(shape, dtype=np.int64)) < min_elements:
         return PartitionSpec()
-    fitting = [axis for axis, length in enumerate(shape) if length and length % fsdp == 0]
-    if not fitting:
-        return PartitionSpec()
-    largest = max(fitting, key=lambda axis: shape[axis])
-    return PartitionSpec(*(("fsdp" if axis == largest else None) for axis in range(largest + 1)))
+    spec: list[str | None] = [None] * len(shape)
+    if tensor > 1 and tensor_axis is not None and -tensor_axis <= len(shape):
+        if shape[tensor_axis] % tensor == 0:
+            spec[tensor_axis] = "tensor"
+    free = [axis for axis, length in enumerate(shape) if length and not spec[axis]]
+    fitting = [axis for axis in free if shape[axis] % fsdp == 0]
+    if fsdp > 1 and fitting:
+        spec[max(fitting, key=lambda axis: shape[axis])] = "fsdp"
+    while spec and spec[-1] is None:
+        spec.pop()
+    return PartitionSpec(*spec)
 
 
 def shape_shardings(tree: Any, *, mesh: AnyMesh, min_elements: int = MIN_ELEMENTS) -> Any:
-    """The sharding of every array of a pytree, from its shape alone.
+    """The sharding of every array of a pytree, from its shape and the end of its name alone.
 
     Meant for the abstract form of a whole train state (`jax.eval_shape`), so that optimiser moments
     and teachers land where their parameters are.
@@ -71,12 +127,15 @@ def shape_shardings(tree: Any, *, mesh: AnyMesh, min_elements: int = MIN_ELEMENT
         mesh: a mesh with an `fsdp` axis.
         min_elements: smaller arrays are held whole by every device.
     """
-    fsdp = mesh.shape["fsdp"]
+    sizes: dict[str, int] = dict(fsdp=mesh.shape["fsdp"], tensor=mesh.shape["tensor"])
 
-    def of(leaf: Any) -> NamedSharding:
-        return NamedSharding(mesh, shape_spec(leaf.shape, fsdp=fsdp, min_elements=min_elements))
+    def of(path: Any, leaf: Any) -> NamedSharding:
+        end = tuple(jax.tree_util.keystr((key,), simple=True) for key in path[-2:])
+        axis = _TENSOR_AXES.get(end)
+        spec = shape_spec(leaf.shape, **sizes, min_elements=min_elements, tensor_axis=axis)
+        return NamedSharding(mesh, spec)
 
-    return jax.tree.map(of, tree)
+    return jax.tree_util.tree_map_with_path(of, tree)
 
 
 def carry_shardings(tree: Any, *, mesh: AnyMesh) -> Any:
@@ -84,11 +143,11 @@ def carry_shardings(tree: Any, *, mesh: AnyMesh) -> Any:
 
     Others, and those whose second axis does not divide by the devices, are everywhere.
     """
-    devices = math.prod(mesh.shape[name] for name in AXES)
+    parts = batch_parts(mesh)
 
     def of(leaf: Any) -> NamedSharding:
-        batches = leaf.ndim > 1 and leaf.shape[1] % devices == 0
-        return NamedSharding(mesh, PartitionSpec(None, AXES) if batches else PartitionSpec())
+        batches = leaf.ndim > 1 and leaf.shape[1] % parts == 0
+        return NamedSharding(mesh, PartitionSpec(None, BATCH_AXES) if batches else PartitionSpec())
 
     return jax.tree.map(of, tree)
 

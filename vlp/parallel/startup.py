@@ -1,15 +1,19 @@
 """Joining the processes of a run into one, before JAX touches a device."""
 
+import contextlib
 import logging
 import os
-import socket
-import time
+import urllib.request
 
 import jax
+
+from vlp.parallel.rendezvous import meet
 
 # What tells a process that it is one of several.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _TPU_HOSTS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+_ENDPOINTS = "worker-network-endpoints"
+METADATA_S = 10.0
 
 
 def start(
@@ -49,9 +53,9 @@ def start(
         return
     where = f"at {coordinator}" if coordinator else f"found through {launched_by()}"
     logging.getLogger("vlp").info("joining the coordinator %s, for up to %d s", where, timeout_s)
+    if coordinator is not None and num_processes is not None and process_id is not None:
+        meet(coordinator, num_processes=num_processes, process_id=process_id, timeout_s=timeout_s)
     try:
-        if coordinator and process_id:
-            _wait_for(coordinator, timeout_s=timeout_s)
         jax.distributed.initialize(
             coordinator, num_processes, process_id, initialization_timeout=timeout_s
         )
@@ -59,7 +63,8 @@ def start(
         raise RuntimeError(
             f"all processes must reach the coordinator {where} within {timeout_s} s: {error}; "
             "check that every process was started, that the port is free and open, and that no "
-            "proxy variable (http_proxy, ...) stands between the hosts"
+            "proxy variable (http_proxy, ...) stands between the hosts; --coordinator, "
+            "--num-processes and --process-id say what a launcher does not"
         ) from error
 
 
@@ -75,21 +80,28 @@ def launched_by() -> str | None:
         return "MEGASCALE_COORDINATOR_ADDRESS"
     if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("JOB_COMPLETION_INDEX"):
         return "JOB_COMPLETION_INDEX"
-    return None
+    return _ENDPOINTS if "," in _tpu_hosts() else None
 
 
-def _wait_for(coordinator: str, *, timeout_s: int) -> None:
-    """Returns once the coordinator listens; JAX itself would abort the process if it never does."""
-    host, _, port = coordinator.rpartition(":")
-    until = time.monotonic() + timeout_s
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
+def _tpu_hosts() -> str:
+    """The hosts of the slice that this TPU VM belongs to, by commas; nothing on other machines.
+
+    A plain TPU VM has them in its metadata alone, which JAX asks too. JAX itself sets the first of
+    these variables where there are TPUs, and the second where there are none.
+    """
+    if "TPU_ML_PLATFORM" not in os.environ or "TPU_SKIP_MDS_QUERY" in os.environ:
+        return ""
+    host = os.environ.get("GCE_METADATA_IP", "metadata.google.internal")
+    request = urllib.request.Request(
+        f"http://{host}/computeMetadata/v1/instance/attributes/{_ENDPOINTS}",
+        headers={"Metadata-Flavor": "Google"},
+    )
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(request, timeout=METADATA_S) as answer,
+    ):
+        return answer.read().decode()
+    return ""
 
 
 def _check_explicit(coordinator: str, num_processes: int, process_id: int) -> None:

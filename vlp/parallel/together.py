@@ -28,12 +28,13 @@ def everywhere(function: Callable[[], T]) -> T:
         result, error = function(), None
     except _REFUSALS as raised:
         error = raised
-    reasons = multihost_utils.process_allgather(_packed(error))
+    reason = None if error is None else str(error) or type(error).__name__
+    reasons = multihost_utils.process_allgather(_packed(reason))
     if error is not None:
         raise error
-    for process, reason in enumerate(reasons):
-        if reason[0]:
-            raise ValueError(f"process {process}: {_unpacked(reason)}")
+    for process, packed in enumerate(reasons):
+        if packed[0]:
+            raise ValueError(f"process {process}: {_unpacked(packed)}")
     return result
 
 
@@ -44,6 +45,18 @@ def on_first(function: Callable[[], object]) -> None:
         ValueError: it raised there; on all processes, with its reason.
     """
     everywhere(function if jax.process_index() == 0 else lambda: None)
+
+
+def said_anywhere(function: Callable[[], str | None]) -> str | None:
+    """What the function says on the first process on which it says something; the same on all.
+
+    Every process must call this at the same time, and the function must not wait for the others.
+    """
+    said = everywhere(function)
+    if jax.process_count() == 1:
+        return said
+    texts = map(_unpacked, multihost_utils.process_allgather(_packed(said)))
+    return next((text for text in texts if text), None)
 
 
 def failed_alike(what: str) -> bool:
@@ -72,9 +85,8 @@ def wait_for_all(what: str, *, timeout_s: int) -> None:
         ocp.multihost.get_barrier_sync_fn()(key=what, timeout_ms=1000 * timeout_s)
 
 
-def _packed(error: BaseException | None) -> np.ndarray:
-    text = b"" if error is None else (str(error) or type(error).__name__).encode()[:_BYTES]
-    return np.frombuffer(text.ljust(_BYTES, b"\0"), np.uint8)
+def _packed(text: str | None) -> np.ndarray:
+    return np.frombuffer((text or "").encode()[:_BYTES].ljust(_BYTES, b"\0"), np.uint8)
 
 
 def _unpacked(reason: np.ndarray) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vlp.planning.cost import COLLECTIVES
+from vlp.planning.hardware import Chip
 from vlp.planning.hlo import Array, Instruction, Program, Visit
 from vlp.planning.topology import Topology
 
@@ -106,7 +107,7 @@ def _collective(
         largest=whole * largest.bytes,
         times=visit.times,
         depth=visit.depth,
-        seconds=_seconds(kind, sent, groups[0], near=near, topology=topology),
+        seconds=_seconds(kind, sent, [topology.near(order[n]) for n in groups[0]], topology.chip),
         source=program.source(instruction),
         instruction=instruction.name,
     )
@@ -131,25 +132,35 @@ def _groups(instruction: Instruction, devices: int) -> list[tuple[int, ...]]:
     if pairs := instruction.attribute(r"source_target_pairs=\{(\{.*?\})\}"):
         return [_numbers(pair) for pair in re.findall(r"\{([\d,]+)\}", pairs)]
     text = instruction.attribute(
-        r"replica_groups=((?:mesh)?\[[^\]]*\](?:<=\[[\d,]*\](?:T\([\d,]*\))?)?"
-        r"(?: \{[^}]*\})?|\{(?:\{[\d,]*\},?)*\})"
+        r"replica_groups=(mesh\[[^\]]*\](?:, device_ids=\((?:\[[\d,]*\](?:T\([\d,]*\))?|[\d,]*)\))?"
+        r"(?: \{[^}]*\})?|\[[^\]]*\](?:<=\[[\d,]*\](?:T\([\d,]*\))?)?|\{(?:\{[\d,]*\},?)*\})"
     )
     if text.startswith("mesh"):
         return _mesh_groups(text)
     if iota := re.match(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
-        order = np.arange(math.prod(_numbers(iota[2]))).reshape(_numbers(iota[2]))
-        order = order.transpose(_numbers(iota[3])) if iota[3] else order
+        order = _ordered(iota[2], iota[3])
         return [tuple(row) for row in order.reshape(_numbers(iota[1])).tolist()]
     listed = [_numbers(group) for group in re.findall(r"\{([\d,]+)\}", text)]
     return listed or [tuple(range(devices))]
 
 
+def _ordered(shape: str, transposed: str | None) -> np.ndarray:
+    """Numbers of devices as programs write them: those of a shape, whose axes change places."""
+    order = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
+    return order.transpose(_numbers(transposed)) if transposed else order
+
+
 def _mesh_groups(text: str) -> list[tuple[int, ...]]:
-    """Of axes of a mesh: "mesh['a'=4,'b'=2] {'a'}"."""
+    """Of axes of a mesh: "mesh['a'=4,'b'=2] {'a'}", its devices in order or as it says."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", text)}
     along = re.findall(r"'([^']+)'", text.rpartition("{")[2])
     names = list(sizes)
-    order = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
+    order = np.arange(math.prod(sizes.values()))
+    if iota := re.search(r"device_ids=\(\[([\d,]*)\](?:T\(([\d,]*)\))?\)", text):
+        order = _ordered(iota[1], iota[2])
+    elif listed := re.search(r"device_ids=\(([\d,]+)\)", text):
+        order = np.asarray(_numbers(listed[1]))
+    order = order.reshape(list(sizes.values()))
     last = [names.index(name) for name in along]
     first = [axis for axis in range(len(names)) if axis not in last]
     members = math.prod(sizes[name] for name in along)
@@ -168,20 +179,24 @@ def _axes(groups: Sequence[tuple[int, ...]], mesh: Mesh) -> tuple[str, ...]:
     return names or ("?",)
 
 
-def _seconds(
-    kind: str, sent: int, group: tuple[int, ...], *, near: bool, topology: Topology
-) -> float:
-    """Bytes through the narrowest link, by the best known schedule of each kind.
+def _seconds(kind: str, sent: int, places: Sequence[Any], chip: Chip) -> float:
+    """Bytes through the links, by the best known schedule of each kind.
 
     A ring over n devices passes (n - 1) / n of the whole through each; a reduction that all are
-    told of passes it twice.
+    told of passes it twice. Beyond slice or host devices pass each other's own parts only: those
+    that are left when the devices on the same side have shared the whole among them.
+
+    Args:
+        sent: bytes of the whole.
+        places: where each device of a group is: those of one place reach each other fast.
     """
-    chip, members = topology.chip, len(group)
-    speed = chip.link if near else chip.network
-    share = {"all-reduce": 2.0}.get(kind, 1.0) * (members - 1) / members
+    apart = len(set(places))
+    together = len(places) // apart
     if kind == "collective-permute":
-        share = 1.0
-    return sent * share / speed + chip.overhead
+        return sent / (chip.link if apart == 1 else chip.network) + chip.overhead
+    within = (together - 1) / together / chip.link
+    beyond = (apart - 1) / apart / together / chip.network
+    return (2 if kind == "all-reduce" else 1) * sent * (within + beyond) + chip.overhead
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vlp.planning.hlo import Array, Computation, Instruction, Program
+from vlp.planning.kernels import attention_product
+from vlp.planning.products import Product
 
 # They name, wait for or rearrange what is already there; what they call counts by itself.
 FREE = frozenset((
@@ -24,12 +26,17 @@ class Cost:
     """Of one instruction, once.
 
     Attributes:
-        flops: of products and convolutions, by the dtype of their operands.
+        products: matrix products, and convolutions as such.
         bytes: read from and written to the device's memory.
     """
 
-    flops: Mapping[str, float]
+    products: Sequence[Product]
     bytes: float
+
+    @property
+    def flops(self) -> float:
+        """Of its products."""
+        return sum((product.flops for product in self.products), 0.0)
 
 
 def cost(program: Program, computation: Computation, instruction: Instruction) -> Cost:
@@ -42,29 +49,34 @@ def cost(program: Program, computation: Computation, instruction: Instruction) -
     """
     opcode = instruction.opcode.removesuffix("-start")
     if opcode in FREE | COLLECTIVES or instruction.opcode.endswith("-done"):
-        return Cost({}, 0.0)
+        return Cost((), 0.0)
     if opcode in ("copy", "slice") and opcode != instruction.opcode:
-        return Cost({}, 0.0)  # on its way while others compute: it is counted where it is used
+        return Cost((), 0.0)  # on its way while others compute: it is counted where it is used
     return Cost(
-        _flops(program, computation, instruction), _bytes(program, computation, instruction)
+        _products(program, computation, instruction), _bytes(program, computation, instruction)
     )
 
 
-def _flops(
+def _products(
     program: Program, computation: Computation, instruction: Instruction
-) -> dict[str, float]:
-    """Of an instruction and of all inside of it."""
-    total: dict[str, float] = {}
+) -> list[Product]:
+    """Those of an instruction and of all inside of it."""
+    found: list[Product] = []
     for name in instruction.called.get("calls", ()):
         inner = program.computations[name]
         for each in inner:
-            for dtype, flops in _flops(program, inner, each).items():
-                total[dtype] = total.get(dtype, 0.0) + flops
-    own = _own_flops(computation, instruction)
-    if own:
-        dtype = _product_dtype(computation, instruction)
-        total[dtype] = total.get(dtype, 0.0) + own
-    return total
+            found += _products(program, inner, each)
+    own = _product(computation, instruction)
+    return [*found, own] if own else found
+
+
+def _product(computation: Computation, instruction: Instruction) -> Product | None:
+    of_library = instruction.opcode == "custom-call" and "__cublas" in instruction.attributes
+    if instruction.opcode == "dot" or of_library:
+        return _contraction(computation, instruction)
+    if instruction.opcode == "convolution":
+        return _convolution(computation, instruction)
+    return attention_product(computation, instruction)
 
 
 def _product_dtype(computation: Computation, instruction: Instruction) -> str:
@@ -75,25 +87,21 @@ def _product_dtype(computation: Computation, instruction: Instruction) -> str:
     return "f32 highest" if precise else "f32"
 
 
-def _own_flops(computation: Computation, instruction: Instruction) -> float:
-    if instruction.opcode == "dot":
-        contracted = instruction.attribute(r"lhs_contracting_dims=\{([\d,]*)\}")
-        return _contraction(computation, instruction, contracted)
-    if instruction.opcode == "custom-call" and "__cublas" in instruction.attributes:
-        found = re.search(r'lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes)
-        return _contraction(computation, instruction, found[1].replace('"', "") if found else "")
-    if instruction.opcode == "convolution":
-        return _convolution(computation, instruction)
-    return 0.0
-
-
-def _contraction(computation: Computation, instruction: Instruction, dims: str) -> float:
+def _contraction(computation: Computation, instruction: Instruction) -> Product:
     left = computation.inputs(instruction)[0].shape
-    return 2.0 * instruction.outputs[0].size * math.prod(left[int(d)] for d in dims.split(",") if d)
+
+    def size(what: str) -> int:  # `lhs_batch_dims={0}`, or `"lhs_batch_dimensions":["0"]`
+        axes = instruction.attribute(rf'lhs_{what}_dim\w+"?[=:] ?([\[{{][^\]}}]*)')
+        return math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes))
+
+    out, batch, k = instruction.outputs[0].size, size("batch"), size("contracting")
+    m = math.prod(left) // max(batch * k, 1)
+    dtype = _product_dtype(computation, instruction)
+    return Product(dtype, 2.0 * out * k, batch, m, out // max(batch * m, 1), k)
 
 
-def _convolution(computation: Computation, instruction: Instruction) -> float:
-    """Products of places that are there, as padding and dilation leave them.
+def _convolution(computation: Computation, instruction: Instruction) -> Product:
+    """A product of the places that are there, as padding and dilation leave them.
 
     A TPU's batched product is a convolution, whose batch is a window that meets itself but once.
     """
@@ -111,7 +119,11 @@ def _convolution(computation: Computation, instruction: Instruction) -> float:
             {key: values[axis] for key, values in window.items()},
         )
     batch, features = out[of_out.index("b")], out[of_out.index("f")]
-    return 2.0 * met * batch * features * right[of_right.index("i")]
+    flops = 2.0 * met * batch * features * right[of_right.index("i")]
+    rows = math.prod(out) // max(features, 1)
+    dtype = _product_dtype(computation, instruction)
+    taps = round(flops / max(2 * rows * features, 1))
+    return Product(dtype, flops, 1, rows, features, taps)
 
 
 def _window(text: str) -> dict[str, list[str]]:

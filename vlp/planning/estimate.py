@@ -7,6 +7,7 @@ from vlp.planning.collectives import Collective
 from vlp.planning.cost import Cost, cost, estimated_cycles
 from vlp.planning.hardware import Chip
 from vlp.planning.hlo import Instruction, Program, Visit
+from vlp.planning.products import measured_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +35,23 @@ class Estimate:
     Attributes:
         compute: of all but exchanges, by the roofline.
         compiler: likewise by the compiler's cycles; 0 where it does not estimate them.
+        measured: likewise by the roofline, but with products at the rates that XLA measured for
+            their shapes; 0 where none of them was.
         exposed: of exchanges for which nothing else is left to do meanwhile.
-        hidden: of exchanges behind which something is computed.
+        hidden: of each exchange, behind which something is computed, by its instruction.
         flops: by the dtype of the operands.
+        measured_flops: those of shapes that were measured.
         bytes: of the device's memory.
         pieces: the longest first.
     """
 
     compute: float
     compiler: float
+    measured: float
     exposed: float
-    hidden: float
+    hidden: Mapping[str, float]
     flops: Mapping[str, float]
+    measured_flops: float
     bytes: float
     pieces: Sequence[Piece]
 
@@ -58,6 +64,11 @@ class Estimate:
     def compiler_seconds(self) -> float:
         """Likewise by the compiler's cycles; 0 where it does not estimate them."""
         return self.compiler and self.compiler + self.exposed
+
+    @property
+    def measured_seconds(self) -> float:
+        """Likewise with measured products; 0 where none was measured."""
+        return self.measured and self.measured + self.exposed
 
 
 def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -> Estimate:
@@ -73,8 +84,9 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
     """
     known = {each.instruction: each for each in exchanges}
     flops: dict[str, float] = {}
+    hidden: dict[str, float] = {}
     pieces: dict[tuple[str, str], list[float]] = {}
-    compute = compiler = exposed = hidden = read = 0.0
+    compute = compiler = measured = measured_flops = exposed = read = 0.0
     for visit in program.visits():
         waiting: dict[str, float] = {}
         last = _last_uses(program, visit, known)
@@ -82,29 +94,63 @@ def estimate(program: Program, *, chip: Chip, exchanges: Sequence[Collective]) -
             spent = cost(program, visit.computation, each)
             seconds, bound = _roofline(spent, chip)
             compute += seconds * visit.times
-            cycles = estimated_cycles(each) if chip.clock else 0
-            compiler += cycles / chip.clock * visit.times if cycles else 0.0
+            compiler += _by_cycles(each, spent, seconds, chip) * visit.times
+            of_shape, found = _by_shape(spent, chip)
+            measured += (of_shape or seconds) * visit.times
+            measured_flops += found * visit.times
             read += spent.bytes * visit.times
-            for dtype, count in spent.flops.items():
-                flops[dtype] = flops.get(dtype, 0.0) + count * visit.times
+            for product in spent.products:
+                so_far = flops.get(product.dtype, 0.0)
+                flops[product.dtype] = so_far + product.flops * visit.times
             _note(pieces, program.source(each), bound, spent, seconds, visit.times)
-            hidden += _pass(waiting, seconds + _inside(program, each, chip)) * visit.times
+            _pass(waiting, seconds + _inside(program, each, chip), hidden, visit.times)
             for name in _exchanges_in(program, each, known):
                 waiting.setdefault(name, known[name].seconds)
             for name in [name for name in waiting if last.get(name) == each.name]:
                 exposed += waiting.pop(name) * visit.times
         exposed += sum(waiting.values()) * visit.times
-    return Estimate(compute, compiler, exposed, hidden, flops, read, _longest(pieces))
+    return Estimate(
+        compute=compute,
+        compiler=compiler,
+        measured=measured if measured_flops else 0.0,
+        exposed=exposed,
+        hidden=hidden,
+        flops=flops,
+        measured_flops=measured_flops,
+        bytes=read,
+        pieces=_longest(pieces),
+    )
 
 
 def _roofline(spent: Cost, chip: Chip) -> tuple[float, str]:
-    peaks = ((count, chip.peak[dtype]) for dtype, count in spent.flops.items())
-    products = sum(count / (peak * chip.attained) for count, peak in peaks)
+    products = sum(
+        product.flops / (chip.peak[product.dtype] * chip.attained) for product in spent.products
+    )
     memory = spent.bytes / chip.bandwidth
     if not products and not memory:
         return 0.0, "memory"
     begin = chip.product_overhead if products else chip.overhead
     return max(products, memory) + begin, "compute" if products > memory else "memory"
+
+
+def _by_cycles(instruction: Instruction, spent: Cost, seconds: float, chip: Chip) -> float:
+    """Seconds as the compiler estimates them; of a kernel, which it does not know, the roofline."""
+    if not chip.clock:
+        return 0.0
+    is_kernel = instruction.opcode == "custom-call" and spent.products
+    cycles = estimated_cycles(instruction)
+    return seconds if is_kernel and not cycles else cycles / chip.clock
+
+
+def _by_shape(spent: Cost, chip: Chip) -> tuple[float, float]:
+    """Seconds at the rates that were measured for all its products' shapes, and their FLOPs; zeros
+    where one was not. What was measured has its beginning and end in it."""
+    rates = [measured_rate(product, chip) for product in spent.products]
+    if not rates or not all(rates):
+        return 0.0, 0.0
+    pairs = zip(spent.products, rates, strict=True)
+    products = sum(product.flops / rate for product, rate in pairs)
+    return max(products, spent.bytes / chip.bandwidth), spent.flops
 
 
 def _inside(program: Program, instruction: Instruction, chip: Chip) -> float:
@@ -117,14 +163,14 @@ def _inside(program: Program, instruction: Instruction, chip: Chip) -> float:
     return seconds
 
 
-def _pass(waiting: dict[str, float], seconds: float) -> float:
-    """Lets time go by for what is on its way, first come, first served; how much that used."""
+def _pass(waiting: dict[str, float], seconds: float, hidden: dict[str, float], times: int) -> None:
+    """Lets time go by for what is on its way, first come, first served; notes what that hides."""
     left = seconds
     for name in waiting:
         used = min(left, waiting[name])
         waiting[name] -= used
         left -= used
-    return seconds - left
+        hidden[name] = hidden.get(name, 0.0) + used * times
 
 
 def _exchanges_in(
@@ -167,7 +213,7 @@ def _note(
     if seconds:
         found = pieces.setdefault((source, bound), [0.0, 0.0, 0.0])
         found[0] += seconds * times
-        found[1] += sum(spent.flops.values()) * times
+        found[1] += spent.flops * times
         found[2] += spent.bytes * times
 
 

@@ -62,7 +62,7 @@ def findings(program: Program, exchanges: Sequence[Collective], facts: Facts) ->
 
 def _whole(facts: Facts) -> Iterator[Finding]:
     for name, size in facts.whole.items():
-        what = f"parameter {name}, {_mb(size)}, is whole on every device of a mesh with fsdp"
+        what = f"parameter {name}, {_mb(size)}, is whole on every device, and fsdp could divide it"
         yield Finding(what, "", size)
 
 

@@ -52,6 +52,13 @@ class Chip:
     source: str = ""
 
 
+def chip_of(device_kind: str) -> Chip | None:
+    """The chip that JAX calls so; None where there are no figures of it."""
+    name = _TPUS.get(device_kind, "")
+    named = (chip for chip in CHIPS.values() if chip.target.get("name") == device_kind)
+    return CHIPS.get(name) or next(named, None)
+
+
 def _tpu(
     page: str, *, tflops: Number, gib: Number, gbs: Number, ici: Number, dcn: Number, hosted: int,
     mhz: Number,
@@ -99,6 +106,11 @@ def _gpu(
     )  # fmt: skip
 
 
+# What JAX calls the devices of each kind of TPU; GPUs are called as their targets are.
+_TPUS = {
+    "TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5e": "v5e", "TPU v5": "v5p", "TPU v5p": "v5p",
+    "TPU v6 lite": "v6e", "TPU v6e": "v6e", "TPU7x": "tpu7x",
+}  # fmt: skip
 CHIPS: Mapping[str, Chip] = {
     "v4": _tpu("v4", tflops=275, gib=32, gbs=1200, ici=600, dcn=50, hosted=4, mhz=1050),
     "v5e": _tpu("v5e", tflops=197, gib=16, gbs=819, ici=400, dcn=25, hosted=8, mhz=1500),

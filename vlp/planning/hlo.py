@@ -144,6 +144,10 @@ class Program:
 
     def source(self, instruction: Instruction) -> str:
         """Where it was written, as "file:line", outside of installed packages; empty if unknown."""
+        return next(self.sources(instruction), "")
+
+    def sources(self, instruction: Instruction) -> Iterator[str]:
+        """Where it was written, and from where that was called, and so on, as `source`."""
         frame = instruction.attribute(r"stack_frame_id=(\d+)")
         seen: set[int] = set()
         number = int(frame or 0)
@@ -151,9 +155,8 @@ class Program:
             seen.add(number)
             file, line, parent = self._frames[number]
             if "site-packages" not in file and not file.startswith("<"):
-                return f"{file}:{line}"
+                yield f"{file}:{line}"
             number = parent
-        return ""
 
     def _visits(self, name: str, times: int, depth: int) -> Iterator[Visit]:
         computation = self.computations[name]
@@ -199,9 +202,11 @@ def parse(text: str) -> Program:
         if begun := _BEGIN.match(line):
             name, lines = begun[2], []
             entry = name if begun[1] else entry
-        elif line.startswith("}"):
+        elif line == "}" or line.startswith("}, execution_thread"):
             parsed = (_instruction(each) for each in lines)
             computations[name] = Computation(name, {each.name: each for each in parsed if each})
+        elif name and lines and not _HEAD.match(line):
+            lines[-1] += line  # of an attribute that has several lines
         else:
             lines.append(line)
     if not entry:

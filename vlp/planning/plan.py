@@ -1,25 +1,21 @@
 """One step planned: compiled for a machine that is not here, and read."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from vlp.planning.collectives import Collective
-from vlp.planning.estimate import Estimate
-from vlp.planning.findings import Facts, Finding, findings
-from vlp.planning.reading import read_step
+from vlp.planning.collectives import Collective, collectives
+from vlp.planning.compiling import Answer, ask
+from vlp.planning.estimate import Estimate, estimate
+from vlp.planning.findings import MIN_BYTES, Facts, Finding, findings
+from vlp.planning.hlo import parse
 from vlp.planning.topology import Topology
 from vlp.training.params import leaf_names
 from vlp.training.setup import Training
-
-# What libtpu says of a program that does not fit: of all it needs, or of its temporaries.
-_USED = re.compile(r"Used ([\d.]+)([GMK]) of [\d.]+[GMK] hbm")
-_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([GMK])\)")
-_UNITS = {"G": 2**30, "M": 2**20, "K": 2**10}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,25 +66,36 @@ class Plan:
         topology: the machine's name.
         devices: of the mesh.
         mesh: sizes of its axes by name.
+        hosts: that feed these devices.
         global_batch: pairs a step.
+        fields: bytes of one pair on the device, by the batch's field.
         peak: FLOP/s of one device in the model's dtype.
         memory: of one device.
         model_flops: of one step on all devices, recomputation apart.
         estimate: seconds; None where the program does not fit, so that none was made.
         collectives: in order.
         findings: most bytes first.
+        kept: whether the compiler's answer is that of an earlier time.
     """
 
     topology: str
     devices: int
     mesh: Mapping[str, int]
+    hosts: int
     global_batch: int
+    fields: Mapping[str, int]
     peak: float
     memory: Memory
     model_flops: float
     estimate: Estimate | None
     collectives: Sequence[Collective]
     findings: Sequence[Finding]
+    kept: bool = False
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Of all devices; 0 where no time was estimated."""
+        return self.global_batch / self.estimate.seconds if self.estimate else 0.0
 
     @property
     def mfu(self) -> float:
@@ -104,6 +111,7 @@ def plan_step(
     topology: Topology,
     *,
     low: bool,
+    cache: Path | None = None,
 ) -> Plan:
     """The step of a training, compiled for the devices of its mesh.
 
@@ -112,47 +120,65 @@ def plan_step(
         batch: shapes of the global batch.
         topology: the machine.
         low: whether the model computes in a dtype of two bytes.
+        cache: folder of what the compiler said earlier; None asks it anew.
 
     Raises:
         jax.errors.JaxRuntimeError: when the compiler fails for another reason than memory.
     """
     lowered = training.lower(batch, platforms=(topology.chip.kind,))
-    size = batch["weight"].shape[0]
+    answer = ask(lowered, topology, mesh=training.mesh, cache=cache)
+    return read_answer(answer, training, batch, topology, low=low)
+
+
+def read_answer(
+    answer: Answer,
+    training: Training,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    topology: Topology,
+    *,
+    low: bool,
+) -> Plan:
+    """The plan that a compiler's answer gives; arguments as those of `plan_step`."""
+    size, chip = batch["weight"].shape[0], topology.chip
+    memory = _memory(training, batch, topology)
+    memory = dataclasses.replace(memory, temporary=answer.temporary_beside(memory.total))
+    devices = training.mesh.devices.flat
     shared: dict[str, Any] = dict(
         topology=topology.name,
         devices=training.mesh.size,
         mesh=dict(training.mesh.shape),
+        hosts=len({device.process_index for device in devices}),
         global_batch=size,
-        peak=topology.chip.peak["bf16" if low else "f32"],
+        fields={name: _bytes(array) // size for name, array in batch.items()},
+        peak=chip.peak.get("bf16" if low else "f32", 0.0),
+        memory=memory,
         model_flops=training.flops(batch),
+        kept=answer.kept,
     )
-    try:
-        reading = read_step(lowered, mesh=training.mesh, topology=topology)
-    except jax.errors.JaxRuntimeError as error:
-        memory = _refused(_memory(training, batch, topology, temporary=0), str(error))
-        if memory is None:
-            raise
-        return Plan(**shared, memory=memory, estimate=None, collectives=(), findings=())
-    leaves = jax.tree.leaves(training.abstract.params)
+    if answer.refusal:
+        return Plan(**shared, estimate=None, collectives=(), findings=())
+    program = parse(answer.text)
+    exchanges = collectives(program, mesh=training.mesh, topology=topology)
+    params = training.abstract.params
+    leaves = jax.tree.leaves(params)
     facts = Facts(
-        layer_bytes=_layer_bytes(training, 2 if low else 4),
+        layer_bytes=_layer_bytes(params, 2 if low else 4),
         shapes={shape for leaf in leaves for shape in _and_of_a_layer(leaf.shape)},
         tables={leaf.shape for leaf in leaves if leaf.ndim == 2 and leaf.shape[0] >= 4096},
         low=low,
-        whole=_whole(training),
+        whole=_whole(params, parts=training.mesh.shape["fsdp"]),
     )
+    timed = bool(chip.peak)  # of a CPU nothing is known to reckon with
     return Plan(
         **shared,
-        memory=_memory(training, batch, topology, temporary=reading.temporary),
-        estimate=reading.estimate,
-        collectives=reading.collectives,
-        findings=findings(reading.program, reading.collectives, facts),
+        estimate=estimate(program, chip=chip, exchanges=exchanges) if timed else None,
+        collectives=exchanges,
+        findings=findings(program, exchanges, facts),
     )
 
 
-def _memory(
-    training: Training, batch: Mapping[str, Any], topology: Topology, *, temporary: int
-) -> Memory:
+def _memory(training: Training, batch: Mapping[str, Any], topology: Topology) -> Memory:
+    """Of what a step is given, before its temporaries."""
     state, shards = training.abstract, training.mesh.size
     return Memory(
         parameters=_share(state.params),
@@ -161,7 +187,7 @@ def _memory(
         frozen=_share(training.frozen),
         carry=_share(state.carry),
         batch=sum(_bytes(array) // shards for array in batch.values()),
-        temporary=temporary,
+        temporary=0,
         capacity=topology.chip.memory,
     )
 
@@ -178,15 +204,14 @@ def _bytes(leaf: Any) -> int:
     return int(np.prod(leaf.shape)) * leaf.dtype.itemsize
 
 
-def _named(training: Training) -> dict[str, Any]:
-    params = training.abstract.params
+def _named(params: Any) -> dict[str, Any]:
     return dict(zip(leaf_names(params), jax.tree.leaves(params), strict=True))
 
 
-def _layer_bytes(training: Training, item: int) -> float:
+def _layer_bytes(params: Any, item: int) -> float:
     """Of the largest weight of one layer: those of a stack have their layers in front."""
-    named = _named(training)
-    sizes = [np.prod(leaf.shape[1:]) for name, leaf in named.items() if "/blocks/" in name]
+    named = _named(params).items()
+    sizes = [np.prod(leaf.shape[1:]) for name, leaf in named if "/blocks/" in name]
     return float(max(sizes, default=0)) * item
 
 
@@ -194,25 +219,14 @@ def _and_of_a_layer(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return shape, shape[1:], (1, *shape[1:])
 
 
-def _whole(training: Training) -> dict[str, float]:
-    """Large parameters that are whole on every device of a mesh that divides others."""
-    if training.mesh.shape["fsdp"] == 1:
+def _whole(params: Any, *, parts: int) -> dict[str, float]:
+    """Large parameters that are whole on every device, though `fsdp` of so many divides them."""
+    if parts == 1:
         return {}
     return {
         name: float(_bytes(leaf))
-        for name, leaf in _named(training).items()
-        if _bytes(leaf) > 2**20 and leaf.sharding.is_fully_replicated
+        for name, leaf in _named(params).items()
+        if _bytes(leaf) > MIN_BYTES
+        and leaf.sharding.is_fully_replicated
+        and any(size % parts == 0 for size in leaf.shape)
     }
-
-
-def _refused(memory: Memory, message: str) -> Memory | None:
-    """With the temporaries of a program that the compiler refuses for its size; None for others."""
-    if found := _TEMPORARIES.search(message):
-        return dataclasses.replace(memory, temporary=_size(found))
-    if found := _USED.search(message):
-        return dataclasses.replace(memory, temporary=max(0, _size(found) - memory.total))
-    return None
-
-
-def _size(found: re.Match[str]) -> int:
-    return round(float(found[1]) * _UNITS[found[2]])

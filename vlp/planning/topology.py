@@ -30,14 +30,17 @@ class Topology:
 
     def near(self, device: Any) -> Any:
         """What the fast links of a device reach: a host's GPUs, or all of a slice of TPUs."""
-        return device.process_index if self.chip.kind == "cuda" else 0
+        if self.chip.kind == "cuda":
+            return device.process_index
+        return getattr(device, "slice_index", 0)
 
 
-def open_topology(name: str) -> Topology:
+def open_topology(name: str, *, slices: int = 1) -> Topology:
     """The machine of a name.
 
     Args:
         name: "CHIP:SHAPE", where SHAPE is the slice of a TPU, in chips, or a number of GPUs.
+        slices: of a TPU, how many of that shape a data-centre network connects.
 
     Raises:
         ValueError: no such chip or shape, or what compiles for it is not installed.
@@ -55,18 +58,25 @@ def open_topology(name: str) -> Topology:
         form = "x".join(["N"] * wanted)
         raise ValueError(f"the shape of {kind} must be {form}, got {size!r}; e.g. {_EXAMPLES}")
     cuda = chip.kind == "cuda"
-    devices = _gpus(name, chip, shape[0]) if cuda else _tpus(name, kind, shape)
-    return Topology(name, chip, shape, devices)
+    if slices < 1 or (cuda and slices > 1):
+        raise ValueError(
+            f"slices must be at least 1, and 1 for GPUs, got {slices} of {name}; "
+            "more hosts are more GPUs: h100:64"
+        )
+    devices = _gpus(name, chip, shape[0]) if cuda else _tpus(name, kind, shape, slices)
+    return Topology(name if slices == 1 else f"{slices} x {name}", chip, shape, devices)
 
 
-def _tpus(name: str, kind: str, shape: Sequence[int]) -> Sequence[Any]:
+def _tpus(name: str, kind: str, shape: Sequence[int], slices: int) -> Sequence[Any]:
     from jax.experimental import topologies
 
     # Nothing of a cloud machine is asked for: there is none.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-256")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    settings: dict[str, Any] = {"chip_config_name": "megacore"} if kind == "v4" else {}
+    settings: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    if kind == "v4":
+        settings["chip_config_name"] = "megacore"
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name, **settings).devices
     except RuntimeError as error:

@@ -1,7 +1,6 @@
 """What a run says before it begins: one look tells whether it is the one that was meant."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,8 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlp.parallel.mesh import said
+from vlp.remote import Place
 from vlp.run.build import Plan
 from vlp.run.sets import data_name
+from vlp.training.loop.account import Account
 from vlp.version import __version__
 
 
@@ -22,7 +24,7 @@ def say_start(
     *,
     samples: int,
     step: int,
-    workdir: Path,
+    workdir: Place,
     console: Console | None = None,
 ) -> None:
     """Prints model, data, devices, precision, length and place of a run, on process 0.
@@ -45,8 +47,17 @@ def say_start(
     console.print(table)
 
 
+def say_end(account: Account) -> None:
+    """Prints what the time of all starts went into, in one line, on process 0."""
+    if jax.process_index() == 0:
+        facts = account.facts()
+        starts = facts.pop("starts")
+        said = ", ".join(f"{name} {spent}" for name, spent in facts.items())
+        print(f"{'time':12} of {starts} start{'s' * (starts != '1')}: {said}")
+
+
 def _facts(
-    config: ConfigDict, plan: Plan, *, samples: int, step: int, workdir: Path
+    config: ConfigDict, plan: Plan, *, samples: int, step: int, workdir: Place
 ) -> dict[str, str]:
     batch = config.train.global_batch_size
     whole, seen = plan.position.samples_at(plan.steps), plan.position.samples_at(step)
@@ -89,9 +100,10 @@ def _count(number: int) -> str:
 
 def _devices(mesh: Any) -> str:
     kind = mesh.devices.flat[0].device_kind
-    axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     processes = jax.process_count()
-    return f"{mesh.size} {kind}, mesh {axes}" + (f", {processes} processes" * (processes > 1))
+    return f"{mesh.size} {kind}, mesh {said(mesh.shape)}" + (
+        f", {processes} processes" * (processes > 1)
+    )
 
 
 def _precision(model: Mapping[str, Any]) -> str:

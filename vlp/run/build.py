@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from data_pipelines.audio import Spectrogram
 from vlp.models.build import check_sizes, frozen_towers, make_model, model_class
 from vlp.objectives import Objective, objectives
-from vlp.parallel.mesh import check_global_batch_size, make_mesh
+from vlp.parallel.mesh import batch_parts, check_global_batch_size, make_mesh
 from vlp.run.fields import batch_shapes
 from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.groups import optimizer_groups
@@ -171,7 +171,7 @@ def plan(
     objective = config.objective.to_dict()
     objective |= {key: duration(objective[key]) for key in DURATIONS if key in objective}
     given = dict(
-        mesh=mesh, most_rows=most_rows(config.data.sets.to_dict(), rows=batch // mesh.size)
+        mesh=mesh, most_rows=most_rows(config.data.sets.to_dict(), rows=batch // batch_parts(mesh))
     )
     loss = make_objective(**objective, given=given)
     _check_towers(config.model, loss.fields)

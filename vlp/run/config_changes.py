@@ -1,18 +1,18 @@
 """Whether a run that goes on has the config it had, defaults included."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments.common import base_config
+from vlp.remote import Place
 from vlp.run.resolve import merge, resolve_preset, resolve_shared
 from vlp.run.sections import REQUIRED, sections, settings_of
 from vlp.run.values import as_json, flatten, plain
 
 
-def check_same_config(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Path) -> None:
+def check_same_config(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Place) -> None:
     """Raises ValueError listing the keys in which a workdir's config differs from the new one.
 
     A setting that one of them leaves to its default is equal to that default.

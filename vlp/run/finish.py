@@ -20,9 +20,11 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.evals.results import print_results
 from vlp.interop.export import export
+from vlp.interop.parity import FILE as PARITY
 from vlp.interop.parity import summary
 from vlp.jobs.gallery import Gallery
 from vlp.parallel.together import wait_for_all
+from vlp.remote import Place, names_in
 from vlp.run.prepare import Prepared
 from vlp.run.report import draw_report
 from vlp.run.workdir import Workdir
@@ -37,8 +39,9 @@ def finish(
 ) -> None:
     """Evaluates if that is still to be done, draws the report, exports, and says where all is."""
     evaluations, at = prepared.evaluations, (outcome.step, outcome.state)
-    results = evaluations.all(*at, pause=pause)
-    gallery = evaluations.gallery(*at, pause=pause)
+    with outcome.account.timed("evaluation"):
+        results = evaluations.all(*at, pause=pause)
+        gallery = evaluations.gallery(*at, pause=pause)
     if jax.process_index() != 0:
         wait_for_all("finished", timeout_s=FINISH_S)
         return
@@ -50,6 +53,7 @@ def finish(
         evaluator=evaluator,
         gallery=gallery,
         failed=evaluations.failed,
+        time=outcome.account.facts(),
     )
     if results:
         print_results(results, console=Console())
@@ -86,11 +90,12 @@ def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]])
     }
     settings |= dict(metrics=scores, overwrite=True)
     make = _export_alone if jax.process_count() > 1 else export
-    print(f"exported, {summary(make(workdir.path, folder, **settings))}")
+    print(f"exported, {summary(make(workdir.address, folder, **settings))}")
+    workdir.put_up_folder(folder, last=PARITY)
     return {"exported": folder}
 
 
-def _export_alone(*paths: Path, **settings: Any) -> dict[str, Any]:
+def _export_alone(*paths: Place, **settings: Any) -> dict[str, Any]:
     """As `export`, in a process that is none of the run's: those would read a checkpoint together,
     and hold the memory of their devices."""
     spawn = multiprocessing.get_context("spawn")
@@ -108,16 +113,18 @@ def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:
         "report": workdir.report,
         "metrics": workdir.metrics,
         "data": workdir.data,
-        "checkpoints": workdir.checkpoints,
+        "checkpoints": workdir.path / workdir.checkpoints.name,
         "results": workdir.results,
     }
+    there = {workdir.checkpoints.name, *names_in(workdir.path)}
     for name, path in (places | exported).items():
-        if path.exists():
-            print(f"{name:12} {path}")
+        if path.relative_to(workdir.path).parts[0] in there:
+            print(f"{name:12} {workdir.address_of(path)}")
     if workdir.tensorboard.exists():
         missing = find_spec("tensorboard") is None
         first = "pip install tensorboard; " if missing else ""
-        print(f"{'TensorBoard':12} {first}tensorboard --logdir={_quoted(workdir.tensorboard)}")
+        logs = _quoted(workdir.address_of(workdir.tensorboard))
+        print(f"{'TensorBoard':12} {first}tensorboard --logdir={logs}")
 
 
 def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
@@ -125,8 +132,8 @@ def _say_try(workdir: Workdir, gallery: Gallery | None, source: Source) -> None:
     some = PartSource(source, 0, min(16, len(source)))
     if texts := gallery.texts if gallery is not None else eval_captions(some).texts:
         query = shlex.quote(shown(texts[0]))
-        print(f"{'try':12} {called()} search --workdir={_quoted(workdir.path)} {query}")
+        print(f"{'try':12} {called()} search --workdir={_quoted(workdir.address)} {query}")
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: Place) -> str:
     return shlex.quote(str(path))

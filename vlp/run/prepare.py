@@ -65,6 +65,7 @@ def prepare(
     check_limits(
         max_skipped_in_a_row=config.train.max_skipped_in_a_row,
         watchdog_s=config.train.watchdog_s or None,
+        log_every=config.train.log_every,
     )
     everywhere(
         lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)
@@ -78,11 +79,12 @@ def prepare(
     if frozen:
         card["frozen"] = {name: each.reference for name, each in frozen.items()}
     checkpoints = Checkpoints(
-        workdir.checkpoints.resolve(),
+        workdir.checkpoints,
         keep=config.checkpoint.keep,
         keep_every=planned.duration(config.checkpoint.keep_every) or None,
         config=settings,
         card=card,
+        before_commit=workdir.put_up,
     )
     if found is None:
         state = planned.training.init(everywhere(lambda: given_params(config)))

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ def draw_report(
     evaluator: Evaluator,
     gallery: Gallery | None,
     failed: Sequence[str] = (),
+    time: Mapping[str, str],
 ) -> None:
     """Writes `report.html` into the workdir.
 
@@ -42,20 +43,21 @@ def draw_report(
         evaluator: the run's encoder.
         gallery: the embedded data whose pictures are shown, or None for no pictures.
         failed: a sentence on each evaluation that was left out.
+        time: what it went into, over all starts of the run.
     """
     rows = workdir.metrics_rows()
     texts, images = _queries(gallery) if gallery is not None else ([], [])
     written = _written(results, gallery) if gallery is not None else []
     write_report(
         workdir.report,
-        title=workdir.path.resolve().name,
+        title=workdir.name,
         lead=f"{config.objective.name} on {data_name(config)}, {evaluator.step:,} steps",
         metrics_rows=rows,
         results=results,
         text_queries=texts,
         image_queries=images,
         sound_queries=sound_queries(evaluator, results),
-        facts=_facts(config, workdir, rows),
+        facts=_facts(config, workdir, rows, time),
         attribution=list(config.attribution),
         written=written,
         failed=failed,
@@ -91,7 +93,9 @@ def _written(results: list[dict[str, Any]], gallery: Gallery) -> list[dict[str, 
     ]
 
 
-def _facts(config: ConfigDict, workdir: Workdir, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _facts(
+    config: ConfigDict, workdir: Workdir, rows: list[dict[str, Any]], time: Mapping[str, str]
+) -> dict[str, Any]:
     """What was run, on what, and how fast."""
     known = json.loads(workdir.versions.read_text())
     speed = {}
@@ -105,5 +109,6 @@ def _facts(config: ConfigDict, workdir: Workdir, rows: list[dict[str, Any]]) -> 
         "machine": {key: known[key] for key in ("device", "devices", "processes", "seed")},
         "versions": known["versions"],
         "speed (median a step)": speed | {"skipped steps": skipped},
+        "time, all starts": dict(time),
         "config": {key: settings[key] for key in sorted(settings) if key != "attribution"},
     }

@@ -2,42 +2,102 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 
 from vlp.files import write_bytes, write_json, write_whole
 from vlp.interop.card import FILE, read_card, write_card
 from vlp.interop.runs import read_tokenizer_of
 from vlp.jobs.outputs import check_folder
+from vlp.parallel.lock import Lock
+from vlp.parallel.store_lock import StoreLock
+from vlp.parallel.together import everywhere
+from vlp.remote import place, put_folder, resolved
 from vlp.run.config_changes import check_same_config
+from vlp.run.mirror import Mirror, PutUp
 from vlp.training.checkpoint.checkpoints import saved_steps
+from vlp.training.loop.trackers import Tracker, read_rows
 from vlp.version import versions
+
+_log = logging.getLogger("vlp")
 
 
 class Workdir:
     """The files of a run under one folder.
 
+    Of a run in an object store the files lie in a folder of this process, for nothing can be
+    appended to in a store; `in_step` carries them there and back. Its checkpoints are in the store.
+
+    Args:
+        address: a folder, here or in a store.
+
     Attributes:
-        path: the folder.
+        address: the run's folder, as those name it who want to read it.
+        path: the folder of its files here.
+        name: what it is called.
         config, versions, data, metrics, ids, report: files in it.
         checkpoints, results, tensorboard, profile: folders in it.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, address: str | Path):
+        self.address = place(address)
+        self.name = resolved(address).name
+        self._mirror = Mirror(self.address) if isinstance(self.address, epath.Path) else None
+        self.path = self._mirror.folder if self._mirror else Path(address)
         self.config = self.path / "config.json"
         self.versions = self.path / "versions.json"
         self.data = self.path / "data.json"
         self.metrics = self.path / "metrics.jsonl"
         self.ids = self.path / "ids.jsonl"
         self.report = self.path / "report.html"
-        self.checkpoints = self.path / "checkpoints"
+        self.checkpoints = self.address / "checkpoints"
         self.results = self.path / "results"
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
+
+    def lock(self) -> Lock | StoreLock:
+        """The lock of the folder."""
+        return StoreLock(self.address) if self._mirror else Lock(self.path)
+
+    def put_up(self) -> None:
+        """Puts up what has changed of the files here, where the run lies in a store."""
+        if self._mirror:
+            self._mirror.put_up()
+
+    def put_up_folder(self, folder: Path, *, last: str) -> None:
+        """Likewise a folder in it, see `vlp.remote.put_folder`."""
+        if self._mirror:
+            put_folder(folder, self.address_of(folder), last=last)
+
+    def trackers(self) -> list[Tracker]:
+        """What puts metrics up now and then, where the run lies in a store."""
+        return [PutUp(self._mirror)] if self._mirror else []
+
+    def address_of(self, path: Path) -> Any:
+        """Where those find a file or folder of the run who want to read it."""
+        return self.address / path.relative_to(self.path).as_posix()
+
+    @contextlib.contextmanager
+    def in_step(self) -> Iterator[None]:
+        """While entered, a run in a store has its files here, and at the end the store has them."""
+        if self._mirror is None:
+            yield
+            return
+        everywhere(self._mirror.fetch)
+        try:
+            yield
+        except BaseException:
+            try:
+                self._mirror.put_up()
+            except Exception as error:  # the first failure is the one to be told
+                _log.error("%s could not be put up to date: %s", self.address, error)
+            raise
+        self._mirror.put_up()
 
     @property
     def begun(self) -> bool:
@@ -53,10 +113,10 @@ class Workdir:
         """
         existing = self.config.is_file()
         if must_exist and not existing:
-            raise ValueError(f"--resume needs a run in --workdir, {self.path} holds none")
-        check_folder("--workdir", self.path, manifest=self.config.name, ours="a run of vlp")
+            raise ValueError(f"--resume needs a run in --workdir, {self.address} holds none")
+        check_folder("--workdir", self.address, manifest=self.config.name, ours="a run of vlp")
         if existing and self.begun and not accept_changes:
-            check_same_config(self.read_config(), config, self.path)
+            check_same_config(self.read_config(), config, self.address)
 
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
@@ -76,6 +136,7 @@ class Workdir:
             seed=config["seed"],
         )
         write_json(self.versions, facts)
+        self.put_up()
 
     @contextlib.contextmanager
     def unchanged_unless_a_step_is_taken(self) -> Iterator[None]:
@@ -110,7 +171,7 @@ class Workdir:
             ValueError: when there is none, or it is no JSON.
         """
         if not self.config.is_file():
-            raise ValueError(f"--workdir must hold a run (a config.json), {self.path} does not")
+            raise ValueError(f"--workdir must hold a run (a config.json), {self.address} does not")
         try:
             return json.loads(self.config.read_text())
         except ValueError as error:
@@ -120,6 +181,4 @@ class Workdir:
 
     def metrics_rows(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        if not self.metrics.is_file():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line]
+        return read_rows(self.metrics)

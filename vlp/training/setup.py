@@ -188,12 +188,13 @@ def make_training(
 
     Raises:
         ValueError: when a pattern of `freeze` matches no parameter, or all are frozen, or the decay
-            of an average is out of its range.
+            of an average is out of its range, or the mesh's axis `tensor` does not divide heads.
     """
     average = None if ema_decay is None else Momentum(ema_decay, ema_warmup)
     _check_decay("ema_decay", average)
     _check_decay("momentum_decay", objective.momentum)
     graphdef, shapes = abstract_model(make_model)
+    _check_heads(nnx.merge(graphdef, shapes), mesh.shape["tensor"])
     untrained, moving = select(shapes, freeze), statistics_paths(graphdef, shapes)
     if not jax.tree.leaves(partition(shapes, untrained | moving)[0]):
         raise ValueError(
@@ -252,6 +253,18 @@ def make_training(
 def _check_decay(name: str, average: Momentum | None) -> None:
     if average is not None and not 0 < average.decay < 1:
         raise ValueError(f"{name} must be between 0 and 1, got {average.decay}; try 0.999")
+
+
+def _check_heads(model: nnx.Module, tensor: int) -> None:
+    """Raises ValueError when some attention has heads that the axis `tensor` does not divide."""
+    for path, module in nnx.iter_modules(model):
+        heads = getattr(module, "num_heads", tensor)
+        if heads % tensor:
+            fitting = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
+            raise ValueError(
+                f"mesh axis tensor must divide the heads of every attention, got {tensor} for the "
+                f"{heads} of {path_name(path)}; try {fitting}"
+            )
 
 
 def _placed_params(given: Any, abstract: Any) -> Any:

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from vlp.models.base import Encoded
 from vlp.nn.batch_norm import learns_statistics
-from vlp.parallel.sharding import AnyMesh
+from vlp.nn.patches import kept_patches
+from vlp.parallel.mesh import AnyMesh, said
 from vlp.parallel.shares import own_rows, parts
 
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
@@ -28,6 +30,7 @@ def encode_pairs(
     key: Key[Array, ""],
     micro_batch_size: int | None = None,
     patch_drop: float = 0.0,
+    token_drop: float = 0.0,
     mesh: AnyMesh | None = None,
     outputs: Callable[[Any, Any, Any, Array], Any] = embeddings,
 ) -> Any:
@@ -37,12 +40,13 @@ def encode_pairs(
     them again, so that memory holds the activations of one micro-batch only, while losses and
     gradients are those of the whole batch. On a mesh each part of its axis `data` goes through its
     own rows, and gradients are added up once a step. Randomness belongs to the example, not to the
-    micro-batch, so they stay equal under `patch_drop` too.
+    micro-batch, so they stay equal under `patch_drop` and `token_drop` too.
 
     Batch norm takes its statistics from the examples with a weight and moves its running ones,
     unless they are frozen.
 
     Args:
+        token_drop: share of an image's tokens left out behind its tower; the first stays.
         mesh: over which the batch is split.
         outputs: from the model, what its `encode_image` and `encode_text` return, and the token
             ids, to a pytree of arrays `[n, ...]`. Of a micro-batch nothing else is kept.
@@ -55,7 +59,7 @@ def encode_pairs(
         Gao et al., 2021 (GradCache), https://arxiv.org/abs/2101.06983.
     """
     inputs = {"image": batch["image"], "text": batch["text"]}
-    if patch_drop:
+    if patch_drop or token_drop:
         inputs["key"] = jax.random.split(key, batch["image"].shape[0])
     learning: dict[str, Any] = {}
     if learns_statistics(model):
@@ -64,6 +68,8 @@ def encode_pairs(
     def encode(model, part):
         drop = dict(keys=part["key"], patch_drop=patch_drop) if patch_drop else {}
         image = model.encode_image(part["image"], **drop, **learning)
+        if token_drop:
+            image = _fewer_tokens(image, part["key"], share=token_drop)
         return outputs(model, image, model.encode_text(part["text"]), part["text"])
 
     if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:
@@ -87,9 +93,23 @@ def encode_pairs(
     return own_rows(through_own, mesh)(params, inputs)
 
 
+def _fewer_tokens(image: Encoded, keys: Key[Array, " n"], *, share: float) -> Encoded:
+    """Encoded images without a share of their tokens, of each others; the first is kept."""
+    own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 1)  # not those of `patch_drop`
+    kept = kept_patches(own, num_patches=image.tokens.shape[1] - 1, patch_drop=share)
+    kept = jnp.pad(kept + 1, ((0, 0), (1, 0)))
+    return image._replace(tokens=jnp.take_along_axis(image.tokens, kept[:, :, None], axis=1))
+
+
 def check_micro_batches(size: int | None, mesh: AnyMesh | None) -> None:
-    """Raises ValueError for micro-batches that the parts of a mesh cannot share; None are none."""
+    """Raises ValueError for micro-batches that a mesh cannot have; None are none."""
     count = parts(mesh)
+    sizes = {} if mesh is None else mesh.shape
+    if size is not None and min(count, sizes.get("fsdp", 1), sizes.get("tensor", 1)) > 1:
+        raise ValueError(  # XLA ends the process: spmd_partitioner_util.cc, ExpandDeviceGroups
+            "micro_batch_size does not go with all of the mesh's axes data, fsdp and tensor, which "
+            f"XLA cannot compile, got {size} on {said(sizes)}; set one of the axes to 1"
+        )
     if size is not None and (size < 1 or size % count):
         raise ValueError(
             f"micro_batch_size must divide by the {count} parts of the mesh's axis data, got "

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from vlp.losses.matching import hard_negatives
-from vlp.parallel.contrastive import batch_axes
+from vlp.parallel.mesh import batch_parts
 from vlp.settings import check_choice
 
 # How a negative is chosen among those allowed.
@@ -61,5 +61,5 @@ def mine(
 
 def elsewhere(n: int, mesh: Mesh | None) -> Bool[Array, "n n"]:
     """Which rows of a batch lie on other devices than which."""
-    device = jnp.arange(n) // (n // batch_axes(mesh)[1])
+    device = jnp.arange(n) // (n // batch_parts(mesh))
     return device[:, None] != device[None]

@@ -2,16 +2,19 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import logging
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from vlp.parallel.together import on_first
-from vlp.training.checkpoint import contents, folders, manifest
+from vlp.parallel.together import on_first, said_anywhere
+from vlp.training.checkpoint import contents, folders, manifest, stores
 from vlp.training.checkpoint.folders import saved_steps
+from vlp.training.checkpoint.summing import Parts, Summing
 
 _log = logging.getLogger("vlp")
 
@@ -37,17 +40,20 @@ class Checkpoints:
     """The checkpoints of one run; one process group writes to a directory at a time.
 
     A checkpoint is a folder `<step>/`. It is written under another name, then gets a manifest with
-    the size and SHA-256 of each of its files, and is renamed last: at any moment it is whole or not
-    there. Reading compares the files with the manifest.
+    the size and SHA-256 of each of its files, each summed by the process that wrote it, and is
+    renamed last. In an object store, where nothing can be renamed, a file says last that all is
+    there. So at any moment it is whole or not there. Reading compares the files with the manifest,
+    each process a share of them.
 
     Nothing is written before the first `save`, and nothing removed before `newest`.
 
     Args:
-        directory: made if missing; a local path or `gs://...`.
+        directory: made if missing; a local path, `gs://...` or `s3://...`.
         keep: how many of the newest checkpoints to keep.
         keep_every: also keep for good those whose step it divides; None for none.
         config: JSON value stored in each.
         card: JSON value stored in each.
+        before_commit: called on every process when its arrays are written, before the commit.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Checkpoints:
         keep_every: int | None = None,
         config: Any = None,
         card: Any = None,
+        before_commit: Callable[[], object] = lambda: None,
     ):
         if keep < 1:
             raise ValueError(f"keep must be at least 1 checkpoint, got {keep}; try 3")
@@ -70,8 +77,9 @@ class Checkpoints:
         self._pending: concurrent.futures.Future[None] | None = None
         self._step: int | None = None
         self._writer = ocp.AsyncCheckpointer(
-            ocp.CompositeCheckpointHandler(),
+            Summing(before_commit, **stores.ways_of(self.directory)),
             async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
+            **stores.ways_of(self.directory),
         )
 
     def save(self, step: int, state: Any, *, loader: Any = None) -> None:
@@ -91,12 +99,13 @@ class Checkpoints:
         self._step = step
         if jax.process_index() == 0:
             self.directory.mkdir(parents=True, exist_ok=True)
-        items = {"loader": loader, **self._json}
+        values = {"loader": loader, **self._json}
+        arrays = contents.by_folder(contents.to_nested(state))
         self._writer.save(
             self.directory / str(step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(contents.to_nested(state)),
-                **{name: ocp.args.JsonSave({"value": value}) for name, value in items.items()},
+            args=Parts(
+                **{name: ocp.args.StandardSave(part) for name, part in arrays.items()},
+                **{name: ocp.args.JsonSave({"value": value}) for name, value in values.items()},
             ),
         )
         self._pending = self._thread.submit(self._finish, step)
@@ -136,9 +145,7 @@ class Checkpoints:
         Raises:
             ValueError: when all checkpoints are damaged.
         """
-        intact: list[int | None] = []
-        on_first(lambda: intact.append(folders.tidied(self.directory)))
-        step = folders.agreed(intact[0] if intact else None)
+        step = self._newest_intact()
         if step is None:
             return None
         folder = self.directory / str(step)
@@ -165,13 +172,36 @@ class Checkpoints:
             return None
         return Restored(**vars(found), state=self.read(found, abstract))
 
+    def _newest_intact(self) -> int | None:
+        """As `folders.newest_intact`, by all processes: each looks at its share of the files."""
+        on_first(lambda: folders.tidy(self.directory))
+        share = dict(process=jax.process_index(), processes=jax.process_count())
+        committed: list[int] = []
+        on_first(lambda: committed.extend(saved_steps(self.directory)))
+        while (step := self._newest()) is not None:
+            folder = self.directory / str(step)
+            problem = said_anywhere(functools.partial(manifest.problem, folder, **share))
+            if problem is None:
+                return step
+            folders.say_damaged(folder, problem)
+            on_first(functools.partial(folders.set_aside, folder))
+        on_first(lambda: folders.check_some_left(self.directory, committed))
+        return None
+
+    def _newest(self) -> int | None:
+        steps: list[int] = []
+        on_first(lambda: steps.extend(folders.steps_in(self.directory)))
+        return folders.agreed(steps[-1] if steps else None)
+
     def _seal(self) -> None:
         """Writes the manifest; orbax calls this when all files are there, before the commit."""
         final = self.directory / str(self._step)
         temporary = [
-            p for p in self.directory.iterdir() if p.name.startswith(final.name + folders.TEMPORARY)
+            p
+            for p in self.directory.iterdir()
+            if p.name.startswith(final.name + manifest.TEMPORARY)
         ]
-        manifest.write(temporary[0] if temporary else final)
+        manifest.write(temporary[0] if temporary else final, processes=jax.process_count())
 
     def _finish(self, step: int) -> None:
         self._writer.wait_until_finished()
@@ -182,12 +212,19 @@ class Checkpoints:
                     folders.remove(self.directory / str(old))
 
 
-def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:
-    """The folder of one undamaged checkpoint.
+def find_checkpoint(
+    path: Any,
+    *,
+    step: int | None = None,
+    weights: Callable[[epath.Path], Collection[str]] = lambda folder: contents.WEIGHTS,
+) -> epath.Path:
+    """The folder of one checkpoint of which what is to be read is undamaged.
 
     Args:
         path: a run's `checkpoints` folder, or the folder of one checkpoint in it.
         step: which one; by default the newest that is undamaged.
+        weights: which weights will be read of a checkpoint, of `params`, `averaged` and `momentum`;
+            neither others nor the optimiser's state are looked at.
 
     Raises:
         ValueError: when there is none, or the one asked for is damaged.
@@ -195,16 +232,20 @@ def find_checkpoint(path: Any, *, step: int | None = None) -> epath.Path:
     path = folders.absolute(path)
     if path.name.isdecimal() and step is None:
         path, step = path.parent, int(path.name)
+
+    def problem(folder: epath.Path) -> str | None:
+        said = manifest.problem(folder, but=contents.ARRAYS)
+        if said is None:
+            unread = contents.unread(manifest.folders(folder), weights(folder))
+            said = manifest.problem(folder, but=unread)
+        return said
+
     if step is None:
-        newest = folders.newest_intact(path, set_aside=False)
-        if newest is None:
-            raise ValueError(f"a checkpoint must be at {path}, found none; train first")
-        return path / str(newest)
+        return folders.newest_intact(path, problem)
     if step not in saved_steps(path):
         raise ValueError(f"a checkpoint must be at {path / str(step)}, have {saved_steps(path)}")
-    problem = manifest.problem(path / str(step))
-    if problem:
-        raise ValueError(f"checkpoint {path / str(step)} is damaged: {problem}; use another step")
+    if said := problem(path / str(step)):
+        raise ValueError(f"checkpoint {path / str(step)} is damaged: {said}; use another step")
     return path / str(step)
 
 
@@ -222,9 +263,14 @@ def load_params(
     Raises:
         ValueError: when there is no such checkpoint or it holds no such average.
     """
-    if which not in ("params", "averaged", "momentum"):
+    if which not in contents.WEIGHTS:
         raise ValueError(f"which must be params, averaged or momentum, got {which}")
-    folder = find_checkpoint(path, step=step)
+    folder = find_checkpoint(path, step=step, weights=lambda folder: (which,))
+    return read_params(folder, which=which, like=like)
+
+
+def read_params(folder: epath.Path, *, which: str, like: Any = None) -> Any:
+    """As `load_params`, of a checkpoint that `find_checkpoint` has found."""
     saved = contents.saved_shapes(folder)
     which = contents.place_of(which, saved)
     if which not in saved:

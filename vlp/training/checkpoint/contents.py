@@ -1,7 +1,7 @@
 """What is in a checkpoint: arrays as nested dicts, read back onto any mesh, and JSON values."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -10,11 +10,15 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
 
+from vlp.remote import names_in
 from vlp.training.params import leaf_paths
 
 _log = logging.getLogger("vlp")
 _Leaves = Mapping[tuple[str, ...], Any]
 AVERAGES, EARLIER_AVERAGE = ("momentum", "averaged"), "teacher"
+WEIGHTS = ("params", *AVERAGES)  # each in a folder of its own, to be read without the others
+STATE = "state"  # the folder of what is left; of all arrays in earlier checkpoints
+ARRAYS = (STATE, *WEIGHTS)
 JSON_ITEMS = ("loader", "config", "card")
 
 
@@ -23,11 +27,42 @@ def to_nested(tree: Any) -> dict[str, Any]:
     return traverse_util.unflatten_dict(dict(leaf_paths(tree)))
 
 
+def by_folder(nested: Mapping[str, Any], folders: Collection[str] = WEIGHTS) -> dict[str, Any]:
+    """What goes into which folder of a checkpoint.
+
+    Args:
+        nested: arrays by name.
+        folders: those of one part each; the others lie together.
+    """
+    parts = {name: part for name, part in nested.items() if name in folders}
+    rest = {name: part for name, part in nested.items() if name not in folders}
+    return parts | ({STATE: rest} if rest else {})
+
+
+def unread(listed: Collection[str], wanted: Collection[str]) -> list[str]:
+    """The folders of arrays of which nothing is read.
+
+    Args:
+        listed: all folders of a checkpoint.
+        wanted: the parts that are read.
+    """
+    read = {name if name in listed else STATE for name in wanted}
+    return [name for name in ARRAYS if name not in read]
+
+
 def saved_shapes(folder: epath.Path) -> dict[str, Any]:
-    """Shapes and types of the arrays in a checkpoint, nested as on disk."""
+    """Shapes and types of the arrays in a checkpoint, nested as `to_nested` gave them."""
+    folders = _folders(folder)
     with ocp.Checkpointer(_handler()) as reader:
-        tree = reader.metadata(folder).item_metadata["state"].tree
-    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), tree)
+        items = reader.metadata(folder).item_metadata
+    trees = {name: items[name].tree for name in folders}
+    nested = {**trees.pop(STATE, {}), **trees}
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), nested)
+
+
+def _folders(folder: epath.Path) -> list[str]:
+    there = names_in(folder)
+    return [name for name in ARRAYS if name in there]
 
 
 def restore_arrays(folder: epath.Path, abstract: Any, *, prefix: tuple[str, ...]) -> Any:
@@ -84,11 +119,16 @@ def read_arrays(folder: epath.Path, wanted: dict[str, Any]) -> dict[str, Any]:
             return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
         return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)
 
-    args = ocp.args.PyTreeRestore(
-        wanted, restore_args=jax.tree.map(how, wanted), partial_restore=True
-    )
+    def restore(part: Any) -> Any:
+        how_each = jax.tree.map(how, part)
+        return ocp.args.PyTreeRestore(part, restore_args=how_each, partial_restore=True)
+
+    parts = by_folder(wanted, _folders(folder))
+    args = ocp.args.Composite(**{name: restore(part) for name, part in parts.items()})
     with ocp.Checkpointer(_handler()) as reader:
-        return reader.restore(folder, args=ocp.args.Composite(state=args))["state"]
+        restored = reader.restore(folder, args=args)
+    trees = {name: restored[name] for name in parts}
+    return {**trees.pop(STATE, {}), **trees}
 
 
 def read_json(folder: epath.Path, name: str) -> Any:
@@ -99,8 +139,9 @@ def read_json(folder: epath.Path, name: str) -> Any:
 
 
 def _handler() -> ocp.CompositeCheckpointHandler:
+    arrays = {name: ocp.PyTreeCheckpointHandler() for name in ARRAYS}
     json = {name: ocp.JsonCheckpointHandler() for name in JSON_ITEMS}
-    return ocp.CompositeCheckpointHandler(state=ocp.PyTreeCheckpointHandler(), **json)
+    return ocp.CompositeCheckpointHandler(**arrays, **json)
 
 
 def with_int_keys(tree: Any) -> Any:

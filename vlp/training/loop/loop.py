@@ -13,6 +13,7 @@ import numpy as np
 from vlp.parallel.ids import id_words
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint.checkpoints import Checkpoints
+from vlp.training.loop.account import Account
 from vlp.training.loop.interruption import Interruption
 from vlp.training.loop.position import Position
 from vlp.training.loop.rows import Rows
@@ -44,13 +45,13 @@ class Loader(Protocol):
 class Outcome:
     """How a run ended: state, the step it reached, and whether a signal stopped it (after saving).
 
-    `seconds` says what the time went into: `data`, `step`, `hooks`, `checkpoints`.
+    `account` says what the time went into.
     """
 
     state: Any
     step: int
     preempted: bool
-    seconds: dict[str, float]
+    account: Account
 
 
 def train(
@@ -71,6 +72,8 @@ def train(
     profile_directory: Any = None,
     max_skipped_in_a_row: int = 10,
     watchdog_s: float | None = None,
+    log_every: int = 1,
+    account: Account | None = None,
 ) -> Outcome:
     """Trains from the state's step to `steps`.
 
@@ -91,19 +94,28 @@ def train(
         trackers: take a row of metrics a step, on process 0; closed at the end.
         hooks: pairs of how many steps and what to call that often, and after the last step; not
             called at the step at which a signal stops the run.
-        pause: entered while the step compiles, and while a checkpoint is begun.
+        pause: entered while a step compiles, which it does for each training and each shape of its
+            batches, and while a checkpoint is begun.
         ids: takes this process's sample ids of every step; closed at the end.
         profile: first and last step to trace with JAX's profiler.
         profile_directory: where that trace goes.
         max_skipped_in_a_row: give up after so many steps without finite loss and gradient.
         watchdog_s: when a step takes longer, print all stacks and exit; steps that compile,
             hooks and saves may take `PATIENCE` times as long.
+        log_every: steps between two rows for the trackers; those of skipped steps, hooks, saves and
+            the last step are handed on as well.
+        account: of the time until now; a new one if not given.
 
     Raises:
         Diverged: after too many skipped steps; names the largest gradients.
         ValueError: when the data ends before the last step.
     """
-    check_limits(max_skipped_in_a_row=max_skipped_in_a_row, watchdog_s=watchdog_s)
+    check_limits(
+        max_skipped_in_a_row=max_skipped_in_a_row, watchdog_s=watchdog_s, log_every=log_every
+    )
+    account = account or Account()
+    account.until_now("start")
+    compiled: set[Any] = set()
     step, stop, dispatched, training = int(state.step), False, None, None
     rows = Rows(
         trackers,
@@ -111,6 +123,8 @@ def train(
         position=position,
         samples_per_epoch=samples_per_epoch,
         max_skipped=max_skipped_in_a_row,
+        account=account,
+        log_every=log_every,
     )
     with (
         rows,
@@ -119,15 +133,20 @@ def train(
         _watchdog(watchdog_s) as still_alive,
     ):
         while step < steps and not stop:
-            compiles, training = training is not training_at(step), training_at(step)
-            still_alive(patience=PATIENCE if compiles else 1.0)
-            with rows.timed("data"):
+            first, training = training is not training_at(step), training_at(step)
+            still_alive(patience=PATIENCE if first else 1.0)
+            with rows.data(dispatched):
                 batch = _next_batch(batches, step=step, steps=steps)
             step += 1
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
             batch = {k: id_words(batch[k]) if k == "id" else batch[k] for k in training.fields}
-            with pause("compiling the step") if compiles else contextlib.nullcontext():
+            program = (id(training), *((name, batch[name].shape) for name in sorted(batch)))
+            compiles = program not in compiled
+            compiled.add(program)
+            if compiles:
+                still_alive(patience=PATIENCE)
+            with _compiling(account, pause) if compiles else contextlib.nullcontext():
                 state, metrics = training.step(state, put_batch(batch, training.mesh))
             vote = interruption.vote()
             if checkpoints is not None:
@@ -135,7 +154,7 @@ def train(
 
             if dispatched is not None:
                 stop = interruption.decided(dispatched.vote)
-                rows.log(rows.read(dispatched))
+                rows.log(rows.read(dispatched), due=False)
             dispatched = rows.dispatched(step, batch, metrics, training=training, vote=vote)
 
             last = step == steps
@@ -147,24 +166,32 @@ def train(
                 continue
             stop = stop or interruption.decided(dispatched.vote)
             row, dispatched = rows.read(dispatched), None
-            with rows.timed("hooks"):
+            with account.timed("evaluation"):
                 for hook in due if not stop or last else ():
                     still_alive(patience=PATIENCE)
                     row |= hook(step, state) or {}
             rows.log(row)
             still_alive(patience=PATIENCE)
             if checkpoints is not None and (saves or stop):
-                with rows.timed("checkpoints"), pause(f"saving step {step}"):
+                with account.timed("checkpoint"), pause(f"saving step {step}"):
                     checkpoints.save(step, state, loader=batches.get_state())
             rows.restart_clock()
         if checkpoints is not None:
             still_alive(patience=PATIENCE)
-            with rows.timed("checkpoints"):
+            with account.timed("checkpoint"):
                 checkpoints.wait()
-    return Outcome(state, step, preempted=stop and step < steps, seconds=dict(rows.seconds))
+    return Outcome(state, step, preempted=stop and step < steps, account=account)
 
 
-def check_limits(*, max_skipped_in_a_row: int, watchdog_s: float | None) -> None:
+@contextlib.contextmanager
+def _compiling(account: Account, pause: Pause) -> Iterator[None]:
+    with account.timed("compile"), pause("compiling the step"):
+        yield
+
+
+def check_limits(
+    *, max_skipped_in_a_row: int, watchdog_s: float | None, log_every: int = 1
+) -> None:
     """Raises ValueError for limits that `train` could not keep."""
     if max_skipped_in_a_row < 1:
         raise ValueError(
@@ -172,6 +199,8 @@ def check_limits(*, max_skipped_in_a_row: int, watchdog_s: float | None) -> None
         )
     if watchdog_s is not None and watchdog_s <= 0:
         raise ValueError(f"watchdog_s must be above 0 seconds, got {watchdog_s}; None turns it off")
+    if log_every < 1:
+        raise ValueError(f"log_every must be at least 1 step, got {log_every}; 1 logs every step")
 
 
 def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarray]:

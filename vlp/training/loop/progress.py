@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlp.training.loop.account import clock
+
 
 class Progress:
     """A bar on a terminal, else a line now and then; a tracker, and a witness of pauses.
@@ -28,7 +30,7 @@ class Progress:
         self._last = -math.inf  # when a line was printed
         self._first: tuple[int, float] | None = None  # the step behind the first one, and when
         self._paused = 0.0  # since then
-        self._pairs = 0.0
+        self._seen, self._pairs = start, 0.0
         self._bar = self._task = None
         console = Console()
         if console.is_terminal and shown:
@@ -41,15 +43,17 @@ class Progress:
         now = time.monotonic()
         note = f"loss {row.get('train/loss', math.nan):.4f}"
         if self._first is None:
-            self._first, self._paused = (step, now), 0.0
-        self._pairs += row.get("train/pairs", 0.0) if step > self._first[0] else 0.0
+            self._first, self._paused, self._seen = (step, now), 0.0, step
+        # Steps between two rows were of as many pairs as the one that has a row.
+        self._pairs += row.get("train/pairs", 0.0) * (step - self._seen)
+        self._seen = step
         left = None
         if done := step - self._first[0]:
             active = max(now - self._first[1] - self._paused, 1e-9)
             left = active / done * (self._steps - step)
             note += f"  {self._pairs / active:,.0f} pairs/s"
         if left is not None:
-            note += f"  {_clock(left)} left"
+            note += f"  {clock(left)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, note=note)
         elif now - self._last >= self._seconds or step == self._steps:
@@ -101,8 +105,3 @@ def _bar(console: Any) -> Any:
         progress.TextColumn("{task.fields[note]}"),
         console=console,
     )
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

@@ -1,6 +1,5 @@
 """From what a step returned to the row of metrics that trackers get: read, timed, judged."""
 
-import collections
 import contextlib
 import dataclasses
 import math
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from vlp.training.loop import perf
+from vlp.training.loop.account import Account
 from vlp.training.loop.position import Position
 from vlp.training.loop.trackers import Tracker, Trackers
 from vlp.training.setup import Training
@@ -47,6 +47,8 @@ class Rows:
         position: how many samples were seen after so many steps.
         samples_per_epoch: for the metric `epoch`; None leaves it out.
         max_skipped: steps skipped in a row that end the run.
+        account: of the time.
+        log_every: steps between two rows that are handed on.
     """
 
     trackers: Sequence[Tracker]
@@ -55,9 +57,10 @@ class Rows:
     position: Position
     samples_per_epoch: int | None
     max_skipped: int
+    account: Account
+    log_every: int = 1
 
     def __post_init__(self) -> None:
-        self.seconds: dict[str, float] = collections.defaultdict(float)
         self._trackers = Trackers(self.trackers if jax.process_index() == 0 else ())
         self._ids = Trackers(() if self.ids is None else (self.ids,))
         self._skipped = 0
@@ -73,14 +76,18 @@ class Rows:
         self._ids.close()
 
     @contextlib.contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Adds the time spent inside to `seconds[what]`."""
+    def data(self, running: Dispatched | None) -> Iterator[None]:
+        """Times a wait for data; it costs time if the device has nothing left to do at its end.
+
+        Args:
+            running: the step that the device may still be at.
+        """
         began = time.monotonic()
+        self.account.until_now("step")
         yield
-        spent = time.monotonic() - began
-        self.seconds[what] += spent
-        if what == "data":
-            self._data_wait_s = spent
+        self._data_wait_s = time.monotonic() - began
+        busy = running is not None and not _is_done(running.metrics)
+        self.account.until_now("step" if busy else "data")
 
     def restart_clock(self) -> None:
         """Lets the next step's time begin now, after something that is not a step."""
@@ -115,7 +122,6 @@ class Rows:
         metrics = dict(jax.device_get(dispatched.metrics))
         now = time.monotonic()
         taken, self._since = now - self._since, now
-        self.seconds["step"] += taken
         by_array = np.asarray(metrics.pop(BY_ARRAY))
         row: dict[str, Any] = {"step": dispatched.step}
         if self.samples_per_epoch:
@@ -133,9 +139,16 @@ class Rows:
             )
         return row
 
-    def log(self, row: Mapping[str, Any]) -> None:
-        """Hands a row to the trackers."""
-        values = dict(row)
+    def log(self, row: Mapping[str, Any], *, due: bool = True) -> None:
+        """Hands a row to the trackers, if it is one of every `log_every` or of a skipped step.
+
+        Args:
+            row: of a step.
+            due: hand it on in any case.
+        """
+        if not (due or row["step"] % self.log_every == 0 or row["train/skipped"]):
+            return
+        values = dict(row) | self.account.row()
         self._trackers.log(values.pop("step"), values)
 
     def log_ids(self, step: int, ids: np.ndarray | None) -> None:
@@ -178,6 +191,10 @@ class Rows:
             f"step {row['step']} (loss {row['train/loss']:.4g}, largest gradients: {worst}); lower "
             "the learning rate, lengthen the warm-up or lower b2, and go on from a checkpoint"
         )
+
+
+def _is_done(metrics: Any) -> bool:
+    return all(array.is_ready() for array in jax.tree.leaves(metrics))
 
 
 def largest(norms: np.ndarray, *, names: Sequence[str]) -> list[tuple[str, float]]:

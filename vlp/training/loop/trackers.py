@@ -188,12 +188,16 @@ def _truncate(path: Path, *, step: int) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        row = _parsed(line)
-        if row is not None and row["step"] <= step:
-            kept.append(line)
-    write_bytes(path, b"".join(kept))
+    lines = path.read_bytes().splitlines(keepends=True)
+    parsed = ((line, _parsed(line)) for line in lines)
+    write_bytes(path, b"".join(line for line, row in parsed if row and row["step"] <= step))
+
+
+def read_rows(path: Any) -> list[dict[str, Any]]:
+    """The rows that `JsonLines` has written, without a torn one; none where there is no file."""
+    path = Path(path)
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else ()
+    return [row for line in lines if (row := _parsed(line))]
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -1,0 +1,64 @@
+"""Embeds a data set of which each process loads its own share."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vlp.evals.embed import Embeddings, Encoder, Progress, encode, lagging
+from vlp.models.naflex import device_images
+from vlp.parallel.sharding import batch_sharding
+
+_CODES = 256  # of reasons to reject, at most
+
+
+def embed_dealt(
+    encoder: Encoder,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    modality: str = "image",
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embeddings of what the batches of all processes hold, the same on each, ordered by id.
+
+    Args:
+      encoder: whose mesh has devices of every process.
+      batches: this process's, as many and as large as the others'; see `Encoder.embed_images`. They
+        have `id` and `weight`, and a number of rows that this process's devices divide.
+      modality: which tower embeds.
+      progress: called with the number of rows done.
+    """
+    assert encoder.mesh is not None
+    rejects = np.zeros(_CODES, np.int32)
+    put = partial(jax.make_array_from_process_local_data, batch_sharding(encoder.mesh))
+
+    def begun() -> Iterator[tuple[jax.Array, jax.Array]]:
+        for batch in batches:
+            np.add.at(rejects, np.asarray(batch.get("reject", ()), np.int64), 1)
+            rows = jax.tree.map(put, device_images(batch[modality]))
+            # Sent along with the rows: nobody need know which process's devices come first.
+            ids = put(np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32))
+            vectors = encode(modality, encoder.graphdef, encoder.params, rows, encoder.out)
+            yield vectors, _on_all(ids, encoder.out)
+
+    vectors, ids, done = [], [], 0
+    for found, of in lagging(begun()):
+        vectors.append(np.asarray(found, np.float32))
+        ids.append(np.asarray(of, np.int64))
+        done += int((ids[-1] >= 0).sum())
+        if progress is not None:
+            progress(done)
+    counts = multihost_utils.process_allgather(rejects).reshape(-1, _CODES).sum(axis=0)
+    order = np.argsort(all_ids := np.concatenate(ids), kind="stable")
+    order = order[all_ids[order] >= 0]
+    counted = Counter({code: int(n) for code, n in enumerate(counts) if code and n})
+    return Embeddings(np.concatenate(vectors)[order], all_ids[order], counted)
+
+
+@partial(jax.jit, static_argnames="out")
+def _on_all(ids: jax.Array, out: Any) -> jax.Array:
+    return jax.lax.with_sharding_constraint(ids, out)

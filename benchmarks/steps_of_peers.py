@@ -23,33 +23,36 @@ from pathlib import Path
 from typing import Any
 
 TOPOLOGIES = {"v5e:16x16": 32768, "h100:8": 4096}  # pairs of the global batch
-CHECKOUTS = {
-    "big_vision": "https://github.com/google-research/big_vision",
-    "openvision": "https://github.com/UCSC-VLAA/OpenVision",
-    "clip_jax": "https://github.com/borisdayma/clip-jax",
+CHECKOUTS = {  # where from, and the folders in which its modules are
+    "big_vision": ("https://github.com/google-research/big_vision", ""),
+    "openvision": ("https://github.com/UCSC-VLAA/OpenVision", "", "src"),
+    "clip_jax": ("https://github.com/borisdayma/clip-jax", "", "training"),
 }
 STEPS = ("vlp", "big_vision", "clip_jax", "vlp softmax", "openvision")
-# Version, pairs, pixels; peak GB a chip on v4-64, https://arxiv.org/abs/2509.01644, table 4. The
-# last two are the first stage of training, of which table 3 has the time.
+# Version, pairs, pixels, peak GB a chip: https://arxiv.org/abs/2509.01644, table 4, on v4-64, which
+# is 32 chips. The last two are the first stage of training, at the pairs a chip that it has.
 PUBLISHED = {
-    "v1 2k": (1, 2048, 224, 24.5),
-    "v1 4k": (1, 4096, 224, None),
-    "v2 2k": (2, 2048, 224, 13.8),
-    "v2 4k": (2, 4096, 224, 22.1),
-    "v2 8k": (2, 8192, 224, 28.4),
-    "v1 84 px": (1, 4096, 84, None),
-    "v2 84 px": (2, 4096, 84, None),
+    "v1 2k": (1, 2048, 224, "24.5"),
+    "v1 4k": (1, 4096, 224, "does not fit"),
+    "v2 2k": (2, 2048, 224, "13.8"),
+    "v2 4k": (2, 4096, 224, "22.1"),
+    "v2 8k": (2, 8192, 224, "28.4"),
+    "v1 84 px": (1, 4096, 84, "-"),
+    "v2 84 px": (2, 4096, 84, "-"),
 }
 HEAD = (
     "step", "given", "temporaries", "peak", "model TFLOPs", "TFLOPs", "GB moved", "MB exchanged",
     "largest in a loop", "ms, roofline", "of these exchanging", "ms, cycles",
+)  # fmt: skip
+HEAD_PUBLISHED = (
+    "step", "published GB", "given + temporaries", "peak", "pairs/s a chip, roofline", "cycles",
 )  # fmt: skip
 
 
 def main() -> None:
     """Compiles each step in a process of its own, and prints a row for it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, url in CHECKOUTS.items():
+    for name, (url, *_) in CHECKOUTS.items():
         parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=f"a checkout of {url}")
     parser.add_argument("--topology", nargs="+", choices=TOPOLOGIES, default=[*TOPOLOGIES])
     parser.add_argument("--only", nargs="+", metavar="STEP", help=", ".join((*STEPS, *PUBLISHED)))
@@ -62,11 +65,15 @@ def main() -> None:
     if args.worker:
         print(json.dumps(work(args, *args.worker)))
         return
+    for step in args.only or known:
+        find(args, step)
     topologies = ["v4:2x4x4"] if args.published else args.topology
+    head, as_row = (HEAD_PUBLISHED, row_published) if args.published else (HEAD, row)
     for topology in topologies:
-        print(f"\n{topology}\n\n| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
+        print(f"\n{topology}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|")
         for step in args.only or known:
-            print(row(step, measured(step, topology)), flush=True)
+            found = measured(step, topology)
+            print(f"| {step} | {found.get('refused') or as_row(step, found)} |", flush=True)
 
 
 def measured(step: str, topology: str) -> Mapping[str, Any]:
@@ -77,17 +84,29 @@ def measured(step: str, topology: str) -> Mapping[str, Any]:
 
 
 def row(step: str, found: Mapping[str, Any]) -> str:
-    """One line of the table: memory in GB, time in ms, all of one device and one step."""
-    if "refused" in found:
-        return f"| {step} | {found['refused']} |"
+    """Cells of a step: memory in GB, time in ms, all of one device and one step."""
+    del step
     cells = [
         *(f"{found[kind] / 1e9:.2f}" for kind in ("arguments", "temporary", "peak")),
         *(f"{found[kind] / 1e12:.2f}" for kind in ("model_flops", "flops")),
         f"{found['bytes'] / 1e9:.1f}",
-        *(f"{found[kind] / 1e6:,.0f}" for kind in ("exchanged", "largest")),
-        *(f"{1e3 * found[kind]:.1f}" for kind in ("seconds", "exposed", "cycles")),
+        *(f"{found[kind] / 1e6:,.1f}" for kind in ("exchanged", "largest")),
+        *(f"{1e3 * found[kind]:.1f}" for kind in ("seconds", "exposed")),
+        f"{1e3 * found['cycles']:.1f}" if found["cycles"] else "-",  # of a GPU none are estimated
     ]
-    return f"| {step} | {' | '.join(cells)} |"
+    return " | ".join(cells)
+
+
+def row_published(step: str, found: Mapping[str, Any]) -> str:
+    """Cells of a published step: memory in GB beside the authors', and the pace."""
+    _, pairs, _, published = PUBLISHED[step]
+    share = pairs / found["devices"]  # of a chip
+    cells = [
+        published,
+        *(f"{size / 1e9:.1f}" for size in (found["arguments"] + found["temporary"], found["peak"])),
+        *(f"{share / found[kind]:.0f}" for kind in ("seconds", "cycles")),
+    ]
+    return " | ".join(cells)
 
 
 def work(args: argparse.Namespace, step: str, topology: str) -> Mapping[str, Any]:
@@ -107,6 +126,7 @@ def work(args: argparse.Namespace, step: str, topology: str) -> Mapping[str, Any
     except MemoryError as error:
         return {"refused": str(error).partition("\n")[0]}
     return dict(
+        devices=made.mesh.size,
         arguments=read.answer.arguments,
         temporary=read.answer.temporary,
         peak=read.answer.peak,
@@ -125,20 +145,17 @@ def _traced(args: argparse.Namespace, step: str, pairs: int) -> Callable[..., An
     """What traces a step over devices, by its name."""
     import functools
 
+    find(args, step)
     if step in PUBLISHED:
-        version, pairs, size, _ = PUBLISHED[step]
-        _find(args, "openvision", "", "src")
         from foreign_steps import openvision_step
 
+        version, pairs, size, _ = PUBLISHED[step]
         return functools.partial(openvision_step.published, version=version, pairs=pairs, size=size)
     if step == "big_vision":
-        _find(args, step, "")
         from foreign_steps import big_vision_step as module
     elif step == "clip_jax":
-        _find(args, step, "", "training")
         from foreign_steps import clip_jax_step as module
     elif step == "openvision":
-        _find(args, step, "", "src")
         from foreign_steps import openvision_step as module
     else:
         from foreign_steps import vlp_step as module
@@ -147,15 +164,18 @@ def _traced(args: argparse.Namespace, step: str, pairs: int) -> Callable[..., An
     return functools.partial(module.traced, pairs=pairs, **settings)
 
 
-def _find(args: argparse.Namespace, name: str, *folders: str) -> None:
-    """Lets Python find a trainer's modules in its checkout."""
-    folder = getattr(args, name)
+def find(args: argparse.Namespace, step: str) -> None:
+    """Lets Python find a trainer's modules in its checkout; ends where there is none."""
+    name = "openvision" if step in PUBLISHED else step
+    if name not in CHECKOUTS:
+        return
+    folder, (url, *below) = getattr(args, name), CHECKOUTS[name]
     if folder is None or not folder.is_dir():
         raise SystemExit(
-            f"--{name} must be a checkout of the trainer, got {folder}; "
-            f"git clone {CHECKOUTS[name]}, or leave it out with --only"
+            f"--{name} must be a checkout of the trainer, got {folder}; git clone {url}, or leave "
+            "it out with --only"
         )
-    sys.path[:0] = [str(folder / each) for each in folders]
+    sys.path[:0] = [str(folder / each) for each in below]
 
 
 if __name__ == "__main__":

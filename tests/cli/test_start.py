@@ -171,7 +171,7 @@ def test_the_banner_says_what_begins_in_eighty_columns(pairs, tmp_path):
     for fact in (
         "parameters (image",
         "36 samples",
-        "8 cpu, mesh data 8 x fsdp 1",
+        "8 cpu, mesh data 8",
         "computes in float32",
         "auto: einsum",
         "16 samples a step",

@@ -11,7 +11,7 @@ from vlp.nn.attention import dot_product_attention
 from vlp.nn.stack import Stack
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
-from vlp.planning.plan import OPTIONS
+from vlp.planning.compiling import OPTIONS
 from vlp.planning.topology import open_topology
 
 N, H, K = 32, 12, 64

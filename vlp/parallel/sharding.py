@@ -61,8 +61,9 @@ class _Layout:
 
     @property
     def platform(self) -> str:
-        devices = getattr(self.mesh, "devices", None)  # an abstract mesh has none
-        return jax.default_backend() if devices is None else devices.flat[0].platform
+        if not isinstance(self.mesh, Mesh):  # an abstract one has no devices
+            return jax.default_backend()
+        return self.mesh.devices.flat[0].platform
 
     @property
     def parts(self) -> int:

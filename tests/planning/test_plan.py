@@ -113,7 +113,8 @@ def small(name, *, slices=1):
 SMALL_CHIP = {"less": 400_000, "nothing": 10}
 
 
-@pytest.mark.parametrize("name", ["less", pytest.param("nothing", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["less", "nothing"])
 def test_a_step_that_does_not_fit_is_tried_with_settings_that_need_less(
     name, monkeypatch, tmp_path, capsys
 ):

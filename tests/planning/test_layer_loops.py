@@ -25,7 +25,6 @@ MESHES = [
     dict(fsdp=8),
     dict(data=4, fsdp=2),
     dict(tensor=2),
-    dict(data=2, fsdp=2, tensor=2),
 ]
 ROWS = 32
 # Of one layer and pair: patches and text, and of three pairs where true and wrong ones are matched.

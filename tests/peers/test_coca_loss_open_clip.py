@@ -14,6 +14,7 @@ from tests.small.runs import TINY, write_pairs
 from vlp.cli.main import main
 from vlp.losses import captioning_loss
 from vlp.models import Encoded
+from vlp.nn.vocabulary import Words
 from vlp.objectives.coca import Coca
 
 N, L, V, D, PAD = 8, 7, 11, 6, 0
@@ -72,8 +73,11 @@ class Given:
         return Encoded(self.ztxt, jnp.zeros((N, L, D)), self.ztxt)
 
     def decode(self, image, caption, text):
+        return self.decoded(image, caption, text).logits()
+
+    def decoded(self, image, caption, text):
         assert text.shape[1] == L
-        return self.decoder
+        return Words(self.decoder, jnp.eye(V))
 
 
 def test_both_losses_and_their_gradients_are_open_clip_s():

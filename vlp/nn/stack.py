@@ -151,7 +151,8 @@ def _layer_function(
     graphdef, layers = nnx.split(blocks)
 
     def layer_alone(layer, x):
-        x = checkpoint_name(x, _INPUT)
+        if remat == "offload":
+            x = checkpoint_name(x, _INPUT)
         return nnx.merge(graphdef, layer)(x, *context, **inputs)
 
     apply = layer_alone

@@ -31,7 +31,7 @@ quickstart: install  ## train on the embedded emoji, evaluate, export, draw a re
 
 SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets
 
-test: .venv/installed-test  ## the test suite (8 minutes, no network, no accelerator)
+test: .venv/installed-test  ## the test suite (10 minutes, no network, no accelerator)
 	$(PYTEST) -n 2 -m "not slow" $(SUITE)
 
 test-slow: .venv/installed-test  ## whole runs, and trainings over devices and processes (longer)

@@ -4,15 +4,17 @@ import dataclasses
 import json
 
 import jax
+import numpy as np
 import pytest
 
 from tests.training.test_dual_encoder_training import batches, make_tiny_training
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
+from vlp.parallel.sharding import batch_sharding
 from vlp.planning import findings as finding
 from vlp.planning.compiling import Answer
 from vlp.planning.hardware import CHIPS
-from vlp.planning.plan import Memory, plan_step
+from vlp.planning.plan import Memory, _memory, plan_step
 from vlp.planning.topology import Topology
 
 
@@ -43,6 +45,17 @@ def test_memory_by_kind_is_the_compiler_s_arguments_and_temporaries(planned):
     assert kinds["temporary"] == compiled.temp_size_in_bytes
     rest = sum(size for kind, size in kinds.items() if kind != "temporary")
     assert rest + step == compiled.argument_size_in_bytes
+
+
+@pytest.mark.parametrize("axes", [dict(fsdp=4), dict(tensor=2), dict(fsdp=2, tensor=2)])
+def test_a_device_holds_the_rows_of_a_batch_that_its_sharding_gives_it(axes, planned):
+    _, shapes, _ = planned
+    training = make_tiny_training("clip", make_mesh(**axes))
+    place = batch_sharding(training.mesh)
+    want = sum(
+        np.prod(place.shard_shape(like.shape)) * like.dtype.itemsize for like in shapes.values()
+    )
+    assert _memory(training, shapes, here()).batch == want
 
 
 def test_the_program_has_the_flops_of_the_model_and_of_little_else(planned):

@@ -59,6 +59,17 @@ def test_a_lock_of_another_machine_that_moves_is_kept(gs):
         refused(f"{gs}/run")
 
 
+def test_a_holder_that_stood_still_leaves_the_lock_to_who_took_it_over(gs, caplog):
+    with StoreLock(f"{gs}/run") as late:
+        other = left_by(f"{gs}/run", host="far", pid=7)
+        content = other.path.read_text()
+        time.sleep(5 * locks.BEAT_S)
+        assert other.path.read_text() == content
+        assert "another process writes there, pid 7 on far" in caplog.text
+    late.release()
+    assert other.path.read_text() == content
+
+
 def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(gs, monkeypatch, capsys):
     def gone(pid, number):
         raise ProcessLookupError

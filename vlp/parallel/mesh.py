@@ -42,9 +42,8 @@ def make_mesh(
     for name, size in sizes.items():
         others = count // math.prod(n for other, n in sizes.items() if other != name) or 1
         if size < 1 or count % size or others % size:
-            fitting = ", ".join(str(n) for n in range(1, others + 1) if others % n == 0)
             raise ValueError(
-                f"mesh axis {name} must divide {count} devices, got {size}; try {fitting}"
+                f"mesh axis {name} must divide {count} devices, got {size}; try {divisors(others)}"
             )
     remain = count // (fsdp * tensor)
     if data not in (-1, remain):
@@ -99,10 +98,9 @@ def _laid_out(shape: tuple[int, int, int], devices: Sequence[Any]) -> Mesh:
         laid = _by_process(devices).reshape(shape)
     if not _has_rows_apart(laid):
         local = laid.size // len({device.process_index for device in devices})
-        fitting = ", ".join(str(n) for n in range(1, local + 1) if local % n == 0)
         raise ValueError(
             f"mesh axis tensor must divide the {local} devices of a process, got {shape[-1]}; try "
-            f"{fitting}"
+            f"{divisors(local)}"
         )
     return Mesh(laid, AXES, axis_types=kinds)
 
@@ -138,6 +136,11 @@ def batch_axes(mesh: AnyMesh | None) -> tuple[tuple[str, ...], int]:
 def batch_parts(mesh: AnyMesh | None) -> int:
     """Into how many parts a batch is split."""
     return batch_axes(mesh)[1]
+
+
+def divisors(number: int) -> str:
+    """What divides a number, in words."""
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
 
 
 def said(shape: Mapping[str, int]) -> str:

@@ -11,7 +11,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vlp.nn.edges import OfHeads, edges
-from vlp.parallel.mesh import BATCH_AXES, AnyMesh, batch_parts, check_global_batch_size
+from vlp.parallel.mesh import (
+    BATCH_AXES,
+    AnyMesh,
+    batch_parts,
+    check_global_batch_size,
+    divisors,
+)
 
 # Below a quarter of a million elements (1 MiB in float32) gathering costs more than it saves.
 MIN_ELEMENTS = 2**18
@@ -35,7 +41,7 @@ def replicated(mesh: AnyMesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: AnyMesh) -> NamedSharding:
-    """The sharding of a batch: its leading axis over every device."""
+    """The sharding of a batch: its leading axis over all axes of the mesh but `tensor`."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
@@ -76,7 +82,7 @@ class _Layout:
         if x.shape[axis] % self.parts:
             raise ValueError(
                 f"mesh axis tensor must divide the heads and hidden features of every layer, got "
-                f"{self.parts} for {x.shape[axis]}; try a divisor"
+                f"{self.parts} for {x.shape[axis]}; try {divisors(x.shape[axis])}"
             )
         return self._placed(x, axis=axis, rows=rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -20,6 +21,8 @@ from vlp.files import named
 from vlp.parallel import lock
 from vlp.parallel.holder import about_this_process, is_dead_here, refusal, say_watching
 from vlp.remote import Name, remote
+
+_log = logging.getLogger("vlp")
 
 
 class StoreLock:
@@ -110,6 +113,15 @@ class StoreLock:
         while self._held.is_set():
             time.sleep(lock.BEAT_S)
             with self._writing, contextlib.suppress(Exception):  # a store that is away for a while
-                if self._held.is_set():
+                if self._held.is_set() and not self._is_lost():
                     self._beats += 1
                     self._store.pipe_file(self._at, self._content())
+
+    def _is_lost(self) -> bool:
+        """Whether another one has taken the lock over, as from a process that stood still."""
+        found = self._read()
+        if found is None or found.get("token") == self.token:
+            return False
+        self._held.clear()  # so that what is the other's is neither written over nor removed
+        _log.error("%s", refusal(self.folder, found))
+        return True

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vlp.parallel.mesh import batch_parts
 from vlp.planning.collectives import Collective, collectives
 from vlp.planning.compiling import Answer, ask
 from vlp.planning.estimate import Estimate, estimate
@@ -179,7 +180,7 @@ def read_answer(
 
 def _memory(training: Training, batch: Mapping[str, Any], topology: Topology) -> Memory:
     """Of what a step is given, before its temporaries."""
-    state, shards = training.abstract, training.mesh.size
+    state, shards = training.abstract, batch_parts(training.mesh)
     return Memory(
         parameters=_share(state.params),
         optimiser=_share(state.opt_state),

@@ -14,7 +14,8 @@ _DIVIDED = 16  # parts of parameters and optimiser state, beyond which little is
 
 def most_parts(devices: Sequence[Any], *, tensor: int) -> int:
     """The largest axis `fsdp` of these devices that is worth while, beside an axis `tensor`."""
-    return max(size for size in fsdp_sizes(devices, tensor=tensor) if size <= _DIVIDED)
+    sizes = (size for size in fsdp_sizes(devices, tensor=tensor) if size <= _DIVIDED)
+    return max(sizes, default=1)
 
 
 def remedies(

@@ -12,6 +12,7 @@ from flax import nnx, traverse_util
 
 from vlp.models.protocols import given
 from vlp.objectives import Momentum, Objective
+from vlp.parallel.mesh import divisors
 from vlp.parallel.sharding import (
     MIN_ELEMENTS,
     AnyMesh,
@@ -260,10 +261,9 @@ def _check_heads(model: nnx.Module, tensor: int) -> None:
     for path, module in nnx.iter_modules(model):
         heads = getattr(module, "num_heads", tensor)
         if heads % tensor:
-            fitting = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
             raise ValueError(
                 f"mesh axis tensor must divide the heads of every attention, got {tensor} for the "
-                f"{heads} of {path_name(path)}; try {fitting}"
+                f"{heads} of {path_name(path)}; try {divisors(heads)}"
             )
 
 

@@ -142,6 +142,39 @@ def test_a_gather_that_is_spread_into_a_loop_counts_where_it_is_begun():
     assert (found.instruction, found.depth, found.bytes) == ("begun", 0, 4 * 64 * 4)
 
 
+SCATTERED = """HloModule scattered
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%all-reduce-scatter.2 (p: f32[64,4]) -> f32[8,4] {
+  %p = f32[64,4]{1,0} parameter(0)
+  %whole = f32[64,4]{1,0} all-reduce(%p), channel_id=3, replica_groups={}, to_apply=%add
+  %me = u32[] partition-id()
+  %zero = u32[] constant(0)
+  ROOT %own = f32[8,4]{1,0} dynamic-slice(%whole, %me, %zero), dynamic_slice_sizes={8,4}
+}
+
+ENTRY %main (x: f32[64,4]) -> f32[8,4] {
+  %x = f32[64,4]{1,0} parameter(0)
+  ROOT %out = f32[8,4]{1,0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.2
+}
+"""
+
+
+def test_what_a_tpu_reduces_and_scatters_in_one_fusion_is_no_all_reduce():
+    mesh = make_mesh(fsdp=8)
+    (found,) = collectives(parse(SCATTERED), mesh=mesh, topology=here(mesh))
+    assert (found.kind, found.bytes, found.largest) == ("reduce-scatter", 4 * 64 * 4, 4 * 64 * 4)
+    link = CHIPS["h100"].link
+    np.testing.assert_allclose(
+        found.seconds - CHIPS["h100"].overhead, found.bytes * 7 / 8 / link, rtol=1e-6
+    )
+
+
 def test_a_loop_of_a_length_that_is_not_told_is_a_finding():
     spread = parse(SPREAD)
     assert [visit.times for visit in spread.visits()] == [1, 1]

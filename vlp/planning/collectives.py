@@ -68,6 +68,8 @@ def collectives(program: Program, *, mesh: Mesh, topology: Topology) -> list[Col
                 kind = instruction.opcode.removesuffix("-start")
                 if kind not in COLLECTIVES:
                     continue
+                if instruction is not each and _is_scattering(each):
+                    kind = "reduce-scatter"
                 # Only a piece in a fusion goes on with what was begun; channels alone do not
                 # tell, for all exchanges of `shard_map` have the same one.
                 channel = instruction.attribute(r"channel_id=(\d+)") or instruction.name
@@ -93,7 +95,7 @@ def _collective(
     arrays: Sequence[Array] = instruction.outputs
     if instruction.opcode.endswith("-start") and len(arrays) > 1:
         arrays = _larger_half(arrays)
-    whole = len(groups[0]) if _is_shown_scattered(kind, instruction) else 1
+    whole = len(groups[0]) if _is_shown_scattered(instruction) else 1
     sent = whole * sum(array.bytes for array in arrays)
     largest = max(arrays, key=lambda array: array.bytes)
     return Collective(
@@ -113,8 +115,13 @@ def _collective(
     )
 
 
-def _is_shown_scattered(kind: str, instruction: Instruction) -> bool:
-    return kind == "reduce-scatter" and not instruction.opcode.endswith("-start")
+def _is_scattering(fusion: Instruction) -> bool:
+    """Whether what a fusion reduces is scattered by it: so a TPU's compiler writes that."""
+    return any(name.startswith("all-reduce-scatter") for name in fusion.called.get("calls", ()))
+
+
+def _is_shown_scattered(instruction: Instruction) -> bool:
+    return instruction.opcode == "reduce-scatter"
 
 
 def _larger_half(arrays: Sequence[Array]) -> Sequence[Array]:

@@ -54,10 +54,11 @@ def test_a_family_s_loss_and_gradients_are_those_of_the_plain_form(kind, interpr
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
 
 
-def test_on_a_mesh_each_device_attends_for_its_own_rows(interpreted, monkeypatch):
+@pytest.mark.parametrize("axes", [dict(fsdp=2), dict(tensor=2)])
+def test_on_a_mesh_each_device_attends_for_its_own_rows_and_heads(axes, interpreted, monkeypatch):
     want = loss_and_gradient("clip", "einsum", make_mesh(devices=jax.devices()[:1]))
     monkeypatch.setattr(implementation, "platform", lambda: "tpu")
-    got = loss_and_gradient("clip", "splash", make_mesh(fsdp=2, devices=jax.devices()[:2]))
+    got = loss_and_gradient("clip", "splash", make_mesh(**axes, devices=jax.devices()[:2]))
     assert interpreted
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
 

@@ -132,6 +132,16 @@ def test_every_objective_with_words_learns_by_few_places_what_it_does_by_all(kin
     assert_equal(loss_and_gradient(kind, "einsum", mesh), want)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["coca", "albef"])
+def test_few_places_on_a_tensor_axis_are_those_of_one_device(kind, monkeypatch):
+    want = loss_and_gradient(kind, "einsum", make_mesh(devices=jax.devices()[:1]))
+    few = functools.partial(OBJECTIVES[kind], places_at_once=2)
+    monkeypatch.setitem(OBJECTIVES, kind, few)
+    mesh = make_mesh(data=2, tensor=2, devices=jax.devices()[:4])
+    assert_equal(loss_and_gradient(kind, "einsum", mesh), want)
+
+
 def test_no_place_at_a_time_is_refused():
     with pytest.raises(ValueError, match="places_at_once must be at least 1, got 0; or None"):
         tell(Words(TOKENS, *HEAD), targets(), pad_id=PAD, places=0)

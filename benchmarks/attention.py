@@ -57,7 +57,7 @@ def temporary(
     from vlp.nn.stack import Stack
     from vlp.parallel.mesh import make_mesh
     from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
-    from vlp.planning.plan import OPTIONS
+    from vlp.planning.compiling import OPTIONS
 
     mesh, platform = make_mesh(devices=topology.devices), topology.chip.kind
     sizes: dict[str, Any] = dict(num_heads=heads, causal=causal, dtype="bfloat16", **settings)

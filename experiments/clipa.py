@@ -5,12 +5,12 @@ Method: Li et al., 2023, https://arxiv.org/abs/2306.15658 and https://github.com
 with 8 words in batches of 65,536, peak 8e-6 a 256 samples behind 3,200 steps; "tuned" 512 million
 at 224 pixels with 32 words and 0.7 of the patches in batches of 32,768, peak 4e-7 a 256; "large"
 128 million at 336 with 0.6 in batches of 16,384, peak 1e-7 a 256; both behind 26 million samples of
-warm-up. AdamW with betas 0.9 and 0.95 and weight decay 0.2, a cosine to 0; crops of 40 to 100 %,
-sides at 3 / 4 to 4 / 3, colours changed at strength 0.4; ImageNet's mean and deviation; judged on
-pictures squashed to a square.
+warm-up. AdamW with betas 0.9 and 0.95, its first moments in bfloat16, and weight decay 0.2, a
+cosine to 0; crops of 40 to 100 %, sides at 3 / 4 to 4 / 3, colours changed at strength 0.4;
+ImageNet's mean and deviation; judged on pictures squashed to a square.
 Different: the first eight words are read, where the authors choose nouns first; texts end with
-[SEP], which they leave out; colours always change, and pictures never turn grey; Adam's moments are
-float32, theirs bfloat16 for the first; decay spares what is no matrix.
+[SEP], which they leave out; colours always change, and pictures never turn grey; decay spares what
+is no matrix.
 Cost: 155, 754 and 1,428 GFLOPs a pair and training step in the three stages; 2.0e21, 4.0e20 and
 1.9e20 in all; the authors took 256 cores of TPU v3, for what they put at 8,640 hours of an A100.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
@@ -74,7 +74,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.init.path = args.init
     config.objective.patch_drop = drop
     config.optim.optimizer = ConfigDict(
-        dict(name="adamw", b2=0.95, weight_decay=0.2, clip_norm=None)
+        dict(name="adamw", b2=0.95, mu_dtype="bfloat16", weight_decay=0.2, clip_norm=None)
     )
     batch = args.batch or batch
     config.optim.schedule = ConfigDict(

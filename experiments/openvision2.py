@@ -6,13 +6,13 @@ https://github.com/UCSC-VLAA/OpenVision (`scripts/project/openvision2/train.sh`,
 at 84 pixels in batches of 32,768, peak 8e-6 a 256; "tuned" 800 such epochs at 224 in batches of
 16,384, peak 4e-7 a 256; warm-up for 40 and 20 of them, a cosine to 0. A decoder of twelve layers,
 width 768, writes 128 of BERT's words from a random 35 % of the image's tokens; its loss weighs 2.
-AdamW with betas 0.9 and 0.95 and weight decay 0.2; sines for positions; crops of 40 to 100 %, sides
-at 3 / 4 to 4 / 3, colours changed at strength 0.4; ImageNet's mean and deviation; captions by a
-LLaMA-3 that saw picture and text (ReCap-DataComp-1B v2).
+AdamW with betas 0.9 and 0.95, its first moments in bfloat16, and weight decay 0.2; sines for
+positions; crops of 40 to 100 %, sides at 3 / 4 to 4 / 3, colours changed at strength 0.4;
+ImageNet's mean and deviation; captions by a LLaMA-3 that saw picture and text (ReCap-DataComp-1B
+v2).
 Different: the later six of the decoder's layers read the image by attention of their own, where the
 authors' have its tokens in front of the text's; losses are a mean over the tokens of the batch;
-colours always change, and pictures never turn grey; bfloat16; Adam's moments are float32, theirs
-bfloat16 for the first.
+colours always change, and pictures never turn grey; bfloat16.
 Cost: 181 and 604 GFLOPs a pair and training step in the two stages; 2.3e21 and 6.2e20 in all; the
 authors took 57 hours on 256 chips of TPU v4 (their table 3).
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
@@ -76,7 +76,7 @@ def get_config(arg: str = "") -> ConfigDict:
         name="coca", contrastive_weight=0.0, caption_weight=2.0, token_drop=0.65
     )
     config.optim.optimizer = ConfigDict(
-        dict(name="adamw", b2=0.95, weight_decay=0.2, clip_norm=None)
+        dict(name="adamw", b2=0.95, mu_dtype="bfloat16", weight_decay=0.2, clip_norm=None)
     )
     batch = args.batch or batch
     config.optim.schedule = ConfigDict(

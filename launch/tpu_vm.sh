@@ -13,7 +13,7 @@
 # but 2 (a wrong command line), RESTARTS times an hour at most. What fails on one host ends all, so
 # that all meet again. A slice of spot capacity that was taken back is asked for again by `delete`,
 # `create`, `setup` and the same `train`, which goes on from the last checkpoint: --workdir must be
-# a folder that all hosts share and that outlives them.
+# a folder that all hosts share and that outlives them, or gs://BUCKET/RUN with EXTRAS=tpu,gcs.
 
 set -euo pipefail
 NAME=${NAME:-vlp}
@@ -22,6 +22,7 @@ TYPE=${TYPE:-v5litepod-16}
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite}
 SPOT=${SPOT:-} # 1 asks for spot capacity
 RESTARTS=${RESTARTS:-10}
+EXTRAS=${EXTRAS:-tpu}
 
 run=()
 if [[ ${1:-} == --dry-run ]]; then
@@ -71,7 +72,7 @@ case ${1:-} in
     # The image's own Python may be older than vlp's.
     everywhere "mkdir -p vlp && tar -xzf vlp.tar.gz -C vlp && cd vlp && \
 python3 -m pip install -q --user uv && export PATH=\$HOME/.local/bin:\$PATH && \
-uv venv -q --allow-existing --python=3.12 .venv && uv pip install -q -e '.[tpu]'"
+uv venv -q --allow-existing --python=3.12 .venv && uv pip install -q -e '.[$EXTRAS]'"
     ;;
   train)
     shift

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from vlp.parallel.mesh import batch_parts
-from vlp.planning.collectives import Collective, collectives
+from vlp.planning.collectives import Collective
 from vlp.planning.compiling import Answer, ask
-from vlp.planning.estimate import Estimate, estimate
+from vlp.planning.estimate import Estimate
 from vlp.planning.findings import MIN_BYTES, Facts, Finding, findings
-from vlp.planning.hlo import parse
+from vlp.planning.reading import read
 from vlp.planning.topology import Topology
 from vlp.training.params import leaf_names
 from vlp.training.setup import Training
@@ -158,8 +158,7 @@ def read_answer(
     )
     if answer.refusal:
         return Plan(**shared, estimate=None, collectives=(), findings=())
-    program = parse(answer.text)
-    exchanges = collectives(program, mesh=training.mesh, topology=topology)
+    found = read(answer, mesh=training.mesh, topology=topology)
     params = training.abstract.params
     leaves = jax.tree.leaves(params)
     facts = Facts(
@@ -169,12 +168,11 @@ def read_answer(
         low=low,
         whole=_whole(params, parts=training.mesh.shape["fsdp"]),
     )
-    timed = bool(chip.peak)  # of a CPU nothing is known to reckon with
     return Plan(
         **shared,
-        estimate=estimate(program, chip=chip, exchanges=exchanges) if timed else None,
-        collectives=exchanges,
-        findings=findings(program, exchanges, facts),
+        estimate=found.estimate,
+        collectives=found.collectives,
+        findings=findings(found.program, found.collectives, facts),
     )
 
 

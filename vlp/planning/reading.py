@@ -21,13 +21,14 @@ class Reading:
         answer: of the compiler, with its memory.
         program: the compiled one.
         collectives: in order.
-        estimate: of its time.
+        estimate: of its time; None on a chip, such as a CPU, of which nothing is known to reckon
+            with.
     """
 
     answer: Answer
     program: Program
     collectives: Sequence[Collective]
-    estimate: Estimate
+    estimate: Estimate | None
 
 
 def read_step(lowered: Any, *, mesh: Mesh, topology: Topology) -> Reading:
@@ -45,11 +46,16 @@ def read_step(lowered: Any, *, mesh: Mesh, topology: Topology) -> Reading:
     answer = ask(lowered, topology, mesh=mesh, cache=None)
     if answer.refusal:
         raise MemoryError(answer.refusal)
-    program = parse(answer.text)
+    return read(answer, mesh=mesh, topology=topology)
+
+
+def read(answer: Answer, *, mesh: Mesh, topology: Topology) -> Reading:
+    """What a compiler's answer says that is no refusal; arguments as those of `read_step`."""
+    program, chip = parse(answer.text), topology.chip
     exchanges = collectives(program, mesh=mesh, topology=topology)
     return Reading(
         answer=answer,
         program=program,
         collectives=exchanges,
-        estimate=estimate(program, chip=topology.chip, exchanges=exchanges),
+        estimate=estimate(program, chip=chip, exchanges=exchanges) if chip.peak else None,
     )

@@ -10,8 +10,9 @@ import pytest
 LAUNCHER = Path(__file__).parents[2] / "launch" / "hosts.py"
 # Counts its starts in a file of its own, then does what is asked for in this start.
 SCRIPT = """\
-me=${3#--process-id=}; echo start >> $me.starts; starts=$(wc -l < $me.starts)
+me=${3#--process-id=}
 trap 'echo saved $me >> said; exit 75' TERM
+echo start >> $me.starts; starts=$(wc -l < $me.starts)
 eval "$DO"
 """
 

@@ -136,7 +136,8 @@ def test_every_setting_of_the_objective_is_a_key_of_the_config():
     ]
     config = load_config("experiments/emoji.py", flags)
     planned = plan(config, samples_per_epoch=1000)
-    assert planned.training.recipe.objective.encoding == {"micro_batch_size": 8, "patch_drop": 0.25}
+    encoding = planned.training.recipe.objective.encoding
+    assert (encoding["micro"].size, encoding["patch_drop"]) == (8, 0.25)
 
 
 def test_an_installed_experiment_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from tests.objectives.calling import call
 from vlp.losses import sigmoid_loss, softmax_loss
 from vlp.models import DualEncoder
 from vlp.objectives.clip import Clip
-from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy, map_micro_batches
+from vlp.objectives.common.encode import clamped_scale, in_batch_accuracy
 from vlp.objectives.siglip import SigLip
 
 N = 10
@@ -132,31 +132,6 @@ def test_accuracy_counts_present_pairs_only_and_ties_are_no_success():
     assert [float(value) for value in collapsed.values()] == [0.25, 0.25]
     none = in_batch_accuracy(z, z, weight=jnp.zeros(4))
     assert [float(value) for value in none.values()] == [0, 0]
-
-
-@pytest.mark.parametrize(("size", "better"), [(12, 16), (0, 8), (-3, 8)])
-def test_micro_batches_that_the_devices_cannot_share_are_refused_before_anything_runs(size, better):
-    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
-    with pytest.raises(ValueError, match=f"by the 8 parts .* got {size}; try {better}, or None"):
-        Clip(mesh=mesh, micro_batch_size=size)
-
-
-def test_micro_batches_come_back_in_order():
-    inputs = {"a": jnp.arange(7.0), "b": jnp.arange(14.0).reshape(7, 2)}
-    got = map_micro_batches(lambda part: part["b"] * part["a"][:, None], inputs, size=3)
-    np.testing.assert_array_equal(got, inputs["b"] * inputs["a"][:, None])
-
-
-def test_micro_batches_of_a_split_batch_need_no_communication():
-    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    x = jax.ShapeDtypeStruct((64, 4), jnp.float32, sharding=split)
-    run = jax.jit(
-        lambda x: map_micro_batches(lambda part: jnp.tanh(part), x, size=16), out_shardings=split
-    )
-    text = run.lower(x).compile().as_text()
-    found = [op for op in ("all-gather", "all-to-all", "collective-permute") if op in text]
-    assert not found
 
 
 def test_micro_batches_save_the_memory_of_activations():

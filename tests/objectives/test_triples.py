@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.objectives.common.triples import match_triples
 from vlp.parallel.mesh import make_mesh
 
@@ -23,7 +24,7 @@ class Products:
         return jnp.stack([jnp.zeros_like(logit), logit], axis=1)
 
 
-def outcome(rows=slice(None), **settings):
+def outcome(rows=slice(None), mesh=None, **settings):
     image, caption, text = IMAGE[rows], CAPTION[rows], TEXT[rows]
     return jax.jit(
         lambda: match_triples(
@@ -35,6 +36,7 @@ def outcome(rows=slice(None), **settings):
             to_images=caption @ image.T,
             key=jax.random.key(0),
             choice="hardest",
+            micro=MicroBatches(mesh=mesh),
             **settings,
         )
     )()

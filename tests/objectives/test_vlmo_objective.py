@@ -26,9 +26,9 @@ KWARGS = dict(
     embed_dim=8,
 )
 STAGES = {
-    "vision": masked_images.MaskedImages(),
-    "language": masked_words.MaskedWords(mask_id=MASK, mask_probability=0.4),
-    "pairs": Objective(mask_id=MASK, mask_probability=0.4),
+    "vision": masked_images.MaskedImages,
+    "language": functools.partial(masked_words.MaskedWords, mask_id=MASK, mask_probability=0.4),
+    "pairs": functools.partial(Objective, mask_id=MASK, mask_probability=0.4),
 }
 
 
@@ -49,20 +49,21 @@ def batch(n=8, absent=()):
 
 
 @functools.cache
-def compiled(stage, positions):
+def compiled(stage, positions, micro_batch_size):
     graphdef, _ = split_model(positions)
+    objective = STAGES[stage](micro_batch_size=micro_batch_size)
 
     def total(state, batch, key):
-        losses, metrics, _ = call(STAGES[stage], nnx.merge(graphdef, state), batch, key=key)
+        losses, metrics, _ = call(objective, nnx.merge(graphdef, state), batch, key=key)
         mean = jnp.sum(jnp.where(batch["weight"] > 0, losses, 0.0)) / jnp.sum(batch["weight"])
         return mean, (losses, metrics)
 
     return jax.jit(jax.value_and_grad(total, has_aux=True))
 
 
-def run(stage, these, positions="absolute"):
+def run(stage, these, positions="absolute", micro_batch_size=None):
     these = {name: jnp.asarray(value) for name, value in these.items()}
-    (_, (losses, metrics)), gradient = compiled(stage, positions)(
+    (_, (losses, metrics)), gradient = compiled(stage, positions, micro_batch_size)(
         split_model(positions)[1], these, jax.random.key(5)
     )
     flat = traverse_util.flatten_dict(nnx.to_pure_dict(gradient), sep="/")
@@ -109,6 +110,12 @@ def test_a_pair_without_weight_changes_nothing_for_the_others(stage):
     np.testing.assert_allclose(got[0][there], want[0][there], rtol=0, atol=1e-5)
     for name, g in got[2].items():
         np.testing.assert_allclose(g, want[2][name], rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("stage", "size"), [("vision", 4), ("language", 3), ("pairs", 3)])
+def test_micro_batches_change_neither_losses_nor_gradients(stage, size):
+    got, want = run(stage, batch(), micro_batch_size=size), run(stage, batch())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, want)
 
 
 def test_masked_images_is_the_mean_squared_error_of_the_hidden_patches():
@@ -253,7 +260,7 @@ def test_a_model_that_cannot_do_it_is_refused(stage):
         )
     )
     with pytest.raises(ValueError, match=r"got DualEncoder; give model\.multiway"):
-        call(STAGES[stage], plain, jax.tree.map(jnp.asarray, batch()))
+        call(STAGES[stage](), plain, jax.tree.map(jnp.asarray, batch()))
 
 
 def test_settings_out_of_range_are_refused():

@@ -11,7 +11,7 @@ from tests.training.test_dual_encoder_training import batches, make_tiny_trainin
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
 from vlp.planning.hardware import CHIPS, chip_of
-from vlp.planning.measuring import IDS, Measured, _drawn, beside, here, measure
+from vlp.planning.measuring import IDS, Measured, beside, drawn, here, measure
 
 
 def shapes_of(training):
@@ -69,12 +69,12 @@ def test_drawn_batches_have_the_declared_shapes_and_ids_that_all_vocabularies_ha
         "present/image": jax.ShapeDtypeStruct((4,), np.bool_),
         "teacher/image_embedding": jax.ShapeDtypeStruct((4, 6), np.float32),
     }
-    drawn = _drawn(like)
-    assert {name: (each.shape, each.dtype) for name, each in drawn.items()} == {
+    found = drawn(like)
+    assert {name: (each.shape, each.dtype) for name, each in found.items()} == {
         name: (each.shape, each.dtype) for name, each in like.items()
     }
-    assert drawn["image"].max() > IDS > drawn["text"].max() >= drawn["text"].min() >= 0
-    assert drawn["weight"].all() and drawn["present/image"].all()
+    assert found["image"].max() > IDS > found["text"].max() >= found["text"].min() >= 0
+    assert found["weight"].all() and found["present/image"].all()
 
 
 @pytest.mark.slow

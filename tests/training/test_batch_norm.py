@@ -12,6 +12,7 @@ from vlp.nn.batch_norm import MOMENTUM, statistics
 from vlp.objectives import Term
 from vlp.objectives.clip import Clip
 from vlp.objectives.common.encode import encode_pairs
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.parallel.mesh import make_mesh
 from vlp.parallel.sharding import put_batch
 from vlp.training.batch_statistics import statistics_paths, with_frozen_statistics
@@ -218,10 +219,10 @@ def test_frozen_statistics_normalise_in_training_too_and_allow_micro_batches(
     want = jax.jit(lambda images: model.encode_image(images).embedding)(batch["image"])
     np.testing.assert_allclose(zimg, want, atol=1e-6)
     assert_same(flat(after), statistics_of(training, given))
-    (parts, _), _ = encoded(graphdef, given, batch, micro_batch_size=4)
+    (parts, _), _ = encoded(graphdef, given, batch, micro=MicroBatches(4))
     np.testing.assert_allclose(parts, want, atol=1e-5)
 
 
 def test_micro_batches_are_refused_where_statistics_are_the_batch_s(training, given):
     with pytest.raises(ValueError, match="the whole batch at once.*micro_batch_size 4.*freeze"):
-        encoded(training.recipe.graphdef, given, make_batch(), micro_batch_size=4)
+        encoded(training.recipe.graphdef, given, make_batch(), micro=MicroBatches(4))

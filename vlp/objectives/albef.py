@@ -3,9 +3,8 @@
 from typing import Any
 
 import jax
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
-from vlp.nn.vocabulary import Words
 from vlp.objectives.common.alignment import Aligned, Alignment
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.words import Told
@@ -48,9 +47,9 @@ class Albef(Objective):
             mask_id=mask_id,
             probability=mask_probability,
             places_at_once=places_at_once,
-            mesh=settings.get("mesh"),
         )
         self.align = Alignment(queue_size=queue_size, **settings)
+        self.masking["micro"] = self.align.micro
         self.momentum = self.align.momentum
 
     def make_carry(self, model: Any, *, global_batch_size: int) -> Any:
@@ -72,14 +71,17 @@ class Albef(Objective):
     def _masked(self, ctx: Context, aligned: Aligned, *, key: Key[Array, ""]) -> Told:
         """The hidden words, from text and image, and what the momentum model says of them."""
 
-        def taught(shown: Int[Array, "n l"]) -> Words:
-            return ctx.momentum.predicted_tokens(aligned.slow_image, shown)
+        def said(models: Any, images: Any, shown: Any) -> tuple[Any, Any]:
+            (model, slow), (image, slow_image) = models, images
+            teacher = slow.predicted_tokens(slow_image, shown) if self.align.distillation else None
+            return model.predicted_tokens(image, shown), teacher
 
         return masked_language(
-            lambda shown: ctx.model.predicted_tokens(aligned.image, shown),
+            said,
+            (ctx.model, ctx.momentum),
             ctx.batch,
             key=key,
             text_tower=ctx.model.text,
-            teacher=taught if self.align.distillation else None,
+            images=(aligned.image, aligned.slow_image),
             **self.masking,
         )

@@ -53,10 +53,10 @@ class Blip(Objective):
         self.writing: dict[str, Any] = dict(
             label_smoothing=label_smoothing,
             places_at_once=places_at_once,
-            mesh=settings.get("mesh"),
         )
         self.tasks = tuple(tasks)
         self.align = Alignment(queue_size=queue_size, floor=floor, **settings)
+        self.writing["micro"] = self.align.micro
         if "align" in self.tasks:
             self.momentum = self.align.momentum
 
@@ -74,7 +74,9 @@ class Blip(Objective):
         """
         _check(ctx.model, tasks=self.tasks)
         if "align" not in self.tasks:
-            image = ctx.model.encode_image(ctx.batch["image"])
+            image = self.align.micro(
+                lambda model, images: model.encode_image(images), ctx.model, ctx.batch["image"]
+            )
             return written(ctx.model, image, ctx.batch, **self.writing)
         aligned = self.align(ctx, key=ctx.key)
         if "write" not in self.tasks:

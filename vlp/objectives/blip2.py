@@ -11,7 +11,8 @@ from vlp.losses.similarity import max_over_queries
 from vlp.models.protocols import Decodes, Matches, offers
 from vlp.objectives.common.captions import check_ends, written
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, compute_dtype, top1
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, encode_all, top1
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.objectives.common.triples import match_triples
 from vlp.parallel.contrastive import OPERANDS, as_operands
 from vlp.settings import check_choice
@@ -38,6 +39,8 @@ class Blip2(Objective):
         max_scale, min_scale: limits of the multiplier of the cosines.
         operands: as in `vlp.parallel.contrastive.contrastive_loss`.
         places_at_once: as `places` in `vlp.objectives.common.words.tell`.
+        micro_batch_size: pairs that the model sees at a time (GradCache), see `MicroBatches`; None
+            for all at once.
         mesh: over which the batch is split.
 
     References:
@@ -58,16 +61,18 @@ class Blip2(Objective):
         min_scale: float = 2.0,
         operands: str = "model",
         places_at_once: int | None = None,
+        micro_batch_size: int | None = None,
         mesh: Any = None,
     ):
         check_choice("operands", operands, OPERANDS)
         self.operands = operands
+        self.micro = MicroBatches(micro_batch_size, mesh)
         self.writing: dict[str, Any] = dict(
-            label_smoothing=label_smoothing, places_at_once=places_at_once, mesh=mesh
+            label_smoothing=label_smoothing, places_at_once=places_at_once, micro=self.micro
         )
         self.label_smoothing = label_smoothing
         self.mining: dict[str, Any] = dict(
-            choice=negatives, floor=floor, among=negatives_among, mesh=mesh
+            choice=negatives, floor=floor, among=negatives_among, micro=self.micro
         )
         self.limits = dict(max_scale=max_scale, min_scale=min_scale)
 
@@ -80,7 +85,7 @@ class Blip2(Objective):
         model, batch = ctx.model, ctx.batch
         _check(model)
         weight, smoothing = batch["weight"], self.label_smoothing
-        image, caption = model.encode_image(batch["image"]), model.encode_text(batch["text"])
+        image, caption = encode_all(model, batch, micro=self.micro)
         scale = clamped_scale(model.log_scale[...], **self.limits)
         zimg, ztxt = as_operands(
             (image.embedding, caption.embedding),

@@ -6,12 +6,12 @@ from jaxtyping import Array, Float
 
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import (
-    check_micro_batches,
     clamped_scale,
     compute_dtype,
     encode_pairs,
     in_batch_accuracy,
 )
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.settings import handing_on
 
@@ -49,9 +49,8 @@ class Clip(Objective):
     ):
         self.loss = contrastive_loss(self.kind, **spread)
         self.max_scale, self.mesh = max_scale, spread.get("mesh")
-        check_micro_batches(micro_batch_size, self.mesh)
         self.encoding: dict[str, Any] = dict(
-            micro_batch_size=micro_batch_size, patch_drop=patch_drop
+            micro=MicroBatches(micro_batch_size, self.mesh), patch_drop=patch_drop
         )
 
     def __call__(self, ctx: Context) -> Losses:
@@ -60,8 +59,7 @@ class Clip(Objective):
 
     def encode(self, ctx: Context, **more: Any) -> Any:
         """What `encode_pairs` makes of the batch."""
-        settings = self.encoding | dict(mesh=self.mesh) | more
-        return encode_pairs(ctx.model, ctx.batch, key=ctx.key, **settings)
+        return encode_pairs(ctx.model, ctx.batch, key=ctx.key, **self.encoding, **more)
 
     def contrast(
         self,

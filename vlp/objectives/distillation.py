@@ -115,7 +115,7 @@ class Distillation(Clip):
     ) -> tuple[dict[str, Array], float | Array]:
         """A teacher's embeddings of the batch, and the multiplier of their cosines."""
         if self.frozen:
-            whole = self.encoding | dict(patch_drop=0.0, mesh=self.mesh)
+            whole = self.encoding | dict(patch_drop=0.0)
             zimg, ztxt = encode_pairs(ctx.frozen[name], ctx.batch, key=ctx.key, **whole)
         else:
             zimg, ztxt = (ctx.batch[field.format(name)] for field in STORED)

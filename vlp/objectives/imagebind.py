@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.objectives.common.present import encode_present
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.parallel.mesh import batch_parts
@@ -25,6 +26,8 @@ class ImageBind(Objective):
         pairs: what is contrasted; the model has a scale for each.
         weights: of the pairs, 1 each where nothing is said.
         max_scale: upper limit of the learned multipliers of the cosines.
+        micro_batch_size: rows of a modality encoded at a time (GradCache), see `MicroBatches`; None
+            for all at once.
         mesh: over which the batch is split.
         most_rows: how many of a device's rows may have a modality, of those that not all have;
             other rows are not encoded. Runs give it by the shares of their sets.
@@ -44,6 +47,7 @@ class ImageBind(Objective):
         pairs: Sequence[str] = ("image-text", "image-audio"),
         weights: Sequence[float] = (),
         max_scale: float = 100.0,
+        micro_batch_size: int | None = None,
         mesh: Mesh | None = None,
         most_rows: Mapping[str, int] | None = None,
         **spread: Any,
@@ -52,7 +56,7 @@ class ImageBind(Objective):
             raise ValueError(f"weights must be one a pair, {len(pairs)}, got {list(weights)}")
         self.pairs = {pair: pair.split("-") for pair in pairs}
         self.weights = dict(zip(pairs, weights or [1.0] * len(pairs), strict=True))
-        self.max_scale = max_scale
+        self.max_scale, self.micro = max_scale, MicroBatches(micro_batch_size, mesh)
         self.most_rows, self.shards = most_rows or {}, batch_parts(mesh)
         self.loss = contrastive_loss("softmax", mesh=mesh, **spread)
         self.modalities = tuple(dict.fromkeys("-".join(pairs).split("-")))
@@ -67,7 +71,12 @@ class ImageBind(Objective):
         model, batch = ctx.model, ctx.batch
         z = {
             name: encode_present(
-                model, batch, name, most=self.most_rows.get(name), shards=self.shards
+                model,
+                batch,
+                name,
+                most=self.most_rows.get(name),
+                shards=self.shards,
+                micro=self.micro,
             )
             for name in self.modalities
         }

@@ -1,5 +1,7 @@
 """Hidden patches painted again: masked image modelling with pixels as targets."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
@@ -7,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Key
 from vlp.models.protocols import PredictsPixels, offers
 from vlp.nn.patches import extract_patches, kept_patches
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
+from vlp.objectives.common.micro_batches import MicroBatches
 
 _EPSILON = 1e-6  # on the variance of a patch's pixels, as in MAE's code
 
@@ -23,6 +26,8 @@ class MaskedImages(Objective):
 
     Args:
         mask_ratio: share of the patches that are hidden, over 0 and under 1.
+        micro_batch_size: images at a time (GradCache), see `MicroBatches`; None for all at once.
+        mesh: over which the batch is split.
 
     Raises:
         ValueError: when the share is no such number.
@@ -36,12 +41,14 @@ class MaskedImages(Objective):
 
     fields = ("image",)
 
-    def __init__(self, *, mask_ratio: float = 0.6):
+    def __init__(
+        self, *, mask_ratio: float = 0.6, micro_batch_size: int | None = None, mesh: Any = None
+    ):
         if not 0 < mask_ratio < 1:
             raise ValueError(
                 f"mask_ratio must be over 0 and under 1, got {mask_ratio}; try 0.6 (SimMIM)"
             )
-        self.mask_ratio = mask_ratio
+        self.mask_ratio, self.micro = mask_ratio, MicroBatches(micro_batch_size, mesh)
 
     def __call__(self, ctx: Context) -> Losses:
         """The squared errors of the hidden patches.
@@ -61,9 +68,14 @@ class MaskedImages(Objective):
             num_patches=model.image.num_patches,
             ratio=self.mask_ratio,
         )
-        targets = normalised_patches(extract_patches(model.normalise(batch["image"]), patch_size))
-        predicted = model.predict_pixels(batch["image"], hidden=hidden)
-        error = jnp.mean(jnp.square(predicted - targets), axis=2)
+
+        def errors(model: Any, rows: Any) -> Float[Array, "n p"]:
+            images, hidden = rows
+            targets = normalised_patches(extract_patches(model.normalise(images), patch_size))
+            predicted = model.predict_pixels(images, hidden=hidden)
+            return jnp.mean(jnp.square(predicted - targets), axis=2)
+
+        error = self.micro(errors, model, (batch["image"], hidden))
         share = hidden.astype(jnp.float32)
         loss = jnp.sum(share * error, axis=1) / jnp.sum(share, axis=1)
         return Losses({"masked": Term(loss)})

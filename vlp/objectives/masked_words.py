@@ -10,6 +10,7 @@ from vlp.models.protocols import PredictsWords, offers
 from vlp.nn.vocabulary import Words
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.masking import mask_tokens
+from vlp.objectives.common.micro_batches import AT_ONCE, MicroBatches
 from vlp.objectives.common.tokens import token_shares
 from vlp.objectives.common.words import Told, tell
 
@@ -25,6 +26,7 @@ class MaskedWords(Objective):
         mask_id: the token that hides others.
         mask_probability: share of the tokens that are hidden.
         places_at_once: as `places` in `vlp.objectives.common.words.tell`.
+        micro_batch_size: captions at a time (GradCache), see `MicroBatches`; None for all at once.
         mesh: over which the batch is split.
 
     References:
@@ -40,10 +42,14 @@ class MaskedWords(Objective):
         mask_id: int,
         mask_probability: float = 0.15,
         places_at_once: int | None = None,
+        micro_batch_size: int | None = None,
         mesh: Any = None,
     ):
         self.masking: dict[str, Any] = dict(
-            mask_id=mask_id, probability=mask_probability, places_at_once=places_at_once, mesh=mesh
+            mask_id=mask_id,
+            probability=mask_probability,
+            places_at_once=places_at_once,
+            micro=MicroBatches(micro_batch_size, mesh),
         )
 
     def __call__(self, ctx: Context) -> Losses:
@@ -59,34 +65,42 @@ class MaskedWords(Objective):
                 f"{type(model).__name__}; give model.multiway"
             )
         told = masked_language(
-            model.predicted_words, ctx.batch, key=ctx.key, text_tower=model.text, **self.masking
+            lambda model, _, shown: (model.predicted_words(shown), None),
+            model,
+            ctx.batch,
+            key=ctx.key,
+            text_tower=model.text,
+            **self.masking,
         )
         return Losses({"masked": Term(told.nats)}, {"masked_accuracy": told.right})
 
 
 def masked_language(
-    predicted: Callable[[Int[Array, "n l"]], Words],
+    predicted: Callable[[Any, Any, Int[Array, "n l"]], tuple[Words, Words | None]],
+    models: Any,
     batch: Any,
     *,
     key: Key[Array, ""],
     mask_id: int,
     probability: float,
     text_tower: Any,
-    teacher: Callable[[Int[Array, "n l"]], Words] | None = None,
+    images: Any = None,
     places_at_once: int | None = None,
-    mesh: Any = None,
+    micro: MicroBatches = AT_ONCE,
 ) -> Told:
     """How well hidden words are told: losses, nats a token of the global batch, and accuracies.
 
     Args:
-        predicted: from texts with masks to words.
+        predicted: from models, images and texts with masks to words, and to those of a teacher.
+        models: one or a tuple of several.
         batch: has text and weight.
         key: of this call; each text has its own.
         mask_id: the token that hides others.
         probability: share of the tokens that are hidden.
         text_tower: has `pad_id` and `vocab_size`.
-        teacher: what another says of texts with masks.
-        places_at_once, mesh: as in `vlp.objectives.common.words.tell`.
+        images: what is read of the images, a pytree of arrays `[n, ...]`.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
+        micro: of how many texts words are told at a time.
     """
     pad_id = text_tower.pad_id
     shown, targets = mask_tokens(
@@ -97,13 +111,19 @@ def masked_language(
         vocab_size=text_tower.vocab_size,
         probability=probability,
     )
-    told = tell(
-        predicted(shown),
-        targets,
-        pad_id=pad_id,
-        teacher=None if teacher is None else teacher(shown),
-        places=places_at_once,
-        mesh=mesh,
-    )
+
+    def told_in(models: Any, rows: Any) -> Told:
+        images, shown, targets = rows
+        words, teacher = predicted(models, images, shown)
+        return tell(
+            words,
+            targets,
+            pad_id=pad_id,
+            teacher=teacher,
+            places=places_at_once,
+            mesh=micro.mesh,
+        )
+
+    told = micro(told_in, models, (images, shown, targets))
     share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
     return Told(*(share * each for each in told))

@@ -7,7 +7,8 @@ import jax
 from vlp.losses.similarity import cosines
 from vlp.models.vlmo import Vlmo as Model
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
-from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, encode_all, in_batch_accuracy
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.objectives.common.triples import match_triples
 from vlp.objectives.masked_words import masked_language
 from vlp.parallel.contrastive import contrastive_loss
@@ -38,6 +39,8 @@ class Vlmo(Objective):
         negatives_among: "batch", or "device": of each device's own share of it alone.
         max_scale: upper limit of the learned multipliers of the cosines.
         places_at_once: as `places` in `vlp.objectives.common.words.tell`.
+        micro_batch_size: pairs that the model sees at a time (GradCache), see `MicroBatches`; None
+            for all at once.
         **spread: of `vlp.parallel.contrastive.contrastive_loss`.
 
     Raises:
@@ -62,6 +65,7 @@ class Vlmo(Objective):
         negatives_among: str = "batch",
         max_scale: float = 100.0,
         places_at_once: int | None = None,
+        micro_batch_size: int | None = None,
         **spread: Any,
     ):
         if not 0 <= pair_contrast <= 1:
@@ -69,15 +73,16 @@ class Vlmo(Objective):
                 f"pair_contrast must be from 0 to 1, got {pair_contrast}; the authors' is 0.5"
             )
         self.loss = contrastive_loss("softmax", **spread)
+        self.micro = MicroBatches(micro_batch_size, spread.get("mesh"))
         self.masking: dict[str, Any] = dict(
             mask_id=mask_id,
             probability=mask_probability,
             places_at_once=places_at_once,
-            mesh=spread.get("mesh"),
+            micro=self.micro,
         )
         self.masked_weight, self.pair_contrast = masked_weight, pair_contrast
         self.mining: dict[str, Any] = dict(
-            choice=negatives, among=negatives_among, mesh=spread.get("mesh")
+            choice=negatives, among=negatives_among, micro=self.micro
         )
         self.max_scale = max_scale
 
@@ -103,10 +108,12 @@ class Vlmo(Objective):
             **self.mining,
         )
         masked = masked_language(
-            lambda shown: model.predicted_tokens(image, shown),
+            lambda model, image, shown: (model.predicted_tokens(image, shown), None),
+            model,
             batch,
             key=masking_key,
             text_tower=model.text,
+            images=image,
             **self.masking,
         )
         metrics |= {
@@ -126,17 +133,21 @@ class Vlmo(Objective):
         shared = dict(weight=batch["weight"], dtype=compute_dtype(model))
         scale = clamped_scale(model.log_scale[...], max_scale=self.max_scale)
         if not self.pair_contrast:
-            image, caption = model.encode_image(batch["image"]), model.encode_text(batch["text"])
+            image, caption = encode_all(model, batch, micro=self.micro)
             own = self.loss(image.embedding, caption.embedding, scale=scale, **shared)
             return image, caption, own, {"scale": scale}
-        image, pair_image = model.branches("image", batch["image"])
-        caption, pair_text = model.branches("text", batch["text"])
+        rows = {name: batch[name] for name in ("image", "text")}
+        (image, pair_image), (caption, pair_text) = self.micro(_branches, model, rows)
         own = self.loss(image.embedding, caption.embedding, scale=scale, **shared)
         pair_scale = clamped_scale(model.pair_log_scale[...], max_scale=self.max_scale)
         pair = self.loss(pair_image, pair_text, scale=pair_scale, **shared)
         both = (1.0 - self.pair_contrast) * own + self.pair_contrast * pair
         metrics = {"scale": scale, "pair_scale": pair_scale, "pair_contrastive_loss": pair}
         return image, caption, both, metrics
+
+
+def _branches(model: Any, rows: Any) -> tuple[Any, Any]:
+    return model.branches("image", rows["image"]), model.branches("text", rows["text"])
 
 
 def _check(model: Any) -> None:

@@ -65,7 +65,7 @@ def measure(
     """
     compiled = training.lower(batch).compile()
     plan = read_answer(answer_of(compiled), training, batch, topology, low=low)
-    given = put_batch(_drawn(batch), training.mesh)
+    given = put_batch(drawn(batch), training.mesh)
     frozen = jax.tree.map(_zeros, training.frozen)
     state = training.init()
     seconds = []
@@ -94,7 +94,7 @@ def _unknown(devices: Sequence[Any]) -> Chip:
     )  # fmt: skip
 
 
-def _drawn(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
+def drawn(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     """A batch of these shapes, all rows counting."""
     rng = np.random.default_rng(0)
     drawn: dict[str, np.ndarray] = {}

@@ -9,7 +9,8 @@ from jaxtyping import Array, Key
 from vlp.losses import momentum_contrastive_loss
 from vlp.losses.similarity import cosines
 from vlp.objectives.common.contract import Context, Losses, Momentum, Term
-from vlp.objectives.common.encode import clamped_scale, compute_dtype, in_batch_accuracy
+from vlp.objectives.common.encode import clamped_scale, compute_dtype, encode_all, in_batch_accuracy
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.objectives.common.queue import empty_queue, enqueue, features
 from vlp.objectives.common.triples import match_triples
 from vlp.parallel.contrastive import OPERANDS, as_operands
@@ -55,6 +56,8 @@ class Alignment:
         max_scale, min_scale: limits of the multiplier of the cosines (temperature 0.001 to 0.5).
         operands: as in `vlp.parallel.contrastive.contrastive_loss`, of keys and queue too; these
             are kept in float32.
+        micro_batch_size: pairs that models see at a time (GradCache), see `MicroBatches`; None for
+            all at once.
         mesh: over which the batch is split.
 
     References:
@@ -76,15 +79,17 @@ class Alignment:
         max_scale: float = 1000.0,
         min_scale: float = 2.0,
         operands: str = "model",
+        micro_batch_size: int | None = None,
         mesh: Any = None,
     ):
         check_choice("operands", operands, OPERANDS)
         self.operands = operands
+        self.micro = MicroBatches(micro_batch_size, mesh)
         self.queue_size = queue_size
         self.distillation, self.ramp = distillation, ramp
         self.momentum = Momentum(momentum_decay, momentum_warmup)
         self.mining: dict[str, Any] = dict(
-            choice=negatives, floor=floor, among=negatives_among, mesh=mesh
+            choice=negatives, floor=floor, among=negatives_among, micro=self.micro
         )
         self.limits = dict(max_scale=max_scale, min_scale=min_scale)
 
@@ -104,12 +109,12 @@ class Alignment:
             key: of this call.
         """
         model, batch = ctx.model, ctx.batch
-        text, weight = batch["text"], batch["weight"]
+        weight = batch["weight"]
         alpha = self._alpha(ctx.step)
         scale = clamped_scale(model.log_scale[...], **self.limits)
-        image, caption = model.encode_image(batch["image"]), model.encode_text(text)
-        slow_image = jax.lax.stop_gradient(ctx.momentum.encode_image(batch["image"]))
-        slow_caption = jax.lax.stop_gradient(ctx.momentum.encode_text(text))
+        image, caption = encode_all(model, batch, micro=self.micro)
+        slow = encode_all(ctx.momentum, batch, micro=self.micro)
+        slow_image, slow_caption = jax.lax.stop_gradient(slow)
         own = dict(zimg=slow_image.embedding, ztxt=slow_caption.embedding, present=weight > 0)
         older_img, older_txt, older = features(ctx.carry)
         zimg, ztxt, slow_zimg, slow_ztxt, older_img, older_txt = as_operands(

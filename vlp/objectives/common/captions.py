@@ -3,6 +3,7 @@
 from typing import Any
 
 from vlp.objectives.common.contract import Losses, Term
+from vlp.objectives.common.micro_batches import MicroBatches
 from vlp.objectives.common.tokens import token_shares
 from vlp.objectives.common.words import tell
 
@@ -14,7 +15,7 @@ def written(
     *,
     label_smoothing: float,
     places_at_once: int | None,
-    mesh: Any,
+    micro: MicroBatches,
 ) -> Losses:
     """The captions, nats a token of the global batch, with smoothed labels.
 
@@ -23,18 +24,24 @@ def written(
         image: what its `encode_image` returned for the batch.
         batch: has text and weight.
         label_smoothing: share of a word's probability that goes to all words alike.
-        places_at_once, mesh: as in `vlp.objectives.common.words.tell`.
+        places_at_once: as `places` in `vlp.objectives.common.words.tell`.
+        micro: how many captions are written at a time.
     """
     text, pad_id = batch["text"], model.text.pad_id
     targets = text[:, 1:]
-    told = tell(
-        model.decoded(image, None, text),
-        targets,
-        pad_id=pad_id,
-        label_smoothing=label_smoothing,
-        places=places_at_once,
-        mesh=mesh,
-    )
+
+    def told_in(model, rows):
+        image, text, targets = rows
+        return tell(
+            model.decoded(image, None, text),
+            targets,
+            pad_id=pad_id,
+            label_smoothing=label_smoothing,
+            places=places_at_once,
+            mesh=micro.mesh,
+        )
+
+    told = micro(told_in, model, (image, text, targets))
     share = token_shares(targets, pad_id=pad_id, weight=batch["weight"])
     return Losses({"caption": Term(share * told.nats)}, {"caption_accuracy": share * told.right})
 

@@ -6,14 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from vlp.models.base import Encoded
 from vlp.nn.batch_norm import learns_statistics
 from vlp.nn.patches import kept_patches
-from vlp.parallel.mesh import AnyMesh, said
-from vlp.parallel.shares import own_rows, parts
+from vlp.objectives.common.micro_batches import AT_ONCE, MicroBatches
 
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
 
@@ -23,40 +21,45 @@ def embeddings(model: Any, image: Any, caption: Any, text: Int[Array, "n l"]) ->
     return image.embedding, caption.embedding
 
 
+def encode_all(model: Any, batch: Mapping[str, Array], *, micro: MicroBatches) -> tuple[Any, Any]:
+    """All that a model's `encode_image` and `encode_text` return for a batch.
+
+    Args:
+        micro: how many pairs are encoded at a time.
+    """
+
+    def encode(model, rows):
+        return model.encode_image(rows["image"]), model.encode_text(rows["text"])
+
+    return micro(encode, model, {"image": batch["image"], "text": batch["text"]})
+
+
 def encode_pairs(
     model: Any,
     batch: Mapping[str, Array],
     *,
     key: Key[Array, ""],
-    micro_batch_size: int | None = None,
+    micro: MicroBatches = AT_ONCE,
     patch_drop: float = 0.0,
     token_drop: float = 0.0,
-    mesh: AnyMesh | None = None,
     outputs: Callable[[Any, Any, Any, Array], Any] = embeddings,
 ) -> Any:
     """Image and text embeddings `[n, d]` of a batch, or what else `outputs` makes of the pairs.
 
-    With `micro_batch_size` the towers see that many pairs at a time and the backward pass encodes
-    them again, so that memory holds the activations of one micro-batch only, while losses and
-    gradients are those of the whole batch. On a mesh each part of its axis `data` goes through its
-    own rows, and gradients are added up once a step. Randomness belongs to the example, not to the
-    micro-batch, so they stay equal under `patch_drop` and `token_drop` too.
+    Randomness belongs to the example, not to the micro-batch, so that losses and gradients stay
+    those of the whole batch under `patch_drop` and `token_drop` too.
 
     Batch norm takes its statistics from the examples with a weight and moves its running ones,
     unless they are frozen.
 
     Args:
+        micro: how many pairs are encoded at a time.
         token_drop: share of an image's tokens left out behind its tower; the first stays.
-        mesh: over which the batch is split.
         outputs: from the model, what its `encode_image` and `encode_text` return, and the token
             ids, to a pytree of arrays `[n, ...]`. Of a micro-batch nothing else is kept.
 
     Raises:
-        ValueError: when micro-batches meet statistics of the whole batch, or do not divide by the
-            parts of the mesh.
-
-    References:
-        Gao et al., 2021 (GradCache), https://arxiv.org/abs/2101.06983.
+        ValueError: when micro-batches meet statistics of the whole batch.
     """
     inputs = {"image": batch["image"], "text": batch["text"]}
     if patch_drop or token_drop:
@@ -72,25 +75,13 @@ def encode_pairs(
             image = _fewer_tokens(image, part["key"], share=token_drop)
         return outputs(model, image, model.encode_text(part["text"]), part["text"])
 
-    if micro_batch_size is None or micro_batch_size >= batch["image"].shape[0]:
-        return encode(model, inputs)
-    if learning:
+    if learning and micro.divide(inputs):
         raise ValueError(
             "batch norm needs the whole batch at once: its statistics would be those of "
-            f"micro-batches, got micro_batch_size {micro_batch_size}; set it to None, or freeze "
+            f"micro-batches, got micro_batch_size {micro.size}; set it to None, or freeze "
             'the statistics with "image/.*/(mean|variance)"'
         )
-    check_micro_batches(micro_batch_size, mesh)
-    graphdef, params = nnx.split(model)
-
-    def through_own(params, inputs):
-        return map_micro_batches(
-            lambda part: encode(nnx.merge(graphdef, params), part),
-            inputs,
-            size=micro_batch_size // parts(mesh),
-        )
-
-    return own_rows(through_own, mesh)(params, inputs)
+    return micro(encode, model, inputs)
 
 
 def _fewer_tokens(image: Encoded, keys: Key[Array, " n"], *, share: float) -> Encoded:
@@ -99,42 +90,6 @@ def _fewer_tokens(image: Encoded, keys: Key[Array, " n"], *, share: float) -> En
     kept = kept_patches(own, num_patches=image.tokens.shape[1] - 1, patch_drop=share)
     kept = jnp.pad(kept + 1, ((0, 0), (1, 0)))
     return image._replace(tokens=jnp.take_along_axis(image.tokens, kept[:, :, None], axis=1))
-
-
-def check_micro_batches(size: int | None, mesh: AnyMesh | None) -> None:
-    """Raises ValueError for micro-batches that a mesh cannot have; None are none."""
-    count = parts(mesh)
-    sizes = {} if mesh is None else mesh.shape
-    if size is not None and min(count, sizes.get("fsdp", 1), sizes.get("tensor", 1)) > 1:
-        raise ValueError(  # XLA ends the process: spmd_partitioner_util.cc, ExpandDeviceGroups
-            "micro_batch_size does not go with all of the mesh's axes data, fsdp and tensor, which "
-            f"XLA cannot compile, got {size} on {said(sizes)}; set one of the axes to 1"
-        )
-    if size is not None and (size < 1 or size % count):
-        raise ValueError(
-            f"micro_batch_size must divide by the {count} parts of the mesh's axis data, got "
-            f"{size}; try {max(1, -(-size // count)) * count}, or None for the whole batch at once"
-        )
-
-
-def map_micro_batches(function: Callable[[Any], Any], inputs: Any, *, size: int) -> Any:
-    """`function(inputs)`, applied to `size` examples at a time and recomputed for gradients.
-
-    Micro-batch s takes the examples s, s + steps, s + 2 steps, ...: where the batch axis is sharded
-    in contiguous pieces, each micro-batch is spread over all devices, without communication.
-    """
-    n = jax.tree.leaves(inputs)[0].shape[0]
-    steps = -(-n // size)
-
-    def split(x):
-        if n % size:
-            x = jnp.concatenate([x, x[: steps * size - n]])  # sliced off again below
-        return x.reshape(size, steps, *x.shape[1:]).swapaxes(0, 1)
-
-    def join(x):
-        return x.swapaxes(0, 1).reshape(steps * size, *x.shape[2:])[:n]
-
-    return jax.tree.map(join, jax.lax.map(jax.checkpoint(function), jax.tree.map(split, inputs)))
 
 
 def compute_dtype(model: Any) -> str:

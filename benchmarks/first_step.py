@@ -4,19 +4,22 @@
 
 Tracing, lowering, compiling and running one step of `vlp train` with all its state, float32, on the
 CPU, with no compilation kept from before. Each side has a process of its own; they alternate, and
-of each round a ratio is taken. "Unrolled" has `unroll` set to the depth of each tower, so that the
-compiled program has every layer by itself.
+of each round a ratio is taken. "Unrolled" has `unroll` set to the depth of each tower: the compiled
+program has every layer by itself. "One by one" traces every layer by itself as well, as models
+without a loop do.
 """
 
 import argparse
 import json
+import operator
 import os
 import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
-SIDES = ("unrolled", "in a loop")
+SIDES = ("one by one", "unrolled", "in a loop")
 
 
 def main() -> None:
@@ -28,23 +31,28 @@ def main() -> None:
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(json.dumps(work(args.model, args.batch_size, unrolled=args.worker == "unrolled")))
+        print(json.dumps(work(args.model, args.batch_size, args.worker)))
         return
     found = [{side: measured(side) for side in SIDES} for _ in range(args.rounds)]
-    ratios = [each["in a loop"]["first"] / each["unrolled"]["first"] for each in found]
-    print("| layers | first step, s | range | of these before it runs | instructions |")
-    print("|---" * 5 + "|")
+    print(
+        "| layers | first step, s | range | of these before it runs | instructions | "
+        "in a loop / this | before it runs |"
+    )
+    print("|---" * 7 + "|")
     for side in SIDES:
         first = [each[side]["first"] for each in found]
         before = statistics.median(each[side]["before"] for each in found)
         print(
             f"| {side} | {statistics.median(first):.1f} | {min(first):.1f}-{max(first):.1f} | "
-            f"{before:.1f} | {found[0][side]['instructions']:,} |"
+            f"{before:.1f} | {found[0][side]['instructions']:,} | {ratio(found, side, 'first')} | "
+            f"{ratio(found, side, 'before')} |"
         )
-    print(
-        f"\nIn a loop over unrolled: {statistics.median(ratios):.2f} "
-        f"({min(ratios):.2f}-{max(ratios):.2f})"
-    )
+
+
+def ratio(found: list[dict[str, dict[str, float]]], side: str, what: str) -> str:
+    """The median of that of the loop over that of a side, and the range."""
+    ratios = [each["in a loop"][what] / each[side][what] for each in found]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def measured(side: str) -> dict[str, float]:
@@ -54,7 +62,7 @@ def measured(side: str) -> dict[str, float]:
     return json.loads(said.stdout.splitlines()[-1])
 
 
-def work(model: str, size: int, *, unrolled: bool) -> dict[str, float]:
+def work(model: str, size: int, side: str) -> dict[str, float]:
     """Seconds from a planned training to the end of its first step, and until it could run."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     import jax
@@ -69,18 +77,32 @@ def work(model: str, size: int, *, unrolled: bool) -> dict[str, float]:
 
     config = own_data.get_config(f"data=none.tar,model=clip/{model},batch={size},length=77")
     config.tokenizer.vocab_size = 49408
-    if unrolled:
+    if side == "one by one":
+        jax.lax.scan = one_by_one
+    if side == "unrolled":
         config.model.image = config.model.text = ConfigDict(dict(unroll=1000))
     mesh = make_mesh(devices=jax.devices()[:1])
     training = plan(config, samples_per_epoch=size, mesh=mesh).training
     shapes = batch_shapes(config, training.fields)
-    state, batch = training.init(), put_batch(drawn(shapes), mesh)
+    state, batch = jax.block_until_ready((training.init(), put_batch(drawn(shapes), mesh)))
     begun = time.perf_counter()
     compiled = training.lower(shapes).compile()
     before = time.perf_counter() - begun
     jax.block_until_ready(compiled(state, batch, training.frozen))
     first = time.perf_counter() - begun
     return dict(first=first, before=before, instructions=compiled.as_text().count(" = "))
+
+
+def one_by_one(function: Any, carry: Any, xs: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+    """`jax.lax.scan` as a loop of Python."""
+    import jax
+    import jax.numpy as jnp
+
+    found = []
+    for place in range(len(jax.tree.leaves(xs)[0])):
+        carry, each = function(carry, jax.tree.map(operator.itemgetter(place), xs))
+        found.append(each)
+    return carry, jax.tree.map(lambda *each: jnp.stack(each), *found)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ open_clip's, not a random square of its resized form.
 Cost: 44, 123, 526, 1,185 and 151 GFLOPs a pair and training step in the order of `MODELS`; 5.7e20,
 1.6e21, 6.7e21, 4.7e20 and 1.9e21 in all; the authors took 12 days on 256 V100 for L/14.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
-  ViT-B/32 on a100:256: 3.1 of 85.1 GB, 65 ms, 0.29 days
-  ViT-B/16 on a100:256: 4.5 of 85.1 GB, 154 ms, 0.7 days
-  ViT-L/14 on a100:256: 11.4 of 85.1 GB, 574 ms, 2.6 days
-  ViT-L/14-336 on a100:256: 19.5 of 85.1 GB, 1,430 ms, 0.2 days
+  ViT-B/32 on a100:256: 3.0 of 85.1 GB, 65 ms, 0.3 days
+  ViT-B/16 on a100:256: 4.6 of 85.1 GB, 155 ms, 0.7 days
+  ViT-B/16 on h100:64: 11.9 of 84.9 GB, 256 ms, 1.2 days
+  ViT-L/14 on a100:256: 11.4 of 85.1 GB, 577 ms, 2.6 days
+  ViT-L/14 on v5e:16x16: 7.1 of 17.2 GB, 885 ms, 4 days
+  ViT-L/14-336 on a100:256: 19.5 of 85.1 GB, 1,437 ms, 0.2 days
+  ViT-L/14-336 on h100:64: 63.8 of 84.9 GB, 2,964 ms, 0.42 days
   RN50x4 on a100:256: 19.3 of 85.1 GB, 135 ms, 0.61 days
+  RN50x4 on h100:64: 70.0 of 84.9 GB, 279 ms, 1.3 days
 Expected on ImageNet without training there (the paper's table 11): 63.2, 68.6, 75.3, 76.2 and
 65.8 % top-1; nobody has run this yet.
 

@@ -12,8 +12,10 @@ rate that the cosine gives, not twice that, and no mean of three such parts is t
 Cost: 1,145 GFLOPs a pair and training step for H, 1,736 for bigG (3,196 with all patches); 3.7e22
 and 6.2e22 in all; the authors took 824 A100 (40 GB), and 512 to 760 A100 (80 GB).
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
-  ViT-H/14 on a100:824: 7.0 of 85.1 GB, 963 ms, 4.5 days
-  ViT-bigG/14 on a100:512: 17.5 of 85.1 GB, 3,905 ms, 9.4 days
+  ViT-H/14 on a100:824: 7.0 of 85.1 GB, 853 ms, 4 days
+  ViT-H/14 on v4:4x8x8: 27.7 of 34.4 GB, 3,358 ms, 16 days
+  ViT-bigG/14 on a100:512: 17.5 of 85.1 GB, 3,627 ms, 8.7 days
+  ViT-bigG/14 on h100:256: 29.8 of 84.9 GB, 2,712 ms, 6.5 days
 Expected on ImageNet without training there: 78.0 and 80.1 % top-1 (the card, the blog); nobody has
 run this yet.
 

@@ -13,7 +13,7 @@ Cost: 139, 605 and 701 GFLOPs a pair and training step in the order of `MODELS`;
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
   ViT-B/16 on v4:2x4x4: 25.5 of 34.4 GB, 1,632 ms, 23 days
   ViT-B/16 on h100:8: 69.7 of 84.9 GB, 2,282 ms, 32 days
-  ViT-L/16 on h100:64: 31.3 of 84.9 GB, 1,020 ms, 14 days
+  ViT-L/16 on h100:64: 31.3 of 84.9 GB, 1,030 ms, 15 days
   So400m/14 on h100:64: 37.0 of 84.9 GB, 1,137 ms, 16 days
 Expected on ImageNet without training there, of the released weights: 76.0, 80.5 and 82.0 % top-1
 (open_clip, docs/openclip_results.csv); nobody has run this yet.

@@ -77,7 +77,7 @@ class RemoteFile:
 
 
 def store_of(address: str) -> tuple[Any, str]:
-    """The store of an address as this process reaches it, for none survives a fork; its path there."""
+    """The store of an address, and the path in it; asked for anew, for none survives a fork."""
     import fsspec  # only where there is something in a store
 
     # What others write is in no listing that was kept.

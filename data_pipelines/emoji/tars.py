@@ -18,6 +18,7 @@ from data_pipelines.emoji.captions import caption, training_captions
 from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
 from data_pipelines.jobs.tar_write import finish, member
 from data_pipelines.sources.tar_build import build_indexes
+from data_pipelines.sources.tar_index import NAME as INDEX
 
 # Counts up when the tars change though the compact form does not: captions, encoding, index.
 VERSION = 9
@@ -63,7 +64,8 @@ def materialize() -> Path:
 
 
 def _complete(folder: Path) -> Path:
-    missing = [name for name in map("{}.tar".format, TARS) if not (folder / name).exists()]
+    names = [*(f"{name}.tar" for name in TARS), INDEX]
+    missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise ValueError(
             f"{folder} must hold all tars of the emoji, but lacks {', '.join(missing)}; remove the "

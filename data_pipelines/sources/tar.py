@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,15 @@ _LOG = logging.getLogger(__name__)
 _REJECTED = {CUT: "shard damaged", TWICE: "member twice"}
 # So long, in seconds, a tar that could not be read is not tried again: each try takes its time.
 _LEFT_ALONE_S = 60.0
-# The sample's key, and start and size of its members by role.
-_Parts = tuple[str, dict[str, tuple[int, int]]]
+
+
+class _Parts(NamedTuple):
+    """A sample: its tar, its key, start and size of its members by role, and why it is rejected."""
+
+    tar: int
+    key: str
+    members: dict[str, tuple[int, int]]
+    fault: str
 
 
 class TarSource(ByMember):
@@ -72,7 +79,7 @@ class TarSource(ByMember):
         self._ends = np.cumsum([index.samples[row] for index, row in self._tars()])
         self._say_faults()
         self._files = OpenFiles()
-        self._closed: dict[int, tuple[float, Reject]] = {}  # tars that cannot be read, until when
+        self._closed: dict[int, tuple[float, str, str]] = {}  # tars that cannot be read, until when
         self._checked: set[int] = set()
         self._last: tuple[int, _Parts] | None = None
 
@@ -92,11 +99,11 @@ class TarSource(ByMember):
         examples = ["", ""]
         for path, (index, row) in zip(self.paths, self._tars(), strict=True):
             where = f"{name_of(path)}: " if len(self.paths) > 1 else ""
-            _, own, found = index.notes(row)
+            _, own, some = index.notes(row)
             without += index.fact("without", row)
             named = (key and where + key for key in own)
             examples = [old or new for old, new in zip(examples, named, strict=True)]
-            for stray in found:
+            for stray in some:
                 strays.add(stray.reason, where + stray.example, count=stray.count)
         images, captions, sounds = without.tolist()
         found = Survey(
@@ -115,7 +122,7 @@ class TarSource(ByMember):
     def key(self, index: int) -> str:
         """The sample's key; the tar and a number where the tar cannot be read."""
         try:
-            return self._parts(index)[0]
+            return self._parts(index).key
         except Reject:
             tar, row = self._locate(index)
             return f"{name_of(self.paths[tar])}#{row}"
@@ -134,17 +141,14 @@ class TarSource(ByMember):
         return tar, index - (int(self._ends[tar - 1]) if tar else 0)
 
     def _member(self, index: int, role: str) -> bytes | None:
-        tar, row = self._locate(index)
-        found, row_of = self._indexes[self._where[tar][0]], self._where[tar][1]
-        for odd in odd_rows(found.places(row_of)[2], row):
-            if odd["kind"] in _REJECTED:
-                raise Reject(_REJECTED[int(odd["kind"])])
-        place = self._parts(index)[1].get(role)
-        if place is None:
+        parts = self._parts(index)
+        if parts.fault:
+            raise Reject(parts.fault)
+        if role not in parts.members:
             return None
-        start, size = place
+        start, size = parts.members[role]
         self._check_size(role, size)
-        with self._reading(tar) as file:
+        with self._reading(parts.tar) as file:
             data = file.read(start, size)
             if len(data) != size:
                 raise FileChanged(f"{size} bytes stood at byte {start}")
@@ -157,11 +161,13 @@ class TarSource(ByMember):
             return last[1]
         tar, row = self._locate(index)
         number, row_of = self._where[tar]
-        places = stretches(*self._indexes[number].places(row_of), row)
+        places = self._indexes[number].places(row_of)
+        kinds = odd_rows(places[2], row)["kind"].tolist()
+        fault = next((_REJECTED[kind] for kind in kinds if kind in _REJECTED), "")
         with self._reading(tar) as file:
-            found = _walked(file, places)
-        self._last = index, found
-        return found
+            key, members = _walked(file, stretches(*places, row))
+        self._last = index, _Parts(tar, key, members, fault)
+        return self._last[1]
 
     @contextlib.contextmanager
     def _reading(self, tar: int) -> Iterator[File]:
@@ -245,8 +251,10 @@ class TarSource(ByMember):
         return self.__dict__ | {"_closed": {}, "_last": None, "_checked": set()}
 
 
-def _walked(file: File, places: Iterator[tuple[int, int]]) -> _Parts:
-    """The members of the sample that the first of the places begins with."""
+def _walked(
+    file: File, places: Iterator[tuple[int, int]]
+) -> tuple[str, dict[str, tuple[int, int]]]:
+    """Key and members of the sample that the first of the places begins with."""
     key: str | None = None
     members: dict[str, tuple[int, int]] = {}
     for begin, end in places:

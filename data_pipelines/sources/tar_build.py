@@ -19,6 +19,7 @@ from data_pipelines.sources.tar_scan import Tar
 
 _PART = 64  # tars: at most so many are scanned twice
 _FEW = 4  # are not worth a process
+_NOBODY_KNOWS = (-1, "")
 _ASKING = 16  # threads that ask a store for sizes
 
 
@@ -56,7 +57,7 @@ def build_indexes(
       ValueError: a tar is compressed.
       OSError: an index cannot be written.
     """
-    places = sorted(dict.fromkeys(map(os.fspath, addresses)), key=folder_of)
+    places = sorted({os.fspath(address) for address in addresses}, key=folder_of)
     return [
         _build(folder, list(tars), processes=processes or os.cpu_count() or 1, done=done)
         for folder, tars in itertools.groupby(places, key=folder_of)
@@ -77,12 +78,12 @@ def _build(
     tars: dict[str, Tar] = {}
     fresh: list[str] = []
     for name, state in states.items():
-        if name in before and state == (before[name].size, before[name].tag):
+        if name in before and state in ((before[name].size, before[name].tag), _NOBODY_KNOWS):
             tars[name] = before[name]
             done(tars[name])
-        elif name in asked:
+        elif name in asked and (state is not None or name not in before):
             fresh.append(wanted[name])
-    forgotten = sorted(before.keys() - tars.keys() - asked)
+    forgotten = sorted(before.keys() - tars.keys() - set(map(name_of, fresh)))
     waiting: list[Tar] = []
     for tar in _scans(fresh, processes):
         tars[tar.name] = tar
@@ -113,13 +114,15 @@ def _scans(addresses: list[str], processes: int) -> Iterator[Tar]:
 
 
 def _state(address: str) -> tuple[int, str] | None:
+    """Size and tag of a tar; None where it is gone."""
     try:
         file = open_file(address)
-    except OSError:
+    except FileNotFoundError:
         return None
-    state = file.size, file.tag
+    except OSError:
+        return _NOBODY_KNOWS
     file.close()
-    return state
+    return file.size, file.tag
 
 
 def _known(folder: str, path: Path) -> Iterator[Tar]:

@@ -22,6 +22,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._found: OrderedDict[tuple[Hashable, int], Future[bytes]] = OrderedDict()
+        self._latest: tuple[Hashable, int] | None = None  # what was asked for last
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocks")
 
@@ -40,9 +41,12 @@ class Blocks:
           OSError: it cannot be fetched; the next call tries again.
         """
         with self._lock:
-            goes_on = (file, number - 1) in self._found
-            ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
-            wanted = [self._asked(file, each, fetch) for each in ahead][0]
+            wanted = self._found.get((file, number))
+            if wanted is None or self._latest != (file, number):
+                self._latest = file, number
+                goes_on = (file, number - 1) in self._found
+                ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
+                wanted = [self._asked(file, each, fetch) for each in ahead][0]
         try:
             return wanted.result()
         except BaseException:

@@ -15,6 +15,7 @@ from data_pipelines.io.disk_cache import kept
 KEPT = 48  # blocks of 4 MiB: 192 MiB a process
 AHEAD = 4
 _THREADS = 8
+PATIENCE_S = 120.0  # for a block, its tries included: a store that hangs must not hang a run
 
 
 class Blocks:
@@ -38,7 +39,7 @@ class Blocks:
           fetch: gets one by its number.
 
         Raises:
-          OSError: it cannot be fetched; the next call tries again.
+          OSError: it cannot be fetched, or does not come in two minutes; the next call tries again.
         """
         with self._lock:
             wanted = self._found.get((file, number))
@@ -48,7 +49,7 @@ class Blocks:
                 ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
                 wanted = [self._asked(file, each, fetch) for each in ahead][0]
         try:
-            return wanted.result()
+            return wanted.result(timeout=PATIENCE_S)
         except BaseException:
             with self._lock:
                 if self._found.get((file, number)) is wanted:

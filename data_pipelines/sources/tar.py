@@ -208,8 +208,8 @@ class TarSource(ByMember):
         """Why a sample of this tar is rejected; the others are for a while without a try."""
         detail = f"{self.paths[tar]}: {getattr(error, 'strerror', None) or error}"
         wait = float("inf") if reason == "shard changed" else _LEFT_ALONE_S
-        if tar not in self._closed:
-            _LOG.warning("%s: %s; what is asked for of it is counted as rejects", reason, detail)
+        if all(reason != said for _, said, _ in self._closed.values()):
+            _LOG.warning("%s: %s; what is asked for of such tars is only counted", reason, detail)
         self._closed[tar] = time.monotonic() + wait, reason, detail
         self._files.forget(self.paths[tar])
         return Reject(reason, detail)

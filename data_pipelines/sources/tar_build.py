@@ -93,7 +93,10 @@ def _build(
             save_index(_part(path, len(_parts(path))), waiting)
             waiting = []
     found = tuple(tars[name] for name in sorted(tars))
-    save_index(path, found)
+    if found:
+        save_index(path, found)
+    else:
+        path.unlink(missing_ok=True)
     for part in _parts(path):
         part.unlink()
     return Built(path, found, len(fresh), tuple(forgotten))

@@ -16,7 +16,7 @@ import numpy as np
 
 from data_pipelines.sources import columns
 from data_pipelines.sources.survey import Stray
-from data_pipelines.sources.tar_scan import ODD, Tar
+from data_pipelines.sources.tar_scan import GROUP, ODD, Tar
 
 NAME = "tars.index"
 _TAR = np.dtype(
@@ -53,10 +53,12 @@ class TarIndex:
         self._stamp = None if path is None else _stamp(path)
         self._tars = tars = arrays["tars"]
         self._ends = {name: np.cumsum(tars[name]) for name in _COUNTED}
+        if (tars["bases"] != -(-tars["samples"] // GROUP)).any():
+            raise ValueError("groups are not as many as samples say")
         for name in _COUNTED:
             count = {"samples": "blocks"}.get(name, name)
             if (tars[name] < 0).any() or len(arrays[count]) != tars[name].sum():
-                raise ValueError(f"{path} is damaged: {count} are not as many as its tars say")
+                raise ValueError(f"{count} are not as many as its tars say")
 
     @classmethod
     def of(cls, tars: Sequence[Tar]) -> "TarIndex":

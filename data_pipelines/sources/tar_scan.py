@@ -28,6 +28,7 @@ LONG, APART, CUT, TWICE = range(4)  # why a sample has a row in `odd`
 ODD = np.dtype([("sample", "<i8"), ("block", "<u4"), ("blocks", "<u4"), ("kind", "<u4")])
 _BITS = {role: 1 << number for number, role in enumerate(dict.fromkeys(ROLES.values()))}
 _LOOKED_AT = 4
+_TOO_LARGE = 2**32 * BLOCK  # places are 32-bit numbers of blocks
 _DAMAGED = "a tar whose rest is left out, for it cannot be read; copy or write it again"
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -84,12 +85,12 @@ def scan(address: str | Path) -> Tar:
     """Reads the headers of a tar, and what its fingerprint needs of the contents.
 
     Raises:
-      ValueError: it is compressed.
+      ValueError: it is compressed, or has 2 TiB or more.
       OSError: it is not there, or cannot be read.
     """
     file = open_file(address)
     try:
-        _check_uncompressed(file)
+        _check_readable(file)
         return _Scan(file).run()
     finally:
         file.close()
@@ -139,10 +140,15 @@ def witness(read: Read, blocks: np.ndarray, bases: np.ndarray, odd: np.ndarray) 
 
 def _long(odd: np.ndarray, row: int) -> int:
     rows = odd_rows(odd, row)
-    return int(rows["blocks"][rows["kind"] == LONG][0])
+    lengths = rows["blocks"][rows["kind"] == LONG]
+    if not len(lengths):
+        raise Damage("the index does not say how long a sample is")
+    return int(lengths[0])
 
 
-def _check_uncompressed(file: File) -> None:
+def _check_readable(file: File) -> None:
+    if file.size >= _TOO_LARGE:
+        raise ValueError(f"a tar must be smaller than 2 TiB, {file.address} is not; split it")
     start = file.read(0, 6)
     for magic, kind in _COMPRESSED.items():
         if start.startswith(magic):

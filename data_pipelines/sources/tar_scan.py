@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt16, UInt32
 
 from data_pipelines.faults import shown
 from data_pipelines.io import File, name_of, open_file
@@ -56,8 +57,8 @@ class Tar:
     size: int
     tag: str
     fingerprint: str
-    blocks: np.ndarray
-    bases: np.ndarray
+    blocks: UInt16[np.ndarray, "n"]
+    bases: UInt32[np.ndarray, "groups"]
     odd: np.ndarray
     without: tuple[int, int, int]
     examples: tuple[str, str]
@@ -97,7 +98,7 @@ def scan(address: str | Path) -> Tar:
 
 
 def stretches(
-    blocks: np.ndarray, bases: np.ndarray, odd: np.ndarray, row: int
+    blocks: UInt16[np.ndarray, "n"], bases: UInt32[np.ndarray, "groups"], odd: np.ndarray, row: int
 ) -> Iterator[tuple[int, int]]:
     """Begin and end, in bytes, of the places where a sample's members lie.
 
@@ -124,7 +125,12 @@ def odd_rows(odd: np.ndarray, row: int) -> np.ndarray:
     return odd[first:stop]
 
 
-def witness(read: Read, blocks: np.ndarray, bases: np.ndarray, odd: np.ndarray) -> int:
+def witness(
+    read: Read,
+    blocks: UInt16[np.ndarray, "n"],
+    bases: UInt32[np.ndarray, "groups"],
+    odd: np.ndarray,
+) -> int:
     """A checksum of all headers of four samples that are spread over a tar.
 
     Raises:

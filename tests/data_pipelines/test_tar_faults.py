@@ -175,6 +175,16 @@ def test_a_file_that_cannot_be_read_is_no_end_of_the_run(tmp_path, monkeypatch):
     assert seeds(source) == ["read failed", 1]
 
 
+def test_tars_that_go_are_said_once_a_reason(tmp_path, caplog):
+    paths = [write_tar(tmp_path / f"{n}.tar", pair(f"k{n}", n)) for n in range(4)]
+    source = TarSource(paths)
+    for path in paths[:2]:
+        path.unlink()
+    os.truncate(paths[2], 1024)
+    assert seeds(source) == ["shard gone", "shard gone", "shard changed", 3]
+    assert [said.partition(":")[0] for said in caplog.messages] == ["shard gone", "shard changed"]
+
+
 def test_data_of_which_files_are_gone_are_not_joined_by_key(tmp_path):
     paths = [write_tar(tmp_path / f"{n}.tar", pair(f"k{n}", n)) for n in range(3)]
     build_indexes(paths)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data_pipelines.faults import shown
 
-EMOJI, STDIN = "emoji:", "-"
+EMOJI, STDIN, TFDS, SYNTHETIC = "emoji:", "-", "tfds:", "synthetic:"
+_NAMES = (EMOJI, TFDS, SYNTHETIC)
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _BRACES = re.compile(r"\{(-?\d+\.\.-?\d+|[^{}]*,[^{}]*)\}")
 _COMMA = re.compile(r",(?![^{}]*\})")  # not within braces
@@ -17,7 +18,7 @@ _MOST_NAMES = 1_000_000
 
 
 def paths_of(spec: str) -> Iterator[Path]:
-    """What stands where each part of a spec points, in order; `emoji:NAME` and `-` stay so.
+    """What stands where each part of a spec points, in order; names such as `emoji:noto` stay so.
 
     Args:
       spec: parts joined by commas; a path that exists is taken as it stands.
@@ -50,7 +51,7 @@ def _expand(part: str) -> list[Path]:
     if not part:
         raise ValueError("a data spec must not have empty parts; leave out one comma")
     _check_local(part)
-    if part == STDIN or part.startswith(EMOJI) or os.path.exists(part):
+    if part == STDIN or part.startswith(_NAMES) or os.path.exists(part):
         return [Path(part)]
     braces = _BRACES.search(part)
     if braces:

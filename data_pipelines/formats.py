@@ -1,0 +1,110 @@
+"""Data in rows, not in files of their own: which source reads a path, a folder or a name."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from data_pipelines.limits import Limits
+from data_pipelines.sources import arrow, parquet
+from data_pipelines.sources.array_record import ArrayRecordSource, is_array_record
+from data_pipelines.sources.base import Source
+from data_pipelines.sources.pictures import SPLITS
+from data_pipelines.sources.synthetic import SyntheticSource
+from data_pipelines.specs import SYNTHETIC, TFDS
+
+PARQUET, ARROW, RECORDS = "parquet file", "Arrow file", "ArrayRecord file"
+_FILES: dict[str, Callable[..., Source]] = {
+    PARQUET: parquet.ParquetSource,
+    ARROW: arrow.ArrowSource,
+    RECORDS: ArrayRecordSource,
+}
+_SHARD = re.compile(r"(.+?)-\d+-of-\d+\b")
+
+
+def kind_of_file(path: Path) -> str | None:
+    """What a file of rows is, by its name; None for any other file."""
+    suffix = path.suffix.lower()
+    if suffix == parquet.SUFFIX:
+        return PARQUET
+    if suffix == arrow.SUFFIX:
+        return ARROW
+    return RECORDS if is_array_record(path) else None
+
+
+def kind_of_name(name: str) -> str | None:
+    """The prefix of a name that is no path: a data set of TFDS, or pairs that are made."""
+    return next((prefix for prefix in (TFDS, SYNTHETIC) if name.startswith(prefix)), None)
+
+
+def saved_places(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a folder that `datasets` saved, or the one data set of a folder that TFDS wrote.
+
+    Raises:
+      ValueError: there are several splits to choose from, or the folder cannot be read.
+    """
+    if arrow.is_saved(folder):
+        return [(ARROW, path) for path in arrow.saved_files(folder)]
+    if (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file():
+        return [(TFDS, Path(f"{TFDS}{folder}"))]
+    return []
+
+
+def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tuple[str, Path]]:
+    """The files of rows below a folder.
+
+    Args:
+      folder: where they lie.
+      files: all of its files, by their paths below it.
+      beside: whether there are tars or pictures as well: then parquet without pictures is what
+        img2dataset says of them, and no data of its own.
+
+    Raises:
+      ValueError: they are those of several splits.
+    """
+    found = [(kind_of_file(Path(file)), file) for file in files]
+    for wanted in _FILES:
+        names = [file for kind, file in found if kind == wanted]
+        if beside and (
+            wanted != PARQUET or not parquet.has_pictures(folder / min(names, default=""))
+        ):
+            continue
+        if names:
+            _check_one_split(folder, names)
+            return [(wanted, folder / name) for name in names]
+    return []
+
+
+def open_rows(kind: str, found: Sequence[Path], *, limits: Limits) -> Iterator[Source]:
+    """The sources of files of one kind, one a folder, or of names."""
+    if kind in _FILES:
+        for _, paths in groupby(found, key=lambda path: path.parent):
+            yield _FILES[kind](list(paths), limits=limits)
+        return
+    for name in map(str, found):
+        if kind == SYNTHETIC:
+            yield SyntheticSource(name.removeprefix(SYNTHETIC), limits=limits)
+            continue
+        # Imported here: it takes half a second, and few read such data.
+        from data_pipelines.sources.tfds import TfdsSource
+
+        yield TfdsSource(name.removeprefix(TFDS), limits=limits)
+
+
+def _check_one_split(folder: Path, files: Sequence[str]) -> None:
+    """Refuses files of several splits, of which one would be trained on by mistake."""
+    by_split = {split: file for file in reversed(files) if (split := _split(file))}
+    if len(by_split) > 1:
+        first = re.sub(r"\d{2,}", "*", by_split[min(by_split, key=lambda name: name != "train")])
+        raise ValueError(
+            f"{folder} holds the splits {', '.join(sorted(by_split))}; name one by a pattern, such "
+            f"as '{folder / first}'"
+        )
+
+
+def _split(file: str) -> str | None:
+    """The split that a file's name or one of its folders says."""
+    *folders, base = file.lower().split("/")
+    shard = _SHARD.match(base)
+    words = [shard[1] if shard else base.partition(".")[0], *folders]
+    return next((word for word in words if word in SPLITS), None)

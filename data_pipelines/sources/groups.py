@@ -18,8 +18,6 @@ from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.rows import RowSource
 
-Column = pa.Array | pa.ChunkedArray
-
 
 class GroupSource(RowSource):
     """Rows of files that hold them in groups, one group after the other.
@@ -56,8 +54,8 @@ class GroupSource(RowSource):
         self._first = np.concatenate([[0], self._ends])[first]  # row of each file
 
     @abc.abstractmethod
-    def _column(self, group: int, name: str) -> Column:
-        """A column of a group. Raises Reject."""
+    def _column(self, group: int, name: str) -> Any:
+        """A column of a group, an array of Arrow. Raises Reject."""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,6 +12,7 @@ from data_pipelines.loader import Mixture
 from data_pipelines.opening import open_source
 from data_pipelines.sources import ConcatSource, Source
 from data_pipelines.sources.join import MODALITIES, JoinedSource, OnlySource
+from vlp.run.chosen import open_chosen
 
 
 def pair_sets(
@@ -82,6 +83,8 @@ def pair_set(
     data: str,
     *,
     join: str = "",
+    subset: str = "",
+    captions: Mapping[str, float] | None = None,
     fields: tuple[str, ...] = (),
     share: float | None = None,
     needs: Collection[str] = (),
@@ -92,6 +95,7 @@ def pair_set(
     Args:
         data: see `data_pipelines.opening`.
         join: other data, which add by key what these lack; "" for none.
+        subset, captions: what is used of them, see `vlp.run.chosen`.
         fields: which of "image", "text" and "audio" are used; all where it is empty.
         share: of each batch.
         needs, limits: as in `pair_sets`.
@@ -105,7 +109,7 @@ def pair_set(
             f"the objective reads {lacking[0]!r} of every sample, so fields must have it, got "
             f"{', '.join(fields)}; or let the objective read present/{lacking[0]}"
         )
-    source = open_source(data, limits=limits)
+    source = open_chosen(data, subset=subset, captions=captions, limits=limits)
     if join:
         source = JoinedSource(source, open_source(join, limits=limits))
     return OnlySource(source, fields or MODALITIES), share

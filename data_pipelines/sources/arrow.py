@@ -147,18 +147,18 @@ def _map(paths: Sequence[Path], strays: Strays) -> tuple[list[pa.RecordBatch], l
     batches: list[pa.RecordBatch] = []
     files: list[int] = []
     for number, path in enumerate(paths):
+        mapped = pa.memory_map(str(path))
         try:
-            for batch in _reader(path):
+            for batch in _reader(mapped):
                 batches.append(batch)
                 files.append(number)
-        except pa.ArrowException as error:
+        except (OSError, pa.ArrowException) as error:
             strays.add(_CUT, f"{path.name} ({error})")
     return batches, files
 
 
-def _reader(path: Path) -> Any:
+def _reader(mapped: pa.MemoryMappedFile) -> Any:
     """Iterates over the batches of a file."""
-    mapped = pa.memory_map(str(path))
     if mapped.read(len(_FILE_MAGIC)) == _FILE_MAGIC:
         file = pa.ipc.open_file(mapped)
         return map(file.get_batch, range(file.num_record_batches))

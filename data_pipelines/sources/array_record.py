@@ -18,7 +18,10 @@ from data_pipelines.faults import Reject
 from data_pipelines.kinds import reader
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
-from data_pipelines.sources.columns import (
+from data_pipelines.sources.files import hash_file
+from data_pipelines.sources.fingerprints import Fingerprint
+from data_pipelines.sources.recent import Recent
+from data_pipelines.sources.row_columns import (
     AUDIO_COLUMNS,
     BYTES,
     IMAGE_COLUMNS,
@@ -26,9 +29,6 @@ from data_pipelines.sources.columns import (
     TEXT,
     find_columns,
 )
-from data_pipelines.sources.files import hash_file
-from data_pipelines.sources.fingerprints import Fingerprint
-from data_pipelines.sources.recent import Recent
 from data_pipelines.sources.rows import RowSource
 from data_pipelines.sources.survey import Survey
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from data_pipelines.faults import shown
 from data_pipelines.limits import LIMITS, Limits
-from data_pipelines.sources.columns import find_columns
 from data_pipelines.sources.groups import GroupSource, kinds_of
+from data_pipelines.sources.row_columns import find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import check_index
-from data_pipelines.sources.columns import BYTES, OTHER, TEXT, Columns
 from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
+from data_pipelines.sources.row_columns import BYTES, OTHER, TEXT, Columns
 from data_pipelines.sources.rows import RowSource
 
 

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from data_pipelines.faults import Reject, shown
 from data_pipelines.limits import LIMITS, Limits
-from data_pipelines.sources.columns import Columns, find_columns
 from data_pipelines.sources.groups import GroupSource, kinds_of
 from data_pipelines.sources.recent import Recent
+from data_pipelines.sources.row_columns import Columns, find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)

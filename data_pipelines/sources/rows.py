@@ -7,8 +7,8 @@ from typing import Any
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Source, check_index
-from data_pipelines.sources.columns import Columns
 from data_pipelines.sources.members import AUDIO, IMAGE, MISSING, TOO_LARGE
+from data_pipelines.sources.row_columns import Columns
 
 # Beside a class's number stands its name, where the data know it: label and label_name.
 _NAME = "_name"

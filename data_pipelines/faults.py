@@ -30,7 +30,11 @@ REASONS: tuple[str, ...] = (
     "audio too large",
     "audio too long",
     "vector missing",
+    "shard gone",
+    "shard changed",
     "shard damaged",
+    "read failed",
+    "member twice",
 )
 
 

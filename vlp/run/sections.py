@@ -33,6 +33,8 @@ DECIDED = {
 }
 # Sections of any number of sections, whose names a config chooses.
 NAMED = ("evals", "frozen", "optim.groups", "data.sets")
+# Sections of any number of values, whose names a config chooses, and what each value is.
+VALUES = {"data.captions": (float,), "data.vectors": (str,)}
 OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 USUAL = TOWERS | {"audio": "ast"}

@@ -1,7 +1,8 @@
 """Why a sample can be unusable, as a closed list: a bad sample is counted, never a crash.
 
-A damaged *container* (a cut tar, an index of another tar) is an ordinary ValueError at opening. A
-bad *sample* raises `Reject`; the loader turns it into a row of weight 0 that carries the reason.
+A bad *sample* raises `Reject`; the loader turns it into a row of weight 0 that carries the reason.
+So does a sample of a bad *container*: a tar that is cut, gone, another one now, or cannot be read.
+Data of which nothing can be used are an ordinary ValueError at opening.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,12 @@
 """Data in rows, not in files of their own: which source reads a path, a folder or a name."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from data_pipelines.io import child, name_of
 from data_pipelines.limits import Limits
 from data_pipelines.sources import arrow, parquet
 from data_pipelines.sources.array_record import ArrayRecordSource, is_array_record
@@ -22,8 +24,9 @@ _FILES: dict[str, Callable[..., Source]] = {
 _SHARD = re.compile(r"(.+?)-\d+-of-\d+\b")
 
 
-def kind_of_file(path: Path) -> str | None:
+def kind_of_file(path: str | Path) -> str | None:
     """What a file of rows is, by its name; None for any other file."""
+    path = Path(name_of(path))
     suffix = path.suffix.lower()
     if suffix == parquet.SUFFIX:
         return PARQUET
@@ -62,7 +65,7 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
     Raises:
       ValueError: they are those of several splits.
     """
-    found = [(kind_of_file(Path(file)), file) for file in files]
+    found = [(kind_of_file(file), file) for file in files]
     for wanted in _FILES:
         names = [file for kind, file in found if kind == wanted]
         if beside and (
@@ -75,10 +78,27 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
     return []
 
 
-def open_rows(kind: str, found: Sequence[Path], *, limits: Limits) -> Iterator[Source]:
+def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:
+    """The files of rows among addresses of a store.
+
+    Raises:
+      ValueError: they are of a kind that is read from disks only, or of several splits.
+    """
+    found = [(kind, address) for address in addresses if (kind := kind_of_file(address))]
+    other = next((each for each in found if each[0] != PARQUET), None)
+    if other is not None:
+        raise ValueError(
+            f"of rows in a store parquet is read, {other[1]} is an {other[0]}; copy it to a disk"
+        )
+    if len(found) > 1:
+        _check_one_split("", [address for _, address in found])
+    return found
+
+
+def open_rows(kind: str, found: Sequence[str | Path], *, limits: Limits) -> Iterator[Source]:
     """The sources of files of one kind, one a folder, or of names."""
     if kind in _FILES:
-        for _, paths in groupby(found, key=lambda path: path.parent):
+        for _, paths in groupby(found, key=os.path.dirname):
             yield _FILES[kind](list(paths), limits=limits)
         return
     for name in map(str, found):
@@ -91,14 +111,14 @@ def open_rows(kind: str, found: Sequence[Path], *, limits: Limits) -> Iterator[S
         yield TfdsSource(name.removeprefix(TFDS), limits=limits)
 
 
-def _check_one_split(folder: Path, files: Sequence[str]) -> None:
+def _check_one_split(folder: str | Path, files: Sequence[str]) -> None:
     """Refuses files of several splits, of which one would be trained on by mistake."""
     by_split = {split: file for file in reversed(files) if (split := _split(file))}
     if len(by_split) > 1:
         first = re.sub(r"\d{2,}", "*", by_split[min(by_split, key=lambda name: name != "train")])
         raise ValueError(
-            f"{folder} holds the splits {', '.join(sorted(by_split))}; name one by a pattern, such "
-            f"as '{folder / first}'"
+            f"{folder or 'a store'} holds the splits {', '.join(sorted(by_split))}; name one by a "
+            f"pattern, such as '{child(folder, first)}'"
         )
 
 

@@ -2,7 +2,7 @@
 
 A spec names one or several places, joined by commas:
 
-  a.tar                  a WebDataset tar
+  a.tar                  a WebDataset tar, here or at gs://, s3:// or https://
   dir/*.tar              all that match, in the order of their names
   shard-{0000..0012}.tar a numbered range
   dir/                   a folder: with a table (captions.csv, .tsv or .jsonl, or metadata.csv or
@@ -39,7 +39,9 @@ from data_pipelines.formats import (
     open_rows,
     places_below,
     saved_places,
+    stored_places,
 )
+from data_pipelines.io import child, listing, name_of
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.concat import ConcatSource
@@ -51,6 +53,8 @@ from data_pipelines.sources.pictures import OnePicture, PictureSource, with_besi
 from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.table import SUFFIXES
 from data_pipelines.sources.tar import TarSource
+from data_pipelines.sources.tar_index import NAME
+from data_pipelines.sources.tar_indexes import remembered
 from data_pipelines.specs import EMOJI, STDIN, SYNTHETIC, TFDS, existing, paths_of
 
 _LOG = logging.getLogger(__name__)
@@ -96,8 +100,8 @@ def open_source(spec: str | Path, *, limits: Limits = LIMITS) -> Source:
     return sources[0] if len(sources) == 1 else ConcatSource(sources)
 
 
-def tars_of(spec: str) -> list[Path]:
-    """The tars that a spec names, in order.
+def tars_of(spec: str) -> list[Path | str]:
+    """The tars that a spec names, in order; of what lies in a store the addresses.
 
     Raises:
       ValueError: nothing is there, or something else than tars.
@@ -142,7 +146,10 @@ def _from_stdin(data: bytes) -> Iterator[_Place]:
             yield from _place(existing(os.fsdecode(line)))
 
 
-def _place(path: Path) -> Iterator[_Place]:
+def _place(path: Path | str) -> Iterator[_Place]:
+    if isinstance(path, str):
+        yield from _in_store(path)
+        return
     suffix = path.suffix.lower()
     if str(path).startswith(EMOJI) and not path.exists():
         yield _EMOJI, str(path)
@@ -156,8 +163,27 @@ def _place(path: Path) -> Iterator[_Place]:
         yield _TABLE, path
     elif role_of(suffix[1:]) is not None:
         yield _PICTURE, path
-    elif not path.name.endswith(_INDEX):
+    elif path.name != NAME and not path.name.endswith(_INDEX):
         yield _TAR, path
+
+
+def _in_store(address: str) -> list[_Place]:
+    """The tars or the parquet that an address names: itself, or those of a folder."""
+    if address.endswith(NAME):
+        return []
+    if address.partition("?")[0].lower().endswith(".tar"):
+        return [(_TAR, address)]
+    if rows := stored_places([address]):
+        return [*rows]
+    names = {name_of(file) for file in listing(address)} | {*remembered(address.rstrip("/"))}
+    files = [child(address, name) for name in sorted(names)]
+    tars = [(_TAR, file) for file in files if file.lower().endswith(".tar")]
+    found = tars or stored_places(files)
+    if not found:
+        raise ValueError(
+            f"data of a store are tars or parquet, or a folder of them, {address} holds none"
+        )
+    return found
 
 
 def _in_folder(folder: Path) -> Iterator[_Place]:
@@ -170,7 +196,8 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
         return
     strays = Strays()
     files = walk(folder, strays)
-    tars = [file for file in files if file.lower().endswith(".tar")]
+    tars = sorted({*files, *_remembered(folder, files)})
+    tars = [file for file in tars if file.lower().endswith(".tar")]
     encoded = [file for file in files if role_of(Path(file).suffix[1:]) in ENCODED]
     rows = places_below(folder, files, beside=bool(tars or encoded))
     found = [*tars[:1], *encoded[:1], *(str(path) for _, path in rows[:1])]
@@ -193,6 +220,13 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
         yield _FOLDER, (folder, files, strays)
 
 
+def _remembered(folder: Path, files: list[str]) -> Iterator[str]:
+    """The tars that the indexes in a folder know, at any depth."""
+    for file in (file for file in files if name_of(f"/{file}") == NAME):
+        inside = file.removesuffix(NAME)
+        yield from (inside + name for name in remembered(str(folder / inside)))
+
+
 def _check_once(places: list[_Place]) -> None:
     """Refuses pictures that are given both by a table and one by one."""
     folders = {what if what.is_dir() else what.parent for kind, what in places if kind == _TABLE}
@@ -206,12 +240,11 @@ def _check_once(places: list[_Place]) -> None:
 def _say_repeats(places: list[_Place]) -> None:
     """Says what is named more than once, which may be meant as a weight."""
     folders = {os.path.realpath(what[0]) for kind, what in places if kind == _FOLDER}
-    seen: set[tuple[int, int]] = set()
+    seen: set[Any] = set()
     again: list[str] = []
     named = (_EMOJI, _BYTES, TFDS, SYNTHETIC)
     for path in (_path(kind, what) for kind, what in places if kind not in named):
-        status = os.stat(path)
-        place = status.st_dev, status.st_ino
+        place = _identity(path)
         above = map(str, Path(os.path.realpath(path)).parents) if folders else ()
         if place in seen or not folders.isdisjoint(above):
             again.append(str(path))
@@ -225,7 +258,15 @@ def _say_repeats(places: list[_Place]) -> None:
         )
 
 
-def _path(kind: str, what: Any) -> Path:
+def _identity(path: Path | str) -> Any:
+    """What two names of one file have in common; of what is not here, or not any more, the name."""
+    if isinstance(path, str) or not path.exists():
+        return str(path)
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _path(kind: str, what: Any) -> Path | str:
     """The file or folder that is read in a place."""
     if kind == _FOLDER:
         return what[0]

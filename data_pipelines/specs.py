@@ -1,5 +1,6 @@
 """What a data spec names: its parts, their patterns and ranges, and what stands there."""
 
+import fnmatch
 import glob
 import os
 import re
@@ -7,24 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines.faults import shown
+from data_pipelines.io import child, is_address, listing
+from data_pipelines.io.address import checked
+from data_pipelines.sources.tar_indexes import remembered
 
 EMOJI, STDIN, TFDS, SYNTHETIC = "emoji:", "-", "tfds:", "synthetic:"
 _NAMES = (EMOJI, TFDS, SYNTHETIC)
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _BRACES = re.compile(r"\{(-?\d+\.\.-?\d+|[^{}]*,[^{}]*)\}")
 _COMMA = re.compile(r",(?![^{}]*\})")  # not within braces
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:")
+_MAGIC = re.compile(r"[*?\[]")
 _MOST_NAMES = 1_000_000
 
 
-def paths_of(spec: str) -> Iterator[Path]:
-    """What stands where each part of a spec points, in order; names such as `emoji:noto` stay so.
+def paths_of(spec: str) -> Iterator[Path | str]:
+    """What stands where each part of a spec points, in order; `emoji:noto` and its like stay so.
+
+    Tars that were there when they were indexed are named, too: their samples keep their places.
 
     Args:
-      spec: parts joined by commas; a path that exists is taken as it stands.
+      spec: parts joined by commas; a path that exists is taken as it stands. Of what lies in a
+        store the address, a text.
 
     Raises:
-      ValueError: a part is empty, remote, or names nothing.
+      ValueError: a part is empty, of a store that nobody knows, or names nothing.
     """
     pieces = [spec] if os.path.exists(spec) else _COMMA.split(spec)
     while pieces:
@@ -33,7 +40,7 @@ def paths_of(spec: str) -> Iterator[Path]:
         yield from found
 
 
-def _first_part(pieces: list[str]) -> tuple[int, list[Path]]:
+def _first_part(pieces: list[str]) -> tuple[int, list[Path | str]]:
     """How many pieces make the first part, whose path may hold commas itself, and what it names."""
     refusal: ValueError | None = None
     for count in range(1, len(pieces) + 1):
@@ -45,12 +52,13 @@ def _first_part(pieces: list[str]) -> tuple[int, list[Path]]:
     raise refusal
 
 
-def _expand(part: str) -> list[Path]:
+def _expand(part: str) -> list[Path | str]:
     """The paths that one part names."""
     part = part if os.path.exists(part) else part.strip()
     if not part:
         raise ValueError("a data spec must not have empty parts; leave out one comma")
-    _check_local(part)
+    if part.startswith("pipe:"):
+        raise ValueError(f"data are not read from other programs, got {part!r}; write files")
     if part == STDIN or part.startswith(_NAMES) or os.path.exists(part):
         return [Path(part)]
     braces = _BRACES.search(part)
@@ -59,10 +67,14 @@ def _expand(part: str) -> list[Path]:
         if before.count("{") > before.count("}"):
             raise ValueError(f"braces must not stand within braces, got {part!r}; write them out")
         return [p for word in _words(braces[1]) for p in _expand(before + word + after)]
+    if is_address(part):
+        return [*_in_store(part)]
+    if os.path.basename(part) in remembered(os.path.dirname(part) or "."):
+        return [Path(part)]
     # Brackets in a folder that exists are no pattern.
     folder, base = os.path.split(part)
     pattern = os.path.join(glob.escape(folder), base) if os.path.isdir(folder) else part
-    found = sorted(glob.glob(pattern, recursive=True))
+    found = sorted({*glob.glob(pattern, recursive=True), *_remembered(folder, base)})
     if not found:
         raise ValueError(_nothing(part))
     if "**" in pattern:  # a folder that was found is read as a whole
@@ -71,21 +83,40 @@ def _expand(part: str) -> list[Path]:
     return [Path(path) for path in found]
 
 
-def existing(path: str) -> Path:
+def existing(path: str) -> Path | str:
     """A path that is no pattern.
 
     Raises:
-      ValueError: it is remote, or there is nothing.
+      ValueError: there is nothing.
     """
+    if is_address(path):
+        return path
     if not os.path.exists(path):
-        _check_local(path)
         raise ValueError(_nothing(path))
     return Path(path)
 
 
-def _check_local(part: str) -> None:
-    if _REMOTE.match(part):
-        raise ValueError(f"data must lie on a disk of this machine, got {part!r}; copy or mount it")
+def _in_store(part: str) -> list[str]:
+    """The addresses that one of them names, which may be a pattern."""
+    checked(part)
+    if not _MAGIC.search(part):
+        return [part]
+    folder, _, base = part.rpartition("/")
+    try:
+        found = sorted({*listing(part), *_remembered(folder, base)})
+    except OSError as error:
+        raise ValueError(f"{part} cannot be listed: {error}; name the files one by one") from error
+    if not found:
+        raise ValueError(f"no data at {part!r}")
+    return found
+
+
+def _remembered(folder: str, pattern: str) -> list[str]:
+    """The tars of a folder's index that a pattern names."""
+    if _MAGIC.search(folder):
+        return []
+    names = fnmatch.filter(remembered(folder or "."), pattern)
+    return [child(folder, name) for name in names]
 
 
 def _words(braces: str) -> Iterator[str]:

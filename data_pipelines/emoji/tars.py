@@ -17,10 +17,11 @@ from data_pipelines.emoji import compact
 from data_pipelines.emoji.captions import caption, training_captions
 from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
 from data_pipelines.jobs.tar_write import finish, member
-from data_pipelines.sources.tar_sidecar import build_index, index_path
+from data_pipelines.sources.tar_build import build_indexes
+from data_pipelines.sources.tar_index import NAME as INDEX
 
-# Counts up when the tars change though the compact form does not: captions, splits, encoding.
-VERSION = 8
+# Counts up when the tars change though the compact form does not: captions, encoding, index.
+VERSION = 9
 # Which emoji of which vendor a tar holds: all, or those of one split.
 TARS = {
     "noto": ("noto", None),
@@ -63,8 +64,8 @@ def materialize() -> Path:
 
 
 def _complete(folder: Path) -> Path:
-    tars = [folder / f"{name}.tar" for name in TARS]
-    missing = [path.name for tar in tars for path in (tar, index_path(tar)) if not path.exists()]
+    names = [*(f"{name}.tar" for name in TARS), INDEX]
+    missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise ValueError(
             f"{folder} must hold all tars of the emoji, but lacks {', '.join(missing)}; remove the "
@@ -90,8 +91,7 @@ def _write(folder: Path) -> None:
         for file in files:
             with file:
                 finish(file)
-    for name in TARS:
-        build_index(folder / f"{name}.tar")
+    build_indexes([folder / f"{name}.tar" for name in TARS], processes=1)
 
 
 def _sample(entry: Mapping[str, Any], image: np.ndarray) -> bytes:

@@ -7,8 +7,9 @@ from data_pipelines.sources.labels import LabelSource
 from data_pipelines.sources.noise import ShuffledCaptions
 from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.tar import TarSource
-from data_pipelines.sources.tar_index import scan
-from data_pipelines.sources.tar_sidecar import build_index, index_path, load_index
+from data_pipelines.sources.tar_build import build_indexes
+from data_pipelines.sources.tar_indexes import index_path, load_index
+from data_pipelines.sources.tar_scan import scan
 
 __all__ = [
     "ConcatSource",
@@ -19,7 +20,7 @@ __all__ = [
     "ShuffledCaptions",
     "Source",
     "TarSource",
-    "build_index",
+    "build_indexes",
     "index_path",
     "load_index",
     "scan",

@@ -55,7 +55,7 @@ class ArrowSource(GroupSource):
                 "; name them as parts joined by a comma"
             )
         super().__init__(
-            list(paths),
+            [str(path) for path in paths],
             [(file, len(batch)) for file, batch in zip(files, self._batches, strict=True)],
             schema=schema,
             columns=find_columns(kinds_of(schema), where=str(paths[0])),
@@ -93,7 +93,7 @@ class ArrowSource(GroupSource):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._batches, _ = _map(self.paths, Strays())
+        self._batches, _ = _map([Path(path) for path in self.paths], Strays())
 
 
 def _nulls(array: pa.Array) -> int:

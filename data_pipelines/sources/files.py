@@ -71,7 +71,13 @@ def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
     """Adds a file, a picture or a text, to a fingerprint; also one that is not there."""
     try:
         with _opened(path) as (file, size):
-            found.add(name, file, 0, size, text=text, tail=TEXT_BYTES if text else TAIL)
+            found.add(
+                name,
+                lambda start, length: os.pread(file, length, start),
+                size,
+                text=text,
+                tail=TEXT_BYTES if text else TAIL,
+            )
     except OSError:
         found.add_missing(name)
 

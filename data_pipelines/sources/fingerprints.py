@@ -9,9 +9,8 @@ and stored, so `same_data` knows data of which only that half was stored.
 """
 
 import hashlib
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 TAIL, TEXT_BYTES = 64, 2**20
 _BLOCK, _BLOCKS = 4096, 8
@@ -28,21 +27,22 @@ class Fingerprint:
     def __init__(self, begun: "hashlib._Hash | None" = None) -> None:
         self._tails, self._contents = begun or hashlib.sha256(), hashlib.sha256()
 
-    def add(self, name: str, file: int, start: int, size: int, *, text: bool, tail: int) -> None:
-        """Adds a stretch of an open file. Raises OSError before anything is added.
+    def add(
+        self, name: str, read: Callable[[int, int], bytes], size: int, *, text: bool, tail: int
+    ) -> None:
+        """Adds a file, or a stretch of one. Raises OSError before anything is added.
 
         Args:
           name: what it is called in the data.
-          file: a descriptor.
-          start: where it begins there.
+          read: gives the bytes from a place in it on, so many.
           size: its bytes.
           text: whether it is one, and hashed up to 1 MiB.
           tail: how many of its last bytes the first half holds.
         """
         count = min(size, tail)
-        end = os.pread(file, count, start + size - count)
+        end = read(size - count, count)
         places = _places(size, TEXT_BYTES if text else _BLOCKS * _BLOCK)
-        content = b"".join(os.pread(file, length, start + place) for place, length in places)
+        content = b"".join(read(place, length) for place, length in places)
         self._tails.update(b"%s\0%d\0%s\0" % (_encoded(name), size, end))
         self._contents.update(content)
 

@@ -3,6 +3,7 @@
 import abc
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.io import is_address, name_of, open_file
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.files import hash_file
@@ -23,7 +25,7 @@ class GroupSource(RowSource):
     """Rows of files that hold them in groups, one group after the other.
 
     Args:
-      paths: the files, in order.
+      paths: the files, in order: paths of this machine, or addresses of a store.
       groups: of each group the number of its file and its rows.
       schema: of the first file.
       columns: what its columns are.
@@ -36,7 +38,7 @@ class GroupSource(RowSource):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[str],
         groups: Sequence[tuple[int, int]],
         *,
         schema: pa.Schema,
@@ -62,7 +64,11 @@ class GroupSource(RowSource):
         """Of every file, taken once; see `fingerprints`."""
         found = Fingerprint(hashlib.sha256(b"rows"))
         for path in self.paths:
-            hash_file(found, path, path.name, text=False)
+            if is_address(path):
+                file = open_file(path)
+                found.add(f"{name_of(path)} {file.tag}", file.read, file.size, text=False, tail=0)
+            else:
+                hash_file(found, Path(path), name_of(path), text=False)
         return found.hexdigest() + self.limits.mark
 
     def __len__(self) -> int:
@@ -70,7 +76,7 @@ class GroupSource(RowSource):
 
     def file(self, index: int) -> str:
         """The path of the row's file."""
-        return str(self.paths[self._files[self._group(index)]])
+        return self.paths[self._files[self._group(index)]]
 
     def _group(self, index: int) -> int:
         check_index(index, len(self))
@@ -83,7 +89,12 @@ class GroupSource(RowSource):
 
     def _place(self, index: int) -> str:
         file = int(self._files[self._group(index)])
-        return f"{self.paths[file].stem}:{index - int(self._first[file])}"
+        return f"{stem(self.paths[file])}:{index - int(self._first[file])}"
+
+
+def stem(path: str) -> str:
+    """The name of a file without its folder and its ending."""
+    return os.path.splitext(name_of(path))[0]
 
 
 def kinds_of(schema: pa.Schema) -> dict[str, str]:
@@ -150,6 +161,6 @@ def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-def _name(paths: Sequence[Path]) -> str:
-    first, last = paths[0].stem, paths[-1].stem
+def _name(paths: Sequence[str]) -> str:
+    first, last = stem(paths[0]), stem(paths[-1])
     return first if len(paths) == 1 else f"{first}..{last}"

@@ -24,8 +24,8 @@ class JoinedSource(Within):
       other: adds to them.
 
     Raises:
-      ValueError: no key in common, a key that stands for several samples of `other`, or other
-        limits.
+      ValueError: no key in common, a key that stands for several samples of `other`, other
+        limits, or files that are gone, whose keys nobody knows.
     """
 
     def __init__(self, source: Source, other: Source) -> None:
@@ -33,6 +33,7 @@ class JoinedSource(Within):
             raise ValueError("joined sources need the same limits; open them with one")
         self.source, self.other = source, other
         self.name, self.limits = f"{source.name} with {other.name}", source.limits
+        _check_whole(source, other)
         there = _rows_by_key(other)
         keys = [_key(source, row) for row in range(len(source))]
         self._rows = [(row, there[key]) for row, key in enumerate(keys) if key in there]
@@ -154,6 +155,15 @@ class OnlySource(Within):
     def _check(self, modality: str, reason: str) -> None:
         if modality not in self.modalities:
             raise Reject(reason, f"only {', '.join(self.modalities)} is used")
+
+
+def _check_whole(*sources: Source) -> None:
+    gone = [name for source in sources for part in source.survey() for name in part.gone]
+    if gone:
+        raise ValueError(
+            f"data that are joined need the keys of all their files, and {gone[0]} is gone; run "
+            "`vlp data index` on the others to forget it, which makes other data of them"
+        )
 
 
 def _rows_by_key(source: Source) -> dict[str, int]:

@@ -11,15 +11,19 @@ References:
 
 import dataclasses
 import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_pipelines.faults import Reject, shown
+from data_pipelines.io import FileChanged, is_address, name_of, open_file
+from data_pipelines.io.stream import Stream
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.groups import GroupSource, kinds_of
 from data_pipelines.sources.recent import Recent
@@ -52,7 +56,7 @@ class ParquetSource(GroupSource):
     costs its rows.
 
     Args:
-      paths: the files.
+      paths: the files, here or in a store.
       name: what reports call the source; the files' names unless given.
       limits: how large the parts of a sample may be.
       cache_bytes: of columns that stay in memory once they are read, in each process.
@@ -63,7 +67,7 @@ class ParquetSource(GroupSource):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[str | Path],
         *,
         name: str = "",
         limits: Limits = LIMITS,
@@ -71,10 +75,10 @@ class ParquetSource(GroupSource):
     ) -> None:
         if not paths:
             raise ValueError("a ParquetSource needs at least one file, got an empty list")
-        footers, strays = _footers(paths)
-        good = [path for path in paths if path in footers]
+        footers, strays = _footers([os.fspath(path) for path in paths])
+        good = list(footers)
         schema = footers[good[0]].schema
-        columns = find_columns(kinds_of(schema), where=str(good[0]))
+        columns = find_columns(kinds_of(schema), where=good[0])
         for path in good[1:]:
             _check_same(columns, footers[path].schema, path, good[0])
         groups = [(i, rows) for i, path in enumerate(good) for rows in footers[path].rows]
@@ -112,13 +116,13 @@ class ParquetSource(GroupSource):
         if name == self.columns.image:
             self._judge_order()
         try:
-            footer = self._open.get(file, lambda: pq.read_metadata(path))
+            footer = self._open.get(file, lambda: pq.read_metadata(_where(path)))
             if _group_rows(footer) != self._rows[file]:
-                raise Reject("shard damaged", f"{path} changed since it was opened; start over")
-            with pq.ParquetFile(path, metadata=footer) as opened:
+                raise FileChanged(f"{path} changed since it was opened")
+            with pq.ParquetFile(_where(path), metadata=footer) as opened:
                 return opened.read_row_group(number, columns=[name], use_threads=False).column(name)
         except (OSError, pa.ArrowException) as error:
-            raise Reject("shard damaged", f"row group {number} of {path}: {error}") from error
+            raise Reject(_reason(error), f"row group {number} of {path}: {error}") from error
 
     def _judge_order(self) -> None:
         """Says once that the order of reading wastes most of what is read."""
@@ -133,6 +137,20 @@ class ParquetSource(GroupSource):
             )
 
 
+def _where(path: str) -> Any:
+    """What pyarrow reads: the path, or what lies in a store as a file."""
+    return pa.PythonFile(Stream(open_file(path)), mode="r") if is_address(path) else path
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileChanged):
+        return "shard changed"
+    if isinstance(error, FileNotFoundError):
+        return "shard gone"
+    # Arrow's own complaints about what it reads are OSErrors as well, without a number.
+    return "read failed" if getattr(error, "errno", None) else "shard damaged"
+
+
 def has_pictures(path: Path) -> bool:
     """Whether a parquet file has a column of pictures or sounds; one that is damaged has none."""
     try:
@@ -142,15 +160,15 @@ def has_pictures(path: Path) -> bool:
     return columns.image is not None or columns.audio is not None
 
 
-def _footers(paths: Sequence[Path]) -> tuple[dict[Path, _Footer], Strays]:
-    strays, found, first = Strays(), dict[Path, _Footer](), ""
+def _footers(paths: Sequence[str]) -> tuple[dict[str, _Footer], Strays]:
+    strays, found, first = Strays(), dict[str, _Footer](), ""
     with ThreadPoolExecutor(_THREADS) as threads:
         for path, footer in zip(paths, threads.map(_footer, paths), strict=True):
             if isinstance(footer, _Footer):
                 found[path] = footer
                 continue
             first = first or f"{path} ({footer})"
-            strays.add(f"damaged, or no parquet; {_REMEDY}", path.name)
+            strays.add(f"damaged, or no parquet; {_REMEDY}", name_of(path))
     if not found:
         raise ValueError(
             f"a parquet file must be whole, of {len(paths)} none is: {first}; {_REMEDY}"
@@ -166,9 +184,9 @@ def _footers(paths: Sequence[Path]) -> tuple[dict[Path, _Footer], Strays]:
     return found, strays
 
 
-def _footer(path: Path) -> _Footer | Exception:
+def _footer(path: str) -> _Footer | Exception:
     try:
-        footer = pq.read_metadata(path)
+        footer = pq.read_metadata(_where(path))
         return _Footer(_group_rows(footer), footer.schema.to_arrow_schema(), _null_counts(footer))
     except (OSError, pa.ArrowException) as error:
         return error
@@ -208,11 +226,11 @@ def _nulls(footers: Sequence[_Footer], column: str | None, rows: int) -> int | N
     return total
 
 
-def _check_same(columns: Columns, schema: pa.Schema, path: Path, first: Path) -> None:
-    other = find_columns(kinds_of(schema), where=str(path))
+def _check_same(columns: Columns, schema: pa.Schema, path: str, first: str) -> None:
+    other = find_columns(kinds_of(schema), where=path)
     if other != columns:
         raise ValueError(
-            f"parquet files of one folder are one table with the same columns, {path.name} has "
-            f"{', '.join(map(shown, schema.names))}, unlike {first.name}; name them by patterns "
-            "that tell them apart, as parts joined by a comma"
+            f"parquet files of one folder have the same columns, {name_of(path)} has "
+            f"{', '.join(map(shown, schema.names))}, unlike {name_of(first)}; put them into folders "
+            "of their own, and join these by a comma"
         )

@@ -61,6 +61,7 @@ class Survey:
       strays: files that belong to no sample, by reason, the most frequent first.
       image_example: of a sample without a picture: its key, and where its picture may be.
       caption_example: the key of a sample without a caption.
+      gone: files that were indexed and are not there any more; their samples are counted as bad.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Survey:
     image_example: str = ""
     caption_example: str = ""
     without_audio: int | None = None
+    gone: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -1,47 +1,62 @@
-"""Image-text pairs in WebDataset tars, read by offset.
+"""Image-text pairs in WebDataset tars, read by offset, here or in a store.
 
 KEY.jpg (or another picture), KEY.txt (one caption, whatever its lines), KEY.captions (several, one
 a line), KEY.json (an object) and KEY.cls (a label); see `members.ROLES`. JSON is read only where it
 is asked for.
+
+What is wrong with a tar costs its own samples and no other one: they are rejects, with a reason.
 """
 
-import bisect
+import contextlib
+import logging
 import os
-import threading
-import zlib
+import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.faults import shown
+from data_pipelines.faults import Reject
+from data_pipelines.io import File, FileChanged, OpenFiles, is_address, name_of
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
 from data_pipelines.sources.fingerprints import joined
-from data_pipelines.sources.members import AUDIO, IMAGE, LINES, TEXT
-from data_pipelines.sources.survey import Strays, Survey
-from data_pipelines.sources.tar_index import BLOCK, TarIndex
-from data_pipelines.sources.tar_sidecar import load_indexes
+from data_pipelines.sources.survey import Strays, Survey, explained
+from data_pipelines.sources.tar_index import TarIndex
+from data_pipelines.sources.tar_indexes import find
+from data_pipelines.sources.tar_members import Damage, walk
+from data_pipelines.sources.tar_scan import CUT, TWICE, odd_rows, stretches, witness
 
-# Above this many tars a file is opened for each read: descriptors are limited to about 1,000.
-_MAX_OPEN = 256
-_ONE_AT_A_TIME = threading.Lock()
+_LOG = logging.getLogger(__name__)
+_REJECTED = {CUT: "shard damaged", TWICE: "member twice"}
+# So long, in seconds, a tar that could not be read is not tried again: each try takes its time.
+_LEFT_ALONE_S = 60.0
+
+
+class _Parts(NamedTuple):
+    """A sample: its tar, its key, start and size of its members by role, and why it is rejected."""
+
+    tar: int
+    key: str
+    members: dict[str, tuple[int, int]]
+    fault: str
 
 
 class TarSource(ByMember):
     """The samples of one or several tars, one after the other.
 
     Args:
-      paths: the tars, uncompressed. An index beside a tar (`build_index`) saves reading all its
-        headers at opening.
+      paths: the tars, uncompressed, by paths or addresses. An index (`build_indexes`) saves reading
+        all their headers at opening.
       name: what reports call the source; the tars' names unless given.
       by_line: whether KEY.txt, too, holds a caption a line.
       limits: how large the parts of a sample may be.
 
     Raises:
-      ValueError: a tar is damaged, or its index belongs to another tar.
+      ValueError: no tar has a sample that can be used, one is compressed, or an index is damaged.
     """
 
     def __init__(
@@ -52,34 +67,45 @@ class TarSource(ByMember):
         by_line: bool = False,
         limits: Limits = LIMITS,
     ) -> None:
-        self.paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+        given = [paths] if isinstance(paths, str | Path) else paths
+        self.paths = [os.fspath(path) for path in given]
         if not self.paths:
             raise ValueError("a TarSource needs at least one tar, got an empty list")
-        first, last = self.paths[0].stem, self.paths[-1].stem
+        first, last = (os.path.splitext(name_of(self.paths[end]))[0] for end in (0, -1))
         self.name = name or (first if len(self.paths) == 1 else f"{first}..{last}")
         super().__init__(by_line=by_line, limits=limits)
-        self._shards = load_indexes(self.paths)
-        self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
-        self._files: dict[int, int] = {}
+        found = find(self.paths)
+        self._indexes, self._where, self._gone = found.indexes, found.where, found.gone
+        self._ends = np.cumsum([index.samples[row] for index, row in self._tars()])
+        self._say_faults()
+        self._files = OpenFiles()
+        self._closed: dict[int, tuple[float, str, str]] = {}  # tars that cannot be read, until when
+        self._checked: set[int] = set()
+        self._last: tuple[int, _Parts] | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of every tar's fingerprint, in order, and of how captions are told apart."""
-        parts = "".join(shard.fingerprint for shard in self._shards)
+        parts = b"".join(index.fact("fingerprint", row) for index, row in self._tars()).decode()
         return joined("lines:" * self.by_line + parts) + self.limits.mark
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return int(self._ends[-1])
 
     def survey(self) -> tuple[Survey, ...]:
         """What the tars hold beside pairs, all tars together."""
         strays = Strays()
-        for where, shard in self._places():
-            for stray in shard.strays:
+        without = np.zeros(3, np.int64)
+        examples = ["", ""]
+        for path, (index, row) in zip(self.paths, self._tars(), strict=True):
+            where = f"{name_of(path)}: " if len(self.paths) > 1 else ""
+            _, own, some = index.notes(row)
+            without += index.fact("without", row)
+            named = (key and where + key for key in own)
+            examples = [old or new for old, new in zip(examples, named, strict=True)]
+            for stray in some:
                 strays.add(stray.reason, where + stray.example, count=stray.count)
-        images, no_image = self._lacking(IMAGE)
-        captions, no_caption = self._lacking(TEXT, LINES)
-        sounds, _ = self._lacking(AUDIO)
+        images, captions, sounds = without.tolist()
         found = Survey(
             self.name,
             len(self),
@@ -87,78 +113,158 @@ class TarSource(ByMember):
             without_caption=captions,
             without_audio=sounds if sounds < len(self) else None,
             strays=strays.by_count(),
-            image_example=no_image,
-            caption_example=no_caption,
+            image_example=examples[0],
+            caption_example=examples[1],
+            gone=tuple(path for path in self.paths if path in self._gone),
         )
         return (found,)
 
-    def _places(self) -> Iterator[tuple[str, TarIndex]]:
-        """Each tar's index, with what its members are called by where there are several tars."""
-        for path, shard in zip(self.paths, self._shards, strict=True):
-            yield f"{path.name}: " if len(self.paths) > 1 else "", shard
-
-    def _lacking(self, *roles: str) -> tuple[int, str]:
-        """How many samples have no member of these roles, and the name of the first."""
-        count, example = 0, ""
-        for where, shard in self._places():
-            rows = shard.lacking(*roles)
-            if len(rows) and not count:
-                example = shown(where + shard.key(int(rows[0])))
-            count += len(rows)
-        return count, example
-
     def key(self, index: int) -> str:
-        """The sample's key."""
-        shard, row = self._locate(index)
-        return self._shards[shard].key(row)
+        """The sample's key; the tar and a number where the tar cannot be read."""
+        try:
+            return self._parts(index).key
+        except Reject:
+            tar, row = self._locate(index)
+            return f"{name_of(self.paths[tar])}#{row}"
 
     def file(self, index: int) -> str:
         """The path of the sample's tar."""
-        return str(self.paths[self._locate(index)[0]])
+        return self.paths[self._locate(index)[0]]
+
+    def _tars(self) -> Iterator[tuple[TarIndex, int]]:
+        """Each tar's index, and its row there."""
+        return ((self._indexes[index], row) for index, row in self._where)
 
     def _locate(self, index: int) -> tuple[int, int]:
         check_index(index, len(self))
-        shard = bisect.bisect_right(self._ends, index)
-        return shard, index - (self._ends[shard - 1] if shard else 0)
+        tar = int(np.searchsorted(self._ends, index, "right"))
+        return tar, index - (int(self._ends[tar - 1]) if tar else 0)
 
     def _member(self, index: int, role: str) -> bytes | None:
-        shard, row = self._locate(index)
-        span = self._shards[shard].span(row, role)
-        if span is None:
+        parts = self._parts(index)
+        if parts.fault:
+            raise Reject(parts.fault)
+        if role not in parts.members:
             return None
-        start, size, header = span
+        start, size = parts.members[role]
         self._check_size(role, size)
-        found, data = self._read(shard, start, size)
-        if zlib.crc32(found) != header or len(data) != size:
-            raise ValueError(
-                f"{self.paths[shard]} changed while it was read: the member with {size} bytes at "
-                f"byte {start} is not there any more; start over, and let nobody write it meanwhile"
-            )
+        with self._reading(parts.tar) as file:
+            data = file.read(start, size)
+            if len(data) != size:
+                raise FileChanged(f"{size} bytes stood at byte {start}")
         return data
 
-    def _read(self, shard: int, start: int, size: int) -> tuple[bytes, bytes]:
-        """A member's header and content."""
-        file = self._files.get(shard)
-        if file is not None:
-            return _header_and_content(file, start, size)
-        file = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
-        with _ONE_AT_A_TIME:
-            keep = len(self._files) < _MAX_OPEN and shard not in self._files
-            if keep:
-                self._files[shard] = file
+    def _parts(self, index: int) -> _Parts:
+        """Key and members of a sample, by the headers that stand where the index says."""
+        last = self._last  # image and captions of a sample are asked for one after the other
+        if last is not None and last[0] == index:
+            return last[1]
+        tar, row = self._locate(index)
+        number, row_of = self._where[tar]
+        places = self._indexes[number].places(row_of)
+        kinds = odd_rows(places[2], row)["kind"].tolist()
+        fault = next((_REJECTED[kind] for kind in kinds if kind in _REJECTED), "")
+        with self._reading(tar) as file:
+            key, members = _walked(file, stretches(*places, row))
+        self._last = index, _Parts(tar, key, members, fault)
+        return self._last[1]
+
+    @contextlib.contextmanager
+    def _reading(self, tar: int) -> Iterator[File]:
+        """A tar, opened and found to be the one that was indexed.
+
+        Raises:
+          Reject: it is not there, is another one, or cannot be read.
+        """
+        until, reason, detail = self._closed.get(tar, (0.0, "", ""))
+        if reason and time.monotonic() < until:
+            raise Reject(reason, detail)
         try:
-            return _header_and_content(file, start, size)
-        finally:
-            if not keep:
-                os.close(file)
+            with self._files.reading(self.paths[tar]) as file:
+                if tar not in self._checked:
+                    self._check(tar, file)
+                yield file
+        except (FileChanged, Damage) as error:
+            raise self._close(tar, "shard changed", error) from error
+        except FileNotFoundError as error:
+            raise self._close(tar, "shard gone", error) from error
+        except OSError as error:
+            raise self._close(tar, "read failed", error) from error
+
+    def _check(self, tar: int, file: File) -> None:
+        """Raises FileChanged or Damage where a tar is not the one that was indexed."""
+        number, row = self._where[tar]
+        index = self._indexes[number]
+        size, tag = int(index.fact("size", row)), index.text("tag", row)
+        # A store's tag says all; an index that came along with its tars from elsewhere has another.
+        by_tag = not is_address(self.paths[tar]) or not tag.isdigit()
+        if file.size != size or (by_tag and file.tag != tag):
+            raise FileChanged(f"{size} bytes ({tag}) were indexed, it has {file.size} ({file.tag})")
+        if tag.isdigit() and witness(file.read, *index.places(row)) != index.fact("witness", row):
+            raise FileChanged("other headers stand where its index says")
+        self._checked.add(tar)
+
+    def _close(self, tar: int, reason: str, error: Exception) -> Reject:
+        """Why a sample of this tar is rejected; the others are for a while without a try."""
+        detail = f"{self.paths[tar]}: {getattr(error, 'strerror', None) or error}"
+        wait = float("inf") if reason == "shard changed" else _LEFT_ALONE_S
+        if tar not in self._closed:
+            _LOG.warning("%s: %s; what is asked for of it is counted as rejects", reason, detail)
+        self._closed[tar] = time.monotonic() + wait, reason, detail
+        self._files.forget(self.paths[tar])
+        return Reject(reason, detail)
+
+    def _say_faults(self) -> None:
+        """Says which tars are damaged or gone. Raises ValueError where nothing is left."""
+        noted = [
+            (path, index.tar(row))
+            for path, (index, row) in zip(self.paths, self._tars(), strict=True)
+            if index.fact("notes", row)
+        ]
+        bad = [(path, tar) for path, tar in noted if tar.damage]
+        empty = sum(not tar.damage and not len(tar) for _, tar in noted)
+        if len(bad) + empty == len(self.paths) and not any(tar.usable for _, tar in bad):
+            path, tar = (bad or noted)[0]
+            raise ValueError(
+                f"{path} {tar.damage}"
+                if tar.damage
+                else "a tar needs at least one sample (KEY.jpg or another picture, KEY.txt), "
+                f"{path} has {explained(tar.strays)}"
+            )
+        if bad:
+            path, tar = bad[0]
+            _LOG.warning(
+                "%s %s; the rest of it is left out, %d samples that come before are used%s",
+                path,
+                tar.damage,
+                tar.usable,
+                f"; so are {len(bad) - 1:,} other tars, see `vlp data index`" if bad[1:] else "",
+            )
+        if self._gone:
+            _LOG.warning(
+                "%d tars that were indexed are gone, such as %s; their samples are rejects",
+                len(self._gone),
+                min(self._gone),
+            )
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": {}}  # worker processes open the files themselves
-
-    def __del__(self) -> None:
-        for file in self.__dict__.get("_files", {}).values():
-            os.close(file)
+        return self.__dict__ | {"_closed": {}, "_last": None, "_checked": set()}
 
 
-def _header_and_content(file: int, start: int, size: int) -> tuple[bytes, bytes]:
-    return os.pread(file, BLOCK, start - BLOCK), os.pread(file, size, start)
+def _walked(
+    file: File, places: Iterator[tuple[int, int]]
+) -> tuple[str, dict[str, tuple[int, int]]]:
+    """Key and members of the sample that the first of the places begins with."""
+    key: str | None = None
+    members: dict[str, tuple[int, int]] = {}
+    for begin, end in places:
+        for member in walk(file.read, begin, end):
+            own, role = member.place
+            if role is None:
+                continue
+            key = own if key is None else key
+            if own == key:
+                members.setdefault(role, (member.start, member.size))
+    if key is None:
+        raise Damage("no sample stands where its index says")
+    return key, members

@@ -1,7 +1,6 @@
 """Sounds come by index from tars and folders, and stay where they are in a stream."""
 
 import itertools
-import logging
 import pickle
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from data_makers import pairs, write_tar
 from sounds import chirp, sound_file, spoken
 
-import data_pipelines.sources.members as members
 from data_pipelines.audio import Spectrogram
 from data_pipelines.evaluation import eval_sounds
 from data_pipelines.faults import REASONS, Reject
@@ -22,8 +20,6 @@ from data_pipelines.sources import (
     ConcatSource,
     ShuffledCaptions,
     TarSource,
-    build_index,
-    load_index,
 )
 from data_pipelines.sources.part import PartSource
 from data_pipelines.text import train_sentencepiece
@@ -73,22 +69,6 @@ def test_a_folder_of_sounds_is_data_and_sounds_lie_beside_pictures(tmp_path):
     before = beside.fingerprint
     (tmp_path / "0000.flac").write_bytes(b"other")
     assert open_source(tmp_path).fingerprint != before
-
-
-def test_an_index_from_before_sounds_were_read_is_left_aside(tmp_path, monkeypatch, caplog):
-    spoken_tar, pictures = (
-        write_tar(tmp_path / name, [*pairs(2), *more])
-        for name, more in (("a.tar", spoken(2)[::2]), ("b.tar", []))
-    )
-    roles = {k: v for k, v in members.ROLES.items() if v != members.AUDIO}
-    with monkeypatch.context() as patch:
-        patch.setattr(members, "ROLES", roles)
-        for path in (spoken_tar, pictures):
-            build_index(path)
-    with caplog.at_level(logging.WARNING):
-        assert TarSource(pictures).key(1) == "0001" and not caplog.records
-        assert load_index(spoken_tar).span(1, members.AUDIO)
-    assert "a.tar.index is of an older vlp and is not used" in caplog.text
 
 
 def test_the_limits_of_sounds_count_and_leave_stored_fingerprints_alone(tmp_path):

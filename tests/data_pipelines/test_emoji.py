@@ -16,7 +16,7 @@ from data_pipelines.emoji.build import build
 from data_pipelines.emoji.captions import names_of, training_captions, with_article
 from data_pipelines.emoji.splits import splits
 from data_pipelines.opening import open_source
-from data_pipelines.sources import Sample, TarSource, load_index
+from data_pipelines.sources import Sample, TarSource
 
 NAMES = ("noto", "noto-train", "noto-compositional", "twemoji")
 FOLDER = Path(compact.__file__).parent
@@ -218,8 +218,8 @@ def test_all_tars_open_by_name_with_an_index(folder, samples):
     for name in NAMES:
         source = open_source(f"emoji:{name}")
         assert len(source) == len(samples[name]) and source.name == f"emoji:{name}"
-        assert (folder / f"{name}.tar.index").exists()
-        assert load_index(folder / f"{name}.tar").strays == ()
+        assert (folder / "tars.index").exists()
+        assert TarSource(folder / f"{name}.tar").survey()[0].strays == ()
     with pytest.raises(ValueError, match="noto-train"):
         open_source("emoji:other")
 
@@ -244,7 +244,7 @@ def test_what_a_killed_process_left_is_ignored(few, tmp_path, monkeypatch):
 
 def test_a_failure_leaves_nothing_behind(few, tmp_path, monkeypatch):
     monkeypatch.setenv("VLP_CACHE", str(tmp_path))
-    monkeypatch.setattr(tars, "build_index", lambda path: 1 / 0)
+    monkeypatch.setattr(tars, "build_indexes", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         materialize()
     assert not list(tmp_path.iterdir())
@@ -260,8 +260,8 @@ def test_several_at_once_share_the_winners_folder(few, tmp_path, monkeypatch):
 
 def test_an_incomplete_folder_is_refused(few, tmp_path, monkeypatch):
     monkeypatch.setenv("VLP_CACHE", str(tmp_path))
-    (materialize() / "noto-train.tar.index").unlink()
-    with pytest.raises(ValueError, match=r"lacks noto-train\.tar\.index; remove the folder"):
+    (materialize() / "tars.index").unlink()
+    with pytest.raises(ValueError, match=r"lacks tars\.index; remove the folder"):
         materialize()
 
 

@@ -236,7 +236,9 @@ def test_a_file_that_changes_is_noticed_when_it_is_read(tmp_path):
     path = write(tmp_path / "a.parquet", hf_rows(6), HF, groups=3)
     source = open_source(path)
     write(path, hf_rows(2), HF)
-    assert reason(lambda: source.image(1)) == "shard damaged"
+    assert reason(lambda: source.image(1)) == "shard changed"
+    path.unlink()
+    assert reason(lambda: open_gone(source)) == "shard gone"
 
 
 def test_files_with_other_columns_are_refused_in_one_folder_and_joined_from_two(tmp_path):

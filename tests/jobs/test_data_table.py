@@ -59,8 +59,10 @@ def test_index_takes_folders_patterns_and_ranges_like_data(tmp_path, capsys, for
     for i in range(2):
         write_pairs(tmp_path / f"{i}.tar", copies=1)
     assert main(["data", "index", form.replace("FOLDER", str(tmp_path))]) == 0
-    assert index_path(tmp_path / "0.tar").exists() and index_path(tmp_path / "1.tar").exists()
-    assert "24" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{index_path(tmp_path)}: 2 tars, 2 of them read now" in said and "24" in said
+    assert main(["data", "index", form.replace("FOLDER", str(tmp_path))]) == 0
+    assert "2 tars, 0 of them read now" in capsys.readouterr().out
 
 
 def test_index_goes_on_after_a_bad_tar_and_lists_it_at_the_end(tmp_path, capsys):
@@ -70,10 +72,10 @@ def test_index_goes_on_after_a_bad_tar_and_lists_it_at_the_end(tmp_path, capsys)
     (tmp_path / "c.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:2000])
     assert main(["data", "index", str(tmp_path)]) == 1
     said = capsys.readouterr()
-    assert "2 of 5 tars have no index" in said.err
-    assert "b.tar is not a tar" in said.err and "c.tar is cut" in said.err
-    assert {path.stem for path in tmp_path.glob("*.index")} == {"a.tar", "d.tar", "z.tar"}
-    assert "36" in said.out
+    assert "2 of 5 tars are damaged" in said.err
+    rows = {line.split()[0]: line for line in said.out.splitlines() if line.strip()}
+    assert "is not a tar" in rows["b.tar"] and "is cut at byte 2000" in rows["c.tar"]
+    assert f"{index_path(tmp_path)}: 5 tars" in said.out.replace("\n", "")
 
 
 def test_index_of_what_is_no_tar_is_refused(tmp_path, capsys):
@@ -99,3 +101,19 @@ def test_the_largest_picture_is_a_flag(tmp_path, capsys, command):
     assert "image too large" not in capsys.readouterr().err
     assert main([*flags, "--max-pixels=0"]) == 1
     assert "at least 1, got pixels 0" in capsys.readouterr().err
+
+
+def test_files_that_are_gone_are_a_change_that_must_be_accepted(tmp_path, capsys):
+    for name in "ab":
+        write_pairs(tmp_path / f"{name}.tar", copies=1)
+    assert main(["data", "index", str(tmp_path)]) == 0
+    check_whole(open_source(tmp_path), accept_changes=False)
+    (tmp_path / "b.tar").unlink()
+    for source in (found := open_source(tmp_path), ConcatSource([found, found])):
+        with pytest.raises(ValueError, match="b.tar; pass --accept-data-changes"):
+            check_whole(source, accept_changes=False)
+        check_whole(source, accept_changes=True)
+    assert f"1 file gone, e.g. {tmp_path}/b.tar" in printed({"training": found.survey()})
+    assert main(["data", "index", str(tmp_path)]) == 0
+    assert "1 that are gone left out" in capsys.readouterr().out
+    check_whole(open_source(tmp_path), accept_changes=False)

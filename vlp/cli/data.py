@@ -14,12 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="job", metavar="JOB", required=True)
     index = commands.add_parser(
         "index",
-        help="write the byte-offset index beside each tar, so that it opens at once",
+        help="write the index of tars, so that they open at once; only what is new is read",
         allow_abbrev=False,
     )
     index.add_argument(
-        "data", nargs="+", metavar="DATA", help="uncompressed tars, patterns, ranges, or folders"
+        "data", nargs="+", metavar="DATA", help="uncompressed tars, patterns, ranges, folders"
     )
+    index.add_argument("--processes", type=int, help="that read tars; all cores unless given")
     index.set_defaults(run=_index)
     tokenizer = commands.add_parser(
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
@@ -38,26 +39,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(args: argparse.Namespace, _: list[str]) -> None:
-    from rich.progress import track
+    from rich.progress import Progress
 
+    from data_pipelines.io import name_of
     from data_pipelines.opening import tars_of
-    from data_pipelines.sources import TarSource, build_index
-    from vlp.jobs.data_table import print_surveys
+    from data_pipelines.sources import TarSource, build_indexes
+    from vlp.jobs.data_table import print_faults, print_surveys
 
-    tars = list(dict.fromkeys(tar for spec in args.data for tar in tars_of(spec)))
-    bad: list[str] = []
-    good: list[Path] = []
-    for tar in track(tars, description="indexing", disable=len(tars) < 2):
-        try:
-            build_index(tar)
-        except (OSError, ValueError) as error:
-            bad.append(str(error))
-        else:
-            good.append(tar)
-    if good:
-        print_surveys({"indexed": TarSource(good).survey()})
+    tars = list(dict.fromkeys(str(tar) for spec in args.data for tar in tars_of(spec)))
+    with Progress(disable=len(tars) < 2) as progress:
+        task = progress.add_task("indexing", total=len(tars))
+        built = build_indexes(tars, processes=args.processes, done=lambda _: progress.advance(task))
+    for each in built:
+        gone = f", {len(each.forgotten):,} that are gone left out" if each.forgotten else ""
+        print(f"{each.path}: {len(each.tars):,} tars, {each.scanned:,} of them read now{gone}")
+    bad = {tar.name: tar.damage for each in built for tar in each.tars if tar.damage}
+    print_faults(bad)
+    forgotten = {name for each in built for name in each.forgotten}
+    there = [tar for tar in tars if name_of(tar) not in forgotten]
+    print_surveys({"indexed": TarSource(there).survey()})
     if bad:
-        raise ValueError(f"{len(bad)} of {len(tars)} tars have no index:\n  " + "\n  ".join(bad))
+        raise ValueError(
+            f"{len(bad):,} of {len(tars):,} tars are damaged; what comes before the damage is "
+            "used, and the rest of them is left out"
+        )
 
 
 def _tokenizer(args: argparse.Namespace, _: list[str]) -> None:

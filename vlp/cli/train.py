@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="resume a run although its config was another",
     )
     parser.add_argument(
+        "--accept-data-changes",
+        action="store_true",
+        help="go on although files of the data are gone; their samples count as bad",
+    )
+    parser.add_argument(
         "--log-ids", action="store_true", help="write the sample ids of every step to ids.jsonl"
     )
     add_process_arguments(parser)
@@ -64,7 +69,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     kept = workdir.unchanged_unless_a_step_is_taken() if first else contextlib.nullcontext()
     with only_writer(workdir.lock()), workdir.in_step(), kept:
         prepared = prepare(
-            config, workdir, accept_changes=args.accept_config_changes, must_exist=args.resume
+            config,
+            workdir,
+            accept_changes=args.accept_config_changes,
+            accept_data_changes=args.accept_data_changes,
+            must_exist=args.resume,
         )
         return _train(config, prepared, workdir, log_ids=args.log_ids, began=began)
 

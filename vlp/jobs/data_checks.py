@@ -121,3 +121,22 @@ def _check_classes(
             source.name,
             classes.names[0],
         )
+
+
+def check_whole(source: Source, *, accept_changes: bool) -> None:
+    """Refuses data of which files are gone that were indexed, unless that is accepted.
+
+    Args:
+        source: the data.
+        accept_changes: go on; the samples of these files keep their places and count as bad.
+
+    Raises:
+        ValueError: files are gone.
+    """
+    gone = [name for part in source.survey() for name in part.gone]
+    if gone and not accept_changes:
+        raise ValueError(
+            f"{len(gone):,} of the data's files are gone, such as {gone[0]}; pass "
+            "--accept-data-changes to go on in the same order with their samples as bad ones, or "
+            "run `vlp data index` on the others to forget them, which makes other data of them"
+        )

@@ -45,6 +45,18 @@ def print_surveys(found: Surveys, *, console: Console | None = None) -> None:
         console.print()
 
 
+def print_faults(damage: Mapping[str, str], *, console: Console | None = None) -> None:
+    """Prints what is wrong with each of some files, a row a file."""
+    if not damage:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("damaged")
+    table.add_column("why", overflow="fold")
+    for name, why in damage.items():
+        table.add_row(Text(plain(name)), Text(plain(why)))
+    (console or Console()).print(table)
+
+
 def _table(found: Surveys) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("data")
@@ -69,6 +81,9 @@ def _findings(part: Survey) -> Iterator[str]:
     # Pictures alone are as they should be for many a job; the table counts them.
     if part.without_caption and part.without_caption < part.samples:
         yield f"{part.name}: no caption for {_some(part.without_caption, part.caption_example)}"
+    if part.gone:
+        some = f"{count(len(part.gone))} {'file' if len(part.gone) == 1 else 'files'}"
+        yield f"{part.name}: {some} gone, e.g. {part.gone[0]}; their samples count as bad"
     for stray in part.strays:
         some = "1 file belongs" if stray.count == 1 else f"{count(stray.count)} files belong"
         yield f"{part.name}: {some} to no sample, e.g. {stray.example}: {stray.reason}"

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vlp.interop.export import check_model
+from vlp.jobs.data_checks import check_whole
 from vlp.models.build import with_frozen
 from vlp.parallel.together import everywhere, on_first
 from vlp.run.build import Plan, plan
@@ -46,7 +47,12 @@ class Prepared:
 
 
 def prepare(
-    config: ConfigDict, workdir: Workdir, *, accept_changes: bool, must_exist: bool
+    config: ConfigDict,
+    workdir: Workdir,
+    *,
+    accept_changes: bool,
+    must_exist: bool,
+    accept_data_changes: bool = False,
 ) -> Prepared:
     """Checks everything, restores or begins the state, and only then makes the folder the run's.
 
@@ -57,6 +63,7 @@ def prepare(
         workdir: of the run.
         accept_changes: go on although the config was another.
         must_exist: refuse to begin anew.
+        accept_data_changes: go on although files of the data are gone.
 
     Raises:
         ValueError: something is refused, on any of the processes; the folder is as it was.
@@ -70,7 +77,9 @@ def prepare(
     everywhere(
         lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)
     )
-    inputs = everywhere(lambda: _checked_inputs(config, workdir))
+    inputs = everywhere(
+        lambda: _checked_inputs(config, workdir, accept_changes=accept_data_changes)
+    )
     found = Checkpoints(workdir.checkpoints).newest()
     frozen = everywhere(lambda: _frozen(config, inputs, found, accept_changes=accept_changes))
     planned = everywhere(lambda: _planned(config, inputs, found, frozen))
@@ -131,8 +140,9 @@ def _optimizer(optim: Any) -> str:
     return optim.get("optimizer", {}).get("name", "adamw")
 
 
-def _checked_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
+def _checked_inputs(config: ConfigDict, workdir: Workdir, *, accept_changes: bool) -> Inputs:
     inputs = open_inputs(config, workdir)
+    check_whole(inputs.source, accept_changes=accept_changes)
     inputs.loader.check()
     return inputs
 

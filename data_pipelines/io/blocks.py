@@ -1,0 +1,82 @@
+"""Blocks of remote files that this process keeps in memory, and reads ahead.
+
+A block is fetched once however many threads want it. Whoever reads a file from block to block finds
+the next ones under way, so that a store's latency is waited for once and not at every block.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from data_pipelines.io.disk_cache import kept
+
+KEPT = 48  # blocks of 4 MiB: 192 MiB a process
+AHEAD = 4
+_THREADS = 8
+
+
+class Blocks:
+    """The blocks that were read last, by file and number."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[Hashable, int], Future[bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocks")
+
+    def get(
+        self, file: tuple[str, str], number: int, count: int, fetch: Callable[[int], bytes]
+    ) -> bytes:
+        """A block.
+
+        Args:
+          file: address and tag.
+          number: of the block.
+          count: of blocks in the file.
+          fetch: gets one by its number.
+
+        Raises:
+          OSError: it cannot be fetched; the next call tries again.
+        """
+        with self._lock:
+            goes_on = (file, number - 1) in self._found
+            ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
+            wanted = [self._asked(file, each, fetch) for each in ahead][0]
+        try:
+            return wanted.result()
+        except BaseException:
+            with self._lock:
+                if self._found.get((file, number)) is wanted:
+                    del self._found[file, number]
+            raise
+
+    def _asked(
+        self, file: tuple[str, str], number: int, fetch: Callable[[int], bytes]
+    ) -> "Future[bytes]":
+        place = (file, number)
+        if place not in self._found:
+            while len(self._found) >= KEPT:
+                self._found.popitem(last=False)
+            self._found[place] = self._threads.submit(kept, file, number, fetch)
+        self._found.move_to_end(place)
+        return self._found[place]
+
+
+_OF_PROCESS: dict[int, Blocks] = {}
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def blocks() -> Blocks:
+    """Those of this process; a forked one begins with none, for threads do not come along."""
+    with _ONE_AT_A_TIME:
+        return _OF_PROCESS.setdefault(os.getpid(), _OF_PROCESS.get(os.getpid()) or Blocks())
+
+
+def _after_fork() -> None:
+    global _ONE_AT_A_TIME
+    _ONE_AT_A_TIME = threading.Lock()
+    _OF_PROCESS.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

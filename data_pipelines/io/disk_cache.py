@@ -1,0 +1,77 @@
+"""Blocks of remote files on a disk here, where `VLP_BLOCK_CACHE` names a folder for them.
+
+`VLP_BLOCK_CACHE_GB` (16) bounds it: what was used longest ago goes first. The processes of a
+machine share it.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_GB = 10**9
+_SWEPT_EVERY = 64  # writes of this process between two looks at the size of the folder
+_written = 0
+
+
+def kept(file: tuple[str, str], number: int, fetch: Callable[[int], bytes]) -> bytes:
+    """A block: from the folder, or fetched and put there."""
+    place = os.environ.get("VLP_BLOCK_CACHE")
+    if not place or not file[1]:  # without a tag nobody knows when a block is of an older file
+        return fetch(number)
+    name = hashlib.sha256("\0".join((*file, str(number))).encode()).hexdigest()
+    path = Path(place) / name[:2] / name
+    try:
+        data = path.read_bytes()
+        os.utime(path)
+        return _without_sum(data)
+    except (OSError, ValueError):
+        data = fetch(number)
+    with contextlib.suppress(OSError):  # a full disk costs the cache, not the run
+        _put(path, hashlib.sha256(data).digest() + data)
+        _sweep(Path(place))
+    return data
+
+
+def _without_sum(data: bytes) -> bytes:
+    """The block without its checksum. Raises ValueError where it is another's."""
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise ValueError("a block must be what its checksum says; it is fetched again")
+    return data[32:]
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".block-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what was used longest ago until nine tenths of the bound are left."""
+    global _written
+    _written += 1
+    if _written % _SWEPT_EVERY != 1:
+        return
+    bound = float(os.environ.get("VLP_BLOCK_CACHE_GB", "16")) * _GB
+    found = []
+    for path in folder.glob("*/*"):
+        with contextlib.suppress(OSError):  # another process was first
+            status = path.stat()
+            if not path.name.startswith(".") or status.st_mtime < time.time() - 3600:
+                found.append((status.st_mtime, status.st_size, path))
+    size = sum(each[1] for each in found)
+    for _, count, path in sorted(found) if size > bound else ():
+        if size <= 0.9 * bound:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+        size -= count

@@ -1,0 +1,99 @@
+"""Files in stores, by fsspec: read in blocks that are kept a while, and a little ahead."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from data_pipelines.io.blocks import blocks
+from data_pipelines.io.retries import FileChanged, is_of_a_store, with_retries
+
+BLOCK_BYTES = 4 * 2**20
+# A store is asked so often, in seconds, whether a file that is being read is still the same.
+CHECKED_EVERY_S = 60.0
+_TAGS = ("ETag", "etag", "md5Hash", "generation", "Last-Modified", "LastModified", "created")
+_Read = TypeVar("_Read")
+
+
+class RemoteFile:
+    """A file in a store. See `File`. Pickles as its address, size and tag.
+
+    Blocks of 4 MiB are fetched whole, each with its own tries; whoever reads on finds the next
+    ones under way.
+
+    Raises:
+      OSError: it is not there, or nobody answers.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.size, self.tag = self._now()
+        self._checked = time.monotonic()
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes of a stretch; fewer where the file ends before."""
+        stop = min(start + length, self.size)
+        if stop <= start:
+            return b""
+        if time.monotonic() - self._checked > CHECKED_EVERY_S:
+            self._check()
+        first, last = start // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES
+        parts = [self._block(number) for number in range(first, last + 1)]
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        return data[start - first * BLOCK_BYTES : stop - first * BLOCK_BYTES]
+
+    def close(self) -> None:
+        """Nothing is held: blocks are dropped when others need their place."""
+
+    def _block(self, number: int) -> bytes:
+        ends = -(-self.size // BLOCK_BYTES)
+        return blocks().get((self.address, self.tag), number, ends, self._fetch)
+
+    def _fetch(self, number: int) -> bytes:
+        start = number * BLOCK_BYTES
+        stop = min(start + BLOCK_BYTES, self.size)
+
+        def once() -> bytes:
+            store, path = store_of(self.address)
+            data: bytes = store.cat_file(path, start=start, end=stop)
+            if len(data) != stop - start:  # a connection that was cut, or a server without ranges
+                self._check()
+                raise OSError(f"bytes {start} to {stop} were asked for, {len(data)} came")
+            return data
+
+        return answered(once)
+
+    def _check(self) -> None:
+        if self._now() != (self.size, self.tag):
+            raise FileChanged(f"{self.address} changed while it was read")
+        self._checked = time.monotonic()
+
+    def _now(self) -> tuple[int, str]:
+        store, path = store_of(self.address)
+        found = answered(lambda: store.info(path))
+        size = found.get("size")
+        if size is None:
+            raise OSError(f"{self.address}: the server does not say how large the file is")
+        return int(size), next((f"{name}={found[name]}" for name in _TAGS if found.get(name)), "")
+
+
+def store_of(address: str) -> tuple[Any, str]:
+    """The store of an address, and the path in it; asked for anew, for none survives a fork."""
+    import fsspec  # only where there is something in a store
+
+    # What others write is in no listing that was kept.
+    return fsspec.core.url_to_fs(address, use_listings_cache=False)
+
+
+def answered(ask: Callable[[], _Read]) -> _Read:
+    """What a store answers, asked again where it fails; its own errors become OSErrors."""
+    try:
+        return with_retries(ask)
+    except OSError:
+        raise
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        if getattr(error, "status", None) in (401, 403):
+            raise PermissionError(reason) from error
+        raise OSError(reason) from error

@@ -59,7 +59,7 @@ def _sweep(folder: Path) -> None:
     """Removes what was used longest ago until nine tenths of the bound are left."""
     global _written
     _written += 1
-    if _written % _SWEPT_EVERY != 1:
+    if _written % _SWEPT_EVERY:
         return
     bound = float(os.environ.get("VLP_BLOCK_CACHE_GB", "16")) * _GB
     found = []

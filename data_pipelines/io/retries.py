@@ -9,7 +9,15 @@ from typing import TypeVar
 TRIES = 5
 FIRST_WAIT_S = 0.1
 # What no second try mends. All else (EIO, ESTALE, time-outs, cut connections, 5xx) may pass.
-_FINAL = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL)
+_FINAL = (
+    errno.EBADF,
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EINVAL,
+)
 _FINAL_STATUS = range(400, 500)
 _PASSING_STATUS = (408, 425, 429)
 _Read = TypeVar("_Read")

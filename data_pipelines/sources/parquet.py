@@ -231,6 +231,6 @@ def _check_same(columns: Columns, schema: pa.Schema, path: str, first: str) -> N
     if other != columns:
         raise ValueError(
             f"parquet files of one folder have the same columns, {name_of(path)} has "
-            f"{', '.join(map(shown, schema.names))}, unlike {name_of(first)}; put them into folders "
-            "of their own, and join these by a comma"
+            f"{', '.join(map(shown, schema.names))}, unlike {name_of(first)}; put them into "
+            "folders of their own, and join these by a comma"
         )

@@ -23,7 +23,7 @@ FEATURES = tfds.features.FeaturesDict(
 )
 
 
-class Drawings(tfds.core.GeneratorBasedBuilder):
+class Sketches(tfds.core.GeneratorBasedBuilder):
     """Six pictures to train with and two to test."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -44,7 +44,7 @@ class Drawings(tfds.core.GeneratorBasedBuilder):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
-    Drawings(data_dir=folder, file_format="array_record").download_and_prepare()
+    Sketches(data_dir=folder, file_format="array_record").download_and_prepare()
     return folder
 
 
@@ -59,23 +59,23 @@ def seeds_of(source):
 def test_a_data_set_of_tfds_is_read_by_name_and_by_folder_without_tensorflow(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     loaded = "tensorflow" in sys.modules  # by another test
-    for spec in ("drawings[train]", "drawings:1.0.0[train]", f"{prepared}/drawings/1.0.0[train]"):
+    for spec in ("sketches[train]", "sketches:1.0.0[train]", f"{prepared}/sketches/1.0.0[train]"):
         source = open_source(f"tfds:{spec}")
         assert seeds_of(source) == list(range(6))
         seed = int(source.captions(2)[0].split()[-1])
         assert source.captions(2) == (f"caption {seed}".encode(), f"other {seed}".encode())
         name = ("cat", "dog")[seed % 2]
         assert source.meta(2) == {"label": seed % 2, "label_name": name}
-        assert source.key(2) == "drawings/1.0.0[train]:2"
-    assert seeds_of(open_source("tfds:drawings[test]")) == [7, 8]
-    assert len(open_source("tfds:drawings[train[:50%]]")) == 3
-    assert len(open_source("tfds:drawings[train+test]")) == 8
+        assert source.key(2) == "sketches/1.0.0[train]:2"
+    assert seeds_of(open_source("tfds:sketches[test]")) == [7, 8]
+    assert len(open_source("tfds:sketches[train[:50%]]")) == 3
+    assert len(open_source("tfds:sketches[train+test]")) == 8
     assert ("tensorflow" in sys.modules) == loaded
 
 
 def test_a_tfds_source_pickles_and_its_fingerprint_is_of_data_and_split(prepared):
     train, test = (
-        open_source(f"tfds:{prepared}/drawings/1.0.0[{name}]") for name in ("train", "test")
+        open_source(f"tfds:{prepared}/sketches/1.0.0[{name}]") for name in ("train", "test")
     )
     copy = pickle.loads(pickle.dumps(train))
     assert seeds_of(copy) == list(range(6)) and copy.fingerprint == train.fingerprint
@@ -85,11 +85,11 @@ def test_a_tfds_source_pickles_and_its_fingerprint_is_of_data_and_split(prepared
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("tfds:drawings", r"splits train, test; name one: tfds:drawings\[train\]"),
-        ("tfds:drawings[valid]", "has the splits train, test, got 'valid'"),
-        ("tfds:drawings:2.0.0[train]", "must be prepared, .* holds drawings/1.0.0"),
+        ("tfds:sketches", r"splits train, test; name one: tfds:sketches\[train\]"),
+        ("tfds:sketches[valid]", "has the splits train, test, got 'valid'"),
+        ("tfds:sketches:2.0.0[train]", "must be prepared, .* holds sketches/1.0.0"),
         ("tfds:paintings[train]", "nothing of that name; prepare it with tfds build"),
-        ("tfds:drawings[train", "is the form, got"),
+        ("tfds:sketches[train", "is the form, got"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_is(prepared, monkeypatch, spec, said):
@@ -99,9 +99,9 @@ def test_what_is_not_there_is_refused_with_what_is(prepared, monkeypatch, spec, 
 
 
 def test_tfds_of_another_format_is_refused_with_the_remedy(prepared, tmp_path):
-    folder = tmp_path / "drawings" / "1.0.0"
+    folder = tmp_path / "sketches" / "1.0.0"
     folder.mkdir(parents=True)
-    for path in (prepared / "drawings" / "1.0.0").iterdir():
+    for path in (prepared / "sketches" / "1.0.0").iterdir():
         data = path.read_bytes().replace(b'"array_record"', b'"tfrecord"')
         (folder / path.name.replace("array_record", "tfrecord")).write_bytes(data)
     with pytest.raises(ValueError, match="ArrayRecord files only.*file_format='array_record'"):

@@ -12,12 +12,9 @@ from data_pipelines.audio import Spectrogram
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
-from data_pipelines.opening import open_source
-from data_pipelines.sources import ConcatSource, LabelSource, ShuffledCaptions, Source
+from data_pipelines.sources import ConcatSource, ShuffledCaptions, Source
 from data_pipelines.sources.base import all_captions
 from data_pipelines.text import Tokenizer, train_sentencepiece
-from vlp.evals.classes import read_classes
-from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.jobs.data_checks import check_captions
 from vlp.run.build import Plan, objective_fields
@@ -171,11 +168,12 @@ def training_data(
     chosen: Any = dict(subset=subset, kinds=kinds, limits=limits)
     if not labelled:
         return _pairs(train, **chosen, captions=captions), None
-    by_labels = LabelSource(
-        open_source(labelled, limits=limits),
-        field=label_field,
-        templates=templates(label_templates),
-        classes=read_classes(label_classes) if label_classes else None,
+    by_labels = open_chosen(
+        labelled,
+        label=label_field,
+        label_templates=label_templates,
+        label_classes=label_classes,
+        limits=limits,
     )
     if not train:
         return by_labels, None

@@ -83,22 +83,21 @@ def pair_set(
     data: str,
     *,
     join: str = "",
-    subset: str = "",
-    captions: Mapping[str, float] | None = None,
     fields: tuple[str, ...] = (),
     share: float | None = None,
     needs: Collection[str] = (),
     limits: Limits,
+    **used: Any,
 ) -> tuple[Source, float | None]:
     """The samples of one set, and its share.
 
     Args:
         data: see `data_pipelines.opening`.
         join: other data, which add by key what these lack; "" for none.
-        subset, captions: what is used of them, see `vlp.run.chosen`.
         fields: which of "image", "text" and "audio" are used; all where it is empty.
         share: of each batch.
         needs, limits: as in `pair_sets`.
+        used: what is used of the data, see `vlp.run.chosen.open_chosen`.
 
     Raises:
         ValueError: something is wrong with one of them.
@@ -109,7 +108,7 @@ def pair_set(
             f"the objective reads {lacking[0]!r} of every sample, so fields must have it, got "
             f"{', '.join(fields)}; or let the objective read present/{lacking[0]}"
         )
-    source = open_chosen(data, subset=subset, captions=captions, limits=limits)
+    source = open_chosen(data, **used, limits=limits)
     if join:
         source = JoinedSource(source, open_source(join, limits=limits))
     return OnlySource(source, fields or MODALITIES), share

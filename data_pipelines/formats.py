@@ -11,6 +11,7 @@ from data_pipelines.limits import Limits
 from data_pipelines.sources import arrow, parquet
 from data_pipelines.sources.array_record import ArrayRecordSource, is_array_record
 from data_pipelines.sources.base import Source
+from data_pipelines.sources.parquet import has_pictures
 from data_pipelines.sources.pictures import SPLITS
 from data_pipelines.sources.synthetic import SyntheticSource
 from data_pipelines.specs import SYNTHETIC, TFDS
@@ -65,14 +66,9 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
     Raises:
       ValueError: they are those of several splits.
     """
-    found = [(kind_of_file(file), file) for file in files]
     for wanted in _FILES:
-        names = [file for kind, file in found if kind == wanted]
-        if beside and (
-            wanted != PARQUET or not parquet.has_pictures(folder / min(names, default=""))
-        ):
-            continue
-        if names:
+        names = [file for file in files if kind_of_file(file) == wanted]
+        if names and (not beside or (wanted == PARQUET and has_pictures(folder / names[0]))):
             _check_one_split(folder, names)
             return [(wanted, folder / name) for name in names]
     return []

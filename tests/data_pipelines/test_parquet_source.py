@@ -172,6 +172,14 @@ def test_columns_go_by_their_names_and_by_what_they_hold(tmp_path, schema):
     assert source.image(0) == b"x" and source.captions(0) == (b"said",)
 
 
+def test_sounds_are_in_a_column_of_their_own(tmp_path):
+    rows = [dict(audio=dict(bytes=b"sound", path=""), text="said"), dict(audio=None, text="said")]
+    write(tmp_path / "a.parquet", rows, pa.schema([("audio", PICTURE), ("text", pa.string())]))
+    source = open_source(tmp_path)
+    assert source.audio(0) == b"sound" and reason(lambda: source.audio(1)) == "audio missing"
+    assert reason(lambda: source.image(0)) == "image missing"
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

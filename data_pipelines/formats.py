@@ -11,14 +11,15 @@ from data_pipelines.limits import Limits
 from data_pipelines.sources import arrow, parquet
 from data_pipelines.sources.array_record import ArrayRecordSource, is_array_record
 from data_pipelines.sources.base import Source
-from data_pipelines.sources.parquet import has_pictures
+from data_pipelines.sources.downloaded import downloaded
+from data_pipelines.sources.parquet import ParquetSource, has_pictures
 from data_pipelines.sources.pictures import SPLITS
 from data_pipelines.sources.synthetic import SyntheticSource
 from data_pipelines.specs import SYNTHETIC, TFDS
 
 PARQUET, ARROW, RECORDS = "parquet file", "Arrow file", "ArrayRecord file"
 _FILES: dict[str, Callable[..., Source]] = {
-    PARQUET: parquet.ParquetSource,
+    PARQUET: ParquetSource,
     ARROW: arrow.ArrowSource,
     RECORDS: ArrayRecordSource,
 }
@@ -95,7 +96,8 @@ def open_rows(kind: str, found: Sequence[str | Path], *, limits: Limits) -> Iter
     """The sources of files of one kind, one a folder, or of names."""
     if kind in _FILES:
         for _, paths in groupby(found, key=os.path.dirname):
-            yield _FILES[kind](list(paths), limits=limits)
+            source = _FILES[kind](list(paths), limits=limits)
+            yield downloaded(source) if isinstance(source, ParquetSource) else source
         return
     for name in map(str, found):
         if kind == SYNTHETIC:

@@ -77,7 +77,7 @@ def test_every_row_of_img2datasets_files_is_what_pyarrow_reads(tmp_path):
     for shard in range(3):
         write(tmp_path / f"{shard:05d}.parquet", img2dataset_rows(10 * shard, 10), IMG2DATASET)
         (tmp_path / f"{shard:05d}_stats.json").write_text("{}")
-    source = open_source(tmp_path)
+    source = ParquetSource(sorted(tmp_path.glob("*.parquet")))
     reference = pa.concat_tables(map(pq.read_table, sorted(tmp_path.glob("*.parquet"))))
     order = np.random.default_rng(0).permutation(30).tolist()
     rows = reference.to_pylist()
@@ -95,6 +95,45 @@ def test_every_row_of_img2datasets_files_is_what_pyarrow_reads(tmp_path):
             assert source.image(index) == row["jpg"]
     (survey,) = source.survey()
     assert (survey.samples, survey.without_image, survey.without_caption) == (30, 7, 0)
+
+
+def test_what_img2dataset_could_not_download_is_left_out_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a").mkdir()
+    for shard in range(2):
+        rows = img2dataset_rows(10 * shard, 10)
+        write(tmp_path / "a" / f"{shard:05d}.parquet", rows, IMG2DATASET)
+    opened = open_source(tmp_path / "a")
+    for source in (opened, pickle.loads(pickle.dumps(opened))):
+        assert [int(source.key(i)) for i in range(len(source))] == [
+            i for i in range(20) if i % 4 != 3
+        ]
+        assert source.image(14) == encoded(pixels(18), "JPEG")
+        (survey,) = source.survey()
+        (stray,) = survey.strays
+        assert (survey.without_image, stray.count, stray.example) == (0, 5, f"{3:09d}")
+    whole = ParquetSource(sorted((tmp_path / "a").glob("*.parquet")))
+    assert source.fingerprint == whole.fingerprint + "[downloaded]"
+
+
+def test_rows_whose_status_cannot_be_read_stay_and_are_rejected(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+    path = write(tmp_path / "a.parquet", img2dataset_rows(0, 8), IMG2DATASET, groups=4)
+    data = bytearray(path.read_bytes())
+    begin = pq.read_metadata(path).row_group(1).column(0).dictionary_page_offset
+    end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")  # of the rows, before the footer
+    data[begin:end] = bytes(end - begin)
+    path.write_bytes(data)
+    source = open_source(path)
+    assert len(source) == 3 + 4 and source.image(2) == encoded(pixels(2), "JPEG")
+    assert {reason(lambda i=i: source.image(i)) for i in range(3, 7)} == {"shard damaged"}
+
+
+def test_a_status_of_another_meaning_leaves_nothing_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+    rows = [row | dict(status="ok") for row in img2dataset_rows(0, 8)]
+    source = open_source(write(tmp_path / "a.parquet", rows, IMG2DATASET))
+    assert len(source) == 8 and reason(lambda: source.image(3)) == "image missing"
 
 
 def test_hugging_faces_pictures_and_the_names_of_their_classes_are_read(tmp_path):

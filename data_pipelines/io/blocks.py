@@ -15,6 +15,7 @@ from data_pipelines.io.disk_cache import kept
 KEPT = 48  # blocks of 4 MiB: 192 MiB a process
 AHEAD = 4
 _THREADS = 8
+PATIENCE_S = 120.0  # for a block, its tries included: a store that hangs must not hang a run
 
 
 class Blocks:
@@ -22,6 +23,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._found: OrderedDict[tuple[Hashable, int], Future[bytes]] = OrderedDict()
+        self._latest: tuple[Hashable, int] | None = None  # what was asked for last
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocks")
 
@@ -37,14 +39,17 @@ class Blocks:
           fetch: gets one by its number.
 
         Raises:
-          OSError: it cannot be fetched; the next call tries again.
+          OSError: it cannot be fetched, or does not come in two minutes; the next call tries again.
         """
         with self._lock:
-            goes_on = (file, number - 1) in self._found
-            ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
-            wanted = [self._asked(file, each, fetch) for each in ahead][0]
+            wanted = self._found.get((file, number))
+            if wanted is None or self._latest != (file, number):
+                self._latest = file, number
+                goes_on = (file, number - 1) in self._found
+                ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
+                wanted = [self._asked(file, each, fetch) for each in ahead][0]
         try:
-            return wanted.result()
+            return wanted.result(timeout=PATIENCE_S)
         except BaseException:
             with self._lock:
                 if self._found.get((file, number)) is wanted:

@@ -27,7 +27,7 @@ ESCAPE = 65535  # in place of a length that needs more than 16 bits: see the row
 LONG, APART, CUT, TWICE = range(4)  # why a sample has a row in `odd`
 ODD = np.dtype([("sample", "<i8"), ("block", "<u4"), ("blocks", "<u4"), ("kind", "<u4")])
 _BITS = {role: 1 << number for number, role in enumerate(dict.fromkeys(ROLES.values()))}
-_LOOKED_AT = 8
+_LOOKED_AT = 4
 _DAMAGED = "a tar whose rest is left out, for it cannot be read; copy or write it again"
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -124,7 +124,7 @@ def odd_rows(odd: np.ndarray, row: int) -> np.ndarray:
 
 
 def witness(read: Read, blocks: np.ndarray, bases: np.ndarray, odd: np.ndarray) -> int:
-    """A checksum of all headers of eight samples that are spread over a tar.
+    """A checksum of all headers of four samples that are spread over a tar.
 
     Raises:
       Damage: no headers stand where they should.

@@ -1,5 +1,6 @@
 """Files by address: stretches are what was written; blocks come once, ahead, again on faults."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
@@ -123,6 +124,19 @@ def test_faults_that_pass_are_not_seen_and_others_are_raised_as_they_are(store, 
     failing(monkeypatch, [PermissionError("no"), *[AssertionError("a second try")] * 5])
     with pytest.raises(PermissionError):
         open_file(put("z", data)).read(0, BLOCK)
+
+
+def test_a_store_that_hangs_is_an_error(store, monkeypatch):
+    monkeypatch.setattr(blocks, "PATIENCE_S", 0.01)
+    hangs, data = threading.Event(), some(BLOCK)
+    file = open_file(put("x", data))
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "cat_file", lambda *_, **__: hangs.wait() and data)
+        with pytest.raises(TimeoutError):
+            file.read(0, 10)
+    monkeypatch.setattr(blocks, "PATIENCE_S", 60.0)
+    assert file.read(0, 10) == data[:10]  # by another thread
+    hangs.set()
 
 
 def test_a_file_that_changes_is_seen(store, monkeypatch):

@@ -9,6 +9,7 @@ References:
   https://huggingface.co/docs/datasets/image_load
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -187,7 +188,8 @@ def _footers(paths: Sequence[str]) -> tuple[dict[str, _Footer], Strays]:
 def _footer(path: str) -> _Footer | Exception:
     try:
         footer = pq.read_metadata(_where(path))
-        return _Footer(_group_rows(footer), footer.schema.to_arrow_schema(), _null_counts(footer))
+        schema = footer.schema.to_arrow_schema()
+        return _Footer(_group_rows(footer), schema, _null_counts(footer, _leaves(schema)))
     except (OSError, pa.ArrowException) as error:
         return error
 
@@ -200,14 +202,25 @@ def _group_rows(footer: pq.FileMetaData) -> tuple[int, ...]:
     return tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
 
 
-def _null_counts(footer: pq.FileMetaData) -> dict[str, int | None]:
-    counts: dict[str, int | None] = {}
+def _leaves(schema: pa.Schema) -> set[str]:
+    """The paths of what is counted: pictures, or their bytes, and captions."""
+    with contextlib.suppress(ValueError):
+        columns = find_columns(kinds_of(schema), where="")
+        return {f"{columns.image}", f"{columns.image}.bytes", f"{columns.caption}"}
+    return set()
+
+
+def _null_counts(footer: pq.FileMetaData, leaves: set[str]) -> dict[str, int | None]:
+    """How many rows hold nothing, by leaf; None where the statistics do not say it."""
+    places = {i: footer.schema.column(i).path for i in range(footer.num_columns)}
+    counts: dict[str, int | None] = {path: 0 for path in places.values() if path in leaves}
     for group in map(footer.row_group, range(footer.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            path, said = column.path_in_schema, column.statistics
-            known = counts.get(path, 0)
-            none = said.null_count if said is not None and said.has_null_count else None
-            counts[path] = None if known is None or none is None else known + none
+        for place, path in places.items():
+            known = counts.get(path)
+            if known is not None:
+                said = group.column(place).statistics
+                whole = said is not None and said.has_null_count
+                counts[path] = known + said.null_count if whole else None
     return counts
 
 

@@ -15,7 +15,7 @@ from data_pipelines.faults import Reject
 from data_pipelines.sound import decode_sound
 from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources.base import Source
-from data_pipelines.sources.labels import LabelCaptions
+from data_pipelines.sources.drawn import Drawn
 from data_pipelines.text import Tokenizer, clean_caption
 
 ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -240,13 +240,13 @@ def draw_caption(example: Example, *, first_probability: float) -> str:
     Args:
       example: the sample.
       first_probability: how often a sample with several captions gives its first; else one of the
-        others, each equally often. Captions made of labels are drawn equally often.
+        others, each equally often. `Drawn` captions are drawn as they say.
 
     Raises:
       Reject: there is none, or it cannot be used.
     """
     captions = example.source.captions(example.index)
-    if isinstance(captions, LabelCaptions):
+    if isinstance(captions, Drawn):
         raw: str | bytes = captions.draw(example.generator(_LABEL))
     else:
         first, other = example.generator(_SAMPLE).random(_CAPTION_DRAWS)

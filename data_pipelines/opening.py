@@ -8,6 +8,12 @@ A spec names one or several places, joined by commas:
   dir/                   a folder: with a table (captions.csv, .tsv or .jsonl, or metadata.csv or
                          .jsonl), with tars at any depth, or with pictures or sounds at any depth
   dir/table.csv          a table of another name
+  *.parquet, *.arrow, *.array_record
+                         rows with a column of encoded pictures; also a folder of such files, and
+                         one that Hugging Face's `datasets` or TFDS wrote
+  tfds:NAME/CONFIG:VERSION[SPLIT]
+                         a data set of TFDS, prepared as ArrayRecord
+  synthetic:N@WxH        N pairs that are made, for benchmarks
   cat.jpg, dir/*.ogg     pictures, sounds
   -                      what comes by the standard input: a picture, or a path a line
   emoji:noto             an embedded data set
@@ -27,6 +33,14 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.faults import shown
+from data_pipelines.formats import (
+    kind_of_file,
+    kind_of_name,
+    open_rows,
+    places_below,
+    saved_places,
+    stored_places,
+)
 from data_pipelines.io import child, listing, name_of
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import Source
@@ -41,7 +55,7 @@ from data_pipelines.sources.table import SUFFIXES
 from data_pipelines.sources.tar import TarSource
 from data_pipelines.sources.tar_index import NAME
 from data_pipelines.sources.tar_indexes import remembered
-from data_pipelines.specs import EMOJI, STDIN, existing, paths_of
+from data_pipelines.specs import EMOJI, STDIN, SYNTHETIC, TFDS, existing, paths_of
 
 _LOG = logging.getLogger(__name__)
 _LINES = "lines:"
@@ -134,13 +148,17 @@ def _from_stdin(data: bytes) -> Iterator[_Place]:
 
 def _place(path: Path | str) -> Iterator[_Place]:
     if isinstance(path, str):
-        yield from ((_TAR, address) for address in _in_store(path))
+        yield from _in_store(path)
         return
     suffix = path.suffix.lower()
     if str(path).startswith(EMOJI) and not path.exists():
         yield _EMOJI, str(path)
+    elif (named := kind_of_name(str(path))) and not path.exists():
+        yield named, path
     elif path.is_dir():
         yield from _in_folder(path)
+    elif rows := kind_of_file(path):
+        yield rows, path
     elif suffix in SUFFIXES:
         yield _TABLE, path
     elif role_of(suffix[1:]) is not None:
@@ -149,17 +167,23 @@ def _place(path: Path | str) -> Iterator[_Place]:
         yield _TAR, path
 
 
-def _in_store(address: str) -> list[str]:
-    """The tars that an address names: itself, or those of a folder."""
+def _in_store(address: str) -> list[_Place]:
+    """The tars or the parquet that an address names: itself, or those of a folder."""
     if address.endswith(NAME):
         return []
     if address.partition("?")[0].lower().endswith(".tar"):
-        return [address]
+        return [(_TAR, address)]
+    if rows := stored_places([address]):
+        return [*rows]
     names = {name_of(file) for file in listing(address)} | {*remembered(address.rstrip("/"))}
-    tars = [child(address, name) for name in sorted(names) if name.lower().endswith(".tar")]
-    if not tars:
-        raise ValueError(f"data of a store are tars or a folder of tars, {address} holds none")
-    return tars
+    files = [child(address, name) for name in sorted(names)]
+    tars = [(_TAR, file) for file in files if file.lower().endswith(".tar")]
+    found = tars or stored_places(files)
+    if not found:
+        raise ValueError(
+            f"data of a store are tars or parquet, or a folder of them, {address} holds none"
+        )
+    return found
 
 
 def _in_folder(folder: Path) -> Iterator[_Place]:
@@ -167,15 +191,20 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     if tables(folder):
         yield _TABLE, folder
         return
+    if saved := saved_places(folder):
+        yield from saved
+        return
     strays = Strays()
     files = walk(folder, strays)
     tars = sorted({*files, *_remembered(folder, files)})
     tars = [file for file in tars if file.lower().endswith(".tar")]
     encoded = [file for file in files if role_of(Path(file).suffix[1:]) in ENCODED]
-    if tars and encoded:
+    rows = places_below(folder, files, beside=bool(tars or encoded))
+    found = [*tars[:1], *encoded[:1], *(str(path) for _, path in rows[:1])]
+    if len(found) > 1:
         raise ValueError(
-            f"a folder is read as tars or as pictures, {folder} holds {shown(tars[0])} and "
-            f"{shown(encoded[0])}; say which by a pattern, such as '*.tar'"
+            f"a folder is read as tars, as pictures or as rows, {folder} holds "
+            f"{' and '.join(map(shown, found))}; say which by a pattern, such as '*.tar'"
         )
     packed = [file for file in files if _PACKED.search(file)]
     if packed:
@@ -183,7 +212,9 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
             f"tars must not be compressed to be read by offset, {folder} holds "
             f"{shown(packed[0])}; unpack it, or say by a pattern what to read, such as '*.tar'"
         )
-    if tars:
+    if rows:
+        yield from rows
+    elif tars:
         yield from ((_TAR, folder / file) for file in tars)
     else:
         yield _FOLDER, (folder, files, strays)
@@ -211,7 +242,8 @@ def _say_repeats(places: list[_Place]) -> None:
     folders = {os.path.realpath(what[0]) for kind, what in places if kind == _FOLDER}
     seen: set[Any] = set()
     again: list[str] = []
-    for path in (_path(kind, what) for kind, what in places if kind not in (_EMOJI, _BYTES)):
+    named = (_EMOJI, _BYTES, TFDS, SYNTHETIC)
+    for path in (_path(kind, what) for kind, what in places if kind not in named):
         place = _identity(path)
         above = map(str, Path(os.path.realpath(path)).parents) if folders else ()
         if place in seen or not folders.isdisjoint(above):
@@ -258,6 +290,8 @@ def _open(kind: str, found: list[Any], *, by_line: bool, limits: Limits) -> Iter
         raise ValueError(
             f"{_LINES} is for captions in .txt files, and {found[0]} has none; leave it out"
         )
+    elif kind not in (_TABLE, _BYTES):
+        yield from open_rows(kind, found, limits=limits)
     elif kind == _TABLE:
         yield from (_table(path, limits) for path in found)
     else:

@@ -12,7 +12,8 @@ from data_pipelines.io import child, is_address, listing
 from data_pipelines.io.address import checked
 from data_pipelines.sources.tar_indexes import remembered
 
-EMOJI, STDIN = "emoji:", "-"
+EMOJI, STDIN, TFDS, SYNTHETIC = "emoji:", "-", "tfds:", "synthetic:"
+_NAMES = (EMOJI, TFDS, SYNTHETIC)
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _BRACES = re.compile(r"\{(-?\d+\.\.-?\d+|[^{}]*,[^{}]*)\}")
 _COMMA = re.compile(r",(?![^{}]*\})")  # not within braces
@@ -21,7 +22,7 @@ _MOST_NAMES = 1_000_000
 
 
 def paths_of(spec: str) -> Iterator[Path | str]:
-    """What stands where each part of a spec points, in order; `emoji:NAME` and `-` stay so.
+    """What stands where each part of a spec points, in order; `emoji:noto` and its like stay so.
 
     Tars that were there when they were indexed are named, too: their samples keep their places.
 
@@ -58,7 +59,7 @@ def _expand(part: str) -> list[Path | str]:
         raise ValueError("a data spec must not have empty parts; leave out one comma")
     if part.startswith("pipe:"):
         raise ValueError(f"data are not read from other programs, got {part!r}; write files")
-    if part == STDIN or part.startswith(EMOJI) or os.path.exists(part):
+    if part == STDIN or part.startswith(_NAMES) or os.path.exists(part):
         return [Path(part)]
     braces = _BRACES.search(part)
     if braces:

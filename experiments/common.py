@@ -159,6 +159,11 @@ def base_config() -> ConfigDict:
                 label_templates="clip7",
                 label_classes="",  # a file that names the classes, where labels are numbers
                 label_share=placeholder(float),
+                # vlp.run.chosen, of `train`: a file that lists the pairs that are used ("": all);
+                # how often each kind of caption is drawn, such as dict(own=0.3, re_caption=0.7):
+                # "own" or a field of the samples (none: what `caption_first_probability` says).
+                subset="",
+                captions=dict(),
                 # Sets of pairs in place of `train`: name -> vlp.run.sets.pair_set.
                 sets=dict(),
                 # Stored vectors: name -> folder of vlp embed, for the fields NAME/image_embedding

@@ -6,19 +6,21 @@
 dtype=bfloat16,remat=full --workdir=runs/large
 
 PATTERN is a tar or several in WebDataset's layout (`pairs.tar`, `shards/*.tar`,
-`shards/{0000..0012}.tar`, in quotes: a shell takes braces apart), or a folder of images with a
-`captions.csv` or `captions.jsonl`.
+`shards/{0000..0012}.tar`, in quotes: a shell takes braces apart), a folder of images with a
+`captions.csv`, or another form that docs/data.md lists: parquet, `datasets`, TFDS, DataComp.
 
-Arguments: `data`; `eval` (pairs to judge retrieval on, same forms); `model` (a preset such as
-`clip/ViT-B/32`, `clip/RN50`, `siglip/ViT-B/16`; default a ViT-S/16 that trains on one GPU); `res`
-(pixels); `batch` (global batch size); `epochs`; `lr` (1e-3; 1e-5 with `init`); `dtype` of both
-towers (`bfloat16` halves their memory and more than doubles their speed on GPUs and TPUs); `remat`
-of both towers (`full` or `dots`: computes activations again instead of keeping them); `tokenizer`
-(`clip`, a .model file of SentencePiece or a folder with tokenizer.json; else one of `vocab` pieces
-is trained on your captions); `length` (tokens a caption; 32 with a tokenizer of your own, else as
-the model's family has it); `init`: weights to go on from, a run or `hf:FOLDER`, `open_clip:FOLDER`,
-`timm:FOLDER`: architecture, pixels, tokenizer and objective are theirs then, unless you say others
-(with an image tower alone `model` names a preset for the rest).
+Arguments: `data`; `labelled` (images with classes in place of captions, same forms) and `label`
+(the field with the class; `cls`, the name of the folder, unless given); `eval` (pairs to judge
+retrieval on, same forms); `model` (a preset such as `clip/ViT-B/32`, `clip/RN50`,
+`siglip/ViT-B/16`; default a ViT-S/16 that trains on one GPU); `res` (pixels); `batch` (global batch
+size); `epochs`; `lr` (1e-3; 1e-5 with `init`); `dtype` of both towers (`bfloat16` halves their
+memory and more than doubles their speed on GPUs and TPUs); `remat` of both towers (`full` or
+`dots`: computes activations again instead of keeping them); `tokenizer` (`clip`, a .model file of
+SentencePiece or a folder with tokenizer.json; else one of `vocab` pieces is trained on your
+captions); `length` (tokens a caption; 32 with a tokenizer of your own, else as the model's family
+has it); `init`: weights to go on from, a run or `hf:FOLDER`, `open_clip:FOLDER`, `timm:FOLDER`:
+architecture, pixels, tokenizer and objective are theirs then, unless you say others (with an image
+tower alone `model` names a preset for the rest).
 
 Method: Radford et al., 2021, https://arxiv.org/abs/2103.00020, or Zhai et al., 2023,
 https://arxiv.org/abs/2303.15343, by the preset's family.
@@ -35,6 +37,8 @@ def get_config(arg: str = "") -> ConfigDict:
     args = parse_arg(
         arg,
         data="",
+        labelled="",
+        label="cls",
         eval="",
         model="",
         res=0,
@@ -48,10 +52,12 @@ def get_config(arg: str = "") -> ConfigDict:
         vocab=8192,
         init="",
     )
-    if not args.data:
+    if not args.data and not args.labelled:
         raise ValueError("own_data.py needs data=PATTERN, e.g. own_data.py:data=shards/*.tar")
     config = base_config()
     config.data.train = args.data
+    if args.labelled:
+        config.data.update(labelled=args.labelled, label_field=args.label)
     config.augment = ConfigDict(PHOTO)
     if args.init:
         begin_with(config, args.init)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import struct
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.caches import cache_folder
 from data_pipelines.emoji import compact
 from data_pipelines.emoji.captions import caption, training_captions
 from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
@@ -42,7 +42,7 @@ def materialize() -> Path:
     Raises:
       ValueError: the folder is incomplete, or the package's data are missing or damaged.
     """
-    cache = Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
+    cache = cache_folder()
     identity = hashlib.sha256(f"{VERSION} {compact.fingerprint()}".encode()).hexdigest()
     folder = cache / f"emoji-{identity[:16]}"
     if folder.is_dir():

@@ -12,6 +12,7 @@ import numpy as np
 
 from data_pipelines.faults import Reject, shown
 from data_pipelines.sources.base import Source
+from data_pipelines.sources.drawn import Drawn
 from data_pipelines.sources.survey import Survey
 from data_pipelines.sources.within import Within
 from data_pipelines.text import clean_caption
@@ -75,7 +76,7 @@ def parse_class(text: bytes) -> int | str:
     return int(word) if _is_number(word) and len(word) < _LONGEST_NUMBER else word
 
 
-class LabelCaptions(tuple[str, ...]):
+class LabelCaptions(Drawn):
     """What an image's labels say: one caption a template, with the names in their own order.
 
     Args:

@@ -35,7 +35,7 @@ from data_pipelines.sources.survey import Strays, Survey, explained
 from data_pipelines.sources.table import NAMES, SUFFIXES
 
 _LOG = logging.getLogger(__name__)
-_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
 class PictureSource(ByMember):
@@ -201,7 +201,7 @@ def _say_splits(pictures: Sequence[str], root: Path) -> None:
     """Says where folders of splits would be taken for classes."""
     first = {picture.partition("/")[0] for picture in pictures}
     deep = all(picture.count("/") > 1 for picture in pictures)
-    if deep and {name.lower() for name in first} <= _SPLITS:
+    if deep and {name.lower() for name in first} <= SPLITS:
         names = ", ".join(sorted(first))
         _LOG.warning(
             "%s holds splits (%s), which become the classes (cls) of its pictures; give one split, "

@@ -14,7 +14,7 @@ import experiments
 from experiments.common import base_config
 from vlp.remote import place
 from vlp.run.resolve import resolve
-from vlp.run.sections import DECIDED, REQUIRED, near, sections, settings_of
+from vlp.run.sections import DECIDED, REQUIRED, VALUES, near, sections, settings_of
 from vlp.run.values import NAMES, flatten, kinds_of, parse_value
 
 # What chooses among constructors is set before what they are given.
@@ -152,7 +152,7 @@ def _put(config: ConfigDict, key: str, text: str) -> bool:
         )
     if not there and key in DECIDED:
         raise ValueError(f"config.{key} is decided by config.{DECIDED[key]}; set that")
-    kinds = _kinds(section, name) if there else ()
+    kinds = _kinds(section, name) if there else VALUES.get(parent, ())
     value, wrong = _parsed(text, kinds)
     if wrong:
         settings = settings_of(config, parent)

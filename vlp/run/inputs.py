@@ -1,7 +1,7 @@
 """The host's side of a run: source, tokenizer and loader, made from the config."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -12,15 +12,13 @@ from data_pipelines.audio import Spectrogram
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, Mixture, make_loader
-from data_pipelines.opening import open_source
-from data_pipelines.sources import ConcatSource, LabelSource, ShuffledCaptions, Source
+from data_pipelines.sources import ConcatSource, ShuffledCaptions, Source
 from data_pipelines.sources.base import all_captions
 from data_pipelines.text import Tokenizer, train_sentencepiece
-from vlp.evals.classes import read_classes
-from vlp.evals.prompts import templates
 from vlp.interop.card import build_card
 from vlp.jobs.data_checks import check_captions
 from vlp.run.build import Plan, objective_fields
+from vlp.run.chosen import open_chosen
 from vlp.run.fields import host_fields, optional_fields
 from vlp.run.sets import pair_sets
 from vlp.run.tokenizers import published_tokenizer
@@ -107,15 +105,18 @@ def _training_data(config: ConfigDict, *, needs: Collection[str]) -> tuple[Sourc
     data = config.data
     limits = Limits(**data.limits.to_dict())
     if data.sets:
-        if data.train or data.labelled:
+        if data.train or data.labelled or data.subset or data.captions:
+            given = ("labelled", "subset", "captions", "train")
             raise ValueError(
-                "config.data.sets take the place of config.data.train and config.data.labelled, "
-                f"got {data.train!r} and {data.labelled!r} as well; make each a set"
+                f"config.data.sets take the place of config.data.train and its {', '.join(given)}, "
+                f"got {', '.join(repr(data[name]) for name in given if data[name])} as well; make "
+                "each a set"
             )
         return pair_sets(data.sets.to_dict(), needs=needs, limits=limits)
     labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
     own = {name: data[name] for name in labels}
-    return training_data(data.train, **own, limits=limits, captions="text" in needs)
+    used = dict(subset=data.subset, kinds=data.captions.to_dict())
+    return training_data(data.train, **own, **used, limits=limits, captions="text" in needs)
 
 
 def training_data(
@@ -128,6 +129,8 @@ def training_data(
     label_share: float | None = None,
     limits: Limits = LIMITS,
     captions: bool = True,
+    subset: str = "",
+    kinds: Mapping[str, float] | None = None,
 ) -> tuple[Source, Mixture | None]:
     """The pairs of a run, those with captions made of labels last, and how they are mixed.
 
@@ -141,6 +144,8 @@ def training_data(
         label_share: of each batch, from the labelled images; None uses every sample equally often.
         limits: how large the parts of a sample may be.
         captions: whether pairs need them.
+        subset: a file that lists the pairs that are used, see `vlp.run.chosen`; "" for all.
+        kinds: of captions, likewise; none for the pairs' own.
 
     Raises:
         ValueError: when there are neither, or something is wrong with what is there.
@@ -155,23 +160,32 @@ def training_data(
             "config.data.label_share mixes config.data.train and config.data.labelled, got "
             f"{label_share} with {train!r} and {labelled!r}; give both, or no share"
         )
+    if not train and (subset or kinds):
+        raise ValueError(
+            f"config.data.subset and config.data.captions are of config.data.train, got {subset!r} "
+            f"and {kinds} without it; leave them out"
+        )
+    chosen: Any = dict(subset=subset, kinds=kinds, limits=limits)
     if not labelled:
-        return _pairs(train, limits, captions=captions), None
-    by_labels = LabelSource(
-        open_source(labelled, limits=limits),
-        field=label_field,
-        templates=templates(label_templates),
-        classes=read_classes(label_classes) if label_classes else None,
+        return _pairs(train, **chosen, captions=captions), None
+    by_labels = open_chosen(
+        labelled,
+        label=label_field,
+        label_templates=label_templates,
+        label_classes=label_classes,
+        limits=limits,
     )
     if not train:
         return by_labels, None
-    pairs = _pairs(train, limits, captions=captions)
+    pairs = _pairs(train, **chosen, captions=captions)
     mixture = None if label_share is None else Mixture((len(pairs),), (label_share,))
     return ConcatSource([pairs, by_labels]), mixture
 
 
-def _pairs(train: str, limits: Limits, *, captions: bool) -> Source:
-    source = open_source(train, limits=limits)
+def _pairs(
+    train: str, *, subset: str, kinds: Mapping[str, float] | None, limits: Limits, captions: bool
+) -> Source:
+    source = open_chosen(train, subset=subset, captions=kinds, limits=limits)
     if captions:
         check_captions(source, "training on image-text pairs")
     return source

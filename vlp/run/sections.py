@@ -33,6 +33,8 @@ DECIDED = {
 }
 # Sections of any number of sections, whose names a config chooses.
 NAMED = ("evals", "frozen", "optim.groups", "data.sets")
+# Sections of any number of values, whose names a config chooses, and what each value is.
+VALUES = {"data.captions": (float,), "data.vectors": (str,)}
 OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
 TOWERS = {"image": "vit", "text": "transformer"}  # and the kind where none is said
 USUAL = TOWERS | {"audio": "ast"}
@@ -275,6 +277,7 @@ def _makes() -> dict[str, _Make]:
 @functools.cache
 def _members() -> dict[str, _Make]:
     """What the sections are for that a config names, by the section that holds them."""
+    from vlp.run.chosen import open_chosen
     from vlp.run.sets import pair_set
     from vlp.training.optim.groups import Group
 
@@ -282,7 +285,7 @@ def _members() -> dict[str, _Make]:
     source = {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     return {
         "optim.groups": lambda _: keywords(Group),
-        "data.sets": lambda _: keywords(pair_set, leaving=("needs", "limits")),
+        "data.sets": lambda _: keywords(pair_set, open_chosen, leaving=("needs", "limits")),
         "init": lambda _: source,  # a further source of weights
         "frozen": lambda _: _usual(frozen | {"precision": ""}),
     }

@@ -12,6 +12,7 @@ from data_pipelines.loader import Mixture
 from data_pipelines.opening import open_source
 from data_pipelines.sources import ConcatSource, Source
 from data_pipelines.sources.join import MODALITIES, JoinedSource, OnlySource
+from vlp.run.chosen import open_chosen
 
 
 def pair_sets(
@@ -86,6 +87,7 @@ def pair_set(
     share: float | None = None,
     needs: Collection[str] = (),
     limits: Limits,
+    **used: Any,
 ) -> tuple[Source, float | None]:
     """The samples of one set, and its share.
 
@@ -95,6 +97,7 @@ def pair_set(
         fields: which of "image", "text" and "audio" are used; all where it is empty.
         share: of each batch.
         needs, limits: as in `pair_sets`.
+        used: what is used of the data, see `vlp.run.chosen.open_chosen`.
 
     Raises:
         ValueError: something is wrong with one of them.
@@ -105,7 +108,7 @@ def pair_set(
             f"the objective reads {lacking[0]!r} of every sample, so fields must have it, got "
             f"{', '.join(fields)}; or let the objective read present/{lacking[0]}"
         )
-    source = open_source(data, limits=limits)
+    source = open_chosen(data, **used, limits=limits)
     if join:
         source = JoinedSource(source, open_source(join, limits=limits))
     return OnlySource(source, fields or MODALITIES), share

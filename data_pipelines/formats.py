@@ -1,0 +1,128 @@
+"""Data in rows, not in files of their own: which source reads a path, a folder or a name."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from data_pipelines.io import child, name_of
+from data_pipelines.limits import Limits
+from data_pipelines.sources import arrow, parquet
+from data_pipelines.sources.array_record import ArrayRecordSource, is_array_record
+from data_pipelines.sources.base import Source
+from data_pipelines.sources.downloaded import downloaded
+from data_pipelines.sources.parquet import ParquetSource, has_pictures
+from data_pipelines.sources.pictures import SPLITS
+from data_pipelines.sources.synthetic import SyntheticSource
+from data_pipelines.specs import SYNTHETIC, TFDS
+
+PARQUET, ARROW, RECORDS = "parquet file", "Arrow file", "ArrayRecord file"
+_FILES: dict[str, Callable[..., Source]] = {
+    PARQUET: ParquetSource,
+    ARROW: arrow.ArrowSource,
+    RECORDS: ArrayRecordSource,
+}
+_SHARD = re.compile(r"(.+?)-\d+-of-\d+\b")
+
+
+def kind_of_file(path: str | Path) -> str | None:
+    """What a file of rows is, by its name; None for any other file."""
+    path = Path(name_of(path))
+    suffix = path.suffix.lower()
+    if suffix == parquet.SUFFIX:
+        return PARQUET
+    if suffix == arrow.SUFFIX:
+        return ARROW
+    return RECORDS if is_array_record(path) else None
+
+
+def kind_of_name(name: str) -> str | None:
+    """The prefix of a name that is no path: a data set of TFDS, or pairs that are made."""
+    return next((prefix for prefix in (TFDS, SYNTHETIC) if name.startswith(prefix)), None)
+
+
+def saved_places(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a folder that `datasets` saved, or the one data set of a folder that TFDS wrote.
+
+    Raises:
+      ValueError: there are several splits to choose from, or the folder cannot be read.
+    """
+    if arrow.is_saved(folder):
+        return [(ARROW, path) for path in arrow.saved_files(folder)]
+    if (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file():
+        return [(TFDS, Path(f"{TFDS}{folder}"))]
+    return []
+
+
+def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tuple[str, Path]]:
+    """The files of rows below a folder.
+
+    Args:
+      folder: where they lie.
+      files: all of its files, by their paths below it.
+      beside: whether there are tars or pictures as well: then parquet without pictures is what
+        img2dataset says of them, and no data of its own.
+
+    Raises:
+      ValueError: they are those of several splits.
+    """
+    for wanted in _FILES:
+        names = [file for file in files if kind_of_file(file) == wanted]
+        if names and (not beside or (wanted == PARQUET and has_pictures(folder / names[0]))):
+            _check_one_split(folder, names)
+            return [(wanted, folder / name) for name in names]
+    return []
+
+
+def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:
+    """The files of rows among addresses of a store.
+
+    Raises:
+      ValueError: they are of a kind that is read from disks only, or of several splits.
+    """
+    found = [(kind, address) for address in addresses if (kind := kind_of_file(address))]
+    other = next((each for each in found if each[0] != PARQUET), None)
+    if other is not None:
+        raise ValueError(
+            f"of rows in a store parquet is read, {other[1]} is an {other[0]}; copy it to a disk"
+        )
+    if len(found) > 1:
+        _check_one_split("", [address for _, address in found])
+    return found
+
+
+def open_rows(kind: str, found: Sequence[str | Path], *, limits: Limits) -> Iterator[Source]:
+    """The sources of files of one kind, one a folder, or of names."""
+    if kind in _FILES:
+        for _, paths in groupby(found, key=os.path.dirname):
+            source = _FILES[kind](list(paths), limits=limits)
+            yield downloaded(source) if isinstance(source, ParquetSource) else source
+        return
+    for name in map(str, found):
+        if kind == SYNTHETIC:
+            yield SyntheticSource(name.removeprefix(SYNTHETIC), limits=limits)
+            continue
+        # Imported here: it takes half a second, and few read such data.
+        from data_pipelines.sources.tfds import TfdsSource
+
+        yield TfdsSource(name.removeprefix(TFDS), limits=limits)
+
+
+def _check_one_split(folder: str | Path, files: Sequence[str]) -> None:
+    """Refuses files of several splits, of which one would be trained on by mistake."""
+    by_split = {split: file for file in reversed(files) if (split := _split(file))}
+    if len(by_split) > 1:
+        first = re.sub(r"\d{2,}", "*", by_split[min(by_split, key=lambda name: name != "train")])
+        raise ValueError(
+            f"{folder or 'a store'} holds the splits {', '.join(sorted(by_split))}; name one by a "
+            f"pattern, such as '{child(folder, first)}'"
+        )
+
+
+def _split(file: str) -> str | None:
+    """The split that a file's name or one of its folders says."""
+    *folders, base = file.lower().split("/")
+    shard = _SHARD.match(base)
+    words = [shard[1] if shard else base.partition(".")[0], *folders]
+    return next((word for word in words if word in SPLITS), None)

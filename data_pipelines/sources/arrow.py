@@ -1,0 +1,166 @@
+"""Pairs in Arrow files: a folder that Hugging Face's `datasets` saved, memory-mapped.
+
+References:
+  https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc
+  https://huggingface.co/docs/datasets/about_arrow
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data_pipelines.faults import shown
+from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources.groups import GroupSource, kinds_of
+from data_pipelines.sources.row_columns import find_columns
+from data_pipelines.sources.survey import Strays, Survey
+
+_LOG = logging.getLogger(__name__)
+SUFFIX = ".arrow"
+STATE, SPLITS = "state.json", "dataset_dict.json"
+_FILE_MAGIC = b"ARROW1"
+_CUT = "cut off or damaged: the rows behind that are lost; save it again"
+
+
+class ArrowSource(GroupSource):
+    """The rows of one or several Arrow files with the same columns, one file after the other.
+
+    Args:
+      paths: the files, streams or files of Arrow's IPC.
+      name: what reports call the source; the files' names unless given.
+      limits: how large the parts of a sample may be.
+
+    Raises:
+      ValueError: no file, none that can be read, no known columns, or files with others.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, name: str = "", limits: Limits = LIMITS) -> None:
+        strays = Strays()
+        self._batches, files = _map(paths, strays)
+        if not self._batches:
+            raise ValueError(
+                f"Arrow files must hold rows, {paths[0] if paths else 'the list'} holds none; save "
+                "the data again"
+            )
+        schema = self._batches[0].schema
+        other = next((batch.schema for batch in self._batches if batch.schema != schema), None)
+        if other is not None:
+            raise ValueError(
+                f"Arrow files of one data set have the same columns, got "
+                f"{', '.join(map(shown, other.names))} beside {', '.join(map(shown, schema.names))}"
+                "; name them as parts joined by a comma"
+            )
+        super().__init__(
+            [str(path) for path in paths],
+            [(file, len(batch)) for file, batch in zip(files, self._batches, strict=True)],
+            schema=schema,
+            columns=find_columns(kinds_of(schema), where=str(paths[0])),
+            name=name,
+            limits=limits,
+        )
+        self._strays = strays.by_count()
+        if strays:
+            _LOG.warning("%s is %s", self._strays[0].example, _CUT)
+
+    def survey(self) -> tuple[Survey, ...]:
+        """Rows that hold nothing where a picture or a caption belongs, and files cut off."""
+        images, captions = self._nulls(self.columns.image), self._nulls(self.columns.caption)
+        found = Survey(
+            self.name,
+            len(self),
+            without_image=images,
+            without_caption=captions,
+            strays=self._strays,
+            image_example="rows that hold null" if images else "",
+            caption_example="rows that hold null" if captions else "",
+        )
+        return (found,)
+
+    def _nulls(self, column: str | None) -> int:
+        if column is None:
+            return len(self)
+        return sum(_nulls(batch.column(column)) for batch in self._batches)
+
+    def _column(self, group: int, name: str) -> pa.Array:
+        return self._batches[group].column(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_batches": None}  # other processes map the files themselves
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._batches, _ = _map([Path(path) for path in self.paths], Strays())
+
+
+def _nulls(array: pa.Array) -> int:
+    if isinstance(array, pa.StructArray):  # Hugging Face's pictures: without bytes there is none
+        array = array.flatten()[array.type.get_field_index("bytes")]
+    return array.null_count
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder is one that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
+    return (folder / STATE).is_file() or (folder / SPLITS).is_file()
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """The Arrow files of a folder that `Dataset.save_to_disk` wrote, in order.
+
+    Raises:
+      ValueError: it holds several splits, an order of its own beside the rows, or cannot be read.
+    """
+    if (folder / SPLITS).is_file():
+        splits = _json(folder / SPLITS).get("splits", [])
+        raise ValueError(
+            f"{folder} holds the splits {', '.join(map(str, splits))}; name one, such as "
+            f"{folder / str(next(iter(splits), 'train'))}"
+        )
+    state = _json(folder / STATE)
+    if state.get("_indices_files") or state.get("_indices_data_files"):
+        raise ValueError(
+            f"{folder} has an order beside its rows, which is not read; call flatten_indices() "
+            "before save_to_disk()"
+        )
+    names = [str(each.get("filename")) for each in state.get("_data_files", [])]
+    if not names or any(Path(name).name != name for name in names):
+        raise ValueError(
+            f"{folder / STATE} must name the Arrow files beside it, got {names[:3]}; save the data "
+            "again"
+        )
+    return [folder / name for name in names]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON ({error}); save the data again") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _map(paths: Sequence[Path], strays: Strays) -> tuple[list[pa.RecordBatch], list[int]]:
+    """The batches of all files, none of which is read, and the number of each one's file."""
+    batches: list[pa.RecordBatch] = []
+    files: list[int] = []
+    for number, path in enumerate(paths):
+        mapped = pa.memory_map(str(path))
+        try:
+            for batch in _reader(mapped):
+                batches.append(batch)
+                files.append(number)
+        except (OSError, pa.ArrowException) as error:
+            strays.add(_CUT, f"{path.name} ({error})")
+    return batches, files
+
+
+def _reader(mapped: pa.MemoryMappedFile) -> Any:
+    """Iterates over the batches of a file."""
+    if mapped.read(len(_FILE_MAGIC)) == _FILE_MAGIC:
+        file = pa.ipc.open_file(mapped)
+        return map(file.get_batch, range(file.num_record_batches))
+    mapped.seek(0)
+    return pa.ipc.open_stream(mapped)

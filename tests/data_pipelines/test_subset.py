@@ -1,0 +1,171 @@
+"""Lists of samples: DataComp's arrays of uids, lists of uids and of keys."""
+
+import json
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from data_makers import encoded, pair, pairs, pixels, write_tar
+
+from data_pipelines.opening import open_source
+from data_pipelines.sources.listed import UID, parse_uids, read_list
+from data_pipelines.sources.subset import SubsetSource
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "subsets"
+
+
+def uid(seed):
+    return np.random.default_rng(seed).bytes(16).hex()
+
+
+def datacomp(folder, *, shards=2, each=6, uids="json"):
+    """Shards as DataComp's download script leaves them; every third was not downloaded."""
+    folder.mkdir()
+    for shard in range(shards):
+        members, rows = [], []
+        for i in range(shard * each, (shard + 1) * each):
+            key = f"{i:012d}"
+            rows.append(dict(uid=uid(i), key=key, status="success" if i % 3 else "failed"))
+            if i % 3 == 0:
+                continue
+            said = {"uid": uid(i)} if uids == "json" else {"url": "https://example.org"}
+            members += [
+                (f"{key}.jpg", encoded(pixels(i), "JPEG")),
+                (f"{key}.txt", b"caption %d" % i),
+                (f"{key}.json", json.dumps(said).encode()),
+            ]
+        write_tar(folder / f"{shard:08d}.tar", members)
+        if uids == "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), folder / f"{shard:08d}.parquet")
+    return open_source(folder)
+
+
+def datacomp_list(path, seeds):
+    """As the page of DataComp says: pairs of unsigned 64-bit numbers, sorted."""
+    named = [(int(uid(seed)[:16], 16), int(uid(seed)[16:32], 16)) for seed in seeds]
+    array = np.array(named, np.dtype("u8,u8"))
+    array.sort()
+    np.save(path, array)
+    return path
+
+
+def captions_of(source):
+    return [int(source.captions(index)[0].split()[-1]) for index in range(len(source))]
+
+
+@pytest.mark.parametrize("uids", ["json", "parquet"])
+def test_a_list_of_datacomp_leaves_the_samples_it_names_in_their_order(tmp_path, uids):
+    source = datacomp(tmp_path / "shards", uids=uids)
+    file = datacomp_list(tmp_path / "subset.npy", [1, 3, 4, 8, 11, 99])
+    subset = SubsetSource(source, file)
+    assert captions_of(subset) == [1, 4, 8, 11]
+    assert subset.image(2) == encoded(pixels(8), "JPEG")
+    *_, own = subset.survey()
+    assert [(stray.count, stray.reason) for stray in own.strays] == [
+        (4, "no name of the list"),
+        (2, "listed, but not in the data"),
+    ]
+    assert own.strays[0].example == f"{2:012d}"
+
+
+@pytest.mark.parametrize("ending", ["txt", "json", "npy"])
+def test_uids_are_told_from_keys_and_every_form_of_list_chooses_the_same(tmp_path, ending):
+    source = datacomp(tmp_path / "shards")
+    path = tmp_path / f"list.{ending}"
+    if ending == "txt":
+        path.write_text(f"{uid(8)}\n\n{uid(1).upper()}\r\n")
+    elif ending == "json":
+        path.write_text(json.dumps([uid(1), uid(8)]))
+    else:
+        np.save(path, parse_uids([uid(1), uid(8)])[::-1])
+    assert captions_of(SubsetSource(source, path)) == [1, 8]
+
+
+def test_keys_choose_from_data_of_any_kind(tmp_path):
+    source = open_source(write_tar(tmp_path / "a.tar", pairs(5)))
+    (tmp_path / "keys.txt").write_text("0003\n0001\n")
+    subset = SubsetSource(source, tmp_path / "keys.txt")
+    assert [subset.key(i) for i in range(len(subset))] == ["0001", "0003"]
+    assert subset.image(1) == source.image(3) and subset.meta(1) == {"seed": 3}
+
+
+def test_which_are_listed_is_worked_out_once_and_mapped(tmp_path, cache, monkeypatch):
+    source = datacomp(tmp_path / "shards")
+    file = datacomp_list(tmp_path / "subset.npy", [1, 8])
+    subset = SubsetSource(source, file)
+    (kept,) = cache.iterdir()
+    assert np.load(kept).tolist() == [0, 5] and isinstance(subset._rows, np.memmap)
+    monkeypatch.setattr("data_pipelines.sources.subset._rows", lambda *_: pytest.fail("again"))
+    assert captions_of(SubsetSource(source, file)) == [1, 8]
+    copy = pickle.loads(pickle.dumps(subset))
+    assert isinstance(copy._rows, np.memmap) and captions_of(copy) == [1, 8]
+    assert len(pickle.dumps(subset._path)) < 500
+
+
+def test_another_list_or_other_data_are_another_stream(tmp_path):
+    source = datacomp(tmp_path / "shards")
+    prints = set()
+    for name, seeds in (("a", [1, 8]), ("b", [1, 8]), ("c", [1])):
+        prints.add(SubsetSource(source, datacomp_list(tmp_path / f"{name}.npy", seeds)).fingerprint)
+    assert len(prints) == 2 and all(print.startswith(source.fingerprint) for print in prints)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"nobody\n", "must name samples of .*none is in the keys of 5 samples, such as"),
+        ("a.txt", b"\n", "names none"),
+        ("a.json", b'{"a": 1}', "no list of strings"),
+        ("a.npy", b"junk", "is none"),
+        ("a.txt", b"\xff\xfe", "is none"),
+        ("none.txt", None, "is none.*No such file"),
+    ],
+)
+def test_a_list_that_chooses_nothing_or_is_none_is_refused(tmp_path, name, content, said):
+    source = open_source(write_tar(tmp_path / "a.tar", pairs(5)))
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        SubsetSource(source, tmp_path / name)
+    assert not [path for path in Path(tmp_path / "cache").rglob("*.npy")]
+
+
+def test_an_array_of_another_type_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    with pytest.raises(ValueError, match=r"its array is int64 \[3\]"):
+        read_list(tmp_path / "a.npy")
+
+
+def test_uids_that_share_a_half_are_told_apart(tmp_path):
+    names = [high * 16 + low * 16 for high in "01f" for low in "01f"]
+    for kept in range(1, 9):
+        np.save(tmp_path / "a.npy", np.sort(parse_uids(names[:kept])).astype(UID))
+        found = read_list(tmp_path / "a.npy").which([*names, "no uid"])
+        assert found.tolist() == [True] * kept + [False] * (10 - kept)
+
+
+def test_a_damaged_parquet_beside_a_tar_is_said_and_the_json_is_read(tmp_path, caplog):
+    source = datacomp(tmp_path / "shards")
+    (tmp_path / "shards" / "00000000.parquet").write_bytes(b"no parquet")
+    file = datacomp_list(tmp_path / "subset.npy", [1, 8])
+    with caplog.at_level(logging.WARNING):
+        assert captions_of(SubsetSource(source, file)) == [1, 8]
+    assert "00000000.parquet says no uids" in caplog.text
+
+
+def test_a_sample_whose_json_is_broken_has_no_uid(tmp_path):
+    members = [*pair("a", 1), *pair("b", 2)]
+    members[2] = ("a.json", b"{")
+    members[5] = ("b.json", json.dumps({"uid": uid(2)}).encode())
+    source = open_source(write_tar(tmp_path / "a.tar", members))
+    (tmp_path / "l.txt").write_text(f"{uid(1)}\n{uid(2)}")
+    subset = SubsetSource(source, tmp_path / "l.txt")
+    assert [subset.key(i) for i in range(len(subset))] == ["b"]

@@ -10,13 +10,16 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from multiprocessing import util
+from typing import TYPE_CHECKING
 
 from data_pipelines.assemble import SECONDS, Batch, TrainGroups
 from data_pipelines.faults import shown
 from data_pipelines.prefetch import prefetch
 from data_pipelines.watch import At, Stalled, Watch, is_alive, kill
+
+if TYPE_CHECKING:
+    import grain
 
 _LOG = logging.getLogger(__name__)
 _READY_ROWS = 256  # that wait at least, in whole batches
@@ -70,8 +73,8 @@ def lay(group: Batch, batch: Batch, rows: slice) -> int:
 class Feed:
     """Batches of a stream in order, each an array of its own, loaded ahead.
 
-    A worker that dies, or is at one sample for too long and so is ended, is replaced by another that
-    goes on with the same group; if that dies as well, the stream ends.
+    A worker that dies, or is at one sample for too long and so is ended, is replaced by another
+    that goes on with the same group; if that dies as well, the stream ends.
 
     Args:
       groups: of the stream, from where it stands.
@@ -159,12 +162,12 @@ class Feed:
         finally:
             groups.close()
 
-    def _begin(self) -> Iterator[Batch]:
+    def _begin(self) -> "grain.DatasetIterator[Batch]":
         self._watch.clear()
         rest = self._groups.after(self._samples, groups=self._laid)
         return prefetch(rest, **self._how)
 
-    def _next(self, groups: Iterator[Batch]) -> Batch | None:
+    def _next(self, groups: "grain.DatasetIterator[Batch]") -> Batch | None:
         """The next group; None where a worker was lost, and others are to begin."""
         try:
             return next(groups)
@@ -197,9 +200,9 @@ class Feed:
                 continue
             if not self._workers:
                 raise Stalled(
-                    f"a thread of process {at.pid} is at {self._sample(at)} for {at.seconds:.0f} s, "
-                    f"more than {self._stall_s:g}; leave that sample out, raise "
-                    "config.data.stall_s, or load by workers, which can be replaced"
+                    f"a thread of process {at.pid} is at {self._sample(at)} for "
+                    f"{at.seconds:.0f} s, more than {self._stall_s:g}; leave that sample out, "
+                    "raise config.data.stall_s, or load by workers, which can be replaced"
                 )
             if at.pid not in self._ended and at.pid != os.getpid():
                 self._ended.add(at.pid)
@@ -228,8 +231,8 @@ class Feed:
         return f"{at.pid} is at {self._sample(at)}"
 
     def _sample(self, at: At) -> str:
-        key = shown(self._groups.source.key(at.index))
-        return f"sample {at.index} ({key}) of epoch {at.epoch}"
+        key = shown(self._groups.source.key(at.sample))
+        return f"sample {at.sample} ({key}) of epoch {at.epoch}"
 
     def _kill_workers(self) -> None:
         for at in self._watch.all():

@@ -55,6 +55,8 @@ def cut(path: Path, *, after: int) -> int:
         return 0
     lines = path.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["after"] < after]
-    if len(kept) < len(lines):
+    if not kept:
+        path.unlink()
+    elif len(kept) < len(lines):
         path.write_text("".join(kept))
     return len(kept)

@@ -76,7 +76,8 @@ def make_loader(
         when it is asked for. Each worker process has one thread of its own.
       num_workers: processes that load instead of threads, for transforms that keep the
         interpreter lock; "auto" measures at the first batch and takes threads or processes.
-      blocks: how samples are shuffled where a store reads best in sequence; None shuffles all alike.
+      blocks: how samples are shuffled where a store reads best in sequence; None shuffles all
+        alike.
       mixture: parts of the source in fixed shares, each with epochs of its own; else all
         samples equally often. An epoch of the stream is as many samples as the source has.
       stall_s: seconds that a sample may take. A worker that takes longer is replaced; where that is
@@ -95,10 +96,13 @@ def make_loader(
         process_count=(process_count, 1, None),
         process_index=(process_index, 0, process_count - 1),
         num_threads=(num_threads, 0, None),
-        num_workers=(0 if num_workers == AUTO else num_workers, 0, None),
         stall_s=(stall_s, 0, None),
         max_reject_share=(max_reject_share, 0, 1),
     )
+    if num_workers != AUTO:
+        if not isinstance(num_workers, int):
+            raise ValueError(f'num_workers must be a number or "{AUTO}", got {num_workers!r}')
+        _check(num_workers=(num_workers, 0, None))
     unmade = sorted(set(optional) - fields.keys())
     if unmade:
         raise ValueError(f"optional fields must be fields, got {unmade[0]}; add it or leave it out")

@@ -132,16 +132,11 @@ def within_epochs(
     parts = range(len(shares))
     low = [_exact(least.get(part, 0)) * sizes[part] / samples for part in parts]
     high = [
-        min(_exact(most[part]) * sizes[part] / samples, Fraction(1))
-        if part in most
-        else Fraction(1)
-        for part in parts
+        min(_exact(most.get(part, samples)) * size / samples, Fraction(1))
+        for part, size in enumerate(sizes)
     ]
-    if (
-        sum(low) > 1
-        or sum(high) < 1
-        or any(one > other for one, other in zip(low, high, strict=True))
-    ):
+    crossed = any(one > other for one, other in zip(low, high, strict=True))
+    if sum(low) > 1 or sum(high) < 1 or crossed:
         raise ValueError(
             f"a stream of {samples:,} samples cannot keep to the epochs of its parts: they allow "
             f"{float(sum(low)):.3g} to {float(sum(high)):.3g} of it; change max_epochs or "

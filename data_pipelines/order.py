@@ -1,6 +1,7 @@
 """Which sample comes at each place of the stream: a pure function of the seed and the place."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 
@@ -137,10 +138,10 @@ class MixedOrder:
     ) -> None:
         sizes = mixture.sizes(samples)
         shares = mixture.exact
-        left = [sum(shares[part:]) for part in range(1, len(shares))]
+        left = [sum(shares[part:], Fraction()) for part in range(1, len(shares))]
         # Of what is not of the parts before, how much is of the parts behind: whole numbers, for a
         # product of floats would not be exact at any place of the stream.
-        behind = [each / of for each, of in zip(left, (1, *left), strict=False)]
+        behind = [each / of for each, of in zip(left, (Fraction(1), *left), strict=False)]
         self._behind = [(each.numerator, each.denominator) for each in behind] + [(0, 1)]
         self._firsts = (0, *mixture.boundaries)
         self._parts = [

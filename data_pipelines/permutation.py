@@ -4,8 +4,8 @@ A Feistel network over a grid of about the square root of n on each side: each r
 coordinate by a keyed hash of the other, which can be undone, so the whole is one to one. What falls
 outside of n is sent through again until it falls inside (cycle walking).
 
-Ours and not grain's `index_shuffle`: that takes 32-bit indices, its epoch k of seed s is epoch k - 1
-of seed s + 1, and nothing says that its result stays the same from one version to the next, where
+Ours and not grain's `shuffle`: that takes 32-bit indices, its epoch k of seed s is epoch k - 1 of
+seed s + 1, and nothing says that its result stays the same from one version to the next, where
 every checkpoint depends on it.
 
 References:

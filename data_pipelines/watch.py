@@ -29,13 +29,13 @@ class At(NamedTuple):
 
     Attributes:
       pid: of its process.
-      epoch, index: the sample.
+      epoch, sample: which one, by its index in the source.
       seconds: how long by now; 0 where it is between two samples, the last of which is named.
     """
 
     pid: int
     epoch: int
-    index: int
+    sample: int
     seconds: float
 
 

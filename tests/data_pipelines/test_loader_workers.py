@@ -1,4 +1,4 @@
-"""Worker processes: the same stream, exact resume, a death or a stop that is noticed, no orphans."""
+"""Worker processes: the same stream, exact resume, deaths and stops noticed, no orphans."""
 
 import multiprocessing
 import os
@@ -73,7 +73,7 @@ class Fatal(Noisy):
     ("how", "said"), [("die", r"died at sample 7 \(0007\) of epoch 0"), ("hang", "and was ended")]
 )
 def test_a_sample_that_ends_or_stops_its_worker_once_is_loaded_by_another(
-    source,
+    source,  # noqa: F811
     tmp_path,
     caplog,
     how,

@@ -9,6 +9,7 @@ A bad sample stays in its place as a row of weight 0: dropping it would shift al
 """
 
 import dataclasses
+import functools
 import logging
 import weakref
 from collections import Counter
@@ -196,13 +197,18 @@ class Loader:
         self._judge_in_time()
         return batch
 
+    @functools.cached_property
+    def how(self) -> Choice:
+        """By how many threads or workers samples are loaded; measured when first asked for, where
+        that is to be found out."""
+        if isinstance(self.num_workers, int):
+            return Choice(self.num_threads, self.num_workers)
+        found = choose(self.groups)
+        _LOG.info("%s", found.said)
+        return found
+
     def _feed(self) -> Feed | Asked:
-        how = Choice(self.num_threads, 0)
-        if self.num_workers == AUTO:
-            how = choose(self.groups)
-            _LOG.info("%s", how.said)
-        elif isinstance(self.num_workers, int):
-            how = Choice(self.num_threads, self.num_workers)
+        how = self.how
         if not (how.threads or how.workers):
             return Asked(self.groups, self._samples)
         return Feed(

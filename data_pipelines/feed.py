@@ -4,6 +4,7 @@ What is in memory is a batch that is laid, one (of small ones: a few) that waits
 thread or worker, whatever the batch. The thread that asks copies nothing.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -133,6 +134,8 @@ class Feed:
     def close(self) -> None:
         """Ends the threads and workers."""
         self._over.set()
+        with contextlib.suppress(queue.Empty):
+            self._ready.get_nowait()  # room for what the thread holds, so that it need not wait
         self._thread.join(_ENDING_S)
         if self._thread.is_alive():
             self._kill_workers()

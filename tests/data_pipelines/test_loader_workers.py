@@ -70,7 +70,11 @@ class Fatal(Noisy):
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("die", r"died at sample 7 \(0007\) of epoch 0"), ("hang", "and was ended")]
+    ("how", "said"),
+    [
+        pytest.param("die", r"died at sample 7 \(0007\) of epoch 0", marks=pytest.mark.slow),
+        ("hang", "and was ended"),
+    ],
 )
 def test_a_sample_that_ends_or_stops_its_worker_once_is_loaded_by_another(
     source,  # noqa: F811

@@ -1,7 +1,11 @@
 """Batches laid ahead: the thread that asks copies nothing, memory does not grow with the batch."""
 
+import os
+import subprocess
+import sys
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +71,18 @@ def test_what_waits_is_bounded_whatever_the_batch(source):
         tracemalloc.stop()
         stream.close()
     assert peaks[1] < 4 and peaks[4] < 5, peaks
+
+
+@pytest.mark.slow
+def test_shared_memory_of_workers_does_not_grow_with_the_batch():
+    """A host of eight at a global batch of 32,768."""
+    script = Path(__file__).parents[2] / "benchmarks" / "loader_memory.py"
+    command = [sys.executable, script, "--hosts=1", "--global-batch-size=4096", "--workers=2"]
+    environment = os.environ | {"PYTHONPATH": str(script.parents[1])}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    cells = run.stdout.splitlines()[-1].replace(",", "").strip("| ").split(" | ")
+    _, batch, shared, resident = map(int, cells)
+    assert batch > 600 and shared < 0.4 * batch and resident < 3.5 * batch
 
 
 def test_who_asks_copies_nothing(source, monkeypatch):

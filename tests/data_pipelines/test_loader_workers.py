@@ -117,6 +117,32 @@ def test_a_thread_that_stops_ends_the_stream_and_its_sample_is_named(source):  #
     stopped.close()
 
 
+STALLED = """
+import sys, time
+sys.path[:0] = sys.argv[2:]
+from test_loader import loader
+from data_pipelines.sources import TarSource
+from vlp.cli import main
+
+def dispatch(_):
+    next(loader(TarSource(sys.argv[1]), num_threads=1, stall_s=0.2,
+                image_transform=lambda *_: time.sleep(3600)))
+
+if __name__ == "__main__":
+    main._dispatch = dispatch
+    sys.exit(main.main(["train"]))
+"""
+
+
+def test_a_command_ends_although_a_thread_does_not(source, tmp_path):  # noqa: F811
+    program = tmp_path / "program.py"
+    program.write_text(STALLED)
+    here = Path(__file__).parent
+    command = [sys.executable, program, source.paths[0], here, here.parents[1]]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and run.stderr.startswith("vlp: a thread of process")
+
+
 def test_a_signal_to_the_group_leaves_the_data_flowing(source):  # noqa: F811
     working = loader(source, num_workers=1)
     next(working)

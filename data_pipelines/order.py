@@ -116,7 +116,8 @@ class MixedOrder:
     """Parts of a source, each in an order and in epochs of its own, evenly interleaved.
 
     Of any stretch of the stream every part has its share, to less than a sample for two parts and
-    to one more for each further one.
+    to one more for each further one. Ours and not grain's `mix`, which rounds proportions and ends
+    with the part that is used up first.
 
     Args:
       samples: in the source.

@@ -1,6 +1,7 @@
 """Batches laid ahead: the thread that asks copies nothing, memory does not grow with the batch."""
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -15,8 +16,11 @@ from test_loader import assert_equal, fields, loader, take
 from data_pipelines import auto, feed
 from data_pipelines.assemble import TrainGroups
 from data_pipelines.fields import Pictures
+from data_pipelines.limits import LIMITS
+from data_pipelines.loader import make_loader
 from data_pipelines.order import Mixture
 from data_pipelines.sources import TarSource
+from data_pipelines.sources.within import Within
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,26 @@ def groups(source, rows, **values):
     return TrainGroups(source=source, global_batch_size=rows, **(settings | values))
 
 
+class Billion(Within):
+    """A billion samples that hold nothing."""
+
+    name, limits, fingerprint = "billion", LIMITS, "billion"
+
+    def __len__(self):
+        return 10**9
+
+
+def test_a_billion_samples_cost_nothing_before_they_are_read():
+    settings = dict(fields={"large": Large()}, global_batch_size=4, seed=1, num_threads=0)
+    stream = make_loader(Billion(), **settings)
+    assert len(pickle.dumps(stream.groups)) < 10_000 + Large.absent.nbytes  # what a worker gets
+    tracemalloc.start()
+    batch = next(stream)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert len(set(batch["id"].tolist())) == 4 and batch["id"].max() > 10**6
+
+
 def test_a_group_is_of_few_rows_and_of_few_bytes(source):
     assert groups(source, 4096).group_rows == 32 and groups(source, 5).group_rows == 5
     large = {"image": Pictures(Noisy(), size=1024)}  # 3 MiB a row
@@ -55,7 +79,7 @@ class Large:
     absent = np.zeros(2**16, np.uint8)
 
     def __call__(self, example):
-        return np.full(2**16, example.index, np.uint8)
+        return np.full(2**16, example.index % 256, np.uint8)
 
 
 def test_what_waits_is_bounded_whatever_the_batch(source):

@@ -142,6 +142,12 @@ class Feed:
             self._thread.join(_ENDING_S)
 
     def _run(self) -> None:
+        try:
+            self._lay_all()
+        except BaseException as error:
+            self._hand_on(error)
+
+    def _lay_all(self) -> None:
         groups = self._begin()
         try:
             for _ in range(self._groups.batches):
@@ -160,8 +166,6 @@ class Feed:
                         return
                 self._hand_on(batch)
             self._hand_on(StopIteration())
-        except BaseException as error:
-            self._hand_on(error)
         finally:
             groups.close()
 

@@ -163,7 +163,7 @@ class Loader:
         self._samples, self._ready = 0, 0
         self._running: list[Feed | Asked] = []  # one, once batches are loaded
         parts = 0 if self.groups.mixture is None else len(self.groups.mixture.labels)
-        self._of_part = np.zeros(parts, np.int64)  # good samples of each, since this start
+        self._of_part = np.zeros(parts, np.int64)  # good samples of each
 
     @property
     def samples_per_epoch(self) -> int:
@@ -220,15 +220,15 @@ class Loader:
         )
 
     def metrics(self) -> dict[str, float]:
-        """What this process's loading is like, since it began.
+        """What this process's loading is like.
 
-        `data/ready_batches` waited when the last one was asked for, `data/core_ms` is what a sample
-        takes of a core, `data/rejected` the share of bad ones, and `data/share/PART` of the good
-        ones is of that part of a mixture.
+        `perf/data_ready_batches` waited when the last one was asked for, `perf/data_core_ms` is
+        what a sample takes of a core, `data/rejected` the share of bad ones, and `data/share/PART`
+        of the good ones is of that part of a mixture.
         """
-        found = {"data/ready_batches": float(self._ready)}
+        found = {"perf/data_ready_batches": float(self._ready)}
         if self._running and self._running[0].rows:
-            found["data/core_ms"] = 1e3 * self._running[0].core_s / self._running[0].rows
+            found["perf/data_core_ms"] = 1e3 * self._running[0].core_s / self._running[0].rows
         if self.seen:
             found["data/rejected"] = sum(self.rejects.values()) / self.seen
         if self.groups.mixture is not None and self._of_part.any():
@@ -240,13 +240,15 @@ class Loader:
     def get_state(self) -> dict[str, Any]:
         """Where the stream stands, as JSON-able values.
 
-        Equal on all processes but for "seen" and "rejects", which count this process's share.
+        Equal on all processes but for "seen", "rejects" and "parts" (the good ones of each part of
+        a mixture), which count this process's share.
         """
         return {
             "samples": self._samples,
             **self._stream,
             "seen": self.seen,
             "rejects": dict(self.rejects),
+            "parts": self._of_part.tolist(),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -267,7 +269,7 @@ class Loader:
                 )
         self.close()
         self._samples = int(state["samples"])
-        self._of_part[:] = 0
+        self._of_part[:] = state["parts"]
         self.seen = int(state["seen"])
         self.rejects = {str(reason): int(count) for reason, count in state["rejects"].items()}
 

@@ -1,5 +1,6 @@
 """Batches laid ahead: the thread that asks copies nothing, memory does not grow with the batch."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -165,11 +166,14 @@ def test_auto_changes_no_sample_and_another_word_is_refused(source, monkeypatch)
 def test_metrics_say_what_loading_is_like_and_the_share_that_each_part_had(source):
     mixture = Mixture((4,), (0.25,), ("own", "web"))
     stream = loader(source, mixture=mixture, num_threads=1)
-    assert stream.metrics() == {"data/ready_batches": 0.0}
+    assert stream.metrics() == {"perf/data_ready_batches": 0.0}
     ids = np.concatenate([batch["id"] for batch in take(stream, 10)])
     found = stream.metrics()
     stream.close()
-    assert found["data/core_ms"] > 0 and found["data/rejected"] == 0
-    assert found["data/ready_batches"] >= 0
+    assert found["perf/data_core_ms"] > 0 and found["data/rejected"] == 0
+    assert found["perf/data_ready_batches"] >= 0
     assert found["data/share/web"] == (ids >= 4).mean() == 0.25
     assert found["data/share/own"] == 0.75
+    after = loader(source, mixture=mixture)
+    after.set_state(json.loads(json.dumps(stream.get_state())))
+    assert after.metrics()["data/share/web"] == 0.25

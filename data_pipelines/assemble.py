@@ -1,7 +1,8 @@
-"""One batch of training samples by its number: a pure function, so any thread may compute it."""
+"""A few rows of a training batch by their number: a pure function, so any thread may compute it."""
 
 import copy
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -10,19 +11,27 @@ import numpy as np
 
 from data_pipelines.faults import Reject, shown, summary
 from data_pipelines.fields import Example, Field, made
-from data_pipelines.order import MixedOrder, Mixture, Order
+from data_pipelines.order import Blocks, MixedOrder, Mixture, Order
 from data_pipelines.sources.base import Source
+from data_pipelines.watch import Watch
 
 Batch = dict[str, np.ndarray]
 
+SECONDS = "seconds"  # of a core that a group took; no field of a batch
+# Rows that are loaded as one: enough that handing them over costs nothing beside decoding them, and
+# few enough that memory does not depend on the batch.
+_GROUP_ROWS, _GROUP_BYTES = 32, 8 * 2**20
 # Longer than any run, and small enough for the slices that worker processes take.
 _ENDLESS = 2**48
 _LOOKED_AT = 256
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class TrainBatches:
-    """This process's share of the global batches of a stream, by number. See `make_loader`."""
+class TrainGroups:
+    """This process's share of the global batches of a stream, in groups of rows, by number.
+
+    See `make_loader`.
+    """
 
     source: Source
     fields: Mapping[str, Field]
@@ -30,17 +39,22 @@ class TrainBatches:
     global_batch_size: int
     seed: int
     shuffle: bool
+    blocks: Blocks | None
     epochs: int | None
     process_index: int
     process_count: int
     mixture: Mixture | None
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         samples = len(self.source)
-        how: Any = dict(seed=self.seed, shuffle=self.shuffle)
-        self._rows = self.global_batch_size // self.process_count
-        self._share = self.process_index * self._rows
-        self._past = 0
+        how: Any = dict(seed=self.seed, shuffle=self.shuffle, blocks=self.blocks)
+        self.rows = self.global_batch_size // self.process_count
+        row_bytes = sum(field.absent.nbytes for field in self.fields.values())
+        self.group_rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // max(1, row_bytes), self.rows))
+        self.groups_per_batch = -(-self.rows // self.group_rows)
+        self._share = self.process_index * self.rows
+        self._past = self._skipped = 0
         self._end = _ENDLESS if self.epochs is None else self.epochs * samples
         self._order: Callable[[int], tuple[int, int]] = (
             Order(samples, **how)
@@ -48,11 +62,20 @@ class TrainBatches:
             else MixedOrder(samples, mixture=self.mixture, **how)
         )
 
-    def after(self, samples: int) -> "TrainBatches":
-        """The batches that follow once all processes together are past so many samples."""
+    def after(self, samples: int, *, groups: int = 0) -> "TrainGroups":
+        """What follows once all processes together are past so many samples, and this one past so
+        many groups more."""
         rest = copy.copy(self)
-        rest._past = samples
+        rest._past, rest._skipped = samples, groups
         return rest
+
+    def watched(self, watch: Watch) -> "TrainGroups":
+        """The same, of which it can be seen where each thread or worker is."""
+        return dataclasses.replace(self, watch=watch).after(self._past, groups=self._skipped)
+
+    def at(self, samples: int, row: int) -> tuple[int, int]:
+        """The epoch and the index of a row of this process's batch that begins there."""
+        return self._order(samples + self._share + row)
 
     def check(self) -> None:
         """Raises ValueError when none of some samples spread over the source, or over a part of
@@ -66,7 +89,7 @@ class TrainBatches:
         rejects: Counter[str] = Counter()
         for index in indices:
             try:
-                self._load(0, index)
+                self.load(0, index)
                 return
             except Reject as fault:
                 rejects[fault.reason] += 1
@@ -76,22 +99,46 @@ class TrainBatches:
             f"none can: {summary(rejects)} ({example}); repair the data"
         )
 
-    def __len__(self) -> int:
+    @property
+    def batches(self) -> int:
+        """How many batches are left."""
         return -(-max(0, self._end - self._past) // self.global_batch_size)
 
-    def __getitem__(self, number: int) -> Batch:
-        first = self._past + number * self.global_batch_size + self._share
-        places = range(first, min(first + self._rows, self._end))
-        batch = empty_batch(self._rows)
+    def __len__(self) -> int:
+        return max(0, self.batches * self.groups_per_batch - self._skipped)
+
+    def rows_of(self, number: int) -> slice:
+        """The rows of its batch that a group fills."""
+        first = (self._skipped + number) % self.groups_per_batch * self.group_rows
+        return slice(first, min(first + self.group_rows, self.rows))
+
+    def blank(self, rows: int) -> Batch:
+        """Rows without a sample."""
+        batch = empty_batch(rows)
         for name, field in self.fields.items():
-            batch[name] = np.repeat(field.absent[None], self._rows, axis=0)
+            batch[name] = np.repeat(field.absent[None], rows, axis=0)
         for name in self.optional:
-            batch[f"present/{name}"] = np.zeros(self._rows, bool)
-        for row, place in enumerate(places):
+            batch[f"present/{name}"] = np.zeros(rows, bool)
+        return batch
+
+    def room(self) -> Batch:
+        """A batch of which no row is written yet."""
+        return {
+            name: np.empty((self.rows, *row.shape[1:]), row.dtype)
+            for name, row in self.blank(1).items()
+        }
+
+    def __getitem__(self, number: int) -> Batch:
+        """The rows of a group, and the seconds of a core that they took."""
+        began, rows = time.thread_time(), self.rows_of(number)
+        number_of_batch = (self._skipped + number) // self.groups_per_batch
+        first = self._past + number_of_batch * self.global_batch_size + self._share
+        batch = self.blank(rows.stop - rows.start)
+        for row, place in enumerate(range(first + rows.start, min(first + rows.stop, self._end))):
             epoch, index = self._order(place)
             batch["id"][row] = index
             try:
-                found = self._load(epoch, index)
+                found = self._loaded(epoch, index)
             except Reject as fault:
                 batch["reject"][row] = fault.code
                 continue
@@ -100,10 +147,23 @@ class TrainBatches:
                 batch[name][row] = value
             for name in set(self.optional) & found.keys():
                 batch[f"present/{name}"][row] = True
-        return batch
+        return batch | {SECONDS: np.asarray([time.thread_time() - began])}
 
-    def _load(self, epoch: int, index: int) -> Batch:
-        """The rows of a sample by field, those that it lacks and may lack left out."""
+    def _loaded(self, epoch: int, index: int) -> Batch:
+        if self.watch is None:
+            return self.load(epoch, index)
+        self.watch.begin(epoch, index)
+        try:
+            return self.load(epoch, index)
+        finally:
+            self.watch.done()
+
+    def load(self, epoch: int, index: int) -> Batch:
+        """The rows of a sample by field, those that it lacks and may lack left out.
+
+        Raises:
+          Reject: it cannot be used.
+        """
         example = Example(self.source, index, epoch, self.seed)
         found: Batch = {}
         lacking: Reject | None = None

@@ -9,25 +9,33 @@ A bad sample stays in its place as a row of weight 0: dropping it would shift al
 """
 
 import dataclasses
+import functools
 import logging
 import weakref
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import grain
 import numpy as np
 
-from data_pipelines.assemble import Batch, TrainBatches
+from data_pipelines.assemble import Batch, TrainGroups
+from data_pipelines.auto import AUTO, Choice, choose
 from data_pipelines.faults import REASONS, shown, summary
+from data_pipelines.feed import Asked, Feed
 from data_pipelines.fields import Field
-from data_pipelines.order import Mixture
-from data_pipelines.prefetch import prefetch
+from data_pipelines.ledger import Ledger
+from data_pipelines.mixtures import Mixture
+from data_pipelines.order import Blocks
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
 
 _LOG = logging.getLogger(__name__)
-_STATE_VERSION = 1
+_STATE_VERSION = 2
+_OLDER = (
+    "a data state only fits the order it was taken from: its version is {found!r}, here it is "
+    f"{_STATE_VERSION}, whose epochs are shuffled in another way; end that run with the version of "
+    "vlp it began with, or begin another from its weights (config.init.path)"
+)
 # Samples seen, and the bad ones of them by reason.
 Counts = tuple[int, Mapping[str, int]]
 
@@ -44,8 +52,10 @@ def make_loader(
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 2,
-    num_workers: int = 0,
+    num_workers: int | str = 0,
+    blocks: Blocks | None = None,
     mixture: Mixture | None = None,
+    stall_s: float = 300.0,
     max_reject_share: float = 0.05,
     min_samples_before_stop: int = 1000,
 ) -> "Loader":
@@ -63,12 +73,16 @@ def make_loader(
         weight 0 and id -1.
       process_index: which share of each global batch is loaded here.
       process_count: number of shares.
-      num_threads: batches that are loaded at the same time in this process; 0 loads a batch when
-        it is asked for. Each worker process has one thread of its own.
+      num_threads: groups of rows that are loaded at the same time in this process; 0 loads a batch
+        when it is asked for. Each worker process has one thread of its own.
       num_workers: processes that load instead of threads, for transforms that keep the
-        interpreter lock.
+        interpreter lock; "auto" measures at the first batch and takes threads or processes.
+      blocks: how samples are shuffled where a store reads best in sequence; None shuffles all
+        alike.
       mixture: parts of the source in fixed shares, each with epochs of its own; else all
         samples equally often. An epoch of the stream is as many samples as the source has.
+      stall_s: seconds that a sample may take. A worker that takes longer is replaced; where that is
+        of no use the loader stops.
       max_reject_share: share of bad samples above which the loader stops; not one good sample
         stops it whatever the share.
       min_samples_before_stop: rows that must have been seen before that is judged, or once all
@@ -83,9 +97,13 @@ def make_loader(
         process_count=(process_count, 1, None),
         process_index=(process_index, 0, process_count - 1),
         num_threads=(num_threads, 0, None),
-        num_workers=(num_workers, 0, None),
+        stall_s=(stall_s, 0, None),
         max_reject_share=(max_reject_share, 0, 1),
     )
+    if num_workers != AUTO:
+        if not isinstance(num_workers, int):
+            raise ValueError(f'num_workers must be a number or "{AUTO}", got {num_workers!r}')
+        _check(num_workers=(num_workers, 0, None))
     unmade = sorted(set(optional) - fields.keys())
     if unmade:
         raise ValueError(f"optional fields must be fields, got {unmade[0]}; add it or leave it out")
@@ -98,22 +116,24 @@ def make_loader(
             f"global_batch_size must divide by {process_count} processes, got "
             f"{global_batch_size}; try {near}"
         )
-    batches = TrainBatches(
+    groups = TrainGroups(
         source=source,
         fields=fields,
         optional=optional,
         global_batch_size=global_batch_size,
         seed=seed,
         shuffle=shuffle,
+        blocks=blocks,
         epochs=epochs,
         process_index=process_index,
         process_count=process_count,
         mixture=mixture,
     )
     return Loader(
-        batches=batches,
+        groups=groups,
         num_threads=num_threads,
         num_workers=num_workers,
+        stall_s=stall_s,
         max_reject_share=max_reject_share,
         min_samples_before_stop=min_samples_before_stop,
     )
@@ -126,61 +146,109 @@ class Loader:
     Attributes:
       seen: samples of this process so far, bad ones included, rows that only fill a batch not.
       rejects: of these, the bad ones by reason.
+      ledger: takes each bad one, if there is one.
     """
 
-    batches: TrainBatches
+    groups: TrainGroups
     num_threads: int
-    num_workers: int
+    num_workers: int | str
+    stall_s: float
     max_reject_share: float
     min_samples_before_stop: int
     seen: int = 0
     rejects: dict[str, int] = dataclasses.field(default_factory=dict)
+    ledger: Ledger | None = None
 
     def __post_init__(self) -> None:
-        self._samples = 0
-        self._running: list[grain.DatasetIterator[Batch]] = []  # one, once batches are loaded
+        self._samples, self._ready = 0, 0
+        self._running: list[Feed | Asked] = []  # one, once batches are loaded
+        parts = 0 if self.groups.mixture is None else len(self.groups.mixture.labels)
+        self._of_part = np.zeros(parts, np.int64)  # good samples of each
 
     @property
     def samples_per_epoch(self) -> int:
         """Samples in the source, over all processes."""
-        return len(self.batches.source)
+        return len(self.groups.source)
 
     @property
-    def _mixture(self) -> list[float] | None:
-        mixture = self.batches.mixture
-        return None if mixture is None else mixture.to_json()
+    def _stream(self) -> dict[str, Any]:
+        """What tells this stream from others."""
+        mixture, blocks = self.groups.mixture, self.groups.blocks
+        return {
+            "version": _STATE_VERSION,
+            "seed": self.groups.seed,
+            "source": self.groups.source.fingerprint,
+            "mixture": None if mixture is None else mixture.to_json(),
+            "blocks": None if blocks is None else [blocks.size, blocks.window],
+        }
 
     def __iter__(self) -> "Loader":
         return self
 
     def __next__(self) -> Batch:
         if not self._running:
-            rest = self.batches.after(self._samples)
-            how = dict(num_threads=self.num_threads, num_workers=self.num_workers)
-            self._running.append(prefetch(rest, **how))
+            self._running.append(self._feed())
             # Also when nobody calls close: at the end of the loader, or of the program.
             self._stop = weakref.finalize(self, _stop, self._running)
+        self._ready = self._running[0].ready
         batch = next(self._running[0])
-        if self.num_workers:
-            # The workers' arrays are shared memory that ends with them; jax may keep an array.
-            batch = {name: np.array(value) for name, value in batch.items()}
-        self._samples += self.batches.global_batch_size
         self._count(batch)
+        self._samples += self.groups.global_batch_size
+        self._judge_in_time()
         return batch
+
+    @functools.cached_property
+    def how(self) -> Choice:
+        """By how many threads or workers samples are loaded; measured when first asked for, where
+        that is to be found out."""
+        if isinstance(self.num_workers, int):
+            return Choice(self.num_threads, self.num_workers)
+        found = choose(self.groups)
+        _LOG.info("%s", found.said)
+        return found
+
+    def _feed(self) -> Feed | Asked:
+        how = self.how
+        if not (how.threads or how.workers):
+            return Asked(self.groups, self._samples)
+        return Feed(
+            self.groups,
+            self._samples,
+            num_threads=how.threads,
+            num_workers=how.workers,
+            stall_s=self.stall_s,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """What this process's loading is like.
+
+        `perf/data_ready_batches` waited when the last one was asked for, `perf/data_core_ms` is
+        what a sample takes of a core, `data/rejected` the share of bad ones, and `data/share/PART`
+        of the good ones is of that part of a mixture.
+        """
+        found = {"perf/data_ready_batches": float(self._ready)}
+        if self._running and self._running[0].rows:
+            found["perf/data_core_ms"] = 1e3 * self._running[0].core_s / self._running[0].rows
+        if self.seen:
+            found["data/rejected"] = sum(self.rejects.values()) / self.seen
+        if self.groups.mixture is not None and self._of_part.any():
+            shares = (self._of_part / self._of_part.sum()).tolist()
+            names = self.groups.mixture.labels
+            found |= {f"data/share/{n}": share for n, share in zip(names, shares, strict=True)}
+        return found
 
     def get_state(self) -> dict[str, Any]:
         """Where the stream stands, as JSON-able values.
 
-        Equal on all processes but for "seen" and "rejects", which count this process's share.
+        Equal on all processes but for "seen", "rejects" and "parts" (the good ones of each part of
+        a mixture), which count this process's share.
         """
         return {
-            "version": _STATE_VERSION,
             "samples": self._samples,
-            "seed": self.batches.seed,
-            "source": self.batches.source.fingerprint,
-            "mixture": self._mixture,
+            **self._stream,
             "seen": self.seen,
             "rejects": dict(self.rejects),
+            "parts": self._of_part.tolist(),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -189,14 +257,11 @@ class Loader:
         The number of processes, workers, threads and the batch size may differ from then.
 
         Raises:
-          ValueError: the state is of another version, seed, source or mixture.
+          ValueError: the state is of another version, seed, source, mixture or way of shuffling.
         """
-        for name, mine in {
-            "version": _STATE_VERSION,
-            "seed": self.batches.seed,
-            "source": self.batches.source.fingerprint,
-            "mixture": self._mixture,
-        }.items():
+        if state.get("version") != _STATE_VERSION:
+            raise ValueError(_OLDER.format(found=state.get("version")))
+        for name, mine in self._stream.items():
             if not same_data(state.get(name), mine):
                 raise ValueError(
                     f"a data state only fits the stream it was taken from: its {name} is "
@@ -204,6 +269,7 @@ class Loader:
                 )
         self.close()
         self._samples = int(state["samples"])
+        self._of_part[:] = state["parts"]
         self.seen = int(state["seen"])
         self.rejects = {str(reason): int(count) for reason, count in state["rejects"].items()}
 
@@ -212,7 +278,7 @@ class Loader:
 
         They are spread over the source, which may be bad in some places only.
         """
-        self.batches.check()
+        self.groups.check()
 
     def judge(self, counts: Iterable[Counts] = ()) -> None:
         """Raises ValueError when too much of what was seen was bad, however little that is.
@@ -223,7 +289,7 @@ class Loader:
         counts = list(counts) or [(self.seen, self.rejects)]
         seen = sum(own for own, _ in counts)
         rejects = sum((Counter(own) for _, own in counts), Counter())
-        rejected, name = rejects.total(), self.batches.source.name
+        rejected, name = rejects.total(), self.groups.source.name
         if seen and rejected == seen:
             raise ValueError(
                 f"{name} must hold samples that can be used, of {seen:,} seen none can: "
@@ -243,13 +309,28 @@ class Loader:
 
     def _count(self, batch: Batch) -> None:
         self.seen += int((batch["id"] >= 0).sum())
-        for code, count in Counter(batch["reject"][batch["reject"] > 0].tolist()).items():
-            reason = REASONS[code - 1]
+        if self.groups.mixture is not None:
+            good = batch["id"][batch["weight"] > 0]
+            part = np.searchsorted(self.groups.mixture.boundaries, good, side="right")
+            self._of_part += np.bincount(part, minlength=len(self._of_part))
+        source = self.groups.source
+        for row in np.flatnonzero(batch["reject"]).tolist():
+            reason, index = REASONS[batch["reject"][row] - 1], int(batch["id"][row])
             if reason not in self.rejects:
-                first = int(batch["id"][batch["reject"] == code][0])
-                key = shown(self.batches.source.key(first))
-                _LOG.warning("%s in sample %d (%s); more are only counted", reason, first, key)
-            self.rejects[reason] = self.rejects.get(reason, 0) + count
+                key = shown(source.key(index))
+                _LOG.warning("%s in sample %d (%s); more are only counted", reason, index, key)
+            self.rejects[reason] = self.rejects.get(reason, 0) + 1
+            if self.ledger is not None:
+                epoch, _ = self.groups.at(self._samples, row)
+                self.ledger.add(
+                    key=source.key(index),
+                    file=source.file(index),
+                    reason=reason,
+                    epoch=epoch,
+                    after=self._samples,
+                )
+
+    def _judge_in_time(self) -> None:
         if self.seen >= min(self.min_samples_before_stop, self.samples_per_epoch):
             self.judge()
 

@@ -1,4 +1,7 @@
-"""Batches by number to a stream of them, loaded ahead by threads or worker processes."""
+"""Batches by number to a stream of them, loaded ahead by threads or worker processes.
+
+grain carries it: its threads, its workers and their shared memory.
+"""
 
 import multiprocessing
 import os
@@ -7,13 +10,14 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from data_pipelines.assemble import Batch
+from data_pipelines.watch import begin_worker
 
 if TYPE_CHECKING:
     import grain
 
 
 class Batches(Protocol):
-    """Batches that any thread or process can compute from their number."""
+    """Batches, or groups of their rows, that any thread or process computes from their number."""
 
     def __len__(self) -> int: ...
 
@@ -24,9 +28,6 @@ def prefetch(
     batches: Batches, *, num_threads: int, num_workers: int = 0
 ) -> "grain.DatasetIterator[Batch]":
     """An iterator over the batches in order; close it to end its threads and processes.
-
-    Whole batches are what threads and workers take, so that nobody can deal the samples out
-    differently.
 
     Args:
       batches: what to load. They pickle if `num_workers` is not 0.
@@ -47,18 +48,19 @@ def prefetch(
             flags.FLAGS.mark_as_parsed()
         stream = stream.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2),
-            worker_init_fn=_depend_on_parent,
+            worker_init_fn=_start_worker,
         )
     return iter(stream)
 
 
-def _depend_on_parent(index: int, count: int) -> None:
-    """Lets a worker live exactly as long as the program.
+def _start_worker(index: int, count: int) -> None:
+    """Tells a worker which it is, and lets it live exactly as long as the program.
 
     A signal to the whole process group must not take the data away from a program that still has
     to write a checkpoint, and a program that was killed cannot end its workers itself.
     """
-    del index, count  # what grain passes to every worker
+    del count  # what grain passes to every worker
+    begin_worker(index)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -164,13 +164,19 @@ def base_config() -> ConfigDict:
                 # "own" or a field of the samples (none: what `caption_first_probability` says).
                 subset="",
                 captions=dict(),
-                # Sets of pairs in place of `train`: name -> vlp.run.sets.pair_set.
+                # Sets of pairs in place of `train`: name -> vlp.run.sets.pair_set; and their shares
+                # by size^(1/temperature), where they say none.
                 sets=dict(),
+                temperature=placeholder(float),
                 # Stored vectors: name -> folder of vlp embed, for the fields NAME/image_embedding
                 # and NAME/text_embedding of an objective that reads them.
                 vectors=dict(),
+                shuffle="full",  # or "blocks", for far stores: so many samples, so many blocks
+                shuffle_block=4096,
+                shuffle_window=16,
                 threads=2,
-                workers=0,
+                workers=0,  # processes in place of threads; "auto" measures and takes either
+                stall_s=300.0,  # how long a sample may take before its worker is replaced
                 caption_first_probability=1.0,
                 max_reject_share=0.05,
                 # vlp.run.trimming: cut captions to the longest of the batch. CLIP and SigLIP, one

@@ -1,5 +1,7 @@
 """What is wrong is refused with the rule, the value and the remedy, and nothing is half-written."""
 
+import json
+
 import pytest
 
 from tests.small.runs import losses, picture, write_pairs
@@ -117,6 +119,13 @@ def test_bad_samples_are_counted_and_leave_the_rest_alone(train, tmp_path, capsy
     for reason in ("image truncated", "image empty", "caption empty", "caption not utf-8"):
         assert reason in said
     assert all(loss == loss for loss in losses(workdir).values())
+    lines = [json.loads(line) for line in (workdir / "rejects.jsonl").read_text().splitlines()]
+    assert {line["key"] for line in lines} == {name.split(".")[0] for name in bad}
+    assert {line["file"] for line in lines} == {str(data)}
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    read = rows[-1]["step"] * 16
+    assert rows[-1]["data/rejected"] == len(lines) / read
+    assert f"{read} samples read, {read - len(lines)} used, {len(lines)} rejected: " in said
 
 
 @pytest.mark.slow

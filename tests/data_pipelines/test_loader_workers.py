@@ -1,15 +1,18 @@
-"""Worker processes: the same stream, exact resume, a death that is noticed, no orphans."""
+"""Worker processes: the same stream, exact resume, deaths and stops noticed, no orphans."""
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_makers import Noisy, pixels
 from test_loader import assert_equal, loader, source, take  # noqa: F401
 
 
@@ -33,14 +36,111 @@ def test_arrays_outlive_the_workers(source):  # noqa: F811
     assert batch["weight"].sum() == 4
 
 
-def test_the_death_of_a_worker_is_an_error_and_no_wait(source):  # noqa: F811
-    working = loader(source, num_workers=1)
-    next(working)
+def kill_worker():
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="terminated unexpectedly with exit code -9"):
-        take(working, 100)
+    return worker.pid
+
+
+def test_a_worker_that_dies_is_named_and_replaced_and_no_sample_is_lost(source, caplog):  # noqa: F811
+    whole = take(loader(source), 400)
+    working = loader(source, num_workers=1)
+    first = take(working, 2)
+    pid = kill_worker()
+    assert_equal(first + take(working, 398), whole)
     working.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1 and said[0].startswith(f"the worker {pid} died a"), said
+    assert "others go on with the same samples" in said[0]
+
+
+class Fatal(Noisy):
+    """Ends its process, or never returns, at the first sample that `hits` says, while it may."""
+
+    def __init__(self, how, marks, times):
+        self.how, self.marks, self.times = how, marks, times
+
+    def __call__(self, rgba, rng):
+        if (rgba[:4, :4, :3] == pixels(7)[:4, :4]).all():
+            used = len(os.listdir(self.marks))
+            if used < self.times:
+                (Path(self.marks) / str(used)).touch()
+                os.kill(os.getpid(), signal.SIGKILL) if self.how == "die" else time.sleep(3600)
+        return super().__call__(rgba, rng)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        pytest.param("die", r"died at sample 7 \(0007\) of epoch 0", marks=pytest.mark.slow),
+        ("hang", "and was ended"),
+    ],
+)
+def test_a_sample_that_ends_or_stops_its_worker_once_is_loaded_by_another(
+    source,  # noqa: F811
+    tmp_path,
+    caplog,
+    how,
+    said,  # noqa: F811
+):
+    whole = take(loader(source, shuffle=False), 5)
+    fatal = Fatal(how, tmp_path, times=1)
+    working = loader(source, shuffle=False, num_workers=1, image_transform=fatal, stall_s=1.0)
+    assert_equal(take(working, 5), whole)
+    working.close()
+    assert [bool(re.search(said, record.getMessage())) for record in caplog.records] == [True]
+    assert "sample 7 (0007) of epoch 0" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["die", "hang"])
+def test_a_sample_that_does_so_again_ends_the_stream_and_is_named(source, tmp_path, how):  # noqa: F811
+    fatal = Fatal(how, tmp_path, times=9)
+    working = loader(source, shuffle=False, num_workers=1, image_transform=fatal, stall_s=1.0)
+    with pytest.raises(RuntimeError, match=r"sample 7 \(0007\) of epoch 0.* as one before it had"):
+        take(working, 5)
+    working.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_thread_that_stops_ends_the_stream_and_its_sample_is_named(source):  # noqa: F811
+    going = threading.Event()
+
+    def waits(rgba, _):
+        going.wait()
+        return rgba[:4, :4, :3]
+
+    stopped = loader(source, shuffle=False, num_threads=1, image_transform=waits, stall_s=0.2)
+    with pytest.raises(RuntimeError, match=r"is at sample 0 \(0000\) of epoch 0 for .* by workers"):
+        next(stopped)
+    going.set()
+    stopped.close()
+
+
+STALLED = """
+import sys, time
+sys.path[:0] = sys.argv[2:]
+from test_loader import loader
+from data_pipelines.sources import TarSource
+from vlp.cli import main
+
+def dispatch(_):
+    next(loader(TarSource(sys.argv[1]), num_threads=1, stall_s=0.2,
+                image_transform=lambda *_: time.sleep(3600)))
+
+if __name__ == "__main__":
+    main._dispatch = dispatch
+    sys.exit(main.main(["train"]))
+"""
+
+
+def test_a_command_ends_although_a_thread_does_not(source, tmp_path):  # noqa: F811
+    program = tmp_path / "program.py"
+    program.write_text(STALLED)
+    here = Path(__file__).parent
+    command = [sys.executable, program, source.paths[0], here, here.parents[1]]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and run.stderr.startswith("vlp: a thread of process")
 
 
 def test_a_signal_to_the_group_leaves_the_data_flowing(source):  # noqa: F811

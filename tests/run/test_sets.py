@@ -3,12 +3,14 @@
 import itertools
 import sys
 import tarfile
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram, open_spectrogram
+from data_pipelines.limits import Limits
 from data_pipelines.opening import open_source
 from data_pipelines.order import MixedOrder, Mixture
 from experiments import emoji
@@ -18,7 +20,7 @@ from vlp.interop.card import read_card
 from vlp.jobs.data_table import say_data
 from vlp.objectives.clip import Clip
 from vlp.run.inputs import open_inputs
-from vlp.run.sets import data_name, most_rows
+from vlp.run.sets import data_name, most_rows, pair_sets
 from vlp.run.workdir import Workdir
 
 NAMES = ("image", "text", "audio", "present/text", "present/audio", "id")
@@ -144,6 +146,68 @@ def test_without_shares_every_sample_comes_equally_often(config, tmp_path):
         del config.data.sets[name]["share"]
     config.train.global_batch_size = 54
     assert sorted(next(inputs_of(config, tmp_path).loader)["id"]) == list(range(54))
+
+
+def many(pairs, **sets):
+    """Pairs by these settings of sets, each of the 36 samples of one tar."""
+    made = {name: dict(data=str(pairs)) | settings for name, settings in sets.items()}
+    return pair_sets(made, needs=("image", "text"), limits=Limits(), length=lambda n: 4 * n)
+
+
+def shares_of(found):
+    source, mixture = found
+    return dict(zip(mixture.labels, mixture.exact, strict=True))
+
+
+def test_sets_are_mixed_by_weight_by_epochs_and_by_temperature(pairs):
+    half, third = Fraction(1, 2), Fraction(1, 3)
+    weights = shares_of(many(pairs, a=dict(weight=1), b=dict(weight=2.0)))
+    assert weights == dict(a=third, b=2 * third)
+    epochs = shares_of(many(pairs, a=dict(epochs=3), b=dict(epochs=1)))
+    assert epochs == dict(a=3 * half / 2, b=half / 2)
+    sets = dict(a=dict(data=str(pairs)), b=dict(data=f"{pairs},{pairs}"))
+    found = pair_sets(sets, needs=(), limits=Limits(), temperature=2.0)
+    assert shares_of(found)["b"] == pytest.approx(2**0.5 / (1 + 2**0.5))
+    capped = shares_of(many(pairs, a=dict(weight=9, max_epochs=2), b=dict(weight=1)))
+    assert capped == dict(a=Fraction(1, 4), b=Fraction(3, 4))  # of 4 epochs of both
+
+
+def test_sets_lie_within_sets(pairs):
+    inside = dict(x=dict(data=str(pairs), weight=1), y=dict(data=str(pairs), weight=3))
+    sets = dict(own=dict(data=str(pairs), share=0.5), web=dict(sets=inside, share=0.5))
+    source, mixture = pair_sets(sets, needs=("text",), limits=Limits())
+    assert len(source) == 108 and mixture.boundaries == (36, 72)
+    eighths = [Fraction(n, 8) for n in (4, 1, 3)]
+    assert shares_of((source, mixture)) == dict(
+        zip(("own", "web/x", "web/y"), eighths, strict=True)
+    )
+    assert most_rows(sets, rows=8) == {}
+    del sets["own"]["share"], sets["web"]["share"]  # by size, and within by weight
+    assert shares_of(pair_sets(sets, needs=(), limits=Limits()))["web/y"] == Fraction(1, 2)
+
+
+def test_a_set_is_drawn_with_replacement(pairs):
+    _, mixture = many(pairs, a=dict(replacement=True), b={})
+    assert mixture.drawn == (0,) and mixture.exact == [Fraction(1, 2)] * 2
+    assert many(pairs, a=dict(replacement=True))[1].drawn == (0,)
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (dict(a=dict(share=0.5), b=dict(weight=1)), "either shares, weights, .* share and weight"),
+        (
+            dict(a=dict(weight=1), b={}),
+            "all sets of config.data.sets have weight or none, got 1, None",
+        ),
+        (dict(a=dict(sets=dict(b=dict()))), "a: a set has either data or sets within it"),
+        (dict(a=dict(temperature=2.0)), "a: a temperature is of the sets within a set"),
+        (dict(a=dict(max_epochs=1), b=dict(max_epochs=1)), "cannot keep to the epochs"),
+    ],
+)
+def test_mixtures_that_cannot_be_are_refused(pairs, sets, said):
+    with pytest.raises(ValueError, match=said):
+        many(pairs, **sets)
 
 
 def test_sets_have_flags(pairs, tmp_path):

@@ -75,6 +75,24 @@ def assert_same_run(workdir, state, uninterrupted):
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.array, state), want)
 
 
+class Measured(Loader):
+    """Says how many batches it has given."""
+
+    given = 0
+
+    def __next__(self):
+        self.given += 1
+        return super().__next__()
+
+    def metrics(self):
+        return {"data/given": float(self.given)}
+
+
+def test_a_row_says_what_the_loader_says_of_the_batch_of_its_step(training, tmp_path):
+    run(tmp_path, training, loader=Measured(), steps=4)
+    assert [row["data/given"] for row in rows(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
 def test_every_step_has_one_row_with_all_metrics(uninterrupted):
     workdir, _ = uninterrupted
     got = rows(workdir / "metrics.jsonl")

@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
+from vlp.cli import data_bench
 from vlp.cli.arguments import add_data_argument, local_path
 from vlp.jobs.outputs import TOKENIZER, check_output
 
-SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
+SUMMARY = "index tars, measure pipelines, train tokenizers, unpack the embedded emoji"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the sub-commands `index`, `tokenizer` and `emoji`."""
+    """Adds the sub-commands."""
     commands = parser.add_subparsers(dest="job", metavar="JOB", required=True)
     index = commands.add_parser(
         "index",
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "emoji", help="unpack the embedded emoji as tars and say where", allow_abbrev=False
     )
     emoji.set_defaults(run=_emoji)
+    data_bench.add_job(commands)
 
 
 def _index(args: argparse.Namespace, _: list[str]) -> None:

@@ -115,7 +115,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         if os.environ.get("VLP_DEBUG"):
             raise
-        return _complain(error, code=1)
+        return _complain(error, code=1) if not _hangs(error) else _leave(error)
+
+
+def _hangs(error: Exception) -> bool:
+    """Whether a thread that answers nothing would hold the program at its end."""
+    from data_pipelines.watch import Stalled
+
+    return isinstance(error, Stalled)
+
+
+def _leave(error: Exception) -> int:
+    code = _complain(error, code=1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _complain(problem: object, *, code: int) -> int:

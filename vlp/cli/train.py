@@ -83,7 +83,8 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
 
     from vlp.jobs.data_table import say_data
     from vlp.run.banner import say_end, say_start
-    from vlp.run.finish import finish, judge_rejects
+    from vlp.run.finish import finish
+    from vlp.run.rejects import judge_rejects, open_ledger
     from vlp.run.trimming import batches_of
     from vlp.training.loop.account import Account
     from vlp.training.loop.interruption import EXIT_PREEMPTED
@@ -97,6 +98,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
         {"training": inputs.source, **prepared.evaluations.sources},
         file=workdir.data,
     )
+    inputs.loader.ledger = open_ledger(workdir, inputs.loader)
     account = Account(began=began, rows=workdir.metrics_rows(), step=start)
     progress = Progress(plan.steps, start=start, shown=jax.process_index() == 0)
     outcome = train(
@@ -121,12 +123,12 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
     )
     prepared.checkpoints.close()
     inputs.loader.close()
-    judge_rejects(inputs.loader)
+    read, rejects = judge_rejects(inputs.loader)
     if outcome.preempted:
         say_end(account)
         print(f"stopped at step {outcome.step} after saving; the same command goes on from there")
         return EXIT_PREEMPTED
-    finish(config, outcome, prepared, workdir, pause=progress.pause)
+    finish(config, outcome, prepared, workdir, read=read, rejects=rejects, pause=progress.pause)
     say_end(account)
     return 0
 

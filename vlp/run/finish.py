@@ -2,20 +2,18 @@
 
 import multiprocessing
 import shlex
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from data_pipelines.evaluation import eval_captions
-from data_pipelines.faults import REASONS, shown
-from data_pipelines.loader import Loader
+from data_pipelines.faults import shown
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.evals.results import print_results
@@ -26,6 +24,7 @@ from vlp.jobs.gallery import Gallery
 from vlp.parallel.together import wait_for_all
 from vlp.remote import Place, names_in
 from vlp.run.prepare import Prepared
+from vlp.run.rejects import said
 from vlp.run.report import draw_report
 from vlp.run.workdir import Workdir
 from vlp.terminal import called, set_up_logging
@@ -35,9 +34,22 @@ FINISH_S = 6 * 3600  # for process 0 to report and export, while the others wait
 
 
 def finish(
-    config: ConfigDict, outcome: Outcome, prepared: Prepared, workdir: Workdir, *, pause: Pause
+    config: ConfigDict,
+    outcome: Outcome,
+    prepared: Prepared,
+    workdir: Workdir,
+    *,
+    read: int,
+    rejects: Counter[str],
+    pause: Pause,
 ) -> None:
-    """Evaluates if that is still to be done, draws the report, exports, and says where all is."""
+    """Evaluates if that is still to be done, draws the report, exports, and says where all is.
+
+    Args:
+        config, outcome, prepared, workdir: of the run.
+        read, rejects: samples that all processes have read, and the bad ones by reason.
+        pause: entered while it evaluates.
+    """
     evaluations, at = prepared.evaluations, (outcome.step, outcome.state)
     with outcome.account.timed("evaluation"):
         results = evaluations.all(*at, pause=pause)
@@ -57,23 +69,14 @@ def finish(
     )
     if results:
         print_results(results, console=Console())
-    loader = prepared.inputs.loader
-    if rejected := sum(loader.rejects.values()):
-        reasons = ", ".join(f"{name} {count:,}" for name, count in loader.rejects.items())
-        print(f"{rejected:,} of {loader.seen:,} samples could not be used: {reasons}")
+    if rejects:
+        print(said(read, rejects))
     exported = _export(config, workdir, results)
     _say_places(workdir, exported)
     _say_try(workdir, gallery, prepared.inputs.source)
-    for said in evaluations.failed:
-        print(f"{'left out':12} {said}")
+    for failure in evaluations.failed:
+        print(f"{'left out':12} {failure}")
     wait_for_all("finished", timeout_s=FINISH_S)
-
-
-def judge_rejects(loader: Loader) -> None:
-    """Raises ValueError, on all processes, when too much of what they saw was bad."""
-    own = [loader.seen, *(loader.rejects.get(reason, 0) for reason in REASONS)]
-    counts = np.atleast_2d(multihost_utils.process_allgather(np.asarray(own, np.int32))).tolist()
-    loader.judge([(seen, dict(zip(REASONS, bad, strict=True))) for seen, *bad in counts])
 
 
 def _export(config: ConfigDict, workdir: Workdir, results: list[dict[str, Any]]) -> dict[str, Path]:
@@ -115,6 +118,7 @@ def _say_places(workdir: Workdir, exported: dict[str, Path]) -> None:
         "data": workdir.data,
         "checkpoints": workdir.path / workdir.checkpoints.name,
         "results": workdir.results,
+        "rejects": workdir.rejects,
     }
     there = {workdir.checkpoints.name, *names_in(workdir.path)}
     for name, path in (places | exported).items():

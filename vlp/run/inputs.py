@@ -9,9 +9,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram
+from data_pipelines.checks import check_choice
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.limits import LIMITS, Limits
-from data_pipelines.loader import Loader, Mixture, make_loader
+from data_pipelines.loader import Loader, make_loader
+from data_pipelines.mixtures import Mixture
+from data_pipelines.order import Blocks
 from data_pipelines.sources import ConcatSource, ShuffledCaptions, Source
 from data_pipelines.sources.base import all_captions
 from data_pipelines.text import Tokenizer, train_sentencepiece
@@ -24,6 +27,7 @@ from vlp.run.sets import pair_sets
 from vlp.run.tokenizers import published_tokenizer
 from vlp.run.weights import check_tokenizer
 from vlp.run.workdir import Workdir
+from vlp.training.optim.schedules import parse_duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +96,21 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         process_count=jax.process_count(),
         num_threads=data.threads,
         num_workers=data.workers,
+        blocks=_blocks(data),
         mixture=mixture,
+        stall_s=data.stall_s,
         max_reject_share=data.max_reject_share,
     )
     hears = "audio" in names
     spectrogram = Spectrogram(**config.audio.to_dict()) if hears else None
     return Inputs(source, loader, tokenizer, preprocess, config.tokenizer.length, spectrogram)
+
+
+def _blocks(data: ConfigDict) -> Blocks | None:
+    check_choice("config.data.shuffle", data.shuffle, ("full", "blocks"))
+    if data.shuffle == "full":
+        return None
+    return Blocks(size=data.shuffle_block, window=data.shuffle_window)
 
 
 def _training_data(config: ConfigDict, *, needs: Collection[str]) -> tuple[Source, Mixture | None]:
@@ -112,7 +125,25 @@ def _training_data(config: ConfigDict, *, needs: Collection[str]) -> tuple[Sourc
                 f"got {', '.join(repr(data[name]) for name in given if data[name])} as well; make "
                 "each a set"
             )
-        return pair_sets(data.sets.to_dict(), needs=needs, limits=limits)
+        return pair_sets(
+            data.sets.to_dict(),
+            needs=needs,
+            limits=limits,
+            temperature=data.temperature,
+            length=lambda samples: (
+                parse_duration(
+                    config.train.total,
+                    global_batch_size=config.train.global_batch_size,
+                    samples_per_epoch=samples,
+                )
+                * config.train.global_batch_size
+            ),
+        )
+    if data.temperature is not None:
+        raise ValueError(
+            f"config.data.temperature mixes config.data.sets, got {data.temperature} and no sets; "
+            "leave it out"
+        )
     labels = ("labelled", "label_field", "label_templates", "label_classes", "label_share")
     own = {name: data[name] for name in labels}
     used = dict(subset=data.subset, kinds=data.captions.to_dict())
@@ -178,7 +209,9 @@ def training_data(
     if not train:
         return by_labels, None
     pairs = _pairs(train, **chosen, captions=captions)
-    mixture = None if label_share is None else Mixture((len(pairs),), (label_share,))
+    mixture = (
+        None if label_share is None else Mixture((len(pairs),), (label_share,), ("pairs", "labels"))
+    )
     return ConcatSource([pairs, by_labels]), mixture
 
 

@@ -21,7 +21,15 @@ from vlp.remote import get, names_in, own_folder, put, reached
 
 EVERY_S = 60.0
 # What the next start reads of a run.
-_READ = ("config.json", "versions.json", "data.json", "run.json", "metrics.jsonl", "ids.jsonl")
+_READ = (
+    "config.json",
+    "versions.json",
+    "data.json",
+    "run.json",
+    "metrics.jsonl",
+    "ids.jsonl",
+    "rejects.jsonl",
+)
 _FOLDERS = ("results", "tensorboard", "profile")  # which are put up beside the files
 _log = logging.getLogger("vlp")
 
@@ -50,7 +58,8 @@ class Mirror:
         """
         reached(self._address)
         there, process = names_in(self._address), jax.process_index()
-        for name in {*_READ, FILE, *TOKENIZER_FILES.values(), f"ids-{process}.jsonl"}:
+        own = {f"ids-{process}.jsonl", f"rejects-{process}.jsonl"}
+        for name in {*_READ, FILE, *TOKENIZER_FILES.values(), *own}:
             if name in there:
                 get(self._address / name, self.folder / name)
                 self._up[name] = _state(self.folder / name)

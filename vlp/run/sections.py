@@ -251,7 +251,9 @@ def _makes() -> dict[str, _Make]:
     of_pool = ("context_width", "norm_eps", "attention", "dtype")
     optimizer = ("optim.optimizer.name", "adamw")
     schedule = ("optim.schedule.name", "cosine")
+    usual = base_config().data.to_dict()
     return {
+        "data": lambda _: {**_usual(usual), "workers": Setting((int, str), 0)},
         "preprocess": lambda _: keywords(ImagePreprocess),
         "tokenizer": lambda _: _usual(base_config().tokenizer.to_dict()),
         "augment": lambda _: keywords(Augment, Styles, leaving=("size", "style")),
@@ -285,7 +287,7 @@ def _members() -> dict[str, _Make]:
     source = {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
     return {
         "optim.groups": lambda _: keywords(Group),
-        "data.sets": lambda _: keywords(pair_set, open_chosen, leaving=("needs", "limits")),
+        "data.sets": lambda _: keywords(pair_set, open_chosen, leaving=("needs", "limits", "sets")),
         "init": lambda _: source,  # a further source of weights
         "frozen": lambda _: _usual(frozen | {"precision": ""}),
     }

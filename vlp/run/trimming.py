@@ -34,6 +34,10 @@ class ShortCaptions:
         """The loader's."""
         return self._batches.get_state()
 
+    def metrics(self) -> Mapping[str, float]:
+        """The loader's."""
+        return self._batches.metrics()
+
 
 def batches_of(loader: Any, config: ConfigDict, model_kwargs: Mapping[str, Any]) -> Any:
     """What a run trains on: a loader's batches, with short captions if the config says so."""

@@ -40,7 +40,7 @@ class Workdir:
         address: the run's folder, as those name it who want to read it.
         path: the folder of its files here.
         name: what it is called.
-        config, versions, data, metrics, ids, report: files in it.
+        config, versions, data, metrics, ids, rejects, report: files in it.
         checkpoints, results, tensorboard, profile: folders in it.
     """
 
@@ -54,6 +54,7 @@ class Workdir:
         self.data = self.path / "data.json"
         self.metrics = self.path / "metrics.jsonl"
         self.ids = self.path / "ids.jsonl"
+        self.rejects = self.path / "rejects.jsonl"
         self.report = self.path / "report.html"
         self.checkpoints = self.address / "checkpoints"
         self.results = self.path / "results"

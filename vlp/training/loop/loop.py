@@ -41,6 +41,14 @@ class Loader(Protocol):
         """JSON value from which a loader goes on after the batch handed out last."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A loader that says what its loading is like."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics of this process, to stand in the row of the step that takes the last batch."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """How a run ended: state, the step it reached, and whether a signal stopped it (after saving).
@@ -137,6 +145,7 @@ def train(
             still_alive(patience=PATIENCE if first else 1.0)
             with rows.data(dispatched):
                 batch = _next_batch(batches, step=step, steps=steps)
+            loading = batches.metrics() if isinstance(batches, Measured) else {}
             step += 1
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
@@ -155,7 +164,9 @@ def train(
             if dispatched is not None:
                 stop = interruption.decided(dispatched.vote)
                 rows.log(rows.read(dispatched), due=False)
-            dispatched = rows.dispatched(step, batch, metrics, training=training, vote=vote)
+            dispatched = rows.dispatched(
+                step, batch, metrics, training=training, vote=vote, loading=loading
+            )
 
             last = step == steps
             due = [hook for every, hook in hooks if last or position.is_due(every, step)]

@@ -34,6 +34,7 @@ class Dispatched:
     vote: Any
     pairs: int
     data_wait_s: float
+    loading: Mapping[str, float]
     flops: float | None
 
 
@@ -101,6 +102,7 @@ class Rows:
         *,
         training: Training,
         vote: Any,
+        loading: Mapping[str, float],
     ) -> Dispatched:
         """Keeps what is needed to read a step later."""
         return Dispatched(
@@ -110,6 +112,7 @@ class Rows:
             vote=vote,
             pairs=len(batch["weight"]) * jax.process_count(),
             data_wait_s=self._data_wait_s,
+            loading=loading,
             flops=self._flops_of(training, batch),
         )
 
@@ -128,7 +131,7 @@ class Rows:
             seen = self.position.samples_at(dispatched.step)
             row["epoch"] = seen / self.samples_per_epoch
         row |= {name: float(value) for name, value in sorted(metrics.items())}
-        row |= self._speed(dispatched, seconds=taken)
+        row |= self._speed(dispatched, seconds=taken) | dict(dispatched.loading)
         self._count_skipped(row, by_array, names=dispatched.training.gradient_names)
         if not math.isfinite(row["update/l2"]):
             self.log(row)

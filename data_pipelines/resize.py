@@ -41,6 +41,25 @@ def target(width: int, height: int, *, size: int, resize: str) -> tuple[int, int
     return (other, size) if width <= height else (size, other)
 
 
+def resized(
+    pixels: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    interpolation: str,
+    box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """A picture or a part of it at another size, antialiased.
+
+    Args:
+      pixels: uint8 RGB `[h, w, 3]`.
+      shape: width and height to resize to.
+      interpolation: one of FILTERS.
+      box: left, top, right and bottom of the part, in pixels; all of it unless given.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize(shape, FILTERS[interpolation], box=box))
+
+
 def centre(
     pixels: np.ndarray,
     shape: tuple[int, int],

@@ -13,13 +13,12 @@ from PIL import Image
 from data_pipelines import photo_ops
 from data_pipelines.augment import check_randaugment, check_range, check_strengths
 from data_pipelines.autoaugment import autoaugment
-from data_pipelines.checks import check_choice
 from data_pipelines.crops import random_box
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.photos import open_photo
 from data_pipelines.pixels import check_colour
 from data_pipelines.randaugment import randaugment
-from data_pipelines.resize import FILTERS
+from data_pipelines.resize import check_interpolation
 
 _COLOURS = ("brightness", "contrast", "saturation", "hue")
 _CHANCES = 6  # what is done or not, at most
@@ -38,7 +37,7 @@ class PhotoAugment:
       crop: smallest and largest share of the picture's area that is shown, see `crops.random_box`;
         None shows the whole picture, its sides squashed to a square.
       ratio: smallest and largest width over height of what is shown.
-      interpolation: one of `resize.FILTERS`, antialiased.
+      interpolation: one of `resize.FILTERS` or of `simd.SIMD`, antialiased.
       background: colour behind transparent pixels, uint8 RGB.
       flip_p: left and right exchanged; rarely asked for, for captions speak of left and right.
       brightness, contrast, saturation, hue: as of torchvision's `ColorJitter`, in any order.
@@ -77,7 +76,7 @@ class PhotoAugment:
         if self.size < 8:
             raise ValueError(f"size must be at least 8 pixels, got {self.size}")
         check_colour("background", self.background)
-        check_choice("interpolation", self.interpolation, FILTERS)
+        check_interpolation(self.interpolation)
         if self.crop is not None:
             check_range("crop", self.crop, most=1)
         check_range("ratio", self.ratio, most=100)

@@ -14,8 +14,10 @@ from data_pipelines.crops import Box
 from data_pipelines.decode import decode, jpeg_rgb, jpeg_size
 from data_pipelines.pixels import flatten
 from data_pipelines.resize import resized
+from data_pipelines.simd import SIMD
 
-_EIGHTHS = 8
+_WHOLE = 8  # eighths
+_HALVES = (1, 2, 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,23 +50,25 @@ class Photo:
         Args:
           box: the part, in pixels of the picture.
           size: height and width of the output.
-          interpolation: one of `resize.FILTERS`.
+          interpolation: one of `resize.FILTERS` or of `simd.SIMD`.
 
         Raises:
           Reject: the picture is damaged.
         """
-        pixels, inside = _cut(self._decoded(box, size), box, (self.height, self.width))
-        return resized(pixels, (size, size), interpolation=interpolation, box=inside)
+        eighths, pixels = self._decoded(_enough(box, size, interpolation))
+        part, inside = _cut(pixels, box, eighths / _WHOLE)
+        return resized(part, (size, size), interpolation=interpolation, box=inside)
 
-    def _decoded(self, box: Box, size: int) -> np.ndarray:
-        """All of the picture, in as many eighths as give the part `size` rows and columns."""
+    def _decoded(self, eighths: int) -> tuple[int, np.ndarray]:
+        """All of the picture, and the eighths of its size that it is decoded at."""
         if self.pixels is not None:
-            return self.pixels
-        high, wide = (math.ceil(size * n / m) for n, m in _sides(self, box))
-        pixels = jpeg_rgb(self.data, at_least=(min(high, self.height), min(wide, self.width)))
+            return _WHOLE, self.pixels
+        enough = (-(-self.height * eighths // _WHOLE), -(-self.width * eighths // _WHOLE))
+        pixels = jpeg_rgb(self.data, at_least=enough if eighths < _WHOLE else None)
         if pixels is None:  # Pillow says what is wrong with it, or reads it all the same
-            return flatten(decode(self.data, max_pixels=self.max_pixels), self.background)
-        return pixels
+            pixels = flatten(decode(self.data, max_pixels=self.max_pixels), self.background)
+            return _WHOLE, pixels
+        return eighths, pixels
 
 
 def open_photo(data: bytes, *, background: tuple[int, int, int], max_pixels: int) -> Photo:
@@ -85,27 +89,26 @@ def open_photo(data: bytes, *, background: tuple[int, int, int], max_pixels: int
     return Photo(*pixels.shape[:2], data, background, max_pixels, pixels)
 
 
-def _sides(photo: Photo, box: Box) -> tuple[tuple[int, float], tuple[int, float]]:
-    return (photo.height, box.height), (photo.width, box.width)
+def _enough(box: Box, size: int, interpolation: str) -> int:
+    """The fewest eighths at which a part has `size` rows and columns, or eight."""
+    needed = math.ceil(max(_WHOLE * size / box.height, _WHOLE * size / box.width))
+    # Fractions other than halves are slower to decode than the whole. A slow resize of fewer
+    # pixels makes up for that.
+    cheap = _HALVES if interpolation in SIMD else range(1, _WHOLE)
+    return next((eighths for eighths in cheap if eighths >= needed), _WHOLE)
 
 
-def _cut(pixels: np.ndarray, box: Box, full: tuple[int, int]) -> tuple[np.ndarray, Box]:
+def _cut(pixels: np.ndarray, box: Box, scale: float) -> tuple[np.ndarray, Box]:
     """The pixels that a part covers, some of them half, and where in them it lies.
 
     Args:
-      pixels: of all of the picture, in some eighths of its size.
+      pixels: of all of the picture, `scale` of its size, uint8 `[h, w, 3]`.
       box: the part, at the full size.
-      full: height and width.
+      scale: at most 1.
     """
-    longer = int(full[1] > full[0])
-    # The last pixel of a row may stand for less than eight eighths, hence no plain quotient.
-    scale = max(1, round(_EIGHTHS * pixels.shape[longer] / full[longer])) / _EIGHTHS
-    left, right = _span(box.left, box.right, scale, pixels.shape[1])
-    top, bottom = _span(box.top, box.bottom, scale, pixels.shape[0])
+    height, width = pixels.shape[:2]
+    left, top = box.left * scale, box.top * scale
+    right, bottom = min(box.right * scale, width), min(box.bottom * scale, height)
     first, above = math.floor(left), math.floor(top)
     part = pixels[above : math.ceil(bottom), first : math.ceil(right)]
     return part, Box(left - first, top - above, right - first, bottom - above)
-
-
-def _span(first: float, last: float, scale: float, length: int) -> tuple[float, float]:
-    return first * scale, min(last * scale, length)

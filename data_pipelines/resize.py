@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from data_pipelines import simd
+from data_pipelines.checks import check_choice
+
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -41,6 +44,12 @@ def target(width: int, height: int, *, size: int, resize: str) -> tuple[int, int
     return (other, size) if width <= height else (size, other)
 
 
+def check_interpolation(interpolation: str, *others: str) -> None:
+    """Raises ValueError where it is no filter, of FILTERS, `simd.SIMD` or others, or not there."""
+    check_choice("interpolation", interpolation, (*FILTERS, *simd.SIMD, *others))
+    simd.check_installed(interpolation)
+
+
 def resized(
     pixels: np.ndarray,
     shape: tuple[int, int],
@@ -53,9 +62,12 @@ def resized(
     Args:
       pixels: uint8 RGB `[h, w, 3]`.
       shape: width and height to resize to.
-      interpolation: one of FILTERS.
+      interpolation: one of FILTERS, or of `simd.SIMD`.
       box: left, top, right and bottom of the part, in pixels; all of it unless given.
     """
+    if interpolation in simd.SIMD:
+        box = box or (0, 0, pixels.shape[1], pixels.shape[0])
+        return simd.resized(pixels, shape, interpolation=interpolation, box=box)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(image.resize(shape, FILTERS[interpolation], box=box))
 
@@ -75,7 +87,8 @@ def centre(
       pixels: uint8 RGB `[h, w, 3]`.
       shape: width and height to resize to.
       size: side of the window that is cut out.
-      interpolation: one of FILTERS.
+      interpolation: one of FILTERS, or of `simd.SIMD`: then what the window shows is all that is
+        made.
       rounding: one of ROUNDINGS, for a window that would begin at half a pixel.
       fill: RGB of what the window shows beyond the picture.
 
@@ -84,7 +97,7 @@ def centre(
     """
     left, top = (_offset(length, size, rounding) for length in shape)
     box = (max(0, left), max(0, top), min(shape[0], left + size), min(shape[1], top + size))
-    if max(shape) > _LONG * size:
+    if max(shape) > _LONG * size or interpolation in simd.SIMD:
         # The whole picture could grow to gigabytes: 1 x 30000 to 224 x 6720000.
         image = _window(pixels, shape, box, interpolation)
     else:
@@ -134,11 +147,11 @@ def _window(
         cut = max(0, math.floor(first - margin)), min(length, math.ceil(last + margin))
         cuts.append(slice(*cut))
         inner.append((first - cut[0], last - cut[0]))
-    image = Image.fromarray(np.ascontiguousarray(pixels[cuts[1], cuts[0]]))
+    part = pixels[cuts[1], cuts[0]]
     (left, right), (top, bottom) = inner
-    inside = (left, top, min(right, image.width), min(bottom, image.height))
+    inside = (left, top, min(right, part.shape[1]), min(bottom, part.shape[0]))
     wanted = (box[2] - box[0], box[3] - box[1])
-    return image.resize(wanted, FILTERS[interpolation], box=inside)
+    return Image.fromarray(resized(part, wanted, interpolation=interpolation, box=inside))
 
 
 def _offset(length: int, size: int, rounding: str) -> int:

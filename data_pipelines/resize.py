@@ -6,6 +6,7 @@ evaluated with: resizes without antialiasing agree with it to 30-35 dB only and 
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,7 +68,8 @@ def resized(
     """
     if interpolation in simd.SIMD:
         box = box or (0, 0, pixels.shape[1], pixels.shape[0])
-        return simd.resized(pixels, shape, interpolation=interpolation, box=box)
+        down = simd.heights_first(pixels, shape)
+        return simd.resized(pixels, shape, interpolation=interpolation, box=box, down_first=down)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(image.resize(shape, FILTERS[interpolation], box=box))
 
@@ -151,7 +153,10 @@ def _window(
     (left, right), (top, bottom) = inner
     inside = (left, top, min(right, part.shape[1]), min(bottom, part.shape[0]))
     wanted = (box[2] - box[0], box[3] - box[1])
-    return Image.fromarray(resized(part, wanted, interpolation=interpolation, box=inside))
+    if interpolation not in simd.SIMD:
+        return Image.fromarray(resized(part, wanted, interpolation=interpolation, box=inside))
+    how: Any = dict(interpolation=interpolation, down_first=simd.heights_first(pixels, shape))
+    return Image.fromarray(simd.resized(part, wanted, box=inside, **how))
 
 
 def _offset(length: int, size: int, rounding: str) -> int:

@@ -5,6 +5,7 @@ References:
   borders as in torchvision's `AutoAugment` on Pillow images.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -74,7 +75,8 @@ def _posterised(image: Image.Image, share: float) -> Image.Image:
 
 
 def _solarised(image: Image.Image, share: float) -> Image.Image:
-    return ImageOps.solarize(image, 255 * (1 - abs(share)))
+    lightest = 255 * (1 - abs(share))  # of what stays; rounding errors of a ninth are none of it
+    return ImageOps.solarize(image, math.ceil(round(lightest, 3)))
 
 
 # From a picture and the share of the full strength, its sign the direction, to a picture.

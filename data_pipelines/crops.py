@@ -57,7 +57,8 @@ def random_box(
         over = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
         wide, high = round(math.sqrt(pixels * over)), round(math.sqrt(pixels / over))
         if 0 < wide <= width and 0 < high <= height:
-            top, left = rng.integers((height - high, width - wide), endpoint=True).tolist()
+            top = int(rng.integers(height - high, endpoint=True))
+            left = int(rng.integers(width - wide, endpoint=True))
             return Box(left, top, left + wide, top + high)
     return _central(height, width, ratio)
 

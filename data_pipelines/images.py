@@ -130,6 +130,12 @@ class ImagePreprocess(Preprocess):
         between = round(self.resize_size * size / self.size)
         return ImagePreprocess(**(self._settings() | {"size": size, "resize_size": between}))
 
+    @property
+    def portable(self) -> "ImagePreprocess":
+        """The same as other stacks have it: by Pillow's filter, which SIMD is within a level of."""
+        name = self.interpolation.removesuffix("_simd")
+        return ImagePreprocess(**(self._settings() | {"interpolation": name}))
+
     def _one(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]
         shape = target(width, height, size=self.resize_size, resize=self.resize)

@@ -86,7 +86,8 @@ def open_photo(data: bytes, *, background: tuple[int, int, int], max_pixels: int
     if size is not None:
         return Photo(*size, data, background, max_pixels)
     pixels = flatten(decode(data, max_pixels=max_pixels), background)
-    return Photo(*pixels.shape[:2], data, background, max_pixels, pixels)
+    height, width = pixels.shape[:2]
+    return Photo(height, width, data, background, max_pixels, pixels)
 
 
 def _enough(box: Box, size: int, interpolation: str) -> int:

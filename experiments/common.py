@@ -32,6 +32,9 @@ IMAGENET = 1_281_167
 # What CLIPA and OpenVision show: Inception's crops with the colours of SimCLR at strength 0.4.
 STRONG_COLOURS = dict(crop=(0.4, 1.0), brightness=0.32, contrast=0.32, saturation=0.32, hue=0.08)
 
+# Photographs as they are, squashed to a square without aliasing, as evaluation shows them.
+PLAIN = dict(interpolation="bicubic")
+
 # For photographs: crop and colour, but none of what changes a drawing's style.
 PHOTO = dict(
     crop=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1,

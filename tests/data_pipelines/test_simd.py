@@ -7,11 +7,15 @@ import PIL
 import pytest
 from PIL import Image
 
+from data_pipelines import photos
+from data_pipelines.crops import Box
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.photo_augment import PhotoAugment
 from data_pipelines.resize import FILTERS, resized
 from data_pipelines.simd import SIMD, heights_first
-from tests.odd_images import picture
+from tests.odd_images import picture, saved
+from vlp.interop.hf.processors import processor_config
+from vlp.interop.open_clip.processing import write_preprocess as open_clip_preprocess
 
 HERE = importlib.util.find_spec("cykooz_resizer") is not None
 needed = pytest.mark.skipif(not HERE, reason="needs vlp[fast]")
@@ -64,6 +68,27 @@ def test_preprocessing_is_pillows_to_one_level(resize, size):
     rgb = Image.fromarray(picture(size[1], size[0]))
     fast = ImagePreprocess(64, resize=resize, interpolation="bicubic_simd")(rgb).astype(int)
     assert np.abs(fast - ImagePreprocess(64, resize=resize)(rgb)).max() <= 1
+
+
+@needed
+def test_other_stacks_are_told_pillows_name():
+    fast = ImagePreprocess(64, interpolation="bicubic_simd")
+    assert open_clip_preprocess(fast)["interpolation"] == "bicubic"
+    assert processor_config(fast, "clip") == processor_config(ImagePreprocess(64), "clip")
+
+
+@needed
+@pytest.mark.parametrize(("side", "size", "halved"), [(384, 224, 1), (384, 96, 2), (384, 40, 4)])
+def test_jpegs_are_halved_as_often_as_the_crop_allows(monkeypatch, side, size, halved):
+    seen = []
+    decoder = photos.jpeg_rgb
+    monkeypatch.setattr(
+        photos, "jpeg_rgb", lambda *a, **k: seen.append(decoder(*a, **k)) or seen[0]
+    )
+    data = saved(Image.fromarray(picture(384, 512)), "JPEG", quality=90)
+    photo = photos.open_photo(data, background=(0, 0, 0), max_pixels=2**26)
+    shown = photo.show(Box(0, 0, side, side), size=size, interpolation="bicubic_simd")
+    assert seen[0].shape == (384 // halved, 512 // halved, 3) and shown.shape == (size, size, 3)
 
 
 @pytest.mark.skipif(HERE, reason="it is installed")

@@ -78,13 +78,17 @@ def test_other_stacks_are_told_pillows_name():
 
 
 @needed
-@pytest.mark.parametrize(("side", "size", "halved"), [(384, 224, 1), (384, 96, 2), (384, 40, 4)])
+@pytest.mark.parametrize(
+    ("side", "size", "halved"), [(384, 224, 1), (384, 150, 2), (384, 96, 4), (384, 40, 8)]
+)
 def test_jpegs_are_halved_as_often_as_the_crop_allows(monkeypatch, side, size, halved):
-    seen = []
-    decoder = photos.jpeg_rgb
-    monkeypatch.setattr(
-        photos, "jpeg_rgb", lambda *a, **k: seen.append(decoder(*a, **k)) or seen[0]
-    )
+    seen, decoder = [], photos.jpeg_rgb
+
+    def watched(data, **how):
+        seen.append(decoder(data, **how))
+        return seen[0]
+
+    monkeypatch.setattr(photos, "jpeg_rgb", watched)
     data = saved(Image.fromarray(picture(384, 512)), "JPEG", quality=90)
     photo = photos.open_photo(data, background=(0, 0, 0), max_pixels=2**26)
     shown = photo.show(Box(0, 0, side, side), size=size, interpolation="bicubic_simd")

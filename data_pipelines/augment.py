@@ -109,19 +109,9 @@ class Augment:
             raise ValueError(f"background must be RGB in 0..255, got {self.background}")
         for name, most in _RANGES.items():
             value = getattr(self, name)
-            is_off = value is None and name == "crop"
-            if not is_off and (len(value) != 2 or not 0 < value[0] <= value[1] <= most):
-                raise ValueError(
-                    f"{name} must be (low, high) with 0 < low <= high <= {most}, got {value}"
-                )
-        drawn = self.randaugment
-        if drawn is not None and not (
-            len(drawn) == 2 and drawn[0] >= 1 and 0 <= drawn[1] <= STRONGEST
-        ):
-            raise ValueError(
-                "randaugment must be (count, strength), at least 1 operation and a strength from 0 "
-                f"to {STRONGEST:g}, got {drawn}; try (2, 7), or None to turn it off"
-            )
+            if value is not None or name != "crop":
+                check_range(name, value, most=most)
+        check_randaugment(self.randaugment)
         others = (*_RANGES, "background", "randaugment", "style")
         check_strengths({k: v for k, v in vars(self).items() if k not in others})
 
@@ -211,6 +201,21 @@ class Augment:
             rgb = rgb.copy()
             rgb[:, y : y + h, x : x + w] = colour(rng)
         return rgb
+
+
+def check_range(name: str, value: Sequence[float], *, most: float) -> None:
+    """Raises ValueError where it is not (low, high), above 0 and up to `most`."""
+    if len(value) != 2 or not 0 < value[0] <= value[1] <= most:
+        raise ValueError(f"{name} must be (low, high) with 0 < low <= high <= {most}, got {value}")
+
+
+def check_randaugment(drawn: Sequence[float] | None) -> None:
+    """Raises ValueError where it is neither None nor (count, strength) in their ranges."""
+    if drawn is not None and not (len(drawn) == 2 and drawn[0] >= 1 and 0 <= drawn[1] <= STRONGEST):
+        raise ValueError(
+            "randaugment must be (count, strength), at least 1 operation and a strength from 0 "
+            f"to {STRONGEST:g}, got {drawn}; try (2, 7), or None to turn it off"
+        )
 
 
 def check_strengths(options: Mapping[str, Any]) -> None:

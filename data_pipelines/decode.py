@@ -60,6 +60,61 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return _decode_pillow(data, max_pixels) if pixels is None else pixels
 
 
+def decode_plain(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """`decode`, of a JPEG without the opacity that it cannot have: uint8 `[h, w, 3 or 4]`.
+
+    Args:
+      data, max_pixels: as in `decode`.
+
+    Raises:
+      Reject: as `decode`.
+    """
+    if jpeg_size(data, max_pixels=max_pixels) is not None:
+        pixels = jpeg_rgb(data)
+        if pixels is not None:
+            return pixels
+    return decode(data, max_pixels=max_pixels)
+
+
+def jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
+    """Height and width of a JPEG as it is shown, by its header; None where `decode` has to decide.
+
+    Args:
+      data, max_pixels: as in `decode`.
+
+    Raises:
+      Reject: too large, or without a pixel.
+    """
+    if not data.startswith(JPEG):
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    if space in ("CMYK", "YCCK"):
+        return None
+    _check_size(width, height, max_pixels)
+    return (height, width) if jpeg_orientation(data) < 5 else (width, height)
+
+
+def jpeg_rgb(data: bytes, *, at_least: tuple[int, int] | None = None) -> np.ndarray | None:
+    """The pixels of a JPEG that has a `jpeg_size`, uint8 RGB `[h, w, 3]`; None where it is damaged.
+
+    Args:
+      data: of the file.
+      at_least: height and width that are enough. The inverse cosine transform then makes but the
+        fewest eighths of the pixels that are as many, from the lowest frequencies; else all.
+    """
+    value = jpeg_orientation(data)
+    height, width = (at_least or (0, 0))[:: 1 if value < 5 else -1]
+    how = dict(fastdct=False, fastupsample=False, min_height=height, min_width=width)
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB", **how)
+    except ValueError:
+        return None
+    return np.ascontiguousarray(turn(pixels, value))
+
+
 def rgba(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of a Pillow image, upright, uint8 RGBA `[h, w, 4]`.
 
@@ -78,14 +133,10 @@ def rgba(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 def _decode_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
     """Pixels, or None where Pillow has to decide: CMYK, and whatever is not quite regular."""
+    if jpeg_size(data, max_pixels=max_pixels) is None:
+        return None
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        if space in ("CMYK", "YCCK"):
-            return None
-        _check_size(width, height, max_pixels)
         pixels = simplejpeg.decode_jpeg(data, "RGBA", fastdct=False, fastupsample=False)
-    except Reject:
-        raise
     except ValueError:
         return None
     return np.ascontiguousarray(turn(pixels, jpeg_orientation(data)))

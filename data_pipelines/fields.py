@@ -18,7 +18,7 @@ from data_pipelines.sources.base import Source
 from data_pipelines.sources.drawn import Drawn
 from data_pipelines.text import Tokenizer, clean_caption
 
-ImageTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+PixelTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # First words of the seeds: without them the trailing zeros of one kind could equal the other. The
 # order of the samples has 1.
@@ -63,6 +63,18 @@ class Field(Protocol):
         ...
 
 
+@runtime_checkable
+class FileTransform(Protocol):
+    """What decodes a picture itself, no more of it than it shows."""
+
+    def of_file(self, data: bytes, rng: np.random.Generator, *, max_pixels: int) -> np.ndarray:
+        """uint8 `[size, size, 3]` of the bytes of a file. Raises Reject."""
+        ...
+
+
+ImageTransform = FileTransform | PixelTransform
+
+
 class Embedded(NamedTuple):
     """Which samples of a stream a folder of embeddings is of, and which augmentations of them.
 
@@ -93,8 +105,8 @@ class Pictures:
     """Augmented images, uint8 `[size, size, 3]`.
 
     Args:
-      transform: called with uint8 RGBA `[h, w, 4]` (read-only) and a generator; returns uint8
-        `[size, size, 3]`.
+      transform: of a file; or else called with uint8 RGBA `[h, w, 4]` (read-only) and a generator,
+        it returns uint8 `[size, size, 3]`.
       size: height and width in pixels.
       embedded: whose augmentations are repeated where there are stored vectors of them.
     """
@@ -111,7 +123,10 @@ class Pictures:
         rng = (own or example).generator(_SAMPLE)
         rng.random(_CAPTION_DRAWS)
         data = example.source.image(example.index)
-        return self._transform(decode(data, max_pixels=example.source.limits.pixels), rng)
+        max_pixels = example.source.limits.pixels
+        if isinstance(self._transform, FileTransform):
+            return self._transform.of_file(data, rng, max_pixels=max_pixels)
+        return self._transform(decode(data, max_pixels=max_pixels), rng)
 
 
 class Sounds:

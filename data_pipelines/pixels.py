@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.arrays import as_numpy, channels_last, is_array
-from data_pipelines.decode import decode, rgba
+from data_pipelines.decode import decode_plain, rgba
 from data_pipelines.limits import MAX_PIXELS
 
 # Any: an array of NumPy, JAX, PyTorch or TensorFlow.
@@ -56,7 +56,7 @@ def as_pixels(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(image, Image.Image):
         return rgba(image, max_pixels=max_pixels)
     if isinstance(image, str) or not is_array(image):
-        return decode(_contents(image), max_pixels=max_pixels)
+        return decode_plain(_contents(image), max_pixels=max_pixels)
     array = channels_last(as_numpy(image))
     if array.ndim == 4:
         raise ValueError(f"an image of a list must be one, got a batch {list(array.shape)}")

@@ -6,9 +6,13 @@ evaluated with: resizes without antialiasing agree with it to 30-35 dB only and 
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from data_pipelines import simd
+from data_pipelines.checks import check_choice
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -41,6 +45,35 @@ def target(width: int, height: int, *, size: int, resize: str) -> tuple[int, int
     return (other, size) if width <= height else (size, other)
 
 
+def check_interpolation(interpolation: str, *others: str) -> None:
+    """Raises ValueError where it is no filter, of FILTERS, `simd.SIMD` or others, or not there."""
+    check_choice("interpolation", interpolation, (*FILTERS, *simd.SIMD, *others))
+    simd.check_installed(interpolation)
+
+
+def resized(
+    pixels: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    interpolation: str,
+    box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """A picture or a part of it at another size, antialiased.
+
+    Args:
+      pixels: uint8 RGB `[h, w, 3]`.
+      shape: width and height to resize to.
+      interpolation: one of FILTERS, or of `simd.SIMD`.
+      box: left, top, right and bottom of the part, in pixels; all of it unless given.
+    """
+    if interpolation in simd.SIMD:
+        box = box or (0, 0, pixels.shape[1], pixels.shape[0])
+        down = simd.heights_first(pixels, shape)
+        return simd.resized(pixels, shape, interpolation=interpolation, box=box, down_first=down)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize(shape, FILTERS[interpolation], box=box))
+
+
 def centre(
     pixels: np.ndarray,
     shape: tuple[int, int],
@@ -56,7 +89,8 @@ def centre(
       pixels: uint8 RGB `[h, w, 3]`.
       shape: width and height to resize to.
       size: side of the window that is cut out.
-      interpolation: one of FILTERS.
+      interpolation: one of FILTERS, or of `simd.SIMD`: then what the window shows is all that is
+        made.
       rounding: one of ROUNDINGS, for a window that would begin at half a pixel.
       fill: RGB of what the window shows beyond the picture.
 
@@ -65,7 +99,7 @@ def centre(
     """
     left, top = (_offset(length, size, rounding) for length in shape)
     box = (max(0, left), max(0, top), min(shape[0], left + size), min(shape[1], top + size))
-    if max(shape) > _LONG * size:
+    if max(shape) > _LONG * size or interpolation in simd.SIMD:
         # The whole picture could grow to gigabytes: 1 x 30000 to 224 x 6720000.
         image = _window(pixels, shape, box, interpolation)
     else:
@@ -115,11 +149,14 @@ def _window(
         cut = max(0, math.floor(first - margin)), min(length, math.ceil(last + margin))
         cuts.append(slice(*cut))
         inner.append((first - cut[0], last - cut[0]))
-    image = Image.fromarray(np.ascontiguousarray(pixels[cuts[1], cuts[0]]))
+    part = pixels[cuts[1], cuts[0]]
     (left, right), (top, bottom) = inner
-    inside = (left, top, min(right, image.width), min(bottom, image.height))
+    inside = (left, top, min(right, part.shape[1]), min(bottom, part.shape[0]))
     wanted = (box[2] - box[0], box[3] - box[1])
-    return image.resize(wanted, FILTERS[interpolation], box=inside)
+    if interpolation not in simd.SIMD:
+        return Image.fromarray(resized(part, wanted, interpolation=interpolation, box=inside))
+    how: Any = dict(interpolation=interpolation, down_first=simd.heights_first(pixels, shape))
+    return Image.fromarray(simd.resized(part, wanted, box=inside, **how))
 
 
 def _offset(length: int, size: int, rounding: str) -> int:

@@ -7,7 +7,7 @@ Method: Li et al., 2021, https://arxiv.org/abs/2107.07651, section 3 and
 https://github.com/salesforce/ALBEF (`configs/Pretrain.yaml`): AdamW with weight decay 0.02, 1e-4
 after 1,000 steps of warm-up, cosine to 1e-5; batch 512; 30 epochs; teacher 0.995, queue 65,536,
 distillation 0.4 after an epoch; crops, flips and RandAugment. Different: negatives come from all
-512 pairs, not from the 64 of a device; crops are square.
+512 pairs, not from the 64 of a device.
 Cost: 300 GFLOPs a pair and training step, the teacher's passes included, 1.3e20 in all; the authors
 had 8 A100s.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):

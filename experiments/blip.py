@@ -8,8 +8,8 @@ https://github.com/salesforce/BLIP (`pretrain.py`, `configs/pretrain.yaml`): Ada
 0.05; the rate rises over 3,000 steps to 3e-4 (L: 2e-4) and falls by a tenth an epoch; batch 2,880
 (L: 2,400); 20 epochs; texts of 30 tokens; teacher 0.995, queue 57,600, distillation 0.4 after two
 epochs; crops, flips and RandAugment. Different: negatives come from all pairs of the batch, not
-from one device's share; crops are square; weight decay spares biases, norms and the temperature,
-which the authors decay.
+from one device's share; weight decay spares biases, norms and the temperature, which the authors
+decay.
 Cost: 306 and 680 GFLOPs a pair and training step for B and L, the teacher's passes included;
 8.6e19 for B on 14 M pairs; the authors took two nodes of 16 GPUs.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):

@@ -32,7 +32,7 @@ a set or a file with one a line); `tokenizer` (a .model file of `vlp data tokeni
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, chosen, parse_arg
+from experiments.common import PLAIN, base_config, chosen, parse_arg
 
 SIZES = {"b": "coca/base", "l": "coca/large", "2b": "coca/2b"}
 
@@ -64,6 +64,7 @@ def get_config(arg: str = "") -> ConfigDict:
             label_share=0.5,
         )
     config.preprocess.size = args.res
+    config.augment = ConfigDict(PLAIN)
     config.tokenizer.update(path=args.tokenizer, vocab_size=64000, length=64, begin=True)
     config.model = ConfigDict(dict(preset=preset, precision="bfloat16", remat="full", begin_id=3))
     config.objective.update(name="coca", contrastive_weight=1.0, caption_weight=2.0)

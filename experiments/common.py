@@ -29,13 +29,11 @@ BERT_TOKENS = dict(vocab_size=30522, eos_id=102, pad_id=0)
 # Pictures of ImageNet, the epoch in which FLIP, CLIPA and OpenVision count.
 IMAGENET = 1_281_167
 
-# Changes of width to height between 3 / 4 and 4 / 3, as in Inception's crops; and what CLIPA and
-# OpenVision show: such crops with the colours of SimCLR at strength 0.4.
-INCEPTION_ASPECT = 0.288
-STRONG_COLOURS = dict(
-    crop=(0.4, 1.0), aspect=INCEPTION_ASPECT, brightness=0.32, contrast=0.32, saturation=0.32,
-    hue=0.08,
-)  # fmt: skip
+# What CLIPA and OpenVision show: Inception's crops with the colours of SimCLR at strength 0.4.
+STRONG_COLOURS = dict(crop=(0.4, 1.0), brightness=0.32, contrast=0.32, saturation=0.32, hue=0.08)
+
+# Photographs as they are, squashed to a square without aliasing, as evaluation shows them.
+PLAIN = dict(interpolation="bicubic")
 
 # For photographs: crop and colour, but none of what changes a drawing's style.
 PHOTO = dict(

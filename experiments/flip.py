@@ -33,7 +33,6 @@ from experiments.common import (
     BERT_TOKENS,
     IMAGENET,
     IMAGENET_PIXELS,
-    INCEPTION_ASPECT,
     base_config,
     check_given,
     chosen,
@@ -56,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.update(size=224, resize="shortest", **IMAGENET_PIXELS)
-    config.augment = ConfigDict(dict(crop=(0.5, 1.0), aspect=INCEPTION_ASPECT, flip_p=0.5))
+    config.augment = ConfigDict(dict(crop=(0.5, 1.0), flip_p=0.5))
     config.tokenizer.update(path=args.bert, length=32, extra=1, **BERT_TOKENS)
     config.model = ConfigDict(dict(preset=args.model, precision="bfloat16", remat="full"))
     config.init.path = args.init

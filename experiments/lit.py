@@ -24,7 +24,7 @@ blocks the text begins with; `model` (a preset, "lit/L/16" or "lit/B/16"); `step
 
 from ml_collections import ConfigDict
 
-from experiments.common import BERT_TOKENS, base_config, check_given, parse_arg
+from experiments.common import BERT_TOKENS, PLAIN, base_config, check_given, parse_arg
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -36,6 +36,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )  # fmt: skip
     config = base_config()
     config.data.train = args.data
+    config.augment = ConfigDict(PLAIN)
     config.tokenizer.update(path=args.bert, length=16, **BERT_TOKENS)
     config.model = ConfigDict(
         dict(preset=args.model, precision="bfloat16", text=dict(remat="full"))

@@ -27,7 +27,7 @@ SentencePiece; else one is trained on the captions); `samples`; `batch` (global)
 
 from ml_collections import ConfigDict
 
-from experiments.common import base_config, check_given, chosen, parse_arg
+from experiments.common import PLAIN, base_config, check_given, chosen, parse_arg
 
 # Pixels a side and tokens a caption.
 MODELS = {"ViT-B/16": (224, 64), "ViT-L/16": (256, 64), "So400m/14": (224, 16)}
@@ -41,6 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.size = size
+    config.augment = ConfigDict(PLAIN)
     config.tokenizer.update(path=args.tokenizer, vocab_size=32000, length=length)
     config.model = ConfigDict(
         dict(preset=f"siglip/{args.model}", precision="bfloat16", remat="full")

@@ -21,7 +21,7 @@ ImageNet-22k (https://github.com/microsoft/unilm/tree/master/beit). As there, "b
 have relative positions, "base-plus" absolute ones. Departs: BEiT's image tokenizer gives way to
 pixels, its blocks of hidden patches to single ones; images and texts of the first two stages are
 those of pairs, not ImageNet-22k, Wikipedia and books; words are hidden token by token; no
-stochastic depth; crops are square, and the first stage has the augmentation of the last.
+stochastic depth; the first stage has the augmentation of the last.
 Cost: 108, 22 and 668 GFLOPs a pair and training step of "base-plus" in the three stages; 1.4e20 for
 the last, in which the authors saw 200,000 batches of 1,024 pairs (COCO, Visual Genome, SBU,
 Conceptual Captions).

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines.augment import Augment
+from data_pipelines.photo_augment import PhotoAugment
 from experiments import albef, emoji, own_data
 from experiments.common import PHOTO, parse_arg
 from tests.small.runs import COLOURS, SHAPES, losses, picture
@@ -170,7 +170,7 @@ def test_own_data_in_a_folder_train_with_one_line(tmp_path, capsys):
 
 
 def test_photographs_get_crop_and_colour_alone():
-    settings = dataclasses.asdict(Augment(16, **PHOTO))
-    plain = dataclasses.asdict(Augment(16))
+    settings = dataclasses.asdict(PhotoAugment(16, **PHOTO))
+    plain = dataclasses.asdict(PhotoAugment(16))
     on = {name for name, value in settings.items() if value != plain[name]}
     assert on == {"crop", "brightness", "contrast", "saturation", "hue", "blur_p", "cutout_p"}

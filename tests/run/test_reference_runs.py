@@ -1,7 +1,6 @@
 """The field's reference runs: each is built from its config alone, as large as it was published."""
 
 import ast
-import dataclasses
 import functools
 import importlib
 import math
@@ -14,7 +13,7 @@ import pytest
 from flax import nnx, traverse_util
 
 import experiments
-from data_pipelines.augment import Augment
+from data_pipelines.emoji.styles import augmentation
 from data_pipelines.images import ImagePreprocess
 from vlp.cli.main import _command_parsers
 from vlp.run.build import plan
@@ -91,7 +90,7 @@ def test_a_step_takes_three_times_the_published_flops_of_a_forward_pass(run):
 def test_pixels_and_augmentation_are_settings_that_there_are(run):
     made = config(run)
     ImagePreprocess(**made.preprocess.to_dict())
-    dataclasses.asdict(Augment(made.preprocess.size, **made.augment.to_dict()))
+    augmentation(made.preprocess.size, **made.augment.to_dict())
 
 
 @pytest.mark.parametrize(

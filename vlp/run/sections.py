@@ -236,6 +236,7 @@ def _makes() -> dict[str, _Make]:
     from data_pipelines.augment import Augment
     from data_pipelines.emoji.styles import Styles
     from data_pipelines.images import ImagePreprocess
+    from data_pipelines.photo_augment import PhotoAugment
     from data_pipelines.sound_augment import SoundAugment
     from experiments.common import base_config
     from vlp.models.coca import Decoder
@@ -256,7 +257,7 @@ def _makes() -> dict[str, _Make]:
         "data": lambda _: {**_usual(usual), "workers": Setting((int, str), 0)},
         "preprocess": lambda _: keywords(ImagePreprocess),
         "tokenizer": lambda _: _usual(base_config().tokenizer.to_dict()),
-        "augment": lambda _: keywords(Augment, Styles, leaving=("size", "style")),
+        "augment": lambda _: keywords(Augment, Styles, PhotoAugment, leaving=("size", "style")),
         "audio": lambda _: keywords(Spectrogram),
         "augment_audio": lambda _: keywords(SoundAugment),
         "model": _model,

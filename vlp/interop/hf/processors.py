@@ -145,6 +145,8 @@ def processor_config(
     """
     if model_type not in _OF_TYPE:
         raise ValueError(f"model_type must be one of {', '.join(_OF_TYPE)}; got {model_type!r}")
+    if isinstance(preprocess, ImagePreprocess):
+        preprocess = preprocess.portable
     if preprocess.interpolation not in _NUMBER:
         raise ValueError(
             f"an exported preprocess.interpolation must be one of {', '.join(_NUMBER)}, got "

@@ -53,6 +53,7 @@ def write_preprocess(ours: ImagePreprocess) -> dict[str, Any]:
     Raises:
         ValueError: open_clip has no such transform; names the setting.
     """
+    ours = ours.portable
     wanted: dict[str, tuple[Any, ...]] = {
         "resize_size": (ours.size,),
         "interpolation": ("bicubic", "bilinear"),

@@ -138,6 +138,7 @@ def pretrained_cfg(ours: ImagePreprocess, *, num_classes: int) -> dict[str, Any]
     Raises:
         ValueError: timm has no such transform; names the setting.
     """
+    ours = ours.portable
     modes = {ours: theirs for theirs, ours in _MODES.items()}
     crop_pct = ours.size / ours.resize_size
     if math.floor(ours.size / crop_pct) != ours.resize_size:

@@ -39,19 +39,21 @@ def sample_bytes(
     Args:
       key: its name, ASCII and without a dot.
       image: an encoded image file.
-      captions: one a line; white space within them becomes blanks.
+      captions: one a line; white space within them becomes blanks. Without any there is no
+        KEY.captions.
       meta: JSON values.
     """
     lines = "\n".join(" ".join(caption.split()) for caption in captions)
+    said = {"captions": lines.encode()} if captions else {}
     members = {
-        _kind(image): image,
-        "captions": lines.encode(),
+        kind_of(image): image,
+        **said,
         "json": json.dumps(meta, ensure_ascii=False).encode(),
     }
     return b"".join(member(f"{key}.{kind}", data) for kind, data in members.items())
 
 
-def _kind(image: bytes) -> str:
+def kind_of(image: bytes) -> str:
     """The usual ending of the name of such a file."""
     found = (kind for kind, starts in _KINDS.items() if image.startswith(starts))
     return next(found, "jpg")

@@ -14,11 +14,11 @@ import apache_beam as beam
 import numpy as np
 
 from data_pipelines.jobs.facts import all_facts
+from data_pipelines.jobs.look import BITS
 from data_pipelines.jobs.vectors import read_vectors
 from data_pipelines.jobs.verdicts import Verdict
 from data_pipelines.jobs.work import Work
 
-_BITS = 64
 _BLOCK = 1024  # rows compared at once
 
 
@@ -29,7 +29,8 @@ class Near:
     Attributes:
       bits: of the 64 of the perceptual hash, how many differ at most; under 0 only equal files are
         duplicates.
-      colour: mean difference of the pictures at 8 x 8 pixels, 0 to 255: hashes know no colours.
+      cell: largest difference of two cells, 0 to 255, of the pictures at 8 x 8 pixels: hashes
+        alone take one drawn face for another.
       min_spread: pictures with less contrast have a hash of noise, so that only equal ones count.
 
     Raises:
@@ -37,13 +38,13 @@ class Near:
     """
 
     bits: int = 4
-    colour: float = 8.0
+    cell: float = 10.0
     min_spread: float = 2.0
 
     def __post_init__(self) -> None:
-        if not -1 <= self.bits < _BITS // 4:
+        if not -1 <= self.bits < BITS // 4:
             raise ValueError(
-                f"bits that differ must be of -1 (equal files only) to {_BITS // 4 - 1}, got "
+                f"bits that differ must be of -1 (equal files only) to {BITS // 4 - 1}, got "
                 f"{self.bits}; try 4"
             )
 
@@ -80,9 +81,7 @@ def by_look(
     return (equal, pairs) | "both" >> beam.Flatten() | beam.Filter(lambda said: said[0] >= 0)
 
 
-def by_embedding(
-    made: beam.Pipeline, *, shards: Sequence[str], cosine: float
-) -> beam.PCollection:
+def by_embedding(made: beam.Pipeline, *, shards: Sequence[str], cosine: float) -> beam.PCollection:
     """Verdicts on pictures whose embedding is near to that of one before it.
 
     Every shard is compared with every other: exact, and quadratic in the data.
@@ -129,30 +128,30 @@ def _bands(bits: int, row: dict[str, Any]) -> Iterator[tuple[tuple[int, int], tu
     """The hash in bits + 1 pieces: of two that differ in so many bits one piece is equal."""
     if bits < 0:
         return
-    edges = np.linspace(0, _BITS, bits + 2).astype(int).tolist()
-    told = (row["index"], row["phash"], row["small"])
+    edges = np.linspace(0, BITS, bits + 2).astype(int).tolist()
+    told = (row["index"], row["hash"], row["small"])
     for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
-        yield (band, (row["phash"] >> low) & ((1 << (high - low)) - 1)), told
+        yield (band, (row["hash"] >> low) & ((1 << (high - low)) - 1)), told
 
 
 def _near(near: Near, _: tuple[int, int], rows: Iterable[tuple]) -> Iterator[tuple[int, int]]:
     """Of each picture of a group that has a near one before it both indices."""
     ordered = sorted(rows)
     index = np.array([row[0] for row in ordered], np.int64)
-    phash = np.array([row[1] for row in ordered], np.uint64)
+    hash = np.array([row[1] for row in ordered], np.uint64)
     small = np.frombuffer(b"".join(row[2] for row in ordered), np.uint8)
     small = small.reshape(len(ordered), -1).astype(np.int16)
     for start in range(0, len(ordered), _BLOCK):
         stop = start + _BLOCK
-        differ = np.bitwise_count(phash[start:stop, None] ^ phash[None, :stop])
+        differ = np.bitwise_count(hash[start:stop, None] ^ hash[None, :stop])
         for later, earlier in zip(*np.nonzero(differ <= near.bits), strict=True):
             later += start
-            if earlier < later and _same_colours(small[later], small[earlier], near.colour):
+            if earlier < later and _same_cells(small[later], small[earlier], near.cell):
                 yield int(index[later]), int(index[earlier])
 
 
-def _same_colours(one: np.ndarray, other: np.ndarray, most: float) -> bool:
-    return float(np.abs(one - other).mean()) <= most
+def _same_cells(one: np.ndarray, other: np.ndarray, most: float) -> bool:
+    return float(np.abs(one - other).reshape(-1, 3).mean(axis=1).max()) <= most
 
 
 def _alike(cosine: float, one: str, other: str) -> Iterator[tuple[int, int]]:
@@ -163,4 +162,3 @@ def _alike(cosine: float, one: str, other: str) -> Iterator[tuple[int, int]]:
         for later, earlier in zip(*np.nonzero(close), strict=True):
             if early[earlier] < late[start + later]:
                 yield int(late[start + later]), int(early[earlier])
-

@@ -29,13 +29,13 @@ SCHEMA = pa.schema(
         "width": pa.int32(),
         "height": pa.int32(),
         "sha256": pa.binary(),  # of the picture's file
-        "phash": pa.uint64(),
+        "hash": pa.uint64(),
         "small": pa.binary(),
         "spread": pa.float32(),
         "captions": pa.list_(pa.string()),
     }
 )
-_UNSEEN = dict(bytes=0, width=0, height=0, sha256=b"", phash=0, small=b"", spread=0.0)
+_UNSEEN = dict(bytes=0, width=0, height=0, sha256=b"", hash=0, small=b"", spread=0.0)
 
 
 def gather_facts(work: Work, flags: Sequence[str], *, pictures: bool, where: str = "facts") -> None:

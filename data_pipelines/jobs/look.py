@@ -5,23 +5,25 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from scipy.fft import dct
 
-HASHED = 32  # pixels a side from which the hash is taken
-SMALL = 8  # pixels a side of the small picture
+SIDE = 8  # pixels a side of the small picture
+BITS = 64
 _WHITE = (255, 255, 255, 255)
+# RandomState's numbers are the same in every version of numpy.
+_PLANES = np.random.RandomState(0).standard_normal((SIDE * SIDE * 3, BITS))
 
 
 class Look(NamedTuple):
     """A picture in a few numbers.
 
     Attributes:
-      phash: 64 bits that change little when the picture is scaled or compressed again.
+      hash: 64 bits, few of which change when the picture is scaled or compressed again.
       small: the picture at 8 x 8 pixels, RGB, row by row.
-      spread: standard deviation of the brightness, 0 to 127; of an empty picture nearly 0.
+      spread: standard deviation of the small picture's brightness, 0 to 127; of an empty picture
+        nearly 0.
     """
 
-    phash: int
+    hash: int
     small: bytes
     spread: float
 
@@ -31,23 +33,21 @@ def look_at(pixels: UInt8[np.ndarray, "h w 4"]) -> Look:
     image = Image.alpha_composite(
         Image.new("RGBA", (pixels.shape[1], pixels.shape[0]), _WHITE), Image.fromarray(pixels)
     ).convert("RGB")
-    grey = image.convert("L").resize((HASHED, HASHED), Image.Resampling.LANCZOS)
-    small = image.resize((SMALL, SMALL), Image.Resampling.BOX)
-    brightness = np.asarray(grey, np.float64)
-    return Look(perceptual_hash(brightness), small.tobytes(), float(brightness.std()))
+    small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    spread = float(small.mean(axis=-1).std())
+    return Look(perceptual_hash(small), small.tobytes(), spread)
 
 
-def perceptual_hash(brightness: np.ndarray) -> int:
-    """The signs of the lowest 8 x 8 frequencies against their median, the first the highest bit.
+def perceptual_hash(small: UInt8[np.ndarray, "8 8 3"]) -> int:
+    """On which side of 64 fixed random planes a small picture lies, its mean colour left out.
 
-    The bits are those of `imagehash.phash`.
-
-    Args:
-      brightness: `[32, 32]`.
+    Of two pictures at an angle of a turn / 2k about one bit in k differs. The usual hash, the signs
+    of cosine frequencies against their median, is of noise where pictures are symmetric or have a
+    white ground: of drawings compressed as JPEG again one in ten had eight other bits and more.
 
     References:
-      Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010.
+      Charikar, "Similarity estimation techniques from rounding algorithms", 2002.
     """
-    low = dct(dct(brightness, axis=0), axis=1)[:8, :8]
-    bits = np.packbits(low > np.median(low))
-    return int.from_bytes(bits.tobytes(), "big")
+    flat = small.reshape(-1).astype(np.float64)
+    signs = (flat - flat.mean()) @ _PLANES > 0
+    return int.from_bytes(np.packbits(signs).tobytes(), "big")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -96,19 +95,6 @@ def language(text: str) -> str:
     import py3langid
 
     return py3langid.classify(text)[0]
-
-
-def read_words(path: str | Path) -> tuple[str, ...]:
-    """The lines of a file, without blanks around them and without empty ones.
-
-    Raises:
-      ValueError: there is none.
-    """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    words = tuple(dict.fromkeys(filter(None, map(str.strip, lines))))
-    if not words:
-        raise ValueError(f"{path} must have a word or phrase a line, got none")
-    return words
 
 
 def _verdict(rules: Rules, fact: dict[str, Any]):

@@ -57,7 +57,7 @@ def by_score(
     Args:
       made: a pipeline.
       samples: of the data; those without a score do not stay.
-      shards: the vectors of pictures and of captions of each stretch of the data, see `read_vectors`.
+      shards: the vectors of pictures and of captions of each stretch, see `read_vectors`.
       wanted: what stays.
     """
     scores = made | beam.Create(list(shards)) | beam.Reshuffle() | "score" >> beam.FlatMap(_scores)

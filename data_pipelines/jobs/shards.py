@@ -76,7 +76,7 @@ def write_shards(work: Work, flags: Sequence[str], form: Form, *, chosen: bool) 
     finish(form.layout, work.out)
     counts: Counter[str] = Counter()
     for part in range(len(work)):
-        counts.update(json.loads(_done(work, part).readutf8(encoding="utf-8"))["counts"])
+        counts.update(json.loads(_done(work, part).read_text(encoding="utf-8"))["counts"])
     return counts
 
 

@@ -1,5 +1,6 @@
 """What a data set is like in numbers: counts, and distributions in bins."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -49,7 +50,6 @@ def gather_statistics(work: Work, flags: Sequence[str]) -> dict[str, Any]:
 
 def read_statistics(work: Work) -> dict[str, Any]:
     """What `gather_statistics` wrote."""
-    import json
 
     return json.loads((work.out / STATISTICS).read_text(encoding="utf-8"))
 

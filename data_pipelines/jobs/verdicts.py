@@ -1,7 +1,7 @@
 """What becomes of each sample and why: the manifest of a job, a file of JSON lines a part.
 
-  {"index": 17, "key": "017", "file": "web/0.tar", "kept": false, "reason": "near duplicate",
-   "of": 4}
+{"index": 17, "key": "017", "file": "web/0.tar", "kept": false, "reason": "near duplicate",
+ "of": 4}
 """
 
 from collections import Counter

@@ -1,16 +1,20 @@
-"""Prepare data: index tars, train a tokenizer, unpack the embedded emoji."""
+"""Prepare data: index tars, look into them, convert, clean and balance them, train a tokenizer.
+
+`vlp data JOB --help` explains each.
+"""
 
 import argparse
 from pathlib import Path
 
+from vlp.cli import data_look, data_select
 from vlp.cli.arguments import add_data_argument, local_path
 from vlp.jobs.outputs import TOKENIZER, check_output
 
-SUMMARY = "index tars, train tokenizers, unpack the embedded emoji"
+SUMMARY = "index, inspect, convert, filter data; train tokenizers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the sub-commands `index`, `tokenizer` and `emoji`."""
+    """Adds the sub-commands."""
     commands = parser.add_subparsers(dest="job", metavar="JOB", required=True)
     index = commands.add_parser(
         "index",
@@ -21,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", nargs="+", metavar="DATA", help="uncompressed tars, patterns, ranges, or folders"
     )
     index.set_defaults(run=_index)
+    data_look.add_jobs(commands)
+    data_select.add_jobs(commands)
     tokenizer = commands.add_parser(
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
     )

@@ -30,6 +30,7 @@ REASONS: tuple[str, ...] = (
     "audio too large",
     "audio too long",
     "vector missing",
+    "labels invalid",
 )
 
 

@@ -167,6 +167,7 @@ def base_config() -> ConfigDict:
                 threads=2,
                 workers=0,
                 caption_first_probability=1.0,
+                max_labels=64,  # of a sample, for objectives that read the field labels
                 max_reject_share=0.05,
                 # vlp.run.trimming: cut captions to the longest of the batch. CLIP and SigLIP, one
                 # process; as many steps are compiled as there are lengths (multiples of eight).

@@ -24,6 +24,7 @@ from data_pipelines.jobs.work import Work
 
 METHODS = ("clip", "metaclip")
 NO_QUERY, ENOUGH = "no query", "enough of its queries"
+_Drawn = tuple[int, tuple[float, int]]  # a query; a number in [0, 1) and a sample
 
 
 def by_queries(
@@ -72,7 +73,7 @@ def by_queries(
     )
 
 
-def _matches(queries: tuple[str, ...], seed: int, fact: dict[str, Any]) -> Iterator[tuple]:
+def _matches(queries: tuple[str, ...], seed: int, fact: dict[str, Any]) -> Iterator[_Drawn]:
     """Of each query in a sample's captions its number, with a draw and the sample."""
     phrases = _phrases(queries)
     found = {query for caption in fact["captions"] for query in phrases.found(caption)}

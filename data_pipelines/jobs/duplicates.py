@@ -1,8 +1,8 @@
 """Duplicates within a data set, and of pictures that a model is to be judged on.
 
-Of equal pictures the first stays. Of near ones each goes that has a near one before it: no two that
-stay are near, and none goes for one that is not near to it. Pictures to be judged on come before
-all others.
+Of equal pictures the first stays. Of near ones each goes that has a near one before it, whether
+that one stays or not: no two that stay are near, and of a chain, each near to the next, the first
+alone stays. Pictures to be judged on come before all others.
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ cross entropy for each label, added up. Numbers are those of the released config
 clipped to 1, an average of the weights at 0.0005, crops of Inception and flips at 224 pixels.
 Different: pictures of one size in place of 25 of 128 to 320 pixels; no learned augmentation
 (RangeAugment); nouns by a list of words in place of a tagger of parts of speech; bfloat16.
-Cost: 53, 185 and 502 GFLOPs an image and training step for B, L and H; 13.1 billion images.
+Cost: 106, 370 and 763 GFLOPs an image and training step for B, L and H; 13.1 billion images.
 Expected on ImageNet, fine-tuned there (the paper's table 1): B/16 84.3 %, H/16 86.7 %; nobody has
 run this.
 

@@ -1,13 +1,13 @@
-"""The quickstart on data of which 40 % have wrong captions: all, a random share, what a model keeps.
+"""The quickstart where 40 % of the captions are wrong: on all, on half, on what a model keeps.
 
   python benchmarks/filtered_emoji.py --out runs/filtered
 
-Of the drawings that the quickstart trains on, 40 % get captions of each other. For every seed a model
-is trained on all of it; `vlp data filter` keeps the 60 % whose picture and caption that very model
-finds nearest; and models are trained anew on these and on half of the data at random, all for as
-many steps. A run that is finished is not repeated. The first table says how many of the kept pairs
-are right, the second is retrieval among the drawings of another vendor: means over the seeds and
-standard deviations. Needs the packages of `vlp[jobs]`.
+Of the drawings that the quickstart trains on, 40 % get captions of each other. For every seed a
+model is trained on all of it; `vlp data filter` keeps the 60 % whose picture and caption that very
+model finds nearest; and models are trained anew on these and on half of the data at random, all for
+as many steps. A run that is finished is not repeated. The first table says how many of the kept
+pairs are right, the second is retrieval among the drawings of another vendor: means over the seeds
+and standard deviations. Needs the packages of `vlp[jobs]`.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.jobs.tar_write import sample_bytes, write_tar
 from data_pipelines.opening import open_source
+from data_pipelines.tar_write import sample_bytes, write_tar
 
 WRONG, KEPT, HALF = 0.4, 0.6, 0.5
 COLUMNS = [f"{way}/R@{k}" for way in ("text_to_image", "image_to_text") for k in (1, 5, 10)]

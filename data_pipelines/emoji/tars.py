@@ -16,8 +16,8 @@ import numpy as np
 from data_pipelines.emoji import compact
 from data_pipelines.emoji.captions import caption, training_captions
 from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
-from data_pipelines.jobs.tar_write import finish, member
 from data_pipelines.sources.tar_sidecar import build_index, index_path
+from data_pipelines.tar_write import finish, member
 
 # Counts up when the tars change though the compact form does not: captions, splits, encoding.
 VERSION = 8

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_pipelines.checks import check_choice
-from data_pipelines.jobs.tar_write import kind_of, sample_bytes, write_tar
 from data_pipelines.jobs.whole import read_lines, write_lines, write_whole
 from data_pipelines.sources.tar_sidecar import build_index
+from data_pipelines.tar_write import kind_of, sample_bytes, write_tar
 
 _ROW_GROUP = 128  # samples that a reader takes from the disk for one
 _LINES = "captions.jsonl"

@@ -11,6 +11,7 @@ References:
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -61,11 +62,10 @@ def by_score(
       wanted: what stays.
     """
     scores = made | beam.Create(list(shards)) | beam.Reshuffle() | "score" >> beam.FlatMap(_scores)
-    if wanted.threshold is None:
+    least: Any = wanted.threshold
+    if wanted.share is not None:
         counts = scores | beam.CombineGlobally(_Histogram())
         least = beam.pvalue.AsSingleton(counts | beam.Map(partial(_least, wanted.share)))
-    else:
-        least = wanted.threshold
     said = scores | "say" >> beam.Map(_say, least)
     every = made | "every sample" >> beam.Create(range(samples)) | beam.Map(lambda i: (i, None))
     return (

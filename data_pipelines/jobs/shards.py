@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from PIL import Image
 
 from data_pipelines.checks import check_choice, check_whole
@@ -164,7 +165,7 @@ def resized(data: bytes, size: int, *, quality: int, max_pixels: int) -> bytes:
     width, height = (max(1, round(side * size / shorter)) for side in image.size)
     made = image.resize((width, height), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    if made.getextrema()[3][0] < 255:  # somewhere transparent
+    if np.asarray(made)[..., 3].min() < 255:  # somewhere transparent
         made.save(file, "PNG")
     else:
         made.convert("RGB").save(file, "JPEG", quality=quality, subsampling=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_pipelines.jobs.tar_write import sample_bytes, write_tar
+from data_pipelines.tar_write import sample_bytes, write_tar
 
 Change = Callable[[Image.Image], bytes]
 

@@ -18,7 +18,7 @@ from data_pipelines.jobs.facts import read_facts
 from data_pipelines.jobs.work import SETTINGS, Work
 from data_pipelines.sources.fingerprints import same_data
 from vlp.evals import page
-from vlp.evals.writing import count, escape, percent, short
+from vlp.evals.writing import Number, count, escape, percent, short
 from vlp.files import write_text
 from vlp.jobs.parts import read_lines
 
@@ -178,12 +178,12 @@ def _rejects(counts: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -
     )
 
 
-def _distributions(distributions: Mapping[str, Sequence[Sequence[float]]]) -> str:
+def _distributions(distributions: Mapping[str, Sequence[Sequence[Number]]]) -> str:
     cards = "".join(_card(name, bins) for name, bins in distributions.items())
     return f"<section><h2>Distributions</h2><div class='charts'>{cards}</div></section>"
 
 
-def _card(name: str, bins: Sequence[Sequence[float]]) -> str:
+def _card(name: str, bins: Sequence[Sequence[Number]]) -> str:
     rows = "".join(
         f'<span>from {short(edge)}</span><div class="bar" aria-hidden="true">'
         f'<i style="width:{100 * share:.1f}%"></i></div><span>{percent(share)}</span>'
@@ -192,7 +192,7 @@ def _card(name: str, bins: Sequence[Sequence[float]]) -> str:
     return f'<div class="card"><h3>{escape(name)}</h3><div class="bins">{rows}</div></div>'
 
 
-def _bins(bins: Sequence[Sequence[float]]) -> Iterator[tuple[float, int, float]]:
+def _bins(bins: Sequence[Sequence[Number]]) -> Iterator[tuple[Number, int, float]]:
     """The lower edge, the count and the share of each bin."""
     total = sum(number for _, number in bins)
     for edge, number in bins:

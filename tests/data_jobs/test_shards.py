@@ -143,11 +143,15 @@ def test_a_part_of_which_nothing_stays_has_no_shard(data, start, flags):
     assert [tar.name for tar in sorted(work.out.glob("*.tar"))] == ["00001.tar", "00002.tar"]
 
 
+# A server of jobs and workers behind it, as clusters have them, but on this machine.
+SERVER = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
+
+
 @pytest.mark.slow
-def test_two_processes_write_the_same_files(data, start):
+@pytest.mark.parametrize("others", [in_process(2), SERVER], ids=["two processes", "server"])
+def test_every_runner_writes_the_same_files(data, start, others):
     one, two = start(data), start(data, out="two")
-    for work, workers in ((one, 1), (two, 2)):
-        flags = in_process(workers)
+    for work, flags in ((one, in_process(1)), (two, others)):
         gather_facts(work, flags, pictures=True)
         judge(work, flags, partial(by_rules, work=work, rules=Rules(min_side=23)))
         write_shards(work, flags, Form(), chosen=True)

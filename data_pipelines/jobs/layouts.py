@@ -35,12 +35,14 @@ class Item:
       image: an encoded image file.
       captions: none of a picture alone.
       meta: JSON values.
+      sound: an encoded sound file, for layouts that hold it; None for none.
     """
 
     key: str
     image: bytes
     captions: tuple[str, ...]
     meta: Mapping[str, Any]
+    sound: bytes | None = None
 
 
 def write_shard(layout: str, out: Path, part: int, items: Iterable[Item]) -> str:
@@ -124,6 +126,7 @@ def _file(item: Item) -> str:
     return f"{item.key}.{kind_of(item.image)}"
 
 
+WITH_SOUND = ("tars",)
 LAYOUTS: dict[str, Callable[[Path, str, Iterable[Item]], str]] = {
     "tars": _tars,
     "parquet": _parquet,

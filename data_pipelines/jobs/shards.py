@@ -17,7 +17,7 @@ from data_pipelines.checks import check_choice, check_whole
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.jobs.facts import captions_of
-from data_pipelines.jobs.layouts import LAYOUTS, Item, finish, write_shard
+from data_pipelines.jobs.layouts import LAYOUTS, WITH_SOUND, Item, finish, write_shard
 from data_pipelines.jobs.runners import pipeline
 from data_pipelines.jobs.verdicts import manifest_path
 from data_pipelines.jobs.whole import read_lines, utf8, write_json
@@ -63,9 +63,9 @@ def write_shards(work: Work, flags: Sequence[str], form: Form, *, chosen: bool) 
 
     Returns:
       How many samples were written ("written"), were not to be ("left out") and could not be
-      written, by reason.
+      written, by reason; and how many were written without their sound ("sound left out").
     """
-    missing = work.missing(partial(_done, work))
+    missing = [part for part in range(len(work)) if not _is_done(work, part)]
     if missing:
         with pipeline(flags) as made:
             _ = (
@@ -77,8 +77,17 @@ def write_shards(work: Work, flags: Sequence[str], form: Form, *, chosen: bool) 
     finish(form.layout, work.out)
     counts: Counter[str] = Counter()
     for part in range(len(work)):
-        counts.update(json.loads(_done(work, part).read_text(encoding="utf-8"))["counts"])
+        counts.update(_told(work, part)["counts"])
     return counts
+
+
+def _is_done(work: Work, part: int) -> bool:
+    """Whether a shard is whole, and still there."""
+    return _done(work, part).exists() and (work.out / _told(work, part)["shard"]).exists()
+
+
+def _told(work: Work, part: int) -> dict[str, Any]:
+    return json.loads(_done(work, part).read_text(encoding="utf-8"))
 
 
 def _done(work: Work, part: int) -> Path:
@@ -115,6 +124,8 @@ def _items(
             counts[fault.reason] += 1
             continue
         counts["written"] += 1
+        if item.sound is not None and form.layout not in WITH_SOUND:
+            counts["sound left out"] += 1
         yield item
 
 
@@ -125,7 +136,17 @@ def _item(source: Source, index: int, *, form: Form, more: dict[str, Any]) -> It
     origin = (source.key(index), source.file(index))
     # Of samples that were written before, where they came from at first.
     meta = dict(zip(_ORIGIN, map(utf8, origin), strict=True)) | _meta(source, index) | more
-    return Item(f"{index:09d}", image, _captions(source, index), meta)
+    return Item(f"{index:09d}", image, _captions(source, index), meta, _sound(source, index))
+
+
+def _sound(source: Source, index: int) -> bytes | None:
+    """None of a sample that has none. Raises Reject."""
+    try:
+        return source.audio(index)
+    except Reject as fault:
+        if fault.is_missing:
+            return None
+        raise
 
 
 def _captions(source: Source, index: int) -> tuple[str, ...]:

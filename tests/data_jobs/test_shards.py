@@ -20,6 +20,7 @@ from data_pipelines.jobs.shards import Form, write_shards
 from data_pipelines.jobs.verdicts import judge
 from data_pipelines.opening import open_source
 from data_pipelines.sources.tar_sidecar import index_path
+from data_pipelines.tar_write import sample_bytes, write_tar
 from tests.data_jobs.planted import encoded, files_below, noise, write_samples
 
 
@@ -114,6 +115,7 @@ def test_parts_that_are_done_stay_and_missing_ones_are_made_as_they_were(data, s
     whole = files_below(work.out)
     (work.out / "done/00001.json").unlink()
     (work.out / "00001.tar").write_bytes(b"cut")
+    (work.out / "00002.tar").unlink()
     leftover = work.out / ".00002.tar.1234.partial"
     leftover.write_bytes(b"half")
     kept = (work.out / "00000.tar").stat().st_mtime_ns
@@ -122,6 +124,18 @@ def test_parts_that_are_done_stay_and_missing_ones_are_made_as_they_were(data, s
     assert not leftover.exists()
     assert files_below(work.out) == whole
     assert (work.out / "00000.tar").stat().st_mtime_ns == kept
+
+
+def test_sounds_go_into_tars_and_are_counted_where_there_is_no_place_for_them(
+    tmp_path, start, flags
+):
+    sample = sample_bytes("a", encoded(noise(0)), ["words"], meta={"number": 0}, sound=b"OggS...")
+    write_tar(tmp_path / "d.tar", [sample])
+    tars, folder = start(tmp_path / "d.tar"), start(tmp_path / "d.tar", out="folder")
+    assert write_shards(tars, flags, Form(), chosen=False) == {"written": 1}
+    assert open_source(str(tars.out)).audio(0) == b"OggS..."
+    counts = write_shards(folder, flags, Form("folder"), chosen=False)
+    assert counts == {"written": 1, "sound left out": 1}
 
 
 def test_a_folder_of_another_job_is_refused(tmp_path, data, start):

@@ -148,6 +148,8 @@ def write_and_say(
     counts = write_shards(work, flags, Form(**form_settings(args)), chosen=chosen)
     written = counts.pop("written")
     counts.pop("left out", None)  # told above
+    if silent := counts.pop("sound left out", 0):
+        print(f"{silent:,} of them without their sound, which --layout=tars alone holds")
     print(f"{written:,} of {work.samples:,} samples written; could not be: {summary(counts)}")
     if not written:
         raise ValueError(f"{work.out} has no shard: no sample was to be written, or none could be")

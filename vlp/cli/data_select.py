@@ -66,11 +66,11 @@ LABEL = """\
 Make labels of captions: their nouns, as synsets of WordNet that enough samples have.
 
   vlp data label --data='web/*.tar' --wordnet=WordNet-3.0/dict --out=labelled
-  vlp train --config=experiments/catlip.py:data=labelled --workdir=runs/catlip
+  vlp train --config=experiments/catlip.py:data=labelled,labels=24320 --workdir=runs/catlip
 
-Samples get the field "labels", numbers of lines of DIR/vocabulary.txt (CatLIP,
-https://arxiv.org/abs/2404.15653). --wordnet is a folder with index.noun: Princeton's, or
-corpora/wordnet of NLTK's data."""
+Samples get the field "labels", numbers of lines of DIR/vocabulary.txt, whose count is the
+experiment's `labels` (CatLIP, https://arxiv.org/abs/2404.15653). --wordnet is a folder with
+index.noun: Princeton's, or corpora/wordnet of NLTK's data."""
 _RULES = {
     "min-side": (int, "PIXELS", "of the shorter side"),
     "max-aspect": (float, "RATIO", "longer by shorter side"),

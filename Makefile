@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # On Linux CPUs a fifth of a training step is page faults; large pages take most of them away.
 HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
-.PHONY: help install quickstart test test-slow test-peers test-interop test-jax2onnx lint clean
+.PHONY: help install quickstart test test-slow test-peers test-interop test-jax2onnx test-jobs lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,7 +29,7 @@ install: .venv/installed  ## make .venv and install vlp into it
 quickstart: install  ## train on the embedded emoji, evaluate, export, draw a report (8 minutes)
 	$(HUGE_PAGES) $(BIN)/vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
-SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets
+SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets --ignore=tests/data_jobs
 
 test: .venv/installed-test  ## the test suite (10 minutes, no network, no accelerator)
 	$(PYTEST) -n 2 -m "not slow" $(SUITE)
@@ -68,6 +68,16 @@ test-jax2onnx: .venv-interop/installed .venv-jax2onnx/installed  ## compare ONNX
 	VLP_JAX2ONNX_PYTHON=$(CURDIR)/.venv-jax2onnx/bin/python \
 		.venv-interop/bin/python -m pytest -q tests/interop_targets/test_jax2onnx.py
 
+# Apache Beam wants an older protobuf and pyarrow than the rest would take.
+.venv-jobs/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-jobs
+	.venv-jobs/bin/python -m pip install -q --upgrade pip
+	.venv-jobs/bin/python -m pip install -q -e '.[test,jobs]' scikit-image
+	@touch $@
+
+test-jobs: .venv-jobs/installed  ## the jobs of vlp data on Apache Beam
+	.venv-jobs/bin/python -m pytest -q tests/data_jobs
+
 lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,4 +85,4 @@ lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import l
 	$(BIN)/lint-imports
 
 clean:  ## remove the environment and the runs
-	rm -rf .venv .venv-interop .venv-jax2onnx runs
+	rm -rf .venv .venv-interop .venv-jax2onnx .venv-jobs runs

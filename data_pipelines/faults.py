@@ -36,6 +36,7 @@ REASONS: tuple[str, ...] = (
     "shard damaged",
     "read failed",
     "member twice",
+    "labels invalid",
 )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from data_pipelines.audio import Spectrogram
+from data_pipelines.checks import check_whole
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.sound import decode_sound
@@ -209,6 +210,41 @@ class ImageVectors:
             raise Reject("vector missing", "these data were not embedded")
         view = own.epoch if self._embedded.views else 0
         return _found(self._find(own.index, view), "of its image")
+
+
+class Labels:
+    """The numbers of a sample's labels, int32 `[most]`, ascending; -1 behind the last.
+
+    Args:
+      field: of the samples' metadata: a list of whole numbers, as `vlp data label` writes it.
+      count: how many labels there are.
+      most: of a sample; one with more is rejected.
+
+    Raises:
+      ValueError: there is no label, or no place for one.
+    """
+
+    def __init__(self, field: str, *, count: int, most: int) -> None:
+        check_whole("config.model.num_labels", count)
+        check_whole("config.data.max_labels", most)
+        self._field, self._count = field, count
+        self.absent = np.full(most, -1, np.int32)
+
+    def __call__(self, example: Example) -> np.ndarray:
+        """The labels of the sample."""
+        found = example.source.meta(example.index).get(self._field)
+        if found is None:
+            raise Reject("label missing", f"no field {self._field!r}")
+        if not isinstance(found, list) or not all(type(each) is int for each in found):
+            raise Reject("labels invalid", f"must be a list of whole numbers, got {found!r:.80}")
+        labels = sorted(set(found))
+        if labels and not 0 <= labels[0] <= labels[-1] < self._count:
+            raise Reject("labels invalid", f"must be of 0 to {self._count - 1}, got {labels!r:.80}")
+        row = self.absent.copy()
+        if len(labels) > len(row):
+            raise Reject("labels invalid", f"{len(labels)} labels > max_labels {len(row)}")
+        row[: len(labels)] = labels
+        return row
 
 
 class CaptionVectors:

@@ -16,9 +16,9 @@ from data_pipelines.caches import cache_folder
 from data_pipelines.emoji import compact
 from data_pipelines.emoji.captions import caption, training_captions
 from data_pipelines.emoji.splits import COMPOSITIONAL, TRAIN, splits
-from data_pipelines.jobs.tar_write import finish, member
 from data_pipelines.sources.tar_build import build_indexes
 from data_pipelines.sources.tar_index import NAME as INDEX
+from data_pipelines.tar_write import finish, member
 
 # Counts up when the tars change though the compact form does not: captions, encoding, index.
 VERSION = 9

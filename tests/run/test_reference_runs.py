@@ -43,6 +43,10 @@ PUBLISHED: dict[str, tuple[float | None, float | None]] = {
     "clipa:stage=large,bert=BERT,init=RUN": (968.64 - 577 * 1280e-6, 800.88),
     "openvision2:stage=small,bert=BERT": (None, None),
     "openvision2:stage=tuned,bert=BERT,init=RUN": (None, None),
+    "dfn:stage=filter": (151.28, 14.78),
+    "dfn:stage=tuned,init=RUN": (151.28, None),
+    "dfn:stage=induced,model=ViT-L/14": (427.62, 175.33),
+    "catlip:labels=24320": (None, None),
 }
 
 

@@ -14,7 +14,7 @@ import experiments
 from experiments.common import base_config
 from vlp.remote import place
 from vlp.run.resolve import resolve
-from vlp.run.sections import DECIDED, REQUIRED, VALUES, near, sections, settings_of
+from vlp.run.sections import DECIDED, REQUIRED, TOWERS, VALUES, near, sections, settings_of
 from vlp.run.values import NAMES, flatten, kinds_of, parse_value
 
 # What chooses among constructors is set before what they are given.
@@ -217,7 +217,8 @@ def _check(config: ConfigDict) -> None:
                 raise ValueError(
                     f"config.{key} is decided by config.{DECIDED[key]}; leave it out and set that"
                 )
-            if name not in settings and not isinstance(own[name], ConfigDict):
+            absent = section == "model" and name in TOWERS and own[name] is None
+            if name not in settings and not absent and not isinstance(own[name], ConfigDict):
                 nearest = difflib.get_close_matches(name, settings, n=1)
                 hint = f"did you mean {nearest[0]}" if nearest else f"known: {', '.join(settings)}"
                 raise ValueError(f"config.{section} has no setting {name}; {hint}")

@@ -1,13 +1,16 @@
-"""Prepare data: index tars, train a tokenizer, unpack the embedded emoji."""
+"""Prepare data: index tars, look into them, convert, clean and balance them, train a tokenizer.
+
+`vlp data JOB --help` explains each.
+"""
 
 import argparse
 from pathlib import Path
 
-from vlp.cli import data_bench
+from vlp.cli import data_bench, data_look, data_select
 from vlp.cli.arguments import add_data_argument, local_path
 from vlp.jobs.outputs import TOKENIZER, check_output
 
-SUMMARY = "index tars, measure pipelines, train tokenizers, unpack the embedded emoji"
+SUMMARY = "index, inspect, convert, filter, measure data; train tokenizers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     index.add_argument("--processes", type=int, help="that read tars; all cores unless given")
     index.set_defaults(run=_index)
+    data_look.add_jobs(commands)
+    data_select.add_jobs(commands)
     tokenizer = commands.add_parser(
         "tokenizer", help="train a SentencePiece tokenizer on the captions", allow_abbrev=False
     )

@@ -12,9 +12,9 @@ from scipy.special import expit
 
 from data_pipelines.evaluation import eval_captions
 from data_pipelines.faults import REASONS, Reject
-from data_pipelines.jobs.tar_write import sample_bytes
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
+from data_pipelines.tar_write import sample_bytes
 from data_pipelines.text import clean_caption
 from vlp.evals.embed import Progress
 from vlp.evals.matching import log_odds

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.jobs.tar_write import write_tar
+from data_pipelines.tar_write import write_tar
 from vlp.files import remove_partials, write_text, write_whole
 from vlp.jobs.outputs import check_folder
 from vlp.jobs.parts import LineParts, read_lines

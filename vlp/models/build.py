@@ -12,6 +12,7 @@ from vlp.models.blip2 import Blip2
 from vlp.models.bound import Bound
 from vlp.models.coca import CoCa
 from vlp.models.dual_encoder import DualEncoder
+from vlp.models.tagger import Tagger
 from vlp.models.vlmo import Vlmo
 from vlp.settings import check_choice
 
@@ -23,6 +24,7 @@ MODELS: dict[str, type[Model]] = {
     "blip2": Blip2,
     "vlmo": Vlmo,
     "bound": Bound,
+    "tagger": Tagger,
 }
 # What only these have, by which a model is known that does not say its kind.
 _MARKS = {
@@ -31,6 +33,7 @@ _MARKS = {
     "modes": "blip",
     "num_queries": "blip2",
     "multiway": "vlmo",
+    "num_labels": "tagger",
 }
 
 # Settings of towers and heads that count something there has to be.

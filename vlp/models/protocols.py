@@ -76,6 +76,15 @@ class PredictsWords(Protocol):
 
 
 @runtime_checkable
+class TellsLabels(Protocol):
+    """Tells which labels an image has."""
+
+    def tell_labels(self, image: Encoded) -> Float[Array, "n k"]:
+        """The logit of each label."""
+        ...
+
+
+@runtime_checkable
 class PredictsPixels(Protocol):
     """Paints hidden patches."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram
-from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Sounds, Texts
+from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Labels, Sounds, Texts
 from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources import Source
 from data_pipelines.text import Tokenizer
@@ -66,6 +66,9 @@ def host_fields(
         ),
         "audio": lambda: Sounds(
             Spectrogram(**config.audio.to_dict()), SoundAugment(**config.augment_audio.to_dict())
+        ),
+        "labels": lambda: Labels(
+            "labels", count=config.model.get("num_labels", 0), most=config.data.max_labels
         ),
         "image": lambda: pictures(config, embedded=views[0] if views else None),
     }

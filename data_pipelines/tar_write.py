@@ -14,6 +14,7 @@ _KINDS = {
     "bmp": (b"BM",),
     "tif": (b"II*\0", b"MM\0*"),
 }
+_SOUNDS = {b"OggS": "ogg", b"fLaC": "flac", b"RIFF": "wav"}
 
 
 def write_tar(path: Path, samples: Iterable[bytes]) -> None:
@@ -32,29 +33,43 @@ def finish(file: BinaryIO) -> None:
 
 
 def sample_bytes(
-    key: str, image: bytes, captions: Sequence[str], *, meta: Mapping[str, Any]
+    key: str,
+    image: bytes,
+    captions: Sequence[str],
+    *,
+    meta: Mapping[str, Any],
+    sound: bytes | None = None,
 ) -> bytes:
     """The members of one sample: KEY.jpg (or another kind), KEY.captions, KEY.json.
 
     Args:
       key: its name, ASCII and without a dot.
       image: an encoded image file.
-      captions: one a line; white space within them becomes blanks.
+      captions: one a line; white space within them becomes blanks. Without any there is no
+        KEY.captions.
       meta: JSON values.
+      sound: an encoded sound file, which becomes KEY.ogg (or another kind); None for none.
     """
     lines = "\n".join(" ".join(caption.split()) for caption in captions)
+    said = {"captions": lines.encode()} if captions else {}
     members = {
-        _kind(image): image,
-        "captions": lines.encode(),
+        kind_of(image): image,
+        **({} if sound is None else {_sound_kind(sound): sound}),
+        **said,
         "json": json.dumps(meta, ensure_ascii=False).encode(),
     }
     return b"".join(member(f"{key}.{kind}", data) for kind, data in members.items())
 
 
-def _kind(image: bytes) -> str:
+def kind_of(image: bytes) -> str:
     """The usual ending of the name of such a file."""
     found = (kind for kind, starts in _KINDS.items() if image.startswith(starts))
     return next(found, "jpg")
+
+
+def _sound_kind(sound: bytes) -> str:
+    found = (kind for start, kind in _SOUNDS.items() if sound.startswith(start))
+    return next(found, "mp3")
 
 
 def member(name: str, data: bytes) -> bytes:

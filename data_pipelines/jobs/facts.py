@@ -1,0 +1,129 @@
+"""What every job wants to know of a sample, read once and kept as parquet, a file a part."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_pipelines.decode import decode
+from data_pipelines.faults import Reject
+from data_pipelines.jobs.look import look_at
+from data_pipelines.jobs.runners import pipeline
+from data_pipelines.jobs.whole import utf8, write_whole
+from data_pipelines.jobs.work import Work
+from data_pipelines.sources.base import Source
+from data_pipelines.text import clean_caption
+
+SCHEMA = pa.schema(
+    {
+        "index": pa.int64(),
+        "key": pa.string(),
+        "file": pa.string(),
+        "reject": pa.string(),  # why it cannot be used; "" if it can
+        "bytes": pa.int64(),  # of the picture's file
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "sha256": pa.binary(),  # of the picture's file
+        "hash": pa.uint64(),
+        "small": pa.binary(),
+        "spread": pa.float32(),
+        "captions": pa.list_(pa.string()),
+    }
+)
+_UNSEEN = dict(bytes=0, width=0, height=0, sha256=b"", hash=0, small=b"", spread=0.0)
+
+
+def gather_facts(work: Work, flags: Sequence[str], *, pictures: bool, where: str = "facts") -> None:
+    """Writes the facts of all samples that are not written yet.
+
+    Args:
+      work: the data and the folder.
+      flags: of the runner.
+      pictures: whether pictures are read too; without, their facts are zeros.
+      where: the folder in that of the work.
+    """
+    path = partial(facts_path, work, where=where)
+    missing = work.missing(path)
+    if missing:
+        with pipeline(flags) as made:
+            _ = (
+                made
+                | beam.Create(missing)
+                | beam.Reshuffle()
+                | beam.Map(partial(_write, work, pictures=pictures, where=where))
+            )
+
+
+def facts_path(work: Work, part: int, *, where: str = "facts") -> Path:
+    """The file of a part."""
+    return work.out / where / f"{part:05d}.parquet"
+
+
+def read_facts(work: Work, part: int, *, where: str = "facts") -> list[dict[str, Any]]:
+    """The facts of a part's samples, in order; the names are those of `SCHEMA`."""
+    return pq.read_table(facts_path(work, part, where=where)).to_pylist()
+
+
+def all_facts(
+    made: beam.Pipeline, work: Work, *, where: str = "facts", label: str = ""
+) -> beam.PCollection:
+    """The facts of all samples as a collection."""
+    return (
+        made
+        | f"{label}parts" >> beam.Create(range(len(work)))
+        | f"{label}spread" >> beam.Reshuffle()
+        | f"{label}facts" >> beam.FlatMap(partial(read_facts, work, where=where))
+    )
+
+
+def facts_of(source: Source, index: int, *, pictures: bool) -> dict[str, Any]:
+    """The facts of one sample; what cannot be read has its reason in "reject"."""
+    known = {
+        "index": index,
+        "key": utf8(source.key(index)),
+        "file": utf8(source.file(index)),
+        "reject": "",
+        "captions": [],
+    } | _UNSEEN
+    try:
+        known["captions"] = captions_of(source, index)
+        if pictures:
+            known |= _seen(source, index)
+    except Reject as fault:
+        known["reject"] = fault.reason
+    return known
+
+
+def captions_of(source: Source, index: int) -> list[str]:
+    """The captions of a sample, cleaned. Raises Reject."""
+    limit = source.limits.caption_bytes
+    return [clean_caption(text, max_bytes=limit) for text in source.captions(index)]
+
+
+def _seen(source: Source, index: int) -> dict[str, Any]:
+    data = source.image(index)
+    pixels = decode(data, max_pixels=source.limits.pixels)
+    height, width = pixels.shape[:2]
+    return {
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).digest(),
+        "height": height,
+        "width": width,
+        **look_at(pixels)._asdict(),
+    }
+
+
+def _write(work: Work, part: int, *, pictures: bool, where: str) -> None:
+    rows = list(_rows(work, part, pictures=pictures))
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    write_whole(facts_path(work, part, where=where), partial(pq.write_table, table))
+
+
+def _rows(work: Work, part: int, *, pictures: bool) -> Iterator[dict[str, Any]]:
+    for index in work.indices(part):
+        yield facts_of(work.source, index, pictures=pictures)

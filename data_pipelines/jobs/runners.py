@@ -1,0 +1,39 @@
+"""Who carries a job out: Apache Beam's runner in this process, or a cluster's.
+
+References:
+  Akidau et al., "The Dataflow model", 2015; https://beam.apache.org/documentation/runners.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+# The one that needs neither a download nor a server; it is what DirectRunner falls back to.
+IN_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+def in_process(workers: int) -> list[str]:
+    """The flags of Beam for a run on this machine alone.
+
+    Args:
+      workers: processes; 1 stays in this one.
+    """
+    mode = "in_memory" if workers == 1 else "multi_processing"
+    return [
+        f"--runner={IN_PROCESS}",
+        f"--direct_num_workers={workers}",
+        f"--direct_running_mode={mode}",
+    ]
+
+
+@contextlib.contextmanager
+def pipeline(flags: Sequence[str]) -> Iterator[beam.Pipeline]:
+    """A pipeline that is carried out, to its end, when the block is left.
+
+    Args:
+      flags: Beam's own, such as `--runner=FlinkRunner`.
+    """
+    with beam.Pipeline(options=PipelineOptions(list(flags))) as made:
+        yield made

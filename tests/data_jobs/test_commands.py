@@ -1,0 +1,138 @@
+"""The jobs as commands: what they say, write and refuse."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from data_pipelines.opening import open_source
+from tests.data_jobs.planted import encoded, lines, noise, write_samples
+from vlp.cli.main import main
+
+
+@pytest.fixture
+def data(tmp_path):
+    samples = [(encoded(noise(i, size=24)), f"a photo of number {i}") for i in range(6)]
+    samples += [samples[1], (b"no picture", "words"), (encoded(Image.new("RGB", (24, 24))), "<b>")]
+    return write_samples(tmp_path / "d.tar", samples)
+
+
+@pytest.fixture
+def job(tmp_path, data):
+    """Runs `vlp data JOB` on the data; the exit code."""
+
+    def job(name, *flags, out="out"):
+        own = (f"--data={data}", f"--out={tmp_path / out}", "--shard-size=4")
+        return main(["data", name, *own, *flags])
+
+    return job
+
+
+def test_dedup_says_what_stays_and_a_second_start_changes_nothing(tmp_path, job, capsys):
+    assert job("dedup") == 0
+    said = capsys.readouterr().out
+    assert "7 of 9 samples stay (77.8%)" in said
+    assert "duplicate 1, image not recognised 1" in said
+    assert len(open_source(str(tmp_path / "out"))) == 7
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tar")}
+    assert job("dedup") == 0
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    assert job("dedup", "--bits=2") == 1
+    assert "is of a job with another bits, 4, and this one has 2" in capsys.readouterr().err
+
+
+def test_a_manifest_alone_is_written_on_demand(tmp_path, job, capsys):
+    assert job("filter", "--min-words=2", "--layout=none") == 0
+    assert not list((tmp_path / "out").glob("*.tar"))
+    reasons = [line.get("reason") for line in lines(tmp_path / "out")]
+    assert reasons[7:] == ["image not recognised", "caption of few words"]
+
+
+def test_leaks_of_other_data_are_left_out(tmp_path, job, capsys):
+    judged = write_samples(tmp_path / "t.tar", [(encoded(noise(4, size=24)), "words")])
+    assert job("dedup", f"--against={judged}", "--layout=none") == 0
+    found = {line["index"]: line["reason"] for line in lines(tmp_path / "out") if not line["kept"]}
+    assert found[4] == "duplicate of a picture to be judged on"
+
+
+def test_a_filter_goes_by_rules_or_by_vectors(job, capsys):
+    for flags, said in (
+        ((), "give one of --min-side"),
+        (("--min-side=3", "--embeddings=x", "--share=0.3"), "give one of --min-side"),
+        (("--min-side=3", "--share=0.3"), "--threshold and --share are of scores"),
+        (("--min-side=-3",), "min_side must be at least 0"),
+    ):
+        assert job("filter", *flags) == 1
+        assert said in capsys.readouterr().err
+
+
+def write_embeddings(folder, source):
+    """As vlp embed writes them: the picture of sample i lies near its caption where i is even."""
+    rng = np.random.default_rng(0)
+    ids = np.arange(len(source))
+    x = rng.standard_normal((len(ids), 8)).astype(np.float32)
+    y = np.where(ids[:, None] % 2 == 0, x, -x)
+    manifest = {
+        "format": 1, "data": source.fingerprint, "data_source": "d.tar", "samples": len(source),
+        "shard_size": 100, "model": "abc",
+    }  # fmt: skip
+    for kind, vectors in (("images", x), ("captions", y)):
+        (folder / kind).mkdir(parents=True)
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.save(folder / kind / "00000.npy", unit)
+        pq.write_table(pa.table({"id": ids}), folder / kind / "00000.parquet")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "done").mkdir()
+    (folder / "done/00000.json").write_text("{}")
+    return folder
+
+
+def test_a_filter_by_score_reads_the_vectors_of_the_same_data(tmp_path, data, job, capsys):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    assert job("filter", f"--embeddings={vectors}", "--threshold=0.5") == 0
+    found = lines(tmp_path / "out")
+    assert [line["kept"] for line in found] == [i % 2 == 0 for i in range(9)]
+    assert all(abs(line["score"]) == pytest.approx(1, abs=1e-5) for line in found)
+    (vectors / "done/00000.json").unlink()
+    assert job("filter", f"--embeddings={vectors}", "--threshold=0.5", out="two") == 1
+    assert "must be whole, it has 0 of 1 shards" in capsys.readouterr().err
+    other = write_embeddings(tmp_path / "w", open_source(data))
+    manifest = json.loads((other / "manifest.json").read_text()) | {"data": "other"}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    assert job("filter", f"--embeddings={other}", "--threshold=0.5", out="three") == 1
+    assert "must have the vectors of --data" in capsys.readouterr().err
+
+
+def test_stats_count_everything_once(tmp_path, job, capsys):
+    assert job("stats") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "9 samples; cannot be used: image not recognised 1; 1 pictures repeat" in said
+    found = json.loads((tmp_path / "out/statistics.json").read_text())
+    assert found["rejects"] == {"image not recognised": 1} and found["equal pictures"] == 1
+    bins = found["distributions"]
+    assert sum(count for _, count in bins["shorter side, pixels"]) == 8
+    assert dict(map(tuple, bins["words a caption"]))[5] == 7
+    assert dict(map(tuple, bins["contrast, deviation of brightness"]))[0] == 1
+
+
+def test_the_page_shows_pictures_and_reasons_and_asks_the_network_for_nothing(
+    tmp_path, job, capsys
+):
+    assert job("dedup", out="once") == 0
+    assert job("inspect", f"--manifest={tmp_path / 'once'}", "--samples=5") == 0
+    page = (tmp_path / "out/inspect.html").read_text()
+    assert page.count("<figure>") == 5 + 1 + 1 + 7  # spread; duplicate; not recognised; stayed
+    assert "Left out: duplicate" in page and "Stayed" in page and "a photo of number 3" in page
+    assert "&lt;b&gt;" in page and "<b>" not in page  # captions come from anywhere
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    assert job("inspect", f"--manifest={tmp_path}", out="other") == 1
+    assert "--manifest must be the --out of a job" in capsys.readouterr().err
+
+
+def test_workers_and_a_runner_do_not_go_together(job, capsys):
+    assert job("dedup", "--workers=2", "--runner=FlinkRunner") == 1
+    assert "--workers are processes of this machine" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""What the jobs of `vlp data` that Apache Beam carries out have in common."""
+
+import argparse
+import logging
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlp.cli.arguments import (
+    add_count_argument,
+    add_data_argument,
+    check_sizes,
+    limits,
+    local_folder,
+)
+
+if TYPE_CHECKING:
+    from data_pipelines.jobs.work import Work
+
+SHARED = """\
+Stop it at any time and start the same command again: parts that are done stay. --runner is who
+carries it out: this process unless you say FlinkRunner, SparkRunner, DataflowRunner or another of
+Apache Beam's, whose own flags go into --beam="--flink_master=HOST:PORT". All workers must see
+--data and --out at the same paths."""
+LAYOUTS = ("tars", "parquet", "folder")
+NO_SHARDS = "none"
+
+
+def add_job(
+    commands: Any, name: str, *, summary: str, about: str, run: Callable[..., None]
+) -> argparse.ArgumentParser:
+    """Adds a job with the flags that all have, for its own to be added.
+
+    Args:
+        commands: of `vlp data`.
+        name: of the job.
+        summary: a line for the list of jobs.
+        about: what its help says.
+        run: called with the flags.
+    """
+    parser = commands.add_parser(
+        name, help=summary, description=f"{about}\n\n{SHARED}", allow_abbrev=False
+    )
+    add_data_argument(parser)
+    parser.add_argument(
+        "--out", type=local_folder, required=True, metavar="DIR", help="made, or gone on with"
+    )
+    add_count_argument(
+        parser, "--shard-size", default=10_000, what="samples of the data a part and shard"
+    )
+    parser.add_argument("--max-pixels", type=int, metavar="N", help="leave out larger pictures")
+    add_count_argument(parser, "--workers", default=1, what="processes of this machine")
+    parser.add_argument("--runner", metavar="NAME", help="of Apache Beam; default: this process")
+    parser.add_argument("--beam", default="", metavar="FLAGS", help="more flags for the runner")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_form(parser: argparse.ArgumentParser, *, none: bool) -> None:
+    """Adds the flags of how samples are written.
+
+    Args:
+        parser: of a job.
+        none: whether it may write its manifest alone.
+    """
+    choices = (*LAYOUTS, NO_SHARDS) if none else LAYOUTS
+    known = f"{', '.join(choices)}; default: %(default)s"
+    parser.add_argument("--layout", choices=choices, default=LAYOUTS[0], help=known)
+    parser.add_argument(
+        "--resize", type=int, metavar="PIXELS", help="scale larger pictures to this shorter side"
+    )
+    add_count_argument(parser, "--quality", default=95, what="of the JPEGs that these become")
+
+
+def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work", list[str]]:
+    """The work of a job, and Beam's flags.
+
+    Args:
+        args: the flags.
+        settings: JSON values: what changes the job's results.
+
+    Raises:
+        ValueError: Beam is not installed, or the folder is of something else.
+    """
+    check_sizes(args, "shard_size", "workers", "max_pixels")
+    check_beam()
+    from data_pipelines.jobs.runners import in_process
+    from data_pipelines.jobs.work import begin
+
+    if args.runner and args.workers > 1:
+        raise ValueError(
+            "--workers are processes of this machine, and --runner has its own; say how many by "
+            "--beam"
+        )
+    flags = [f"--runner={args.runner}"] if args.runner else in_process(args.workers)
+    work = begin(
+        args.data,
+        Path(args.out).absolute(),
+        settings={"job": args.job, **settings},
+        part_size=args.shard_size,
+        limits=limits(args),
+    )
+    return work, [*flags, *shlex.split(args.beam)]
+
+
+def check_beam() -> None:
+    """Raises ValueError where Apache Beam is not installed."""
+    logging.disable(logging.WARNING)  # it tells of clouds that it could not import
+    try:
+        import apache_beam  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"this job needs Apache Beam ({error}); pip install 'vlp[jobs]', best in an "
+            "environment of its own, for Beam wants an older protobuf than other packages"
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def form_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `add_form` as JSON values."""
+    return {"layout": args.layout, "resize": args.resize, "quality": args.quality}
+
+
+def write_and_say(
+    args: argparse.Namespace, work: "Work", flags: list[str], *, chosen: bool = True
+) -> None:
+    """Writes what stays and says how much that was.
+
+    Args:
+        args: the flags of the job.
+        work: whose manifest is there, if `chosen`.
+        flags: of Beam.
+        chosen: whether a manifest says what stays.
+    """
+    from data_pipelines.faults import summary
+    from data_pipelines.jobs.shards import Form, write_shards
+    from data_pipelines.jobs.verdicts import reasons
+
+    if chosen:
+        kept, why = reasons(work)
+        print(f"{kept:,} of {work.samples:,} samples stay ({kept / max(1, work.samples):.1%})")
+        print(f"others: {summary(why)}")
+        print(f"manifest: {work.out}/manifest")
+    if args.layout == NO_SHARDS:
+        return
+    counts = write_shards(work, flags, Form(**form_settings(args)), chosen=chosen)
+    written = counts.pop("written")
+    counts.pop("left out", None)  # told above
+    if silent := counts.pop("sound left out", 0):
+        print(f"{silent:,} of them without their sound, which --layout=tars alone holds")
+    print(f"{written:,} of {work.samples:,} samples written; could not be: {summary(counts)}")
+    if not written:
+        raise ValueError(f"{work.out} has no shard: no sample was to be written, or none could be")
+    pattern = {"tars": "/*.tar", "parquet": "/*.parquet", "folder": ""}[args.layout]
+    print(f"train on {work.out}{pattern}")

@@ -26,7 +26,6 @@ def add_job(commands: Any) -> None:
         "bench",
         help=SUMMARY,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_config_argument(parser, required=False)

@@ -50,7 +50,7 @@ class TarIndex:
     def __init__(self, arrays: dict[str, np.ndarray], path: Path | None = None) -> None:
         self.path = path
         self._arrays = arrays
-        self._stamp = None if path is None else _stamp(path)
+        self._stamp = None if path is None else stamp(path)
         self._tars = tars = arrays["tars"]
         self._ends = {name: np.cumsum(tars[name]) for name in _COUNTED}
         if (tars["bases"] != -(-tars["samples"] // GROUP)).any():
@@ -145,7 +145,7 @@ class TarIndex:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         path = state.get("path")
-        if path is not None and _stamp(path) != state["stamp"]:
+        if path is not None and stamp(path) != state["stamp"]:
             raise ValueError(f"{path} was written anew while it was read; start over")
         self.__init__(state["arrays"] if path is None else columns.load(path), path)  # type: ignore
 
@@ -155,7 +155,8 @@ def save_index(path: Path, tars: Sequence[Tar]) -> None:
     columns.save(path, _columns(tars))
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Another one once the file is another."""
     status = os.stat(path)
     return status.st_ino, status.st_size, status.st_mtime_ns
 

@@ -8,6 +8,7 @@ samples in the order, as rejects.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.io import child, exists, is_address, listing, name_of, open_file
-from data_pipelines.sources.tar_index import NAME, TarIndex
+from data_pipelines.sources.tar_index import NAME, TarIndex, stamp
 from data_pipelines.sources.tar_scan import ODD, Tar, scan
 
 _LOG = logging.getLogger(__name__)
@@ -101,7 +102,16 @@ def load_index(folder: str) -> TarIndex | None:
     places = [_in_cache(folder)]
     places.append(_copied(folder) if is_address(folder) else Path(folder) / NAME)
     there = [path for path in places if path.exists()]
-    return TarIndex.load(max(there, key=lambda path: path.stat().st_mtime_ns)) if there else None
+    if not there:
+        return None
+    newest = max(there, key=lambda path: path.stat().st_mtime_ns)
+    return _loaded(newest, stamp(newest))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: Path, _: tuple[int, int, int]) -> TarIndex:
+    """An index, opened once while its file stays the same: names are looked up one by one."""
+    return TarIndex.load(path)
 
 
 def scanned(address: str) -> Tar:
@@ -131,8 +141,8 @@ def _copied(folder: str) -> Path:
         if not exists(address):
             return none
         file = open_file(address)
-        stamp = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
-        copy = here.with_suffix(f".{stamp}")
+        which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
+        copy = here.with_suffix(f".{which}")
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             partial = copy.with_suffix(f".{os.getpid()}.partial")

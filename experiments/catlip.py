@@ -25,7 +25,6 @@ from ml_collections import ConfigDict
 
 from experiments.common import (
     IMAGENET_PIXELS,
-    INCEPTION_ASPECT,
     base_config,
     check_given,
     chosen,
@@ -44,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.data.train = args.data
     config.preprocess.update(size=args.res, **IMAGENET_PIXELS)
-    config.augment = ConfigDict(dict(crop=(0.08, 1.0), aspect=INCEPTION_ASPECT, flip_p=0.5))
+    config.augment = ConfigDict(dict(crop=(0.08, 1.0), flip_p=0.5))
     config.model = ConfigDict(
         dict(
             kind="tagger",

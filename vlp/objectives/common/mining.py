@@ -5,11 +5,10 @@ import operator
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from vlp.losses.matching import hard_negatives
-from vlp.parallel.mesh import batch_parts
+from vlp.parallel.mesh import AnyMesh, batch_parts
 from vlp.settings import check_choice
 
 # How a negative is chosen among those allowed.
@@ -59,7 +58,7 @@ def mine(
     return hard_negatives(scores, allowed=~matches, keys=keys, floor=floor)
 
 
-def elsewhere(n: int, mesh: Mesh | None) -> Bool[Array, "n n"]:
+def elsewhere(n: int, mesh: AnyMesh | None) -> Bool[Array, "n n"]:
     """Which rows of a batch lie on other devices than which."""
     device = jnp.arange(n) // (n // batch_parts(mesh))
     return device[:, None] != device[None]

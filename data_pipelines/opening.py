@@ -203,7 +203,7 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     found = [*tars[:1], *encoded[:1], *(str(path) for _, path in rows[:1])]
     if len(found) > 1:
         raise ValueError(
-            f"a folder is read as tars, as pictures or as rows, {folder} holds "
+            f"a folder is read as rows, as tars or as pictures, {folder} holds "
             f"{' and '.join(map(shown, found))}; say which by a pattern, such as '*.tar'"
         )
     packed = [file for file in files if _PACKED.search(file)]

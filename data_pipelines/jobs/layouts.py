@@ -68,7 +68,10 @@ def finish(layout: str, out: Path) -> None:
 
 
 def _tars(out: Path, name: str, items: Iterable[Item]) -> str:
-    samples = (sample_bytes(item.key, item.image, item.captions, meta=item.meta) for item in items)
+    samples = (
+        sample_bytes(item.key, item.image, item.captions, meta=item.meta, sound=item.sound)
+        for item in items
+    )
     path = out / f"{name}.tar"
     write_whole(path, lambda partial: write_tar(partial, samples))
     return path.name

@@ -2,39 +2,29 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from data_pipelines.io import child, name_of
 from data_pipelines.limits import Limits
-from data_pipelines.sources import arrow, parquet
-from data_pipelines.sources.array_record import ArrayRecordSource, is_array_record
 from data_pipelines.sources.base import Source
-from data_pipelines.sources.downloaded import downloaded
-from data_pipelines.sources.parquet import ParquetSource, has_pictures
 from data_pipelines.sources.pictures import SPLITS
+from data_pipelines.sources.saved import is_saved, saved_files
 from data_pipelines.sources.synthetic import SyntheticSource
 from data_pipelines.specs import SYNTHETIC, TFDS
 
 PARQUET, ARROW, RECORDS = "parquet file", "Arrow file", "ArrayRecord file"
-_FILES: dict[str, Callable[..., Source]] = {
-    PARQUET: ParquetSource,
-    ARROW: arrow.ArrowSource,
-    RECORDS: ArrayRecordSource,
-}
+_FILES = {".parquet": PARQUET, ".arrow": ARROW}
+# a.array_record, or a.array_record-00000-of-00001.
+_RECORDS = re.compile(r"\.array_?record(?=$|-\d+-of-\d+$)", re.IGNORECASE)
 _SHARD = re.compile(r"(.+?)-\d+-of-\d+\b")
 
 
 def kind_of_file(path: str | Path) -> str | None:
     """What a file of rows is, by its name; None for any other file."""
     path = Path(name_of(path))
-    suffix = path.suffix.lower()
-    if suffix == parquet.SUFFIX:
-        return PARQUET
-    if suffix == arrow.SUFFIX:
-        return ARROW
-    return RECORDS if is_array_record(path) else None
+    return RECORDS if _RECORDS.search(path.name) else _FILES.get(path.suffix.lower())
 
 
 def kind_of_name(name: str) -> str | None:
@@ -48,8 +38,8 @@ def saved_places(folder: Path) -> list[tuple[str, Path]]:
     Raises:
       ValueError: there are several splits to choose from, or the folder cannot be read.
     """
-    if arrow.is_saved(folder):
-        return [(ARROW, path) for path in arrow.saved_files(folder)]
+    if is_saved(folder):
+        return [(ARROW, path) for path in saved_files(folder)]
     if (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file():
         return [(TFDS, Path(f"{TFDS}{folder}"))]
     return []
@@ -67,9 +57,9 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
     Raises:
       ValueError: they are those of several splits.
     """
-    for wanted in _FILES:
+    for wanted in (PARQUET, ARROW, RECORDS):
         names = [file for file in files if kind_of_file(file) == wanted]
-        if names and (not beside or (wanted == PARQUET and has_pictures(folder / names[0]))):
+        if names and (not beside or (wanted == PARQUET and _has_pictures(folder / names[0]))):
             _check_one_split(folder, names)
             return [(wanted, folder / name) for name in names]
     return []
@@ -94,10 +84,9 @@ def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:
 
 def open_rows(kind: str, found: Sequence[str | Path], *, limits: Limits) -> Iterator[Source]:
     """The sources of files of one kind, one a folder, or of names."""
-    if kind in _FILES:
+    if kind in (PARQUET, ARROW, RECORDS):
         for _, paths in groupby(found, key=os.path.dirname):
-            source = _FILES[kind](list(paths), limits=limits)
-            yield downloaded(source) if isinstance(source, ParquetSource) else source
+            yield _of_files(kind, list(paths), limits)
         return
     for name in map(str, found):
         if kind == SYNTHETIC:
@@ -107,6 +96,28 @@ def open_rows(kind: str, found: Sequence[str | Path], *, limits: Limits) -> Iter
         from data_pipelines.sources.tfds import TfdsSource
 
         yield TfdsSource(name.removeprefix(TFDS), limits=limits)
+
+
+# Imported where they are needed: what reads rows takes long to import, and few data are rows.
+def _of_files(kind: str, paths: list, limits: Limits) -> Source:
+    if kind == PARQUET:
+        from data_pipelines.sources.downloaded import downloaded
+        from data_pipelines.sources.parquet import ParquetSource
+
+        return downloaded(ParquetSource(paths, limits=limits))
+    if kind == ARROW:
+        from data_pipelines.sources.arrow import ArrowSource
+
+        return ArrowSource(paths, limits=limits)
+    from data_pipelines.sources.array_record import ArrayRecordSource
+
+    return ArrayRecordSource(paths, limits=limits)
+
+
+def _has_pictures(path: Path) -> bool:
+    from data_pipelines.sources.parquet import has_pictures
+
+    return has_pictures(path)
 
 
 def _check_one_split(folder: str | Path, files: Sequence[str]) -> None:

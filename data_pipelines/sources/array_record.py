@@ -116,11 +116,6 @@ class ArrayRecordSource(RowSource):
         return f"{_short(self.paths[file])}:{index - (int(self._ends[file - 1]) if file else 0)}"
 
 
-def is_array_record(path: Path) -> bool:
-    """Whether a file is called as one: a.array_record, or a.array_record-00000-of-00001."""
-    return _ENDING.search(path.name) is not None
-
-
 def _short(path: Path) -> str:
     return _ENDING.sub("", path.name)
 

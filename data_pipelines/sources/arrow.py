@@ -5,7 +5,6 @@ References:
   https://huggingface.co/docs/datasets/about_arrow
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ from data_pipelines.sources.row_columns import find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)
-SUFFIX = ".arrow"
-STATE, SPLITS = "state.json", "dataset_dict.json"
 _FILE_MAGIC = b"ARROW1"
 _CUT = "cut off or damaged: the rows behind that are lost; save it again"
 
@@ -100,46 +97,6 @@ def _nulls(array: pa.Array) -> int:
     if isinstance(array, pa.StructArray):  # Hugging Face's pictures: without bytes there is none
         array = array.flatten()[array.type.get_field_index("bytes")]
     return array.null_count
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether a folder is one that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
-    return (folder / STATE).is_file() or (folder / SPLITS).is_file()
-
-
-def saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of a folder that `Dataset.save_to_disk` wrote, in order.
-
-    Raises:
-      ValueError: it holds several splits, an order of its own beside the rows, or cannot be read.
-    """
-    if (folder / SPLITS).is_file():
-        splits = _json(folder / SPLITS).get("splits", [])
-        raise ValueError(
-            f"{folder} holds the splits {', '.join(map(str, splits))}; name one, such as "
-            f"{folder / str(next(iter(splits), 'train'))}"
-        )
-    state = _json(folder / STATE)
-    if state.get("_indices_files") or state.get("_indices_data_files"):
-        raise ValueError(
-            f"{folder} has an order beside its rows, which is not read; call flatten_indices() "
-            "before save_to_disk()"
-        )
-    names = [str(each.get("filename")) for each in state.get("_data_files", [])]
-    if not names or any(Path(name).name != name for name in names):
-        raise ValueError(
-            f"{folder / STATE} must name the Arrow files beside it, got {names[:3]}; save the data "
-            "again"
-        )
-    return [folder / name for name in names]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON ({error}); save the data again") from error
-    return found if isinstance(found, dict) else {}
 
 
 def _map(paths: Sequence[Path], strays: Strays) -> tuple[list[pa.RecordBatch], list[int]]:

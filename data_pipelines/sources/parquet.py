@@ -32,7 +32,6 @@ from data_pipelines.sources.row_columns import Columns, find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)
-SUFFIX = ".parquet"
 _CACHE_BYTES = 256 * 2**20
 _OPEN = 64  # footers in memory
 _THREADS = 16  # that read footers at opening

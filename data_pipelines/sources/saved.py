@@ -1,0 +1,47 @@
+"""Folders that Hugging Face's `datasets` saved: which they are, and which files they name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+STATE, SPLITS = "state.json", "dataset_dict.json"
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder is one that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
+    return (folder / STATE).is_file() or (folder / SPLITS).is_file()
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """The Arrow files of a folder that `Dataset.save_to_disk` wrote, in order.
+
+    Raises:
+      ValueError: it holds several splits, an order of its own beside the rows, or cannot be read.
+    """
+    if (folder / SPLITS).is_file():
+        splits = _json(folder / SPLITS).get("splits", [])
+        raise ValueError(
+            f"{folder} holds the splits {', '.join(map(str, splits))}; name one, such as "
+            f"{folder / str(next(iter(splits), 'train'))}"
+        )
+    state = _json(folder / STATE)
+    if state.get("_indices_files") or state.get("_indices_data_files"):
+        raise ValueError(
+            f"{folder} has an order beside its rows, which is not read; call flatten_indices() "
+            "before save_to_disk()"
+        )
+    names = [str(each.get("filename")) for each in state.get("_data_files", [])]
+    if not names or any(Path(name).name != name for name in names):
+        raise ValueError(
+            f"{folder / STATE} must name the Arrow files beside it, got {names[:3]}; save the data "
+            "again"
+        )
+    return [folder / name for name in names]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON ({error}); save the data again") from error
+    return found if isinstance(found, dict) else {}

@@ -70,10 +70,10 @@ class Fatal(Noisy):
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "said", "stall_s"),
     [
-        pytest.param("die", r"died at sample 7 \(0007\) of epoch 0", marks=pytest.mark.slow),
-        ("hang", "and was ended"),
+        pytest.param("die", r"died at sample 7 \(0007\) of epoch 0", 60.0, marks=pytest.mark.slow),
+        ("hang", "and was ended", 1.0),
     ],
 )
 def test_a_sample_that_ends_or_stops_its_worker_once_is_loaded_by_another(
@@ -81,11 +81,12 @@ def test_a_sample_that_ends_or_stops_its_worker_once_is_loaded_by_another(
     tmp_path,
     caplog,
     how,
-    said,  # noqa: F811
+    said,
+    stall_s,
 ):
     whole = take(loader(source, shuffle=False), 5)
     fatal = Fatal(how, tmp_path, times=1)
-    working = loader(source, shuffle=False, num_workers=1, image_transform=fatal, stall_s=1.0)
+    working = loader(source, shuffle=False, num_workers=1, image_transform=fatal, stall_s=stall_s)
     assert_equal(take(working, 5), whole)
     working.close()
     assert [bool(re.search(said, record.getMessage())) for record in caplog.records] == [True]

@@ -1,5 +1,6 @@
 """What the README says can be typed as it stands."""
 
+import argparse
 import re
 import subprocess
 import sys
@@ -32,11 +33,23 @@ def test_the_five_lines_of_python_run(train, tmp_path):
     assert re.fullmatch(r"\[\[ *-?\d.*\]\]\n", ran.stdout)
 
 
+def with_jobs(parser):
+    """A command's parser and those of its own commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
 def test_every_command_and_flag_it_names_exists():
     parser, parsers = _command_parsers()
     for name in re.findall(r"vlp (\w+) +-", README):
         assert name in parsers, name
-    flags = {flag for p in parsers.values() for a in p._actions for flag in a.option_strings}
+    everything = [each for p in parsers.values() for each in with_jobs(p)]
+    flags = {flag for p in everything for a in p._actions for flag in a.option_strings}
+    jobs = {p.prog.split()[-1] for p in with_jobs(parsers["data"])}
+    for name in re.findall(r"vlp data (\w+)", README):
+        assert name in jobs, name
     for flag in re.findall(r"(--[a-z][a-z-]+)[=\s`]", README):
         assert flag in flags | {"--config"}, flag
 

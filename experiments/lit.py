@@ -10,7 +10,8 @@ Not said there, here: batch 16,384; weight decay 1e-4; warm-up of 3 %. Different
 temperature from 0.07; no augmentation; no dropout in BERT.
 Cost: 152 GFLOPs a pair and training step, 1.5e20 in all; the authors took a day on 64 TPU v4.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
-  lit/L/16 on h100:8: 14.8 of 84.9 GB, 801 ms, 0.56 days
+  lit/L/16 on v4:4x4x4: 7.4 of 34.4 GB, 381 ms, 0.26 days
+  lit/L/16 on h100:8: 14.8 of 84.9 GB, 804 ms, 0.56 days
 Expected on ImageNet without training there: 75.7 % top-1 (the model card); nobody has run this yet.
 
   vlp train --config=experiments/lit.py:data=PATTERN,image=timm:AUGREG,bert=BERT_LARGE \

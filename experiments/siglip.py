@@ -14,7 +14,9 @@ Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing w
   ViT-B/16 on v4:2x4x4: 25.5 of 34.4 GB, 1,632 ms, 23 days
   ViT-B/16 on h100:8: 69.7 of 84.9 GB, 2,282 ms, 32 days
   ViT-L/16 on h100:64: 31.3 of 84.9 GB, 1,030 ms, 15 days
-  So400m/14 on h100:64: 37.0 of 84.9 GB, 1,137 ms, 16 days
+  ViT-L/16 on v5p:4x4x4: 37.0 of 102.0 GB, 1,493 ms, 21 days
+  So400m/14 on h100:64: 37.0 of 84.9 GB, 1,148 ms, 16 days
+  So400m/14 on v5p:4x4x4: 43.4 of 102.0 GB, 1,723 ms, 24 days
 Expected on ImageNet without training there, of the released weights: 76.0, 80.5 and 82.0 % top-1
 (open_clip, docs/openclip_results.csv); nobody has run this yet.
 

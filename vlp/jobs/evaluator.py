@@ -31,7 +31,7 @@ class Evaluator:
         encoder: embeds batches and strings.
         preprocess: an `ImagePreprocess` or `NaflexPreprocess`.
         tokenize: strings to int32 `[n, l]`.
-        decode: such ids to strings, what stands for no word left out.
+        decode: such ids to strings, what stands for no word left out; None without a tokenizer.
         step: training step of the encoder's weights.
         dtype: what the towers compute in.
         threads: batches that are loaded at the same time.
@@ -43,7 +43,7 @@ class Evaluator:
     encoder: Encoder
     preprocess: Any
     tokenize: Callable[[list[str]], np.ndarray]
-    decode: Callable[[np.ndarray], list[str]]
+    decode: Any
     step: int
     dtype: str
     threads: int = THREADS

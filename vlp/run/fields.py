@@ -58,6 +58,9 @@ def host_fields(
             ),
         }
     known |= {
+        "labels": lambda: Labels(
+            "labels", count=config.model.get("num_labels", 0), most=config.data.max_labels
+        ),
         "text": lambda: Texts(
             tokenizer,
             length=config.tokenizer.length,
@@ -66,9 +69,6 @@ def host_fields(
         ),
         "audio": lambda: Sounds(
             Spectrogram(**config.audio.to_dict()), SoundAugment(**config.augment_audio.to_dict())
-        ),
-        "labels": lambda: Labels(
-            "labels", count=config.model.get("num_labels", 0), most=config.data.max_labels
         ),
         "image": lambda: pictures(config, embedded=views[0] if views else None),
     }

@@ -38,6 +38,8 @@ REASONS: tuple[str, ...] = (
     "member twice",
     "labels invalid",
 )
+# Of the file that a sample lies in: to read the sample's key from it would fail as well, or wait.
+OF_FILES = frozenset(("shard gone", "shard changed", "shard damaged", "read failed"))
 
 
 class Reject(ValueError):

@@ -27,6 +27,7 @@ _READY_ROWS = 256  # that wait at least, in whole batches
 _LOOK_S = 0.5  # between two looks at whether all still move
 _STARTING_S = 60.0  # that workers may take to come up, beside what a sample may take
 _ENDING_S = 10.0
+_ANSWER_S = 2.0  # for the key of a sample: what a worker hangs at may not answer this thread either
 # Before multiprocessing ends, at 15, the threads that give the workers' shared memory back.
 _EXIT_PRIORITY = 20
 _DIED = "terminated unexpectedly"  # as grain says it of a worker
@@ -238,8 +239,13 @@ class Feed:
         return f"{at.pid} is at {self._sample(at)}"
 
     def _sample(self, at: At) -> str:
-        key = shown(self._groups.source.key(at.sample))
-        return f"sample {at.sample} ({key}) of epoch {at.epoch}"
+        found: list[str] = []
+        source = self._groups.source
+        asking = threading.Thread(target=lambda: found.append(source.key(at.sample)), daemon=True)
+        asking.start()
+        asking.join(_ANSWER_S)
+        name = found[0] if found else source.file(at.sample)
+        return f"sample {at.sample} ({shown(name)}) of epoch {at.epoch}"
 
     def _kill_workers(self) -> None:
         for at in self._watch.all():

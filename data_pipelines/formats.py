@@ -10,7 +10,7 @@ from data_pipelines.io import child, name_of
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.pictures import SPLITS
-from data_pipelines.sources.saved import is_saved, saved_files
+from data_pipelines.sources.saved import is_prepared, is_saved, saved_files
 from data_pipelines.sources.synthetic import SyntheticSource
 from data_pipelines.specs import SYNTHETIC, TFDS
 
@@ -40,7 +40,7 @@ def saved_places(folder: Path) -> list[tuple[str, Path]]:
     """
     if is_saved(folder):
         return [(ARROW, path) for path in saved_files(folder)]
-    if (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file():
+    if is_prepared(folder):
         return [(TFDS, Path(f"{TFDS}{folder}"))]
     return []
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
@@ -58,5 +59,7 @@ def cut(path: Path, *, after: int) -> int:
     if not kept:
         path.unlink()
     elif len(kept) < len(lines):
-        path.write_text("".join(kept))
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text("".join(kept))
+        os.replace(partial, path)
     return len(kept)

@@ -20,7 +20,7 @@ import numpy as np
 
 from data_pipelines.assemble import Batch, TrainGroups
 from data_pipelines.auto import AUTO, Choice, choose
-from data_pipelines.faults import REASONS, shown, summary
+from data_pipelines.faults import OF_FILES, REASONS, shown, summary
 from data_pipelines.feed import Asked, Feed
 from data_pipelines.fields import Field
 from data_pipelines.ledger import Ledger
@@ -316,14 +316,16 @@ class Loader:
         source = self.groups.source
         for row in np.flatnonzero(batch["reject"]).tolist():
             reason, index = REASONS[batch["reject"][row] - 1], int(batch["id"][row])
+            key = f"{source.file(index)}#{index}" if reason in OF_FILES else source.key(index)
             if reason not in self.rejects:
-                key = shown(source.key(index))
-                _LOG.warning("%s in sample %d (%s); more are only counted", reason, index, key)
+                _LOG.warning(
+                    "%s in sample %d (%s); more are only counted", reason, index, shown(key)
+                )
             self.rejects[reason] = self.rejects.get(reason, 0) + 1
             if self.ledger is not None:
                 epoch, _ = self.groups.at(self._samples, row)
                 self.ledger.add(
-                    key=source.key(index),
+                    key=key,
                     file=source.file(index),
                     reason=reason,
                     epoch=epoch,

@@ -8,6 +8,7 @@ shadow, background.
 """
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from data_pipelines.augment import Augment, check_strengths
 from data_pipelines.filters import blur, colour, dilate, edges, grid, median, mix
 from data_pipelines.photo_augment import PhotoAugment
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,6 +163,12 @@ def augmentation(size: int, **settings: Any) -> Augment | PhotoAugment:
         )
     if photo or ("crop" in settings and not drawn):
         return PhotoAugment(size, **settings)
+    if "crop" in settings:
+        _LOG.warning(
+            "augment.crop beside %s cuts squares that are sampled without a filter; for "
+            "photographs leave that out, and say augment.ratio for their width over height",
+            ", ".join(drawn),
+        )
     style = {name: settings.pop(name) for name in styles & settings.keys()}
     return Augment(size, **settings, style=Styles(**style) if style else None)
 

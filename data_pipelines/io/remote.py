@@ -1,5 +1,6 @@
 """Files in stores, by fsspec: read in blocks that are kept a while, and a little ahead."""
 
+import errno
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -57,7 +58,8 @@ class RemoteFile:
             data: bytes = store.cat_file(path, start=start, end=stop)
             if len(data) != stop - start:  # a connection that was cut, or a server without ranges
                 self._check()
-                raise OSError(f"bytes {start} to {stop} were asked for, {len(data)} came")
+                said = f"bytes {start} to {stop} were asked for, {len(data)} came"
+                raise OSError(errno.EIO, said, self.address)
             return data
 
         return answered(once)
@@ -96,4 +98,4 @@ def answered(ask: Callable[[], _Read]) -> _Read:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         if getattr(error, "status", None) in (401, 403):
             raise PermissionError(reason) from error
-        raise OSError(reason) from error
+        raise OSError(errno.EIO, reason) from error

@@ -8,7 +8,6 @@ References:
   pair stays with the probability t / count for each of its queries.
 """
 
-import functools
 import hashlib
 from collections.abc import Iterator
 from functools import partial
@@ -51,7 +50,7 @@ def by_queries(
     check_choice("method", method, METHODS)
     check_whole("most", most)
     facts = all_facts(made, work) | "readable" >> beam.Filter(lambda fact: not fact["reject"])
-    pairs = facts | "match" >> beam.FlatMap(partial(_matches, queries, seed))
+    pairs = facts | "match" >> beam.FlatMap(partial(_matches, Phrases(queries), seed))
     if method == "clip":
         chosen = pairs | "fewest draws" >> beam.combiners.Top.SmallestPerKey(most)
         kept = chosen | "kept pairs" >> beam.FlatMapTuple(
@@ -73,9 +72,8 @@ def by_queries(
     )
 
 
-def _matches(queries: tuple[str, ...], seed: int, fact: dict[str, Any]) -> Iterator[_Drawn]:
+def _matches(phrases: Phrases, seed: int, fact: dict[str, Any]) -> Iterator[_Drawn]:
     """Of each query in a sample's captions its number, with a draw and the sample."""
-    phrases = _phrases(queries)
     found = {query for caption in fact["captions"] for query in phrases.found(caption)}
     for query in sorted(found):
         yield query, (_drawn(seed, query, fact["index"]), fact["index"])
@@ -100,8 +98,3 @@ def _say(queries: tuple[str, ...], index: int, groups: dict[str, Any]) -> Verdic
     if kept:
         return index, {"queries": [queries[query] for query in kept]}
     return index, {"reason": ENOUGH if any(True for _ in groups["matched"]) else NO_QUERY}
-
-
-@functools.lru_cache(maxsize=2)
-def _phrases(queries: tuple[str, ...]) -> Phrases:
-    return Phrases(queries)

@@ -1,12 +1,14 @@
 """Which of many phrases stand in a text, all looked for at once."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import ahocorasick_rs
 
 
 class Phrases:
-    """Phrases to be found as whole words, whatever their case.
+    """Phrases to be found as whole words, whatever their case. Pickles as the phrases.
 
     Args:
       phrases: at least one; two that differ by case are the same.
@@ -17,7 +19,13 @@ class Phrases:
 
     def __init__(self, phrases: Sequence[str]) -> None:
         self._phrases = [phrase.casefold() for phrase in phrases]
-        self._automaton = ahocorasick_rs.AhoCorasick(self._phrases)
+
+    @cached_property
+    def _automaton(self) -> Any:
+        return ahocorasick_rs.AhoCorasick(self._phrases)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_phrases": self._phrases}
 
     def found(self, text: str) -> list[int]:
         """The numbers of the phrases in a text, ascending, each once."""

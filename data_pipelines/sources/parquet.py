@@ -148,7 +148,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "shard gone"
     # Arrow's own complaints about what it reads are OSErrors as well, without a number.
-    return "read failed" if getattr(error, "errno", None) else "shard damaged"
+    passing = getattr(error, "errno", None) or isinstance(error, TimeoutError | PermissionError)
+    return "read failed" if passing else "shard damaged"
 
 
 def has_pictures(path: Path) -> bool:
@@ -167,6 +168,8 @@ def _footers(paths: Sequence[str]) -> tuple[dict[str, _Footer], Strays]:
             if isinstance(footer, _Footer):
                 found[path] = footer
                 continue
+            if _reason(footer) != "shard damaged":  # it may be read another time, and is data then
+                raise ValueError(f"{path} cannot be read: {footer}; try again") from footer
             first = first or f"{path} ({footer})"
             strays.add(f"damaged, or no parquet; {_REMEDY}", name_of(path))
     if not found:

@@ -1,4 +1,4 @@
-"""Folders that Hugging Face's `datasets` saved: which they are, and which files they name."""
+"""Folders that Hugging Face's `datasets` or TFDS wrote: which they are, and what they name."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,11 @@ STATE, SPLITS = "state.json", "dataset_dict.json"
 def is_saved(folder: Path) -> bool:
     """Whether a folder is one that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
     return (folder / STATE).is_file() or (folder / SPLITS).is_file()
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder is one that TFDS wrote."""
+    return (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file()
 
 
 def saved_files(folder: Path) -> list[Path]:

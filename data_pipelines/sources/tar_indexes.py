@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines.caches import cache_folder
 from data_pipelines.io import child, exists, is_address, listing, name_of, open_file
 from data_pipelines.sources.tar_index import NAME, TarIndex, stamp
 from data_pipelines.sources.tar_scan import ODD, Tar, scan
@@ -24,6 +25,7 @@ from data_pipelines.sources.tar_scan import ODD, Tar, scan
 _LOG = logging.getLogger(__name__)
 _OLDER = ".index"  # of earlier versions, one beside each tar
 _COPIED = 64 * 2**20
+_MANY = 64  # tars whose scan is worth a word
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,8 +131,7 @@ def scanned(address: str) -> Tar:
 
 
 def _in_cache(folder: str) -> Path:
-    cache = Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
-    return cache / "tars" / f"{hashlib.sha256(folder.encode()).hexdigest()[:24]}.index"
+    return cache_folder() / "tars" / f"{hashlib.sha256(folder.encode()).hexdigest()[:24]}.index"
 
 
 def _copied(folder: str) -> Path:
@@ -202,6 +203,12 @@ def _found(
     numbers = {folder: number for number, folder in enumerate(indexes)}
     used = [*indexes.values()]
     where = {address: (numbers[folder], row) for address, (folder, row) in known.items()}
+    if len(fresh) >= _MANY:
+        _LOG.warning(
+            "%d tars have no index: their headers are read now, as at every start; `vlp data "
+            "index` keeps what is found",
+            len(fresh),
+        )
     if fresh:
         where |= {address: (len(used), row) for row, address in enumerate(fresh)}
         used.append(TarIndex.of([scanned(address) for address in fresh]))

@@ -23,6 +23,7 @@ from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.recent import Recent
 from data_pipelines.sources.row_columns import BYTES, OTHER, TEXT, find_columns
 from data_pipelines.sources.rows import RowSource
+from data_pipelines.sources.saved import is_prepared
 from data_pipelines.sources.survey import Survey
 
 _SPEC = re.compile(r"(?P<data>[^\[\]]+)(\[(?P<split>.+)\])?")
@@ -126,11 +127,6 @@ class TfdsSource(RowSource):
     def __getstate__(self) -> dict[str, Any]:
         # Other processes open the files themselves.
         return {k: v for k, v in self.__dict__.items() if k not in ("_builder", "_examples")}
-
-
-def is_prepared(folder: Path) -> bool:
-    """Whether a folder is one that TFDS wrote."""
-    return (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file()
 
 
 def _folder(data: str) -> Path:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.jobs.look import look_at
-from data_pipelines.jobs.runners import pipeline
+from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.whole import utf8, write_whole
 from data_pipelines.jobs.work import Work
 from data_pipelines.sources.base import Source
@@ -48,15 +48,8 @@ def gather_facts(work: Work, flags: Sequence[str], *, pictures: bool, where: str
       where: the folder in that of the work.
     """
     path = partial(facts_path, work, where=where)
-    missing = work.missing(path)
-    if missing:
-        with pipeline(flags) as made:
-            _ = (
-                made
-                | beam.Create(missing)
-                | beam.Reshuffle()
-                | beam.Map(partial(_write, work, pictures=pictures, where=where))
-            )
+    writing = partial(_write, work, pictures=pictures, where=where)
+    for_each(work.missing(path), flags, writing)
 
 
 def facts_path(work: Work, part: int, *, where: str = "facts") -> Path:

@@ -5,7 +5,7 @@ References:
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -26,6 +26,19 @@ def in_process(workers: int) -> list[str]:
         f"--direct_num_workers={workers}",
         f"--direct_running_mode={mode}",
     ]
+
+
+def for_each(parts: Sequence[int], flags: Sequence[str], work: Callable[[int], object]) -> None:
+    """Calls a function with each of some parts, wherever the runner has room.
+
+    Args:
+      parts: their numbers; of none no pipeline is made.
+      flags: of the runner.
+      work: pickles.
+    """
+    if parts:
+        with pipeline(flags) as made:
+            _ = made | beam.Create(parts) | beam.Reshuffle() | beam.Map(work)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 from PIL import Image
 
@@ -18,7 +17,7 @@ from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.jobs.facts import captions_of
 from data_pipelines.jobs.layouts import LAYOUTS, WITH_SOUND, Item, finish, write_shard
-from data_pipelines.jobs.runners import pipeline
+from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.verdicts import manifest_path
 from data_pipelines.jobs.whole import read_lines, utf8, write_json
 from data_pipelines.jobs.work import Work
@@ -66,14 +65,7 @@ def write_shards(work: Work, flags: Sequence[str], form: Form, *, chosen: bool) 
       written, by reason; and how many were written without their sound ("sound left out").
     """
     missing = [part for part in range(len(work)) if not _is_done(work, part)]
-    if missing:
-        with pipeline(flags) as made:
-            _ = (
-                made
-                | beam.Create(missing)
-                | beam.Reshuffle()
-                | beam.Map(partial(_write, work, form, chosen=chosen))
-            )
+    for_each(missing, flags, partial(_write, work, form, chosen=chosen))
     finish(form.layout, work.out)
     counts: Counter[str] = Counter()
     for part in range(len(work)):

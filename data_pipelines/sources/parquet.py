@@ -147,9 +147,9 @@ def _reason(error: Exception) -> str:
         return "shard changed"
     if isinstance(error, FileNotFoundError):
         return "shard gone"
-    # Arrow's own complaints about what it reads are OSErrors as well, without a number.
-    passing = getattr(error, "errno", None) or isinstance(error, TimeoutError | PermissionError)
-    return "read failed" if passing else "shard damaged"
+    # Arrow's own complaints about what it reads are OSErrors as well, without kind and number.
+    bare = type(error) is OSError and error.errno is None
+    return "shard damaged" if bare or isinstance(error, pa.ArrowException) else "read failed"
 
 
 def has_pictures(path: Path) -> bool:

@@ -15,6 +15,8 @@ import pytest
 from data_makers import Noisy, pixels
 from test_loader import assert_equal, loader, source, take  # noqa: F401
 
+from data_pipelines import feed
+
 
 def test_workers_change_nothing_and_a_resume_is_exact(source):  # noqa: F811
     whole = take(loader(source), 7)
@@ -113,6 +115,18 @@ def test_a_thread_that_stops_ends_the_stream_and_its_sample_is_named(source):  #
 
     stopped = loader(source, shuffle=False, num_threads=1, image_transform=waits, stall_s=0.2)
     with pytest.raises(RuntimeError, match=r"is at sample 0 \(0000\) of epoch 0 for .* by workers"):
+        next(stopped)
+    going.set()
+    stopped.close()
+
+
+def test_what_a_thread_stops_at_is_said_although_its_key_cannot_be_read(source, monkeypatch):  # noqa: F811
+    going = threading.Event()
+    monkeypatch.setattr(feed, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(type(source), "key", lambda *_: going.wait() or "late")
+    monkeypatch.setattr(type(source), "image", lambda *_: going.wait() or b"")
+    stopped = loader(source, shuffle=False, num_threads=1, stall_s=0.2)
+    with pytest.raises(RuntimeError, match=r"is at sample 0 \(.*\.tar\) of epoch 0"):
         next(stopped)
     going.set()
     stopped.close()

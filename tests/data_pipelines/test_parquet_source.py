@@ -5,16 +5,13 @@ import logging
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data_makers import encoded, pixels, write_tar
-from fsspec.implementations.memory import MemoryFileSystem
 
 from data_pipelines.faults import Reject
-from data_pipelines.io import address, remote
 from data_pipelines.limits import Limits
 from data_pipelines.opening import open_source
 from data_pipelines.sources import TarSource
@@ -364,44 +361,3 @@ def test_what_only_begins_and_ends_like_parquet_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" * 30)
     with pytest.raises(ValueError, match="must be whole"):
         open_source(tmp_path / "a.parquet")
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """An address that is a store in memory, with small blocks."""
-    monkeypatch.setitem(address.SCHEMES, "memory", ("fsspec", ""))
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 1_000)
-    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
-    yield "memory://bucket"
-    MemoryFileSystem.store.clear()
-
-
-def put(place, path):
-    fsspec.filesystem("memory").pipe_file(
-        f"{place.partition('/')[2]}/{path.name}", path.read_bytes()
-    )
-
-
-def test_files_in_a_store_are_read_by_their_parts(tmp_path, store):
-    for shard in range(2):
-        rows = list(hf_rows(8))[shard * 4 : shard * 4 + 4]
-        put(store, write(tmp_path / f"train-{shard:05d}-of-00002.parquet", rows, HF))
-    here = open_source(tmp_path)
-    for spec in (f"{store}/train-*.parquet", store):
-        source = open_source(spec)
-        assert len(source) == len(here) == 8
-        for index in (7, 0, 5):
-            assert source.image(index) == here.image(index) == encoded(pixels(index))
-            assert source.key(index) == here.key(index)
-    assert source.file(5) == f"{store}/train-00001-of-00002.parquet"
-    assert pickle.loads(pickle.dumps(source)).image(5) == encoded(pixels(5))
-    before = source.fingerprint
-    put(store, write(tmp_path / "train-00001-of-00002.parquet", hf_rows(4), HF))
-    assert open_source(store).fingerprint != before
-
-
-def test_of_a_store_rows_of_other_files_are_refused(tmp_path, store):
-    (tmp_path / "a.arrow").write_bytes(b"x")
-    put(store, tmp_path / "a.arrow")
-    with pytest.raises(ValueError, match="in a store parquet is read, .* is an Arrow file"):
-        open_source(f"{store}/a.arrow")

@@ -56,7 +56,7 @@ class TarSource(ByMember):
       limits: how large the parts of a sample may be.
 
     Raises:
-      ValueError: no tar has a sample that can be used, one is compressed, or an index is damaged.
+      ValueError: no tar has a sample that can be used, or an index is damaged.
     """
 
     def __init__(

@@ -29,12 +29,14 @@ class Built:
 
     Attributes:
       path: of its file.
+      folder: of the tars.
       tars: in it, by name.
       scanned: how many of them were read for it.
       forgotten: names that it held and that are not there any more.
     """
 
     path: Path
+    folder: str
     tars: tuple[Tar, ...]
     scanned: int
     forgotten: tuple[str, ...]
@@ -54,7 +56,6 @@ def build_indexes(
       done: is told of every tar that is in an index from now on.
 
     Raises:
-      ValueError: a tar is compressed.
       OSError: an index cannot be written.
     """
     places = sorted({os.fspath(address) for address in addresses}, key=folder_of)
@@ -99,7 +100,7 @@ def _build(
         path.unlink(missing_ok=True)
     for part in _parts(path):
         part.unlink()
-    return Built(path, found, len(fresh), tuple(forgotten))
+    return Built(path, folder, found, len(fresh), tuple(forgotten))
 
 
 def _scans(addresses: list[str], processes: int) -> Iterator[Tar]:

@@ -47,7 +47,7 @@ def find(addresses: Sequence[str]) -> Found:
     """The index of each tar; those that no index knows are scanned. What is not used is said.
 
     Raises:
-      ValueError: an index is damaged, or a tar is compressed.
+      ValueError: an index is damaged.
     """
     indexes: dict[str, TarIndex | None] = {}
     there: dict[str, frozenset[str] | None] = {}
@@ -117,11 +117,7 @@ def _loaded(path: Path, _: tuple[int, int, int]) -> TarIndex:
 
 
 def scanned(address: str) -> Tar:
-    """What a scan finds; of a tar that cannot be read, that.
-
-    Raises:
-      ValueError: it is compressed.
-    """
+    """What a scan finds; of a tar that cannot be read, that."""
     try:
         return scan(address)
     except OSError as error:

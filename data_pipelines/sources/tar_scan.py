@@ -86,12 +86,10 @@ def scan(address: str | Path) -> Tar:
     """Reads the headers of a tar, and what its fingerprint needs of the contents.
 
     Raises:
-      ValueError: it is compressed, or has 2 TiB or more.
       OSError: it is not there, or cannot be read.
     """
     file = open_file(address)
     try:
-        _check_readable(file)
         return _Scan(file).run()
     finally:
         file.close()
@@ -154,13 +152,13 @@ def _long(odd: np.ndarray, row: int) -> int:
 
 def _check_readable(file: File) -> None:
     if file.size >= _TOO_LARGE:
-        raise ValueError(f"a tar must be smaller than 2 TiB, {file.address} is not; split it")
+        raise Damage("has 2 TiB or more, and a tar must be smaller; split it")
     start = file.read(0, 6)
     for magic, kind in _COMPRESSED.items():
         if start.startswith(magic):
-            raise ValueError(
-                f"a tar must not be compressed to be read by offset, {file.address} is {kind}; "
-                "unpack it (for example `gunzip`) and give the .tar"
+            raise Damage(
+                f"must not be compressed to be read by offset, and is {kind}; unpack it (for "
+                "example `gunzip`) and give the .tar"
             )
 
 
@@ -182,6 +180,7 @@ class _Scan:
         """All that is known of the tar."""
         damage = ""
         try:
+            _check_readable(self.file)
             for member in self._members():
                 self._add(member)
             check_end(self.file.read, self.end, self.file.size)

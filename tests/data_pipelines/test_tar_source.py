@@ -154,6 +154,10 @@ def test_compressed_tars_are_refused_with_the_remedy(tmp_path, mode, kind):
         tar.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
     with pytest.raises(ValueError, match=f"is {kind}; unpack it"):
         TarSource(tmp_path / "a.tar")
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("b.png"), io.BytesIO())
+    (beside,) = TarSource([tmp_path / "a.tar", tmp_path / "b.tar"]).survey()
+    assert beside.samples == 1 and "rest is left out" in beside.strays[0].reason
 
 
 @pytest.mark.parametrize("content", [b"<html>" * 200, b"\0" * 4096, os.urandom(1024)])

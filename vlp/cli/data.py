@@ -48,9 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _index(args: argparse.Namespace, _: list[str]) -> None:
     from rich.progress import Progress
 
-    from data_pipelines.io import name_of
+    from data_pipelines.io import child, name_of
     from data_pipelines.opening import tars_of
     from data_pipelines.sources import TarSource, build_indexes
+    from data_pipelines.sources.tar_indexes import folder_of
     from vlp.jobs.data_table import print_faults, print_surveys
 
     tars = list(dict.fromkeys(str(tar) for spec in args.data for tar in tars_of(spec)))
@@ -60,10 +61,15 @@ def _index(args: argparse.Namespace, _: list[str]) -> None:
     for each in built:
         gone = f", {len(each.forgotten):,} that are gone left out" if each.forgotten else ""
         print(f"{each.path}: {len(each.tars):,} tars, {each.scanned:,} of them read now{gone}")
-    bad = {tar.name: tar.damage for each in built for tar in each.tars if tar.damage}
+    bad = {
+        tar.name if len(built) == 1 else child(each.folder, tar.name): tar.damage
+        for each in built
+        for tar in each.tars
+        if tar.damage
+    }
     print_faults(bad)
-    forgotten = {name for each in built for name in each.forgotten}
-    there = [tar for tar in tars if name_of(tar) not in forgotten]
+    forgotten = {(each.folder, name) for each in built for name in each.forgotten}
+    there = [tar for tar in tars if (folder_of(tar), name_of(tar)) not in forgotten]
     print_surveys({"indexed": TarSource(there).survey()})
     if bad:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Embeds a data set of which each process loads its own share."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,28 +9,25 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vlp.evals.embed import Embeddings, Encoder, Progress, encode, lagging
+from vlp.evals.embed import Embeddings, Encoder, encode, lagging
 from vlp.models.naflex import device_images
 from vlp.parallel.sharding import batch_sharding
 
 _CODES = 256  # of reasons to reject, at most
 
 
-def embed_dealt(
-    encoder: Encoder,
-    batches: Iterable[Mapping[str, Any]],
-    *,
-    modality: str = "image",
-    progress: Progress | None = None,
-) -> Embeddings:
+def embedding_dealt(
+    encoder: Encoder, batches: Iterable[Mapping[str, Any]], *, modality: str = "image"
+) -> Generator[int, None, Embeddings]:
     """Embeddings of what the batches of all processes hold, the same on each, ordered by id.
+
+    Yields the number of rows done.
 
     Args:
       encoder: whose mesh has devices of every process.
       batches: this process's, as many and as large as the others'; see `Encoder.embed_images`. They
         have `id` and `weight`, and a number of rows that this process's devices divide.
       modality: which tower embeds.
-      progress: called with the number of rows done.
     """
     assert encoder.mesh is not None
     rejects = np.zeros(_CODES, np.int32)
@@ -50,8 +47,7 @@ def embed_dealt(
         vectors.append(np.asarray(found, np.float32))
         ids.append(np.asarray(of, np.int64))
         done += int((ids[-1] >= 0).sum())
-        if progress is not None:
-            progress(done)
+        yield done
     counts = multihost_utils.process_allgather(rejects).reshape(-1, _CODES).sum(axis=0)
     order = np.argsort(all_ids := np.concatenate(ids), kind="stable")
     order = order[all_ids[order] >= 0]

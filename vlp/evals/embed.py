@@ -1,7 +1,7 @@
 """Embeds a whole data set with fixed shapes: batches of images, or strings, to numpy matrices."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -109,6 +109,22 @@ class Encoder:
         Raises:
           ValueError: If there is not one good image in `batches`.
         """
+        found = finished(self.embedding(batches, modality=modality), progress)
+        if at_least_one and not len(found):
+            raise ValueError(
+                f"embed_images needs at least one readable image, got {found.rejected} rejected "
+                "rows and no other; are these the right files?"
+            )
+        return found
+
+    def embedding(
+        self, batches: Iterable[Mapping[str, np.ndarray]], *, modality: str = "image"
+    ) -> Generator[int, None, Embeddings]:
+        """`embed_images` step by step: yields the number of rows done, returns the embeddings.
+
+        Args:
+          batches, modality: As there.
+        """
         ids: list[np.ndarray] = []
         keeps: list[np.ndarray] = []
         seen = 0
@@ -124,18 +140,20 @@ class Encoder:
                 rejects.update(codes[codes > 0].tolist())
                 seen += n
                 inputs = device_images(batch[modality])
-                # On CPUs a few at a time, so that activations stay in caches.
-                size = n if jax.default_backend() != "cpu" else self.divisible(IMAGES_ON_CPU)
+                # On CPUs a few a device at a time, so that activations stay in caches.
+                few = IMAGES_ON_CPU * batch_parts(self.mesh)
+                size = n if jax.default_backend() != "cpu" else few
                 for start in range(0, n, size):
                     yield jax.tree.map(lambda x, at=start, size=size: x[at : at + size], inputs)
 
-        vectors = self._run(partial(encode, modality), images(), progress)
-        keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
-        if at_least_one and not keep.any():
-            raise ValueError(
-                f"embed_images needs at least one readable image, got {seen} rows of which "
-                f"{rejects.total()} were rejected; are these the right files?"
-            )
+        vectors, done = [], 0
+        for part in self._run(partial(encode, modality), images()):
+            vectors.append(part)
+            done += len(part)
+            yield done
+        if not vectors:
+            return Embeddings(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), rejects)
+        keep = np.concatenate(keeps)
         return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejects)
 
     def embed_texts(
@@ -166,15 +184,12 @@ class Encoder:
             # Texts of like length together, so that a batch holds little padding.
             order = np.argsort(needed_columns(self.text, ids), kind="stable")
             chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate(self._run(partial(encode, "text"), chunks, None))
+        vectors = np.concatenate([*self._run(partial(encode, "text"), chunks)])
         return vectors[np.argsort(order)]
 
     def _run(
-        self,
-        encode: Callable[..., jax.Array],
-        chunks: Iterable[Any],
-        progress: Progress | None,
-    ) -> list[np.ndarray]:
+        self, encode: Callable[..., jax.Array], chunks: Iterable[Any]
+    ) -> Iterator[Float[np.ndarray, "n *q d"]]:
         def begun() -> Iterator[tuple[jax.Array, int]]:
             size = 0
             for chunk in chunks:
@@ -183,14 +198,8 @@ class Encoder:
                 rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
                 yield encode(self.graphdef, self.params, rows, self.out), count
 
-        done: list[np.ndarray] = []
-        done_rows = 0
         for array, count in lagging(begun()):
-            done.append(np.asarray(array, np.float32)[:count])
-            done_rows += count
-            if progress is not None:
-                progress(done_rows)
-        return done
+            yield np.asarray(array, np.float32)[:count]
 
     def model(self) -> Any:
         """The model, to ask what it offers; call its methods under `jax.jit` only."""
@@ -230,6 +239,45 @@ def lagging(begun: Iterable[T], *, by: int = IN_FLIGHT) -> Iterator[T]:
         if len(pending) > by:
             yield pending.popleft()
     yield from pending
+
+
+def finished(steps: Generator[int, None, T], progress: Progress | None = None) -> T:
+    """What a generator returns, once it has told how far it is.
+
+    Args:
+      steps: yields the number of rows done.
+      progress: called with it.
+    """
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(done)
+
+
+def side_by_side(
+    works: Sequence[Generator[int, None, T]],
+) -> Generator[int, None, list[T]]:
+    """What several generators return, each a step in turn: yields the rows done of the last one.
+
+    Args:
+      works: such as `Encoder.embedding` of several models, on one iterator after `itertools.tee`.
+    """
+    results: dict[int, T] = {}
+    while len(results) < len(works):
+        done = 0
+        for place, work in enumerate(works):
+            if place in results:
+                continue
+            try:
+                done = next(work)
+            except StopIteration as end:
+                results[place] = end.value
+        if done:
+            yield done
+    return [results[place] for place in range(len(works))]
 
 
 def match(

@@ -1,9 +1,11 @@
 """Ranks with ties lost and won, beside sorting by hand."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vlp.evals.ranks import class_ranks, gallery_ranks, pair_ranks
+from vlp.evals.ranks import _gallery_ranks, class_ranks, gallery_ranks, pair_ranks
 
 
 def unit(rng, *shape):
@@ -120,3 +122,19 @@ def test_pairs_of_one_text_each_have_the_ranks_of_a_gallery():
     np.testing.assert_array_equal(of_texts.missed, texts.missed)
     best = [of_images.missed[of == image].min(initial=33) for image in range(20)]
     np.testing.assert_array_equal(best, images.missed)
+
+
+def test_embeddings_that_differ_by_rounding_only_find_nothing():
+    rng = np.random.default_rng(8)
+    nearly = np.ones((50, 64)) + 2e-7 * rng.normal(size=(50, 64))
+    nearly = (nearly / np.linalg.norm(nearly, axis=1, keepdims=True)).astype(np.float32)
+    texts, images = gallery_ranks(nearly, nearly, np.arange(50))
+    assert set(texts.missed) == set(images.missed) == {49}
+
+
+def test_the_whole_score_matrix_is_never_held():
+    n = 4096
+    shapes = [jax.ShapeDtypeStruct((n, 8), jnp.float32)] * 2
+    shapes += [jax.ShapeDtypeStruct((n, 1), jnp.int32)] * 2
+    lowered = _gallery_ranks.lower(*shapes, rows=128, several=1)
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < n * n  # a matrix has four times

@@ -1,5 +1,6 @@
 """Ranks of what is right: what they are with every tie lost, and with every tie won."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from vlp.metrics import TIE_TOLERANCE, scores
 
-_HELD = 2**22  # scores at once, 16 MiB
+_HELD = 2**20  # scores at once, 4 MiB
 _exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -77,15 +78,30 @@ def gallery_ranks(
     Returns:
       Ranks `[m]` of the texts and `[n]` of the images; an image without texts has rank m.
     """
-    rows = max(1, min(len(ztxt), _HELD // len(zimg)))
-    found = _gallery_ranks(
-        jnp.asarray(zimg, jnp.float32),
-        jnp.asarray(ztxt, jnp.float32),
-        jnp.asarray(image_of_text, jnp.int32),
-        rows=rows,
-    )
-    texts, images = jax.tree.map(np.asarray, found)
-    return Ranks(*(x[: len(ztxt)] for x in texts)), Ranks(*images)
+    n, m = len(zimg), len(ztxt)
+    rows = max(1, min(m, _HELD // n))
+    images = jnp.asarray(zimg, jnp.float32)
+
+    def blocks() -> Iterator[tuple[Array, Array, Array]]:
+        """Texts a block at a time, so that the devices never hold all of them."""
+        for first in range(0, m, rows):
+            text = np.asarray(ztxt[first : first + rows], np.float32)
+            image = np.asarray(image_of_text[first : first + rows], np.int32)
+            yield _filled(text, rows), _filled(image, rows), np.arange(rows) < len(text)
+
+    best = jnp.full(n, -jnp.inf)
+    own = []
+    for text, image, real in blocks():
+        score, best = _own(images, text, image, real, best)
+        own.append(np.asarray(score))  # waits, so that blocks do not pile up
+    of_images = (jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32))
+    of_texts = []
+    for (text, image, real), score in zip(blocks(), own, strict=True):
+        block, of_images = _among(images, text, image, real, score, best, of_images)
+        of_texts.append(jax.tree.map(np.asarray, block))
+    texts = (np.concatenate(parts)[:m] for parts in zip(*of_texts, strict=True))
+    never = _never(of_images, ~jnp.isfinite(best), m)
+    return Ranks(*texts), Ranks(*map(np.asarray, never))
 
 
 @partial(jax.jit, static_argnames="rows")
@@ -104,34 +120,32 @@ def _class_ranks(zimg: Array, labels: Array, zclass: Array, *, rows: int) -> Any
     return jax.tree.map(lambda x: x.reshape(-1), parts)
 
 
-@partial(jax.jit, static_argnames="rows")
-def _gallery_ranks(zimg: Array, ztxt: Array, image_of_text: Array, *, rows: int) -> Any:
-    n, m = zimg.shape[0], ztxt.shape[0]
-    images = jnp.arange(n, dtype=jnp.int32)
+@jax.jit
+def _own(zimg: Array, text: Array, image: Array, real: Array, best: Array) -> tuple[Array, Array]:
+    """The scores of texts with their images, and the best one so far of each image."""
+    their = zimg[image]
+    found = jnp.einsum("n...d,nd->n...", their, text, precision=jax.lax.Precision.HIGHEST)
+    score = found if found.ndim == 1 else found.max(axis=1)
+    return score, best.at[jnp.where(real, image, zimg.shape[0])].max(score, mode="drop")
 
-    def own_scores(block: tuple[Array, Array]) -> Array:
-        text, image = block
-        their = zimg[image]
-        found = jnp.einsum("n...d,nd->n...", their, text, precision=jax.lax.Precision.HIGHEST)
-        return found if found.ndim == 1 else found.max(axis=1)
 
-    cut = (_blocks(ztxt, rows), _blocks(image_of_text, rows))
-    own = jax.lax.map(own_scores, cut)
-    best = jnp.full(n, -jnp.inf).at[image_of_text].max(own.reshape(-1)[:m])
-
-    def step(counts: Any, block: Any) -> tuple[Any, Any]:
-        text, image, score, real = block
-        found = scores(text, zimg, product=_exact)
-        wrong = (image[:, None] != images[None, :]) & real[:, None]
-        of_texts = _counts(found, score[:, None], wrong, axis=1)
-        of_images = _counts(found, best[None, :], wrong, axis=0)
-        return jax.tree.map(jnp.add, counts, of_images), _never(of_texts, jnp.isnan(score), n)
-
-    zeros = (jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32))
-    blocks = (*cut, own, _blocks(jnp.ones(m, bool), rows))
-    of_images, of_texts = jax.lax.scan(step, zeros, blocks)
-    of_images = _never(of_images, ~jnp.isfinite(best), m)
-    return jax.tree.map(lambda x: x.reshape(-1), of_texts), of_images
+@jax.jit
+def _among(
+    zimg: Array,
+    text: Array,
+    image: Array,
+    real: Array,
+    score: Array,
+    best: Array,
+    of_images: tuple[Array, Array],
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Ranks of these texts' images, and what these texts add to the counts of each image."""
+    n = zimg.shape[0]
+    found = scores(text, zimg, product=_exact)
+    wrong = (image[:, None] != jnp.arange(n, dtype=jnp.int32)[None, :]) & real[:, None]
+    of_texts = _never(_counts(found, score[:, None], wrong, axis=1), jnp.isnan(score), n)
+    more = _counts(found, best[None, :], wrong, axis=0)
+    return of_texts, jax.tree.map(jnp.add, of_images, more)
 
 
 def _counts(found: Array, own: Array, wrong: Array, *, axis: int) -> tuple[Array, Array]:
@@ -144,6 +158,11 @@ def _counts(found: Array, own: Array, wrong: Array, *, axis: int) -> tuple[Array
 def _never(ranks: Any, lost: Array, size: int) -> Any:
     """The ranks, the last one where the right candidate has no score."""
     return jax.tree.map(lambda x: jnp.where(lost, size, x), ranks)
+
+
+def _filled(x: np.ndarray, rows: int) -> np.ndarray:
+    """So many rows, zeros at the end."""
+    return np.pad(x, ((0, rows - len(x)), *((0, 0) for _ in x.shape[1:])))
 
 
 def _blocks(x: Array, rows: int) -> Array:

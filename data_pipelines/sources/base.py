@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,12 +129,17 @@ def parse_metadata(text: str | bytes) -> dict[str, Any]:
       Reject: not JSON, not an object, or nested too deeply.
     """
     try:
-        value = json.loads(text, parse_constant=lambda _: None)
+        value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Reject("metadata invalid", str(error)) from error
     if not isinstance(value, dict):
         raise Reject("metadata invalid", f"a JSON object is needed, got {type(value).__name__}")
     return value
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None  # 1e400
 
 
 def check_index(index: int, length: int) -> int:

@@ -15,11 +15,11 @@ from PIL import Image
 from data_pipelines.checks import check_choice, check_whole
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
+from data_pipelines.files import read_lines, utf8, write_json
 from data_pipelines.jobs.facts import captions_of
 from data_pipelines.jobs.layouts import LAYOUTS, WITH_SOUND, Item, finish, write_shard
 from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.verdicts import manifest_path
-from data_pipelines.jobs.whole import read_lines, utf8, write_json
 from data_pipelines.jobs.work import Work
 from data_pipelines.sources.base import Source
 

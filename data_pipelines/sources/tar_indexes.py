@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.caches import cache_folder
-from data_pipelines.io import child, exists, is_address, listing, name_of, open_file
+from data_pipelines.files import write_whole
+from data_pipelines.io import File, child, exists, is_address, listing, name_of, open_file
 from data_pipelines.sources.tar_index import NAME, TarIndex, stamp
 from data_pipelines.sources.tar_scan import ODD, Tar, scan
 
@@ -127,7 +128,7 @@ def scanned(address: str) -> Tar:
 
 
 def _in_cache(folder: str) -> Path:
-    return cache_folder() / "tars" / f"{hashlib.sha256(folder.encode()).hexdigest()[:24]}.index"
+    return cache_folder("tars") / f"{hashlib.sha256(folder.encode()).hexdigest()[:24]}.index"
 
 
 def _copied(folder: str) -> Path:
@@ -141,14 +142,15 @@ def _copied(folder: str) -> Path:
         which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
         copy = here.with_suffix(f".{which}")
         if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_suffix(f".{os.getpid()}.partial")
-            with partial.open("wb") as out:
-                for start in range(0, file.size, _COPIED):
-                    out.write(file.read(start, _COPIED))
-            os.replace(partial, copy)
+            write_whole(copy, functools.partial(_copy, file))
         return copy
     return none
+
+
+def _copy(file: File, path: Path) -> None:
+    with path.open("wb") as out:
+        for start in range(0, file.size, _COPIED):
+            out.write(file.read(start, _COPIED))
 
 
 def _names_there(folder: str) -> frozenset[str] | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_pipelines.faults import Reject
-from data_pipelines.io import is_address, name_of, open_file
+from data_pipelines.io import name_of
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.files import hash_file
@@ -65,14 +65,12 @@ class GroupSource(RowSource):
         """Of every file, taken once; see `fingerprints`."""
         found = Fingerprint(hashlib.sha256(b"rows"))
         for path in self.paths:
-            if is_address(path):
-                file = open_file(path)
-                # What a store calls this content says as much as the content.
-                read = (lambda *_: b"") if file.tag else file.read
-                found.add(f"{name_of(path)} {file.tag}", read, file.size, text=False, tail=0)
-            else:
-                hash_file(found, Path(path), name_of(path), text=False)
+            self._add(found, path)
         return found.hexdigest() + self.limits.mark
+
+    def _add(self, found: Fingerprint, path: str) -> None:
+        """Adds a file to the fingerprint."""
+        hash_file(found, Path(path), name_of(path), text=False)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

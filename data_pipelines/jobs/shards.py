@@ -23,6 +23,7 @@ from data_pipelines.jobs.verdicts import manifest_path
 from data_pipelines.jobs.work import Work
 from data_pipelines.sources.base import Source
 
+DONE = "done"  # the folder that says which shards are whole
 _ORIGIN = ("source_key", "source_file")
 
 
@@ -84,7 +85,7 @@ def _told(work: Work, part: int) -> dict[str, Any]:
 
 def _done(work: Work, part: int) -> Path:
     """The file that is written last: this shard is whole."""
-    return work.out / "done" / f"{part:05d}.json"
+    return work.out / DONE / f"{part:05d}.json"
 
 
 def _write(work: Work, form: Form, part: int, *, chosen: bool) -> None:

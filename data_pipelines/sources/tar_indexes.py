@@ -50,6 +50,25 @@ def find(addresses: Sequence[str]) -> Found:
     Raises:
       ValueError: an index is damaged.
     """
+    indexes, known, stale, gone = _looked_up(addresses)
+    _say_stale(stale)
+    return _found(addresses, known, indexes, frozenset(gone))
+
+
+def unindexed(addresses: Sequence[str]) -> list[str]:
+    """The tars that no index knows as they are now.
+
+    Raises:
+      ValueError: an index is damaged.
+    """
+    _, known, _, _ = _looked_up(addresses)
+    return [address for address in dict.fromkeys(addresses) if address not in known]
+
+
+def _looked_up(
+    addresses: Sequence[str],
+) -> tuple[dict[str, TarIndex], dict[str, tuple[str, int]], list[str], list[str]]:
+    """Indexes by folder; the folder and row of what they know; what they knew; what is gone."""
     indexes: dict[str, TarIndex | None] = {}
     there: dict[str, frozenset[str] | None] = {}
     known: dict[str, tuple[str, int]] = {}
@@ -71,8 +90,7 @@ def find(addresses: Sequence[str]) -> Found:
             known[address] = folder, row
         else:
             stale.append(address)
-    _say_stale(stale)
-    return _found(addresses, known, {k: v for k, v in indexes.items() if v}, frozenset(gone))
+    return {k: v for k, v in indexes.items() if v}, known, stale, gone
 
 
 def remembered(folder: str) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import OF_FILES, Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources.survey import Survey
 
@@ -67,6 +67,10 @@ class Source(Protocol):
         """The sample's name, also of an unusable one."""
         ...
 
+    def own_key(self, index: int) -> str:
+        """The sample's name. Raises Reject where it is not known, and `key` has another."""
+        return self.key(index)
+
     def file(self, index: int) -> str:
         """The path of the file that its image lies in: a tar, or the image itself."""
         ...
@@ -90,6 +94,28 @@ class Source(Protocol):
     def survey(self) -> tuple[Survey, ...]:
         """What it holds, place by place."""
         ...
+
+
+def lasting_key(source: Source, index: int) -> str:
+    """The key of a sample, for what is worked out once and must be the same everywhere.
+
+    Raises:
+      ValueError: it cannot be read now.
+    """
+    try:
+        return source.own_key(index)
+    except Reject as fault:
+        check_lasting(fault, source.file(index))
+        return source.key(index)
+
+
+def check_lasting(fault: Reject, file: str) -> None:
+    """Raises ValueError where a sample, or what tells which it is, may be read another time."""
+    if fault.reason in OF_FILES and fault.reason != "shard damaged":
+        raise ValueError(
+            f"{file} must be read to know which samples are used, but: {fault}; put it back or "
+            "try again, or index its folder anew (`vlp data index`), which makes other data"
+        ) from fault
 
 
 def all_captions(source: Source) -> Iterator[str | bytes]:

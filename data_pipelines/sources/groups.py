@@ -15,7 +15,7 @@ import pyarrow as pa
 from data_pipelines.faults import Reject
 from data_pipelines.io import name_of
 from data_pipelines.limits import Limits
-from data_pipelines.sources.base import check_index
+from data_pipelines.sources.base import check_index, check_lasting
 from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.row_columns import BYTES, OTHER, TEXT, Columns
@@ -76,11 +76,16 @@ class GroupSource(RowSource):
         return int(self._ends[-1])
 
     def column(self, name: str) -> Iterator[tuple[int, Any]]:
-        """The rows of every group in order, and a column of it; None where it cannot be read."""
+        """The rows of every group in order, and a column of it; None where it is damaged.
+
+        Raises:
+          ValueError: it cannot be read now.
+        """
         for group, rows in enumerate(np.diff(self._ends, prepend=0).tolist()):
             try:
                 yield rows, self._column(group, name)
-            except Reject:
+            except Reject as fault:
+                check_lasting(fault, self.paths[self._files[group]])
                 yield rows, None
 
     def file(self, index: int) -> str:

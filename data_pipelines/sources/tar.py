@@ -122,10 +122,14 @@ class TarSource(ByMember):
     def key(self, index: int) -> str:
         """The sample's key; the tar and a number where the tar cannot be read."""
         try:
-            return self._parts(index).key
+            return self.own_key(index)
         except Reject:
             tar, row = self._locate(index)
             return f"{name_of(self.paths[tar])}#{row}"
+
+    def own_key(self, index: int) -> str:
+        """The sample's key. Raises Reject where its tar cannot be read."""
+        return self._parts(index).key
 
     def file(self, index: int) -> str:
         """The path of the sample's tar."""

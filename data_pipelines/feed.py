@@ -14,9 +14,10 @@ import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING
 
-from data_pipelines.assemble import SECONDS, Batch, TrainGroups
+from data_pipelines.assemble import SECONDS, SLOT, Batch, TrainGroups
 from data_pipelines.faults import shown
 from data_pipelines.prefetch import prefetch
+from data_pipelines.slots import Slots
 from data_pipelines.watch import At, Stalled, Watch, is_alive, kill
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ class Feed:
         self._how = dict(num_threads=num_threads, num_workers=num_workers)
         self._workers, self._stall_s, self._samples = num_workers, stall_s, samples
         self._watch = Watch(num_workers or num_threads)
-        self._groups = groups.after(samples).watched(self._watch)
+        like = dict(rows=groups.group_rows, workers=num_workers)
+        self._slots = Slots(groups.room(1), **like) if num_workers else None
+        self._groups = groups.after(samples).watched(self._watch, self._slots)
         self.core_s, self.rows = 0.0, 0
         self._laid, self._failed_at = 0, -1  # groups; the one at which a worker was lost last
         self._moved = time.monotonic()
@@ -156,11 +159,10 @@ class Feed:
                 for _ in range(self._groups.groups_per_batch):
                     rows = self._groups.rows_of(self._laid)
                     while (group := self._next(groups)) is None:
-                        groups.close()
+                        self._close(groups)
                         groups = self._begin()
                     self.core_s += float(group.pop(SECONDS)[0])
-                    self.rows += lay(group, batch, rows)
-                    del group  # the workers' arrays are shared memory that ends with them
+                    self._lay(group, batch, rows)
                     self._laid += 1
                     self._moved = time.monotonic()
                     if self._over.is_set():
@@ -168,10 +170,25 @@ class Feed:
                 self._hand_on(batch)
             self._hand_on(StopIteration())
         finally:
-            groups.close()
+            self._close(groups)
+
+    def _lay(self, group: Batch, batch: Batch, rows: slice) -> None:
+        if self._slots is None:
+            self.rows += lay(group, batch, rows)
+            return
+        slot = int(group[SLOT][0])
+        self.rows += lay(self._slots.rows(slot, rows.stop - rows.start), batch, rows)
+        self._slots.free(slot)
+
+    def _close(self, groups: "grain.DatasetIterator[Batch]") -> None:
+        if self._slots is not None:
+            self._slots.clear()  # a worker that waits for room could not be told to end
+        groups.close()
 
     def _begin(self) -> "grain.DatasetIterator[Batch]":
         self._watch.clear()
+        if self._slots is not None:
+            self._slots.clear()  # of those that were ended
         rest = self._groups.after(self._samples, groups=self._laid)
         return prefetch(rest, **self._how)
 

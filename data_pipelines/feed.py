@@ -19,6 +19,7 @@ from data_pipelines.faults import shown
 from data_pipelines.prefetch import prefetch
 from data_pipelines.slots import Slots
 from data_pipelines.watch import At, Stalled, Watch, is_alive, kill
+from data_pipelines.workers import WorkerLost, Workers
 
 if TYPE_CHECKING:
     import grain
@@ -31,7 +32,6 @@ _ENDING_S = 10.0
 _ANSWER_S = 2.0  # for the key of a sample: what a worker hangs at may not answer this thread either
 # Before multiprocessing ends, at 15, the threads that give the workers' shared memory back.
 _EXIT_PRIORITY = 20
-_DIED = "terminated unexpectedly"  # as grain says it of a worker
 
 
 class Asked:
@@ -100,7 +100,7 @@ class Feed:
         num_workers: int,
         stall_s: float,
     ) -> None:
-        self._how = dict(num_threads=num_threads, num_workers=num_workers)
+        self._threads = num_threads
         self._workers, self._stall_s, self._samples = num_workers, stall_s, samples
         self._watch = Watch(num_workers or num_threads)
         like = dict(rows=groups.group_rows, workers=num_workers)
@@ -180,25 +180,25 @@ class Feed:
         self.rows += lay(self._slots.rows(slot, rows.stop - rows.start), batch, rows)
         self._slots.free(slot)
 
-    def _close(self, groups: "grain.DatasetIterator[Batch]") -> None:
+    def _close(self, groups: "grain.DatasetIterator[Batch] | Workers") -> None:
         if self._slots is not None:
             self._slots.clear()  # a worker that waits for room could not be told to end
         groups.close()
 
-    def _begin(self) -> "grain.DatasetIterator[Batch]":
+    def _begin(self) -> "grain.DatasetIterator[Batch] | Workers":
         self._watch.clear()
         if self._slots is not None:
             self._slots.clear()  # of those that were ended
         rest = self._groups.after(self._samples, groups=self._laid)
-        return prefetch(rest, **self._how)
+        if self._workers:
+            return Workers(rest, count=self._workers)
+        return prefetch(rest, num_threads=self._threads)
 
-    def _next(self, groups: "grain.DatasetIterator[Batch]") -> Batch | None:
+    def _next(self, groups: "grain.DatasetIterator[Batch] | Workers") -> Batch | None:
         """The next group; None where a worker was lost, and others are to begin."""
         try:
             return next(groups)
-        except RuntimeError as error:
-            if not self._workers or _DIED not in str(error):
-                raise
+        except WorkerLost as error:
             said = self._lost()
             if self._failed_at == self._laid:
                 raise RuntimeError(

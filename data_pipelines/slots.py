@@ -1,8 +1,7 @@
 """Memory in which workers hand over groups of rows: mapped by all, and used again and again.
 
-grain hands each array over in shared memory of its own. Its pages are made and cleared for every
-group, by the worker and by who reads them, which took as long as a tenth of decoding; and it has to
-be copied there first. Here rows are written where they are read.
+Rows are written where they are read. Shared memory that is made for each group costs more than the
+copy into it: its pages are made and cleared anew, which took a tenth of the time of decoding.
 """
 
 import itertools
@@ -16,9 +15,7 @@ import numpy as np
 
 from data_pipelines.watch import worker
 
-# As many groups as grain holds of a worker at most: two it made ahead, one it waits with, two in
-# its queue, and one that is read. With fewer it would wait for room.
-_EACH = 6
+_EACH = 6  # groups that a worker is ahead at most, with the one that it makes and one that is read
 _WAIT_S = 1e-3
 _TAKEN = " taken"  # beside the fields' names
 

@@ -1,8 +1,7 @@
 """What the processes of one command do together: where one is refused, all are, with its reason."""
 
-from collections.abc import Callable, Sequence
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import jax

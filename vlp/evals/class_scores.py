@@ -52,12 +52,13 @@ def class_scores(
         num_classes: how many compete.
         ties: see `tops`.
     """
-    hits = labels.sum(axis=1) if labels.ndim == 2 else np.ones(len(labels), np.int64)
     measures: dict[str, Measure] = {}
     for name, (right, best) in tops(found, ties).items():
         top = int(name.removeprefix("top"))
         if top == 1 or num_classes >= top:
-            chance = float(chance_of_recall(hits, num_classes, top).mean())
+            chance = min(1.0, top / num_classes)
+            if labels.ndim == 2:
+                chance = float(chance_of_recall(labels.sum(axis=1), num_classes, top).mean())
             measures[name] = quotient(right, chance=chance, if_hit=best)
     if labels.ndim == 2:
         return measures

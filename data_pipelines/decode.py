@@ -95,7 +95,7 @@ def jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] |
         return None
     if space in ("CMYK", "YCCK"):
         return None
-    _check_size(width, height, max_pixels)
+    check_size(width, height, max_pixels)
     return (height, width) if jpeg_orientation(data) < 5 else (width, height)
 
 
@@ -128,7 +128,7 @@ def rgba(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       Reject: too large; what its file has; a mode whose range is not known (32-bit integer,
         float) or that has no conversion.
     """
-    with _reasons():
+    with reasons():
         _load(image, max_pixels)
         return _upright(image, image_orientation(image))
 
@@ -148,7 +148,7 @@ def _decode_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     opener = reader(data)
     if opener is PngImagePlugin.PngImageFile:
         return _decode_png(data, max_pixels)
-    with _reasons():
+    with reasons():
         with quietly() if opener in _WARNING else contextlib.nullcontext():
             image = opener(io.BytesIO(data))
             if opener is TiffImagePlugin.TiffImageFile:  # turns itself, and may warn
@@ -170,19 +170,19 @@ def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
 
 def _read_png(data: bytes, max_pixels: int) -> np.ndarray:
     animated = b"acTL" in data  # Pillow warns about odd ones
-    with _reasons(), quietly() if animated else contextlib.nullcontext():
+    with reasons(), quietly() if animated else contextlib.nullcontext():
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
         _load(image, max_pixels)
         return _upright(image, info_orientation(image.info))
 
 
 def _load(image: Image.Image, max_pixels: int) -> None:
-    _check_size(*image.size, max_pixels)
+    check_size(*image.size, max_pixels)
     image.load()
 
 
 @contextlib.contextmanager
-def _reasons() -> Iterator[None]:
+def reasons() -> Iterator[None]:
     """Whatever goes wrong inside is told as a Reject with its reason.
 
     Pillow's readers raise whatever a damaged file leads them to (OSError, SyntaxError, ValueError,
@@ -230,7 +230,8 @@ def _converted(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGBA"))
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raises Reject for a picture without a pixel, or with more than so many."""
     if not width * height:
         raise Reject("image empty", f"{width} x {height} pixels")
     if width * height > max_pixels:

@@ -191,9 +191,9 @@ def test_progress_counts_rows_up_to_the_last(model, images):
 
 def test_nothing_to_embed_is_refused(model, images):
     encoder = Encoder.from_model(model)
-    with pytest.raises(ValueError, match="got 0 rows"):
+    with pytest.raises(ValueError, match="got 0 rejected rows"):
         encoder.embed_images([])
-    with pytest.raises(ValueError, match="at least one readable image, got 4 rows"):
+    with pytest.raises(ValueError, match="at least one readable image, got "):
         encoder.embed_images([{"image": images[:4], "weight": np.zeros(4, np.float32)}])
     none = encoder.embed_images(
         [{"image": images[:4], "weight": np.zeros(4, np.float32)}], at_least_one=False

@@ -16,6 +16,7 @@ Vision-language pretraining in JAX: train image-text models, judge them zero-sho
   vlp train --config=experiments/emoji.py --workdir=runs/emoji
   vlp search --workdir=runs/emoji "a red heart"
   vlp eval --workdir=runs/emoji --data='shards/*.tar' --task=retrieval
+  vlp sweep --models 'runs/*' --suite emoji --out sweeps/emoji
   vlp export --model=runs/emoji --to=hf --out=exported
 
 `vlp COMMAND --help` explains each. Set VLP_DEBUG=1 to see tracebacks."""
@@ -33,6 +34,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
         plan,
         search,
         show,
+        sweep,
         train,
     )
 
@@ -43,6 +45,7 @@ def _command_parsers() -> tuple[Parser, dict[str, Parser]]:
     modules = {
         "train": train,
         "eval": eval,
+        "sweep": sweep,
         "embed": embed,
         "search": search,
         "caption": caption,

@@ -1,8 +1,8 @@
 """Embeds a whole data set with fixed shapes: batches of images, or strings, to numpy matrices."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,10 +12,12 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float, Int
 
+from vlp.evals.encoding import encode, encoding
+from vlp.evals.features import EMBEDDING
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
 from vlp.parallel.mesh import batch_parts
-from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
+from vlp.parallel.sharding import batch_sharding, replicated
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -35,11 +37,14 @@ class Embeddings:
       vectors: Unit-norm rows, or several such for each.
       ids: Which sample of the source each row is.
       rejects: How many samples could not be read, by the code of the reason; they have no row.
+      features: Where features were asked for, rows of each by its name; the vectors are those of
+        the first.
     """
 
     vectors: Float[np.ndarray, "n *q d"]
     ids: Int[np.ndarray, " n"]
     rejects: Mapping[int, int]
+    features: Mapping[str, Float[np.ndarray, "n ..."]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
@@ -109,6 +114,27 @@ class Encoder:
         Raises:
           ValueError: If there is not one good image in `batches`.
         """
+        found = finished(self.embedding(batches, modality=modality), progress)
+        if at_least_one and not len(found):
+            raise ValueError(
+                f"embed_images needs at least one readable image, got {found.rejected} rejected "
+                "rows and no other; are these the right files?"
+            )
+        return found
+
+    def embedding(
+        self,
+        batches: Iterable[Mapping[str, np.ndarray]],
+        *,
+        modality: str = "image",
+        names: tuple[str, ...] = (EMBEDDING,),
+    ) -> Generator[int, None, Embeddings]:
+        """`embed_images` step by step: yields the number of rows done, returns the embeddings.
+
+        Args:
+          batches, modality: As there.
+          names: Of features of images, see `vlp.evals.features`.
+        """
         ids: list[np.ndarray] = []
         keeps: list[np.ndarray] = []
         seen = 0
@@ -124,19 +150,23 @@ class Encoder:
                 rejects.update(codes[codes > 0].tolist())
                 seen += n
                 inputs = device_images(batch[modality])
-                # On CPUs a few at a time, so that activations stay in caches.
-                size = n if jax.default_backend() != "cpu" else self.divisible(IMAGES_ON_CPU)
+                # On CPUs a few a device at a time, so that activations stay in caches.
+                few = IMAGES_ON_CPU * batch_parts(self.mesh)
+                size = n if jax.default_backend() != "cpu" else few
                 for start in range(0, n, size):
                     yield jax.tree.map(lambda x, at=start, size=size: x[at : at + size], inputs)
 
-        vectors = self._run(partial(encode, modality), images(), progress)
-        keep = np.concatenate(keeps) if keeps else np.zeros(0, bool)
-        if at_least_one and not keep.any():
-            raise ValueError(
-                f"embed_images needs at least one readable image, got {seen} rows of which "
-                f"{rejects.total()} were rejected; are these the right files?"
-            )
-        return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejects)
+        parts, done = [], 0
+        for part in self._run(encoding(modality, names), images()):
+            parts.append(jax.tree.leaves(part))
+            done += len(parts[-1][0])
+            yield done
+        if not parts:
+            return Embeddings(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), rejects)
+        keep = np.concatenate(keeps)
+        columns = [np.concatenate(each)[keep] for each in zip(*parts, strict=True)]
+        found = dict(zip(names, columns, strict=True))
+        return Embeddings(columns[0], np.concatenate(ids)[keep], rejects, found)
 
     def embed_texts(
         self,
@@ -166,16 +196,11 @@ class Encoder:
             # Texts of like length together, so that a batch holds little padding.
             order = np.argsort(needed_columns(self.text, ids), kind="stable")
             chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate(self._run(partial(encode, "text"), chunks, None))
+        vectors = np.concatenate([*self._run(partial(encode, "text"), chunks)])
         return vectors[np.argsort(order)]
 
-    def _run(
-        self,
-        encode: Callable[..., jax.Array],
-        chunks: Iterable[Any],
-        progress: Progress | None,
-    ) -> list[np.ndarray]:
-        def begun() -> Iterator[tuple[jax.Array, int]]:
+    def _run(self, encode: Callable[..., Any], chunks: Iterable[Any]) -> Iterator[Any]:
+        def begun() -> Iterator[tuple[Any, int]]:
             size = 0
             for chunk in chunks:
                 count = len(jax.tree.leaves(chunk)[0])
@@ -183,14 +208,8 @@ class Encoder:
                 rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
                 yield encode(self.graphdef, self.params, rows, self.out), count
 
-        done: list[np.ndarray] = []
-        done_rows = 0
-        for array, count in lagging(begun()):
-            done.append(np.asarray(array, np.float32)[:count])
-            done_rows += count
-            if progress is not None:
-                progress(done_rows)
-        return done
+        for found, count in lagging(begun()):
+            yield jax.tree.map(lambda x, count=count: np.asarray(x, np.float32)[:count], found)
 
     def model(self) -> Any:
         """The model, to ask what it offers; call its methods under `jax.jit` only."""
@@ -232,6 +251,45 @@ def lagging(begun: Iterable[T], *, by: int = IN_FLIGHT) -> Iterator[T]:
     yield from pending
 
 
+def finished(steps: Generator[int, None, T], progress: Progress | None = None) -> T:
+    """What a generator returns, once it has told how far it is.
+
+    Args:
+      steps: yields the number of rows done.
+      progress: called with it.
+    """
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(done)
+
+
+def side_by_side(
+    works: Sequence[Generator[int, None, T]],
+) -> Generator[int, None, list[T]]:
+    """What several generators return, each a step in turn: yields the rows done of the last one.
+
+    Args:
+      works: such as `Encoder.embedding` of several models, on one iterator after `itertools.tee`.
+    """
+    results: dict[int, T] = {}
+    while len(results) < len(works):
+        done = 0
+        for place, work in enumerate(works):
+            if place in results:
+                continue
+            try:
+                done = next(work)
+            except StopIteration as end:
+                results[place] = end.value
+        if done:
+            yield done
+    return [results[place] for place in range(len(works))]
+
+
 def match(
     ids: Int[np.ndarray, " n"], sample_of_text: Int[np.ndarray, " m"]
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
@@ -265,14 +323,3 @@ def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
     # By the last row again: a model can take it, whatever its images look like.
     widths = ((0, size - chunk.shape[0]), *((0, 0) for _ in chunk.shape[1:]))
     return np.pad(chunk, widths, mode="edge")
-
-
-@partial(jax.jit, static_argnames=("modality", "graphdef", "out"))
-def encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
-    """Embeddings of one batch, where `out` says."""
-    model = nnx.merge(graphdef, params)
-    method = {"image": "encode_image", "text": "encode_text"}.get(modality)
-    with rows_kept(out and out.mesh):
-        encoded = getattr(model, method)(inputs) if method else model.encode(modality, inputs)
-    embedding = encoded.embedding
-    return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

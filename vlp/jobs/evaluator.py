@@ -2,8 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,11 +13,11 @@ from data_pipelines.faults import REASONS, summary
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
-from vlp.evals.dealt import embed_dealt
-from vlp.evals.embed import Encoder, Progress, match
+from vlp.evals.dealt import embedding_dealt
+from vlp.evals.embed import Encoder, Progress, finished, match
 from vlp.interop.loaded import Run
 from vlp.jobs.gallery import Gallery, Images
-from vlp.parallel.together import everywhere
+from vlp.parallel.together import raise_anywhere
 
 BATCH = 256
 
@@ -104,17 +103,18 @@ class Evaluator:
         load: Any = {"image": eval_images, "audio": eval_sounds}[modality]
         preprocess = self.spectrogram if modality == "audio" else self.preprocess
         size, processes = min(BATCH, len(source)), self.encoder.processes
-        how: Any = dict(modality=modality, progress=self.progress)
         if processes == 1:
             batches = load(source, preprocess, batch_size=size, num_threads=self.threads)
-            found = self.encoder.embed_images(batches, at_least_one=False, **how)
+            work = self.encoder.embedding(batches, modality=modality)
+            found = finished(work, self.progress)
         else:
             failures: list[Exception] = []
             deal = Deal(jax.process_index(), processes, failures)
             rows = self.encoder.divisible(size) // processes
             batches = load(source, preprocess, batch_size=rows, num_threads=self.threads, deal=deal)
-            found = embed_dealt(self.encoder, batches, **how)
-            everywhere(partial(_raise_any, failures))
+            work = embedding_dealt(self.encoder, batches, modality=modality)
+            found = finished(work, self.progress)
+            raise_anywhere(failures)
         rejects = {REASONS[code - 1]: count for code, count in found.rejects.items()}
         if not len(found):
             raise ValueError(
@@ -145,8 +145,3 @@ class Evaluator:
         """Token ids int32 `[m, l]` of any number of texts."""
         parts = (texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
         return np.concatenate([self.tokenize(part) for part in parts])
-
-
-def _raise_any(failures: Sequence[Exception]) -> None:
-    for failure in failures:
-        raise failure

@@ -1,7 +1,7 @@
 """What the processes of one command do together: where one is refused, all are, with its reason."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import jax
@@ -48,6 +48,17 @@ def on_first(function: Callable[[], object]) -> None:
         ValueError: it raised there; on all processes, with its reason.
     """
     everywhere(function if jax.process_index() == 0 else lambda: None)
+
+
+def raise_anywhere(failures: Sequence[Exception]) -> None:
+    """Raises the first of the failures of any process on all of them, which must call this at the
+    same time."""
+
+    def first() -> None:
+        for failure in failures:
+            raise failure
+
+    everywhere(first)
 
 
 def said_anywhere(function: Callable[[], str | None]) -> str | None:

@@ -1,0 +1,1 @@
+"""Many models judged on many sets: suites, sets in the field's layouts, tasks, one table."""

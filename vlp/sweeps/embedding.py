@@ -1,0 +1,198 @@
+"""Embeds sets by several models at once, whose pictures are decoded once."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Float
+
+from data_pipelines.evaluation import Deal, eval_images
+from data_pipelines.faults import REASONS, summary
+from data_pipelines.pillow_rgb import ODD
+from data_pipelines.sources import Source
+from data_pipelines.threads import THREADS
+from vlp.evals.dealt import embedding_dealt
+from vlp.evals.embed import Embeddings, Encoder, Progress, finished, side_by_side
+from vlp.evals.features import EMBEDDING, lacks
+from vlp.interop.loaded import Run, fingerprint
+from vlp.parallel.mesh import batch_parts, make_mesh
+from vlp.parallel.together import raise_anywhere
+from vlp.sweeps.models import ModelRef
+from vlp.sweeps.pictures import PlainPreprocess
+from vlp.sweeps.sets import PLAIN, EvalSet
+from vlp.sweeps.vectors import Rows, VectorStore
+
+ROWS = 64  # of a device in a batch
+TEXTS = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opened:
+    """A model of a sweep, on the devices.
+
+    Attributes:
+        ref: which one.
+        run: its weights, its preprocessing and its tokenizer.
+        encoder: on all devices.
+    """
+
+    ref: ModelRef
+    run: Run
+    encoder: Encoder
+
+    @classmethod
+    def of(cls, ref: ModelRef) -> "Opened":
+        """The model, loaded.
+
+        Raises:
+            ValueError: it cannot be, or cannot be judged on pictures and texts.
+        """
+        run = ref.load()
+        if run.model.image is None or run.preprocess is None:
+            raise ValueError(f"{ref.title} has no image tower, and every task is of pictures")
+        mesh = make_mesh()
+        text = run.card["model"]["text"]
+        return cls(ref, run, Encoder.from_model(run.model, text=text, mesh=mesh))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of architecture and weights."""
+        return fingerprint(self.run.model)
+
+    @property
+    def dtype(self) -> str:
+        """What the towers compute in."""
+        return getattr(self.run.model.image, "dtype", "float32")
+
+    @property
+    def shown(self) -> str:
+        """How it takes pictures; models with the same can share them."""
+        return json.dumps(self.run.card["preprocess"], sort_keys=True)
+
+    def lacks(self, feature: str) -> str:
+        """Why it has no such feature of pictures; "" where it has."""
+        why = lacks(self.run.model, feature)
+        return why and f"{self.ref.title} has no feature {feature!r}: {why}"
+
+    def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Unit-norm rows.
+
+        Raises:
+            ValueError: the model has no text tower or no tokenizer.
+        """
+        if self.run.model.text is None or self.run.tokenizer is None:
+            raise ValueError(
+                f"{self.ref.title} has no text tower with a tokenizer, and this task compares with "
+                "texts; judge it by probes, or give --tokenizer"
+            )
+        size = TEXTS * batch_parts(self.encoder.mesh)
+        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size)
+
+
+def picture_key(
+    opened: Opened, pictures: Source, *, rule: str, feature: str = EMBEDDING
+) -> dict[str, Any]:
+    """What the embeddings, or another feature, of a set's pictures are of."""
+    return {
+        "feature": feature,
+        "model": opened.fingerprint,
+        "preprocess": opened.run.card["preprocess"],
+        "pictures": pictures.fingerprint,
+        "rule": rule,
+    }
+
+
+def text_key(opened: Opened, texts: Sequence[str]) -> dict[str, Any]:
+    """What the embeddings of texts are of."""
+    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    tokenizer = opened.run.card["tokenizer"]
+    return {"model": opened.fingerprint, "tokenizer": tokenizer, "texts": digest}
+
+
+def embed_pictures(
+    models: Sequence[Opened],
+    found: EvalSet,
+    *,
+    store: VectorStore,
+    rule: str = PLAIN,
+    features: Sequence[str] = (EMBEDDING,),
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> None:
+    """Keeps the embeddings of a set's pictures by models that have not embedded them yet.
+
+    Of several features all are made where one is lacking, so that those of a sweep that was stopped
+    come from the same program. What a model has not is left out.
+
+    With several processes each decodes its part; all of them must call this at the same time.
+
+    Args:
+        models: that take pictures in the same way.
+        found: the set.
+        store: where they are kept.
+        rule: how pictures are decoded, "plain" or "upright".
+        features: what is kept of them, see `vlp.evals.features`.
+        threads: batches that are decoded at the same time.
+        progress: called with the number of pictures that are done.
+    """
+    source = found.pictures
+    names = {m: tuple(name for name in features if not m.lacks(name)) for m in models}
+    keys = {
+        m: {name: picture_key(m, source, rule=rule, feature=name) for name in names[m]}
+        for m in models
+    }
+    lacking = [m for m in models if not all(map(store.find, keys[m].values()))]
+    if not lacking:
+        return
+    preprocess: Any = lacking[0].run.preprocess
+    shown = PlainPreprocess(preprocess) if rule == PLAIN else preprocess
+    parts = batch_parts(lacking[0].encoder.mesh)
+    processes = lacking[0].encoder.processes
+    failures: list[Exception] | None = [] if processes > 1 else None
+    rows = min(ROWS, -(-len(source) // parts)) * parts // processes
+    batches = eval_images(
+        source,
+        shown,
+        batch_size=rows,
+        num_threads=threads,
+        deal=Deal(jax.process_index(), processes, failures),
+    )
+    copies = itertools.tee(batches, len(lacking))
+    embedding: Callable = embedding_dealt if processes > 1 else Encoder.embedding
+    works = [
+        embedding(m.encoder, copy, names=names[m]) for m, copy in zip(lacking, copies, strict=True)
+    ]
+    done = finished(side_by_side(works), progress)
+    raise_anywhere(failures or [])
+    odd = _odd(shown) if rule == PLAIN else []
+    for model, vectors in zip(lacking, done, strict=True):
+        for name, of in keys[model].items() if jax.process_index() == 0 else ():
+            rows = vectors.features.get(name, vectors.vectors)
+            if not store.find(of):
+                store.keep(of, Rows(vectors.ids, rows, [*_left_out(vectors), *odd]))
+
+
+def _left_out(found: Embeddings) -> list[str]:
+    rejects = Counter({REASONS[code - 1]: count for code, count in found.rejects.items()})
+    return [f"pictures left out: {summary(rejects)}"] if rejects else []
+
+
+def _odd(shown: PlainPreprocess) -> list[str]:
+    """A sentence on pictures that other programs show otherwise, of all processes' together."""
+    own = np.asarray([shown.odd[kind] for kind in ODD], np.int64)
+    counts = multihost_utils.process_allgather(own).reshape(-1, len(ODD)).sum(axis=0)
+    if not counts.any():
+        return []
+    said = ", ".join(f"{n:,} {kind}" for kind, n in zip(ODD, counts, strict=True) if n)
+    return [
+        f"read as the benchmarks' programs read them, though other programs show them otherwise: "
+        f"{said} (--pictures=upright)"
+    ]

@@ -1,0 +1,64 @@
+"""What a task says of a model on a set, and what it is given for that."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from vlp.evals.features import EMBEDDING
+from vlp.evals.measures import Measure
+from vlp.sweeps.embedding import Opened
+from vlp.sweeps.sets import EvalSet
+from vlp.sweeps.vectors import Rows
+
+
+class View(Protocol):
+    """A model's view of a set.
+
+    Attributes:
+        opened: the model.
+        set: pictures, labels, captions and what else is known.
+        rule: by which pictures are decoded.
+        seed: of whatever a task draws.
+    """
+
+    opened: Opened
+    set: EvalSet
+    rule: str
+    seed: int
+
+    def on(self, found: EvalSet) -> Self:
+        """The same of the same pictures, with something else known of them."""
+
+    def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
+        """The embedded pictures of the set, or of another one; or another feature of them."""
+
+    def captions(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:
+        """Embedded texts, which are kept."""
+
+    def prompts(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:
+        """Embedded texts, which are not kept."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The scores of a task.
+
+    Attributes:
+        measures: metrics by name, all of the same samples.
+        samples: how many these are.
+        ids: the pictures that they are, where they are pictures; for tables by sample.
+        said: of every sample, what was said of it: arrays `[samples]` by name, such as "label" and
+            "predicted".
+        counts: of what there was.
+        notes: sentences for a reader of the scores.
+    """
+
+    measures: Mapping[str, Measure]
+    samples: int
+    ids: np.ndarray | None = None
+    said: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()

@@ -1,0 +1,1 @@
+"""Layouts that evaluation sets lie in; each module opens one."""

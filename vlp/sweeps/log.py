@@ -1,0 +1,76 @@
+"""What a sweep has done so far: a line of JSON for each model, set and task."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger("vlp")
+FORMAT = 1
+
+
+class Log:
+    """A file of JSON lines that only grows; each line is whole, or is taken off at opening.
+
+    Args:
+        path: of the file; made with its first line.
+
+    Attributes:
+        rows: those of earlier, and of this sweep, in their order; the last of each key.
+
+    Raises:
+        ValueError: the file is no such log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {}
+        if path.is_file():
+            self._read()
+
+    def done(self, key: str) -> bool:
+        """Whether there is a row that did not fail."""
+        return key in self.rows and not self.rows[key].get("failed")
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Writes a row, once it is safe on the disk.
+
+        Args:
+            row: JSON values with a `key`.
+        """
+        line = json.dumps({"format": FORMAT, **row}, ensure_ascii=False, allow_nan=False)
+        with self.path.open("ab") as file:
+            file.write(line.encode("utf-8") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows[row["key"]] = json.loads(line)
+
+    def _read(self) -> None:
+        data = self.path.read_bytes()
+        whole, _, torn = data.rpartition(b"\n")
+        if torn:
+            _log.warning(
+                "%s: its last line was not whole, as a sweep leaves it that is killed while it "
+                "writes; that row is made anew",
+                self.path,
+            )
+            os.truncate(self.path, len(data) - len(torn))
+        for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
+            row = _row(line)
+            if row is None:
+                raise ValueError(
+                    f"{self.path} must hold a row of a sweep in each line, line {number} is none; "
+                    "give another --out"
+                )
+            self.rows[row["key"]] = row
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    good = isinstance(row, dict) and row.get("format") == FORMAT and isinstance(row.get("key"), str)
+    return row if good else None

@@ -1,0 +1,68 @@
+"""A data set of an evaluation, whatever layout it lies in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from data_pipelines.sources import Source
+
+PLAIN, UPRIGHT = "plain", "upright"
+PICTURES = (PLAIN, UPRIGHT)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Questions that each have a few pictures and a few texts of their own.
+
+    Attributes:
+      pictures: of each question, indices of the set's pictures.
+      texts: of each question, indices of the set's texts.
+      right: of each question, whether picture i and text j belong together, `[pictures, texts]`.
+      kinds: of each question, what it asks of; for scores by kind.
+    """
+
+    pictures: Sequence[Int[np.ndarray, " i"]]
+    texts: Sequence[Int[np.ndarray, " j"]]
+    right: Sequence[Bool[np.ndarray, "i j"]]
+    kinds: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """Pictures, and what is known of them. What a set has not is None, or empty.
+
+    Attributes:
+      name: of the set, as rows call it.
+      pictures: the samples; their captions and labels are those below.
+      labels: class of each picture, int64 `[n]`, -1 for none; or bool `[n, k]` for several.
+      class_names: what prompts say, by class.
+      templates: prompts with one `{c}` for the name; where they differ by class, in `prompts`.
+      prompts: whole prompts by class, in place of templates.
+      texts: captions.
+      picture_of_text: the picture that each describes, int64 `[m]`.
+      groups: values by field, one a picture; "" for none.
+      choices: questions with candidates of their own.
+      train: the pictures and labels that probes learn from.
+      notes: sentences on what was found, for a reader of the scores.
+    """
+
+    name: str
+    pictures: Source
+    labels: Int[np.ndarray, " n"] | Bool[np.ndarray, "n k"] | None = None
+    class_names: Sequence[str] = ()
+    templates: Sequence[str] = ()
+    prompts: Sequence[Sequence[str]] = ()
+    texts: Sequence[str] = ()
+    picture_of_text: Int[np.ndarray, " m"] | None = None
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    choices: Choices | None = None
+    train: "EvalSet | None" = None
+    notes: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.pictures)

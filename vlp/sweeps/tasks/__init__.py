@@ -1,0 +1,1 @@
+"""What can be asked of a model on a set: a file a task, from a view to scores."""

@@ -1,0 +1,88 @@
+"""What a sweep consists of: the sets with the tasks on them, each a row for every model."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from vlp.parallel.together import everywhere
+from vlp.sweeps.entry import Entry
+from vlp.sweeps.models import ModelRef
+from vlp.sweeps.places import open_entry
+from vlp.sweeps.plan import Plan
+from vlp.sweeps.sets import EvalSet
+from vlp.sweeps.tasks.table import tasks_of
+
+REFUSALS = (ValueError, OSError, RuntimeError)
+
+
+@dataclasses.dataclass(eq=False)
+class Unit:
+    """A set with a task on it.
+
+    Attributes:
+        entry: the line of the suite.
+        found: the set; None where it could not be opened.
+        task: the name of the task; "" where the set could not be opened.
+        problem: why it could not.
+    """
+
+    entry: Entry
+    found: EvalSet | None
+    task: str
+    problem: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the task, on this set."""
+        return dict(self.entry.settings.get(self.task, {}))
+
+    def key(self, plan: Plan, ref: ModelRef) -> str:
+        """What a row is of; another key means other scores."""
+        parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
+        parts += [plan.rule, plan.limit, plan.seed, plan.draws, self._digest]
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @cached_property
+    def _digest(self) -> str:
+        """A hash of the set's pictures and of what it says of them."""
+        found = self.found
+        if found is None:
+            return ""
+        digest = hashlib.sha256(found.pictures.fingerprint.encode())
+        for part in (found.class_names, found.templates, found.prompts, found.texts, found.groups):
+            digest.update(repr(part).encode("utf-8", "surrogatepass"))
+        arrays = [found.labels, found.picture_of_text]
+        if found.choices is not None:
+            arrays += [*found.choices.pictures, *found.choices.texts, *found.choices.right]
+        if found.train is not None:
+            digest.update(found.train.pictures.fingerprint.encode())
+            arrays.append(found.train.labels)
+        for array in arrays:
+            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def open_units(plan: Plan, entries: Iterable[Entry]) -> Iterator[Unit]:
+    """The sets of some entries, opened, with the tasks on them; every process must call it."""
+    for entry in entries:
+        try:
+            found = everywhere(lambda entry=entry: open_entry(entry, plan))  # type: ignore[misc]
+        except REFUSALS as error:
+            yield Unit(entry, None, "", str(error))
+            continue
+        for task in entry.tasks or tasks_of(found):
+            yield Unit(entry, found, task)
+
+
+def by_set(units: Sequence[Unit]) -> list[list[Unit]]:
+    """The units of each set together."""
+    by: dict[str, list[Unit]] = {}
+    for unit in units:
+        by.setdefault(unit.entry.name, []).append(unit)
+    return list(by.values())

@@ -1,0 +1,65 @@
+"""A model's view of a set: its embeddings, kept or made now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from vlp.evals.features import EMBEDDING
+from vlp.sweeps.embedding import Opened, picture_key, text_key
+from vlp.sweeps.sets import EvalSet
+from vlp.sweeps.vectors import Rows, VectorStore
+
+
+@dataclass
+class SetView:
+    """See `vlp.sweeps.judged.View`.
+
+    Attributes:
+        opened: the model.
+        set: what it is judged on.
+        store: where embeddings are kept; has those of the pictures.
+        rule: by which pictures were decoded.
+        seed: of whatever a task draws.
+    """
+
+    opened: Opened
+    set: EvalSet
+    store: VectorStore
+    rule: str
+    seed: int
+
+    def on(self, found: EvalSet) -> Self:
+        """The same of the same pictures, with something else known of them."""
+        return replace(self, set=found)
+
+    def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
+        """The embedded pictures of the set, or of another one; or another feature of them.
+
+        Raises:
+            ValueError: the model has no such feature.
+        """
+        if why := self.opened.lacks(feature):
+            raise ValueError(why)
+        source = (of or self.set).pictures
+        key = picture_key(self.opened, source, rule=self.rule, feature=feature)
+        rows = self.store.find(key)
+        assert rows is not None, "pictures are embedded before a task is asked"
+        return rows
+
+    def captions(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:
+        """Embedded texts, which are kept."""
+        of = text_key(self.opened, texts)
+        kept = self.store.find(of)
+        if kept is None:
+            kept = Rows(np.arange(len(texts)), self.opened.embed_texts(texts), [])
+            if jax.process_index() == 0:
+                self.store.keep(of, kept)
+        return np.asarray(kept.vectors)
+
+    def prompts(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:
+        """Embedded texts, which are not kept."""
+        return self.opened.embed_texts(texts)

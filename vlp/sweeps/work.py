@@ -1,0 +1,188 @@
+"""A sweep: every model on every set by every task, each once."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from vlp.evals.measures import intervals
+from vlp.parallel.together import everywhere
+from vlp.sweeps.bars import Bars
+from vlp.sweeps.embedding import Opened, embed_pictures
+from vlp.sweeps.judged import Judged
+from vlp.sweeps.log import Log
+from vlp.sweeps.models import ModelRef
+from vlp.sweeps.plan import Plan
+from vlp.sweeps.samples import SampleStore
+from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
+from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
+from vlp.sweeps.vectors import VectorStore
+from vlp.sweeps.view import SetView
+from vlp.version import versions
+
+Missing = Mapping[ModelRef, Sequence[Unit]]
+
+
+class Sweep:
+    """Does what a log does not have yet. What fails is a row with its reason; the rest goes on.
+
+    With several processes every one must do the same at the same time, with the same log.
+
+    Args:
+        plan: what is to be done.
+        log: of the results' folder; only process 0 writes to it.
+        bars: shows how far it is.
+    """
+
+    def __init__(self, plan: Plan, log: Log, *, bars: Bars) -> None:
+        self.plan, self.log, self.bars = plan, log, bars
+        self.store = VectorStore(plan.vectors or plan.out / "vectors")
+        self.samples = SampleStore(plan.out / "samples")
+
+    def carry_out(self) -> None:
+        """Judges every model on every set."""
+        units = list(open_units(self.plan, self.bars.opening(self.plan.entries)))
+        missing = {
+            ref: [u for u in units if not self.log.done(u.key(self.plan, ref))]
+            for ref in self.plan.models
+        }
+        todo = [ref for ref in self.plan.models if missing[ref]]
+        self.bars.start(
+            rows=len(units) * len(missing),
+            done=len(units) * len(missing) - sum(map(len, missing.values())),
+        )
+        for first in range(0, len(todo), self.plan.at_once):
+            models = self._opened(todo[first : first + self.plan.at_once], missing)
+            for own in by_set(units):
+                wanted = [m for m in models if any(u in missing[m.ref] for u in own)]
+                if wanted:
+                    self._on_set(wanted, own, missing)
+
+    def _opened(self, refs: Sequence[ModelRef], missing: Missing) -> list[Opened]:
+        """The models that can be opened; of the others every row says why not."""
+        found = []
+        for ref in refs:
+            self.bars.say(f"loading {ref.title}")
+            try:
+                found.append(everywhere(lambda ref=ref: Opened.of(ref)))  # type: ignore[misc]
+            except REFUSALS as error:
+                for unit in missing[ref]:
+                    self._write(ref, unit, {"failed": str(error)})
+        return found
+
+    def _on_set(self, models: Sequence[Opened], units: Sequence[Unit], missing: Missing) -> None:
+        """All tasks of one set, for models that are open."""
+        started = time.monotonic()
+        problems = self._embedded(models, units)
+        embedding = (time.monotonic() - started) / len(models)
+        for model in models:
+            for unit in (u for u in units if u in missing[model.ref]):
+                started = time.monotonic()
+                problem = unit.problem or problems.get(model.ref, "")
+                row = {"failed": problem} if problem else self._judged(model, unit)
+                seconds = {"embedding": embedding, "task": time.monotonic() - started}
+                about = {"dtype": model.dtype, "weights": model.run.weights, "seconds": seconds}
+                self._write(model.ref, unit, about | row)
+
+    def _embedded(self, models: Sequence[Opened], units: Sequence[Unit]) -> dict[ModelRef, str]:
+        """Embeds the pictures of a set; returns why that failed, by model."""
+        found = units[0].found
+        if found is None:
+            return {}
+        of = {learning: _features(units, learning=learning) for learning in (False, True)}
+        parts = [(found, of[False])]
+        if found.train is not None and of[True]:
+            parts.append((found.train, of[True]))
+        problems: dict[ModelRef, str] = {}
+        for alike in _alike(models):
+            try:
+                for part, features in parts:
+                    self.bars.say(f"{found.name}: pictures", pictures=len(part))
+                    embed_pictures(
+                        alike,
+                        part,
+                        store=self.store,
+                        rule=self.plan.rule,
+                        features=features,
+                        threads=self.plan.threads,
+                        progress=self.bars.pictures,
+                    )
+            except REFUSALS as error:
+                problems |= {model.ref: str(error) for model in alike}
+        return problems
+
+    def _judged(self, model: Opened, unit: Unit) -> dict[str, Any]:
+        """The scores of a task as JSON values, or why there are none."""
+        assert unit.found is not None
+        plan = self.plan
+        self.bars.say(f"{unit.entry.name}: {unit.task} by {model.ref.title}")
+        view = SetView(model, unit.found, self.store, plan.rule, plan.seed)
+        try:
+            judged = TASKS[unit.task](view, **unit.settings)
+        except REFUSALS as error:
+            return {"failed": str(error) or type(error).__name__}
+        if jax.process_index() == 0:
+            key = unit.key(plan, model.ref)
+            self.samples.keep(key, judged, pictures=unit.found.pictures)
+        return {
+            "metrics": scores_of(judged, draws=plan.draws, seed=plan.seed),
+            "counts": dict(judged.counts),
+            "notes": [*unit.found.notes, *judged.notes],
+        }
+
+    def _write(self, ref: ModelRef, unit: Unit, row: Mapping[str, Any]) -> None:
+        entry, plan = unit.entry, self.plan
+        whole = {
+            "key": unit.key(plan, ref),
+            "model": ref.name,
+            "source": ref.source,
+            "step": ref.step,
+            "set": entry.name,
+            "split": entry.split,
+            "group": entry.group,
+            "task": unit.task or "-",
+            "main": entry.metric or MAIN.get(unit.task, ""),
+            "settings": unit.settings | {"pictures": plan.rule, "limit": plan.limit},
+            "fingerprint": unit.found.pictures.fingerprint if unit.found else "",
+            "versions": versions(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **row,
+        }
+        if jax.process_index() == 0:
+            self.log.append(whole)
+        self.bars.row(whole)
+
+
+def scores_of(judged: Judged, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
+    """The metrics of a task with their intervals, as JSON values."""
+    spread = intervals(judged.measures, samples=judged.samples, draws=draws, seed=seed)
+    once = np.ones(judged.samples)
+    found: dict[str, dict[str, float | None]] = {}
+    for name, measure in judged.measures.items():
+        found[name] = {"value": _number(measure.of(once)), "chance": measure.chance}
+        if name in spread:
+            found[name] |= {"low": spread[name].low, "high": spread[name].high}
+        if measure.if_hit is not None:
+            found[name]["if_ties_hit"] = _number(measure.if_hit(once))
+    return found
+
+
+def _features(units: Sequence[Unit], *, learning: bool) -> list[str]:
+    """The features that tasks read, those that learn from a training part, or all."""
+    asked = (u for u in units if learns(u.task) or not learning)
+    return sorted({feature_of(u.task, u.settings) for u in asked})
+
+
+def _alike(models: Sequence[Opened]) -> list[list[Opened]]:
+    """The models by how they take pictures."""
+    by: dict[str, list[Opened]] = {}
+    for model in models:
+        by.setdefault(model.shown, []).append(model)
+    return list(by.values())
+
+
+def _number(value: float) -> float | None:
+    """None for NaN, which is no JSON."""
+    return None if np.isnan(value) else float(value)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.class_scores import LOST, TIES, TOPS, class_scores, tops
 from vlp.evals.measures import OCCURRING, Measure
 from vlp.evals.ranks import class_ranks
 from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.class_scores import LOST, TIES, TOPS, class_scores, tops
 from vlp.sweeps.tasks.groups import by_group, group_values
 from vlp.sweeps.texts import check_templates, filled
 

@@ -10,12 +10,12 @@ from vlp.evals.embed import match
 from vlp.evals.measures import Measure
 from vlp.evals.ranks import gallery_ranks, pair_ranks
 from vlp.evals.retrieval import Ranks as BothRanks
+from vlp.evals.ways import GAIN, HIT, MORE, Way
 from vlp.jobs.tasks import check_settings
 from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.tasks.groups import group_values
 from vlp.sweeps.tasks.reading import check_model, reranked
-from vlp.sweeps.tasks.retrieved import GAIN, HIT, MORE, Way
 from vlp.sweeps.vectors import Rows
 
 TO_IMAGE, TO_TEXT = "text_to_image", "image_to_text"

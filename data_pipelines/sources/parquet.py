@@ -249,8 +249,8 @@ def _check_same(
     if columns is not None:
         same = kinds_of(schema) == kinds_of(known)
     else:
-        own, other = (find_columns(kinds_of(s), where=p) for s, p in ((known, first), (schema, path)))
-        same = own == other
+        own = find_columns(kinds_of(known), where=first)
+        same = find_columns(kinds_of(schema), where=path) == own
     if not same:
         raise ValueError(
             f"parquet files of one folder have the same columns, {name_of(path)} has "

@@ -28,9 +28,7 @@ def named(entry: Entry, found: EvalSet) -> dict[str, Any]:
         classes = class_set(names)
         _check_enough(entry, found, len(classes.names))
         changed |= dict(class_names=classes.names, aliases=classes.aliases)
-    given = entry.templates or (
-        "" if found.templates or found.prompts else entry.default_templates
-    )
+    given = entry.templates or ("" if found.templates or found.prompts else entry.default_templates)
     if given:
         changed |= _prompts(entry, given, changed.get("class_names", found.class_names))
     return changed
@@ -68,7 +66,9 @@ def _prompts(entry: Entry, given: str, names: Any) -> dict[str, Any]:
     prompts = [found[name] for name in names]
     wrong = next((n for n, own in zip(names, prompts, strict=True) if not _are_texts(own)), None)
     if wrong is not None:
-        raise ValueError(f"{given}: {wrong!r} must have a list of prompts, got {found[wrong]!r:.80}")
+        raise ValueError(
+            f"{given}: {wrong!r} must have a list of prompts, got {found[wrong]!r:.80}"
+        )
     return dict(prompts=tuple(map(tuple, prompts)), templates=())
 
 

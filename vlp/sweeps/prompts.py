@@ -67,7 +67,7 @@ def prompts_of(found: EvalSet, *, canonical: bool = False) -> list[list[Prompt]]
         templates = [canonical_template(template) for template in templates]
         names = [{canonical_text(n, keep=","): w for n, w in each.items()} for each in names]
     return [
-        [(filled(template, name), weight) for name, weight in each.items() for template in templates]
+        [(filled(t, name), weight) for name, weight in each.items() for t in templates]
         for each in names
     ]
 

@@ -1,12 +1,12 @@
 """Suites: tables of sets and tasks, those of the field and one's own.
 
-    title = "Mine"
-    use = ["imagenet1k", "vtab/dtd"]       # sets that vlp knows, see `known_sets`
+title = "Mine"
+use = ["imagenet1k", "vtab/dtd"]       # sets that vlp knows, see `known_sets`
 
-    [[set]]                                # or one's own, with the attributes of `Entry`
-    name = "birds"
-    like = "imagenet1k"                    # what is not said here is as there
-    templates = "photo"
+[[set]]                                # or one's own, with the attributes of `Entry`
+name = "birds"
+like = "imagenet1k"                    # what is not said here is as there
+templates = "photo"
 """
 
 import functools

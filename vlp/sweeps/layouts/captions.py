@@ -1,4 +1,4 @@
-"""Captions in a file beside folders of pictures, as COCO, Flickr, XTD and Crossmodal-3600 have them.
+"""Captions in a file beside folders of pictures: COCO, Flickr, XTD and Crossmodal-3600.
 
     dataset_coco.json, dataset_flickr30k.json, dataset_flickr8k.json     Karpathy's splits
     coco_SPLIT_karpathy.json                          of CLIP_benchmark, in the format of COCO
@@ -133,7 +133,9 @@ def _flickr(table: Path, entry: Entry) -> Iterator[Pair]:
         if line.strip():
             name, mark, caption = line.strip().partition(".jpg,")
             if not mark:
-                raise ValueError(f"{table}, line {number}: NAME.jpg,caption is needed, got {line!r:.80}")
+                raise ValueError(
+                    f"{table}, line {number}: NAME.jpg,caption is needed, got {line!r:.80}"
+                )
             found.setdefault(f"{name}.jpg", []).append(caption)
     yield from found.items()
 
@@ -142,7 +144,9 @@ def _listed(table: Path, entry: Entry) -> Iterator[Pair]:
     found: dict[str, list[str]] = {}
     paths, texts = _json(table, "image_paths"), _json(table, "annotations")
     if len(paths) != len(texts):
-        raise ValueError(f"{table} must have a text for each of {len(paths)} paths, got {len(texts)}")
+        raise ValueError(
+            f"{table} must have a text for each of {len(paths)} paths, got {len(texts)}"
+        )
     for path, text in zip(paths, texts, strict=True):  # paths are of the machine it was made on
         found.setdefault(Path(path).name, []).extend([text] if isinstance(text, str) else text)
     yield from found.items()

@@ -211,11 +211,11 @@ def _fields(
                 f"{source.name} must hold KEY.npy with {', '.join(columns)}, no sample has one"
             )
         return {}
-    rows = [row if row is None else row.reshape(-1) for row in read_each(source, beside, "npy", array)]
+    rows = read_each(source, beside, "npy", lambda data: array(data).reshape(-1))
     width = max(len(row) for row in rows if row is not None)
     if columns and width != len(columns):
         raise ValueError(
-            f"{source.name} must hold {len(columns)} values in each KEY.npy ({', '.join(columns)}), "
+            f"{source.name} must hold {len(columns)} values in each KEY.npy, {', '.join(columns)}, "
             f"got {width}; name as many `columns` in the suite"
         )
     return {

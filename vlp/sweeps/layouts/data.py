@@ -92,8 +92,9 @@ def _labels(source: Source, entry: Entry, notes: list[str]) -> dict:
             break
     else:
         raise ValueError(
-            f"{' or '.join(fields)} must be a field of the samples, or one of {', '.join(DERIVED)}; none "
-            f"of {len(labels):,} of {source.name} has one; {fields_there(source, range(len(labels)))}"
+            f"{' or '.join(fields)} must be a field of the samples, none of {len(source):,} of "
+            f"{source.name} has one; {fields_there(source, range(len(source)))}; name one as "
+            f"`label`, or {', '.join(DERIVED)}"
         )
     classes, place = _classes(source, entry, field, labels, notes)
     missing = sum(not own for own in labels)
@@ -156,4 +157,3 @@ def _values(source: Source, field: str) -> list[list[str]]:
         except ValueError as error:
             raise ValueError(f"{source.name}, {source.key(index)}, {field!r}: {error}") from error
     return found
-

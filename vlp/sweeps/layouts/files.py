@@ -41,7 +41,8 @@ class NamedPictures:
                 f"{self._table} names {name!r}, which must lie in {self._root}, in {where}; fetch "
                 "the pictures, all of them"
             )
-        return self._place.setdefault(os.path.normpath(os.path.join(folder, path)), len(self._place))
+        whole = os.path.normpath(os.path.join(folder, path))
+        return self._place.setdefault(whole, len(self._place))
 
     def has(self, name: str) -> bool:
         """Whether a picture is there."""

@@ -1,7 +1,7 @@
 """MMEB's and MMEB-V2's image part: queries with candidates of their own, pictures beside.
 
-    SUBSET/test-*.parquet      of MMEB_Test_Instruct: qry_inst, qry_text, qry_img_path, and the lists
-                               tgt_text and tgt_img_path
+    SUBSET/test-*.parquet      of MMEB_Test_Instruct: qry_inst, qry_text, qry_img_path, and the
+                               lists tgt_text and tgt_img_path
     images/...                 or eval_images/, image-tasks/MMEB/, MMEB/ in a folder above
 
 The first candidate is the right one; equal ones count once. A query that is a picture looks for
@@ -61,7 +61,10 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     there = kinds_of(table.schema)
     missing = [name for name in _COLUMNS if name not in there]  # the first version has no qry_inst
     if missing:
-        raise ValueError(f"{entry.name} must have the column {missing[0]!r}, it has {', '.join(there)}")
+        raise ValueError(
+            f"{entry.name} must have the column {missing[0]!r}, as MMEB_Test_Instruct, it has "
+            f"{', '.join(there)}"
+        )
     values = (column_of(table, name) for name in _COLUMNS)
     rows = [dict(zip(_COLUMNS, each, strict=True)) for each in zip(*values, strict=True)]
     pictures = NamedPictures(*_root(folder), table=f"{entry.name}'s table")
@@ -84,8 +87,8 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     if fused:
         raise ValueError(
             f"a query and a candidate of MMEB must be a picture and a text here, or a text and a "
-            f"picture; {fused:,} of {len(rows):,} of {entry.name} are both at once, or two pictures,"
-            " which needs one embedding of both; leave the set out"
+            f"picture; {fused:,} of {len(rows):,} of {entry.name} are both at once, or two "
+            "pictures, which needs one embedding of both; leave the set out"
         )
     source = pictures.source(entry.name, limits=limits)
     return of_rows(entry, source, of, texts, right=right)

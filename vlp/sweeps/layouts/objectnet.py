@@ -24,6 +24,7 @@ from vlp.sweeps.layouts.files import first_there
 from vlp.sweeps.sets import EvalSet
 
 _LABELS, _IMAGENET = "folder_to_objectnet_label.json", "objectnet_to_imagenet_1k.json"
+_IMAGES = ("objectnet-1.0/images", "images")
 _BELOW = ("", "mappings/", "objectnet-1.0/mappings/")
 
 
@@ -45,16 +46,17 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     """
     labels, imagenet = (_object(folder, name) for name in (_LABELS, _IMAGENET))
     names = {own: label for own, label in sorted(labels.items()) if label in imagenet}
-    root = Path(folder) / "objectnet-1.0" if (Path(folder) / "objectnet-1.0").is_dir() else Path(folder)
-    images = root / "images" if (root / "images").is_dir() else root
+    root = Path(folder)
+    images = next((root / p for p in _IMAGES if (root / p).is_dir()), root)
     files = walk(images, Strays())
     place = {own: i for i, own in enumerate(names)}
-    kept = [f for f in files if f.partition("/")[0] in place and role_of(f.rpartition(".")[2]) == IMAGE]
+    pictures = [file for file in files if role_of(file.rpartition(".")[2]) == IMAGE]
+    kept = [file for file in pictures if file.partition("/")[0] in place]
     if not kept:
-        raise ValueError(f"{images} must hold a folder of pictures for {', '.join(list(names)[:3])}")
+        raise ValueError(f"{images} must hold a folder of pictures for {', '.join([*names][:3])}")
     source = PictureSource(images, kept, name=entry.name, limits=limits)
     numbers = [place[source.key(i).partition("/")[0]] for i in range(len(source))]
-    left = len({f.partition("/")[0] for f in files} - names.keys())
+    left = len({file.partition("/")[0] for file in pictures} - names.keys())
     notes = [f"{left} folders of classes that ImageNet has not are left out"] if left else []
     classes = [name.lower() for name in names.values()]
     own = np.asarray(numbers, np.int64)

@@ -118,9 +118,7 @@ def _aro(
     return of_rows(entry, source, of, texts, right=right, kinds=kinds if any(kinds) else ())
 
 
-def _winoground(
-    entry: Entry, table: Path, pictures: NamedPictures, limits: Limits
-) -> EvalSet:
+def _winoground(entry: Entry, table: Path, pictures: NamedPictures, limits: Limits) -> EvalSet:
     rows = [_row(table, n, line) for n, line in enumerate(read_text(str(table)).split("\n"), 1)]
     rows = [row for row in rows if row]
     of = [[_picture(pictures, str(row[f"image_{i}"])) for i in (0, 1)] for row in rows]

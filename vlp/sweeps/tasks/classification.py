@@ -8,9 +8,7 @@ from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.prompts import class_vectors, names_twice
 
 
-def classification(
-    view: View, *, ensemble: str = "embeddings", canonical: bool = False
-) -> Judged:
+def classification(view: View, *, ensemble: str = "embeddings", canonical: bool = False) -> Judged:
     """Top-1, top-5 and the mean over classes, as CLIP's authors judged it.
 
     Every class that is named competes, those that never occur too. The classifier is the mean of

@@ -1,7 +1,7 @@
 """A model's view of a set: its embeddings, kept or made now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -29,6 +29,10 @@ class SetView:
     store: VectorStore
     rule: str
     seed: int
+
+    def on(self, found: EvalSet) -> "SetView":
+        """The same of the same pictures, with something else known of them."""
+        return replace(self, set=found)
 
     def pictures(self, of: EvalSet | None = None) -> Rows:
         """The embedded pictures of the set, or of another one."""

@@ -21,7 +21,7 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.layouts.derived import DERIVED
 from vlp.sweeps.sets import EvalSet
 
-_OF_CAPTIONS = {"retrieval"}
+CAPTIONED = ("retrieval", "matching", "captioning")  # tasks that compare with captions
 USUAL = ("cls", "label")  # fields that hold a label
 
 
@@ -59,10 +59,10 @@ def open_set(entry: Entry, data: str, *, limits: Limits) -> EvalSet:
     source = open_source(data, limits=limits)
     notes: list[str] = []
     found: dict = {}
-    tasks = set(entry.tasks or _OF_CAPTIONS)
-    if tasks & _OF_CAPTIONS:
+    tasks = set(entry.tasks or CAPTIONED[:1])
+    if tasks & set(CAPTIONED):
         found |= _captions(source, entry, notes)
-    if tasks - _OF_CAPTIONS:
+    if tasks - set(CAPTIONED):
         found |= _labels(source, entry, notes)
     groups = {name: [v or "" for v in read_labels(source, name)] for name in entry.fields}
     return EvalSet(entry.name, source, groups=groups, notes=notes, **found)

@@ -20,16 +20,17 @@ from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.survey import Strays
 from vlp.sweeps.classes import ClassSet, class_set, place_labels
 from vlp.sweeps.entry import Entry
-from vlp.sweeps.layouts.data import USUAL
+from vlp.sweeps.layouts.data import CAPTIONED, USUAL
 from vlp.sweeps.sets import EvalSet
 
-_OF_CAPTIONS = {"retrieval", "captioning", "matching", "pairs"}
 _SAME = {"test": ("test", "val", "validation"), "train": ("train", "training")}
 
 
 def is_here(folder: str, entry: Entry) -> bool:
     """Whether there are two folders with pictures and no captions, and labels are asked for."""
-    others = entry.label not in ("", *USUAL) or entry.tasks and not set(entry.tasks) - _OF_CAPTIONS
+    others = (
+        entry.label not in ("", *USUAL) or entry.tasks and not set(entry.tasks) - set(CAPTIONED)
+    )
     if is_address(folder) or others or not Path(folder).is_dir():
         return False
     return _has_classes(_inside(folder, entry.split))

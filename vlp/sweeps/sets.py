@@ -23,9 +23,9 @@ class Choices:
       kinds: of each question, what it asks of; for scores by kind.
     """
 
-    pictures: Sequence[Int[np.ndarray, " i"]]
-    texts: Sequence[Int[np.ndarray, " j"]]
-    right: Sequence[Bool[np.ndarray, "i j"]]
+    pictures: Sequence[Int[np.ndarray, " _"]]  # of another length in each
+    texts: Sequence[Int[np.ndarray, " _"]]
+    right: Sequence[Bool[np.ndarray, "_ _"]]
     kinds: Sequence[str] = ()
 
     def __len__(self) -> int:

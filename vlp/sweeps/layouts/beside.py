@@ -20,19 +20,15 @@ def members_beside(source: TarSource, *, suffixes: Collection[str]) -> list[Mapp
     Raises:
         ValueError: a tar is cut, or is none.
     """
-    found: list[Mapping[str, bytes]] = []
-    tar, known = "", dict[str, dict[str, bytes]]()
-    for index in range(len(source)):
-        if source.file(index) != tar:
-            tar = source.file(index)
-            try:
-                known = read_annotations(tar, suffixes=suffixes)
-            except ValueError as error:
-                raise ValueError(
-                    f"{short(tar)} must be whole, or part of {source.name} is missing: {error}"
-                ) from error
-        found.append(known.get(source.key(index), {}))
-    return found
+    known = {}
+    for tar in source.paths:  # also those that are so damaged that no sample is of them
+        try:
+            known[tar] = read_annotations(tar, suffixes=suffixes)
+        except ValueError as error:
+            raise ValueError(
+                f"{short(tar)} must be whole, or part of {source.name} is missing: {error}"
+            ) from error
+    return [known[source.file(index)].get(source.key(index), {}) for index in range(len(source))]
 
 
 def read_each(

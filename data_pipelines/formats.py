@@ -74,7 +74,7 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
 def rows_of_split(folder: Path, split: str) -> tuple[str, list[Path]] | None:
     """The kind and the files of rows of one split below a folder; None where there are none.
 
-    Of files that say no split all are taken.
+    Where none is of the split, those that say no split are taken.
 
     Raises:
       ValueError: see `saved_files`.
@@ -85,7 +85,8 @@ def rows_of_split(folder: Path, split: str) -> tuple[str, list[Path]] | None:
     files = walk(folder, Strays())
     for kind in (PARQUET, ARROW):
         names = [file for file in files if kind_of_file(file) == kind]
-        own = [file for file in names if _split(file) in (split, None)]
+        own = [file for file in names if _split(file) == split]
+        own = own or [file for file in names if _split(file) is None]
         if own:
             return kind, [folder / file for file in own]
     return None

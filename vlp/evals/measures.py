@@ -70,11 +70,11 @@ def quotient(
 
 
 def class_mean(
-    correct: Bool[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"] | Float[np.ndarray, " n"],
     labels: Int[np.ndarray, " n"],
     *,
     num_classes: int,
-    if_hit: Bool[np.ndarray, " n"] | None = None,
+    if_hit: Bool[np.ndarray, " n"] | Float[np.ndarray, " n"] | None = None,
 ) -> Measure:
     """The mean over the classes that occur of the share of their samples that are right."""
 

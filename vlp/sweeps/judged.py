@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.features import EMBEDDING
 from vlp.evals.measures import Measure
 from vlp.sweeps.embedding import Opened
 from vlp.sweeps.sets import EvalSet
@@ -32,8 +33,8 @@ class View(Protocol):
     def on(self, found: EvalSet) -> "View":
         """The same of the same pictures, with something else known of them."""
 
-    def pictures(self, of: EvalSet | None = None) -> Rows:
-        """The embedded pictures of the set, or of another one."""
+    def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
+        """The embedded pictures of the set, or of another one; or another feature of them."""
 
     def captions(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:
         """Embedded texts, which are kept."""

@@ -19,10 +19,12 @@ from vlp.sweeps.layouts import (
     pairs,
     questions,
 )
+from vlp.sweeps.learning_parts import same_classes
 from vlp.sweeps.naming import named
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.subsets import drawn
+from vlp.sweeps.tasks.table import learns
 
 # Each knows whether a folder is of its kind, and opens it; looked through in this order.
 LAYOUTS: Mapping[str, ModuleType] = {
@@ -35,6 +37,7 @@ LAYOUTS: Mapping[str, ModuleType] = {
     "folders": folders,
     "data": data,
 }
+_WITH_SPLITS = ("clip_benchmark", "folders")
 _SPECS = (EMOJI, TFDS, SYNTHETIC)
 
 
@@ -86,7 +89,8 @@ def open_entry(entry: Entry, plan: Plan) -> EvalSet:
         ValueError: it is not there, or only half.
     """
     found = open_whole(entry, plan.root, limits=plan.limits)
-    return drawn(found, plan.limit, seed=plan.seed) if 0 < plan.limit < len(found) else found
+    parts = {} if found.train is None else {"train": _limited(found.train, plan)}
+    return _limited(dataclasses.replace(found, **parts), plan)
 
 
 def open_whole(entry: Entry, root: str, *, limits: Limits) -> EvalSet:
@@ -97,7 +101,38 @@ def open_whole(entry: Entry, root: str, *, limits: Limits) -> EvalSet:
     """
     layout, place = find(entry, root)
     found = LAYOUTS[layout].open_set(entry, place, limits=limits)
+    if entry.train and any(learns(task) for task in entry.tasks):
+        train = _train(entry, found, layout, place, root, limits)
+        found = dataclasses.replace(found, train=train)
     return dataclasses.replace(found, **named(entry, found))
+
+
+def _limited(found: EvalSet, plan: Plan) -> EvalSet:
+    return drawn(found, plan.limit, seed=plan.seed) if 0 < plan.limit < len(found) else found
+
+
+def _train(
+    entry: Entry, found: EvalSet, layout: str, place: str, root: str, limits: Limits
+) -> EvalSet:
+    """What probes learn from: another split of the folder, or other data with the same classes.
+
+    Raises:
+        ValueError: it is not there, or has nothing to learn.
+    """
+    own = dataclasses.replace(
+        entry, name=f"{entry.name}, {entry.train}", tasks=("classification",), fields=(), columns=()
+    )
+    if layout in _WITH_SPLITS:
+        own = dataclasses.replace(own, split=entry.train)
+        train = LAYOUTS[layout].open_set(own, place, limits=limits)
+    elif place.startswith(TFDS) and place.endswith("]") and entry.train.isalnum():
+        train = data.open_set(own, f"{place.partition('[')[0]}[{entry.train}]", limits=limits)
+    else:
+        layout, place = find(dataclasses.replace(own, data=entry.train), root)
+        train = LAYOUTS[layout].open_set(own, place, limits=limits)
+    if layout != "clip_benchmark":
+        train = same_classes(train, found)
+    return dataclasses.replace(train, texts=(), picture_of_text=None)
 
 
 def _places(entry: Entry, root: str) -> Iterator[str]:

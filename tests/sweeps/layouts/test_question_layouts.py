@@ -105,8 +105,8 @@ def test_winogavil_reads_each_candidate_once(tmp_path):
 
 def test_several_texts_to_a_picture_have_the_right_one_first_and_splits_are_told_apart(tmp_path):
     columns = {"images": [cell(0)], "correct_caption": ["a b"], "hard_text_1": ["b a"]}
-    parquet(tmp_path / "order/test-0.parquet", columns)
-    parquet(tmp_path / "order/train-0.parquet", columns | {"hard_text_1": ["other"]})
+    parquet(tmp_path / "order/test-00000-of-00001.parquet", columns)
+    parquet(tmp_path / "order/train-00000-of-00001.parquet", columns | {"hard_text_1": ["other"]})
     named = ["image=images", "text=correct_caption", "text=hard_text_1"]
     found = opened(tmp_path, layout="questions", name="order", columns=named)
     assert found.texts == ["a b", "b a"] and found.choices.right[0].tolist() == [[True, False]]

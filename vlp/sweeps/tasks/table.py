@@ -4,12 +4,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vlp.evals.features import EMBEDDING, check_feature
 from vlp.sweeps.judged import Judged
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.captioning import captioning, check_captioning
 from vlp.sweeps.tasks.choices import associations, candidates, pairs
 from vlp.sweeps.tasks.classification import check_classification, classification
 from vlp.sweeps.tasks.faces import faces
+from vlp.sweeps.tasks.few_shot import few_shot
+from vlp.sweeps.tasks.knn import knn
+from vlp.sweeps.tasks.linear_probe import linear_probe
+from vlp.sweeps.tasks.linear_probe_adamw import linear_probe_adamw
+from vlp.sweeps.tasks.linear_probe_shots import linear_probe_shots
 from vlp.sweeps.tasks.matching import matching
 from vlp.sweeps.tasks.multilabel import multilabel
 from vlp.sweeps.tasks.retrieval import TO_TEXT, check_retrieval, retrieval
@@ -24,6 +30,11 @@ TASKS: dict[str, Callable[..., Judged]] = {
     "associations": associations,
     "matching": matching,
     "captioning": captioning,
+    "linear_probe": linear_probe,
+    "linear_probe_adamw": linear_probe_adamw,
+    "linear_probe_shots": linear_probe_shots,
+    "few_shot": few_shot,
+    "knn": knn,
 }
 # What stands for a task where one number must do.
 MAIN = {
@@ -35,6 +46,11 @@ MAIN = {
     "associations": "10-12/jaccard",
     "matching": "all/accuracy",
     "captioning": "captions/CIDEr",
+    "linear_probe": "top1",
+    "linear_probe_adamw": "top1",
+    "linear_probe_shots": "top1",
+    "few_shot": "10-shot/top1",
+    "knn": "20-nn/top1",
 }
 # What settings may be, where that is known before the work.
 CHECKS: dict[str, Callable[..., None]] = {
@@ -56,6 +72,17 @@ def tasks_of(found: EvalSet) -> tuple[str, ...]:
     return tuple(tasks)
 
 
+def feature_of(task: str, settings: Mapping[str, Any]) -> str:
+    """Which feature of pictures a task reads."""
+    parameter = inspect.signature(TASKS[task]).parameters.get("feature")
+    return EMBEDDING if parameter is None else settings.get("feature", parameter.default)
+
+
+def learns(task: str) -> bool:
+    """Whether a task reads the training part of a set."""
+    return "feature" in inspect.signature(TASKS[task]).parameters
+
+
 def check_task(task: str, settings: Mapping[str, Any]) -> None:
     """Refuses a task that nobody knows, or a setting that it has not.
 
@@ -71,3 +98,4 @@ def check_task(task: str, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"the task {task} has {has}, got {unknown[0]!r}; leave that out")
     if task in CHECKS:
         CHECKS[task](**settings)
+    check_feature(feature_of(task, settings))

@@ -16,7 +16,7 @@ from vlp.sweeps.log import Log
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.samples import SampleStore
-from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
+from vlp.sweeps.tasks.table import TASKS, feature_of, learns
 from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
@@ -143,7 +143,7 @@ class Sweep:
             "split": entry.split,
             "group": entry.group,
             "task": unit.task or "-",
-            "main": entry.metric or MAIN.get(unit.task, ""),
+            "main": unit.main,
             "settings": unit.settings | {"pictures": plan.rule, "limit": plan.limit},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",
             "versions": versions(),

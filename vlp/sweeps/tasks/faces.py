@@ -8,8 +8,8 @@ from vlp.evals.gains import chance_of_recall
 from vlp.evals.measures import Measure, quotient
 from vlp.evals.ranks import class_ranks
 from vlp.sweeps.judged import Judged, View
+from vlp.sweeps.prompts import class_vectors
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.classification import class_vectors
 from vlp.sweeps.tasks.groups import by_group, group_values
 
 WHITE = 1  # its class among those of race, all others being not white

@@ -1,7 +1,8 @@
 """A model's view of a set: its embeddings, kept or made now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import jax
 import numpy as np
@@ -30,6 +31,10 @@ class SetView:
     store: VectorStore
     rule: str
     seed: int
+
+    def on(self, found: EvalSet) -> Self:
+        """The same of the same pictures, with something else known of them."""
+        return replace(self, set=found)
 
     def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
         """The embedded pictures of the set, or of another one; or another feature of them.

@@ -1,6 +1,6 @@
 """Embeds a data set of which each process loads its own share."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vlp.evals.embed import Embeddings, Encoder, encode, lagging
+from vlp.evals.embed import Embeddings, Encoder, encode, few, lagging, placed
 from vlp.models.naflex import device_images
+from vlp.parallel.mesh import batch_parts
 from vlp.parallel.sharding import batch_sharding
 
 _CODES = 256  # of reasons to reject, at most
@@ -31,18 +32,21 @@ def embedding_dealt(
     """
     assert encoder.mesh is not None
     rejects = np.zeros(_CODES, np.int32)
+    own_parts = batch_parts(encoder.mesh) // encoder.processes
     put = partial(jax.make_array_from_process_local_data, batch_sharding(encoder.mesh))
 
     def begun() -> Iterator[tuple[jax.Array, jax.Array]]:
         for batch in batches:
             np.add.at(rejects, np.asarray(batch.get("reject", ()), np.int64), 1)
-            rows = jax.tree.map(put, device_images(batch[modality]))
             # Sent along with the rows: nobody need know which process's devices come first.
-            ids = put(np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32))
-            vectors = encode(modality, encoder.graphdef, encoder.params, rows, encoder.out)
-            yield vectors, _on_all(ids, encoder.out)
+            ids = np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32)
+            for part, of in few((device_images(batch[modality]), ids), parts=own_parts):
+                rows = jax.tree.map(put, part)
+                vectors = encode(modality, encoder.graphdef, encoder.params, rows, encoder.out)
+                yield vectors, _on_all(put(of), encoder.out)
 
-    vectors, ids, done = [], [], 0
+    vectors: deque[np.ndarray] = deque()
+    ids, done = [], 0
     for found, of in lagging(begun()):
         vectors.append(np.asarray(found, np.float32))
         ids.append(np.asarray(of, np.int64))
@@ -51,8 +55,10 @@ def embedding_dealt(
     counts = multihost_utils.process_allgather(rejects).reshape(-1, _CODES).sum(axis=0)
     order = np.argsort(all_ids := np.concatenate(ids), kind="stable")
     order = order[all_ids[order] >= 0]
+    places = np.full(len(all_ids), -1)
+    places[order] = np.arange(len(order))
     counted = Counter({code: int(n) for code, n in enumerate(counts) if code and n})
-    return Embeddings(np.concatenate(vectors)[order], all_ids[order], counted)
+    return Embeddings(placed(vectors, places), all_ids[order], counted)
 
 
 @partial(jax.jit, static_argnames="out")

@@ -2,10 +2,8 @@
 
 import dataclasses
 import hashlib
-import itertools
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,23 +12,20 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Float
 
-from data_pipelines.evaluation import Deal, eval_images
-from data_pipelines.faults import REASONS, summary
+from data_pipelines.faults import summary
 from data_pipelines.pillow_rgb import ODD
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
-from vlp.evals.dealt import embedding_dealt
-from vlp.evals.embed import Embeddings, Encoder, Progress, finished, side_by_side
+from vlp.evals.embed import Embeddings, Encoder, Progress
 from vlp.interop.loaded import Run, fingerprint
+from vlp.jobs.embedding import embed_source, reasons
 from vlp.parallel.mesh import batch_parts, make_mesh
-from vlp.parallel.together import raise_anywhere
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.pictures import PlainPreprocess
 from vlp.sweeps.sets import PLAIN, EvalSet
 from vlp.sweeps.vectors import Rows, VectorStore
 
-ROWS = 64  # of a device in a batch
-TEXTS = 256
+TEXTS = 256  # of a device in a batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +83,7 @@ class Opened:
                 "texts; judge it by probes, or give --tokenizer"
             )
         size = TEXTS * batch_parts(self.encoder.mesh)
-        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size)
+        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size, full=True)
 
 
 def picture_key(opened: Opened, pictures: Source, *, rule: str) -> dict[str, Any]:
@@ -116,7 +111,7 @@ def embed_pictures(
     rule: str = PLAIN,
     threads: int = THREADS,
     progress: Progress | None = None,
-) -> None:
+) -> list[int]:
     """Keeps the embeddings of a set's pictures by models that have not embedded them yet.
 
     With several processes each decodes its part; all of them must call this at the same time.
@@ -128,39 +123,28 @@ def embed_pictures(
         rule: how pictures are decoded, "plain" or "upright".
         threads: batches that are decoded at the same time.
         progress: called with the number of pictures that are done.
+
+    Returns:
+        How many pictures each process decoded; nothing where all embeddings are kept already.
     """
     source = found.pictures
     lacking = [m for m in models if not store.find(picture_key(m, source, rule=rule))]
     if not lacking:
-        return
+        return []
     preprocess: Any = lacking[0].run.preprocess
     shown = PlainPreprocess(preprocess) if rule == PLAIN else preprocess
-    parts = batch_parts(lacking[0].encoder.mesh)
-    processes = lacking[0].encoder.processes
-    failures: list[Exception] | None = [] if processes > 1 else None
-    rows = min(ROWS, -(-len(source) // parts)) * parts // processes
-    batches = eval_images(
-        source,
-        shown,
-        batch_size=rows,
-        num_threads=threads,
-        deal=Deal(jax.process_index(), processes, failures),
-    )
-    copies = itertools.tee(batches, len(lacking))
-    embedding: Callable = embedding_dealt if processes > 1 else Encoder.embedding
-    works = [embedding(m.encoder, copy) for m, copy in zip(lacking, copies, strict=True)]
-    done = finished(side_by_side(works), progress)
-    raise_anywhere(failures or [])
+    encoders = [model.encoder for model in lacking]
+    done, loaded = embed_source(encoders, source, shown, threads=threads, progress=progress)
     odd = _odd(shown) if rule == PLAIN else []
     for model, vectors in zip(lacking, done, strict=True):
         kept = Rows(vectors.ids, vectors.vectors, [*_left_out(vectors), *odd])
         if jax.process_index() == 0:
             store.keep(picture_key(model, source, rule=rule), kept)
+    return loaded
 
 
 def _left_out(found: Embeddings) -> list[str]:
-    rejects = Counter({REASONS[code - 1]: count for code, count in found.rejects.items()})
-    return [f"pictures left out: {summary(rejects)}"] if rejects else []
+    return [f"pictures left out: {summary(reasons(found))}"] if found.rejects else []
 
 
 def _odd(shown: PlainPreprocess) -> list[str]:

@@ -75,7 +75,7 @@ class Sweep:
     def _on_set(self, models: Sequence[Opened], units: Sequence[Unit], missing: Missing) -> None:
         """All tasks of one set, for models that are open."""
         started = time.monotonic()
-        problems = self._embedded(models, units[0])
+        problems, decoded = self._embedded(models, units[0])
         embedding = (time.monotonic() - started) / len(models)
         for model in models:
             for unit in (u for u in units if u in missing[model.ref]):
@@ -84,19 +84,27 @@ class Sweep:
                 row = {"failed": problem} if problem else self._judged(model, unit)
                 seconds = {"embedding": embedding, "task": time.monotonic() - started}
                 about = {"dtype": model.dtype, "weights": model.run.weights, "seconds": seconds}
+                about |= {"decoded": decoded.get(model.ref, [])}
                 self._write(model.ref, unit, about | row)
 
-    def _embedded(self, models: Sequence[Opened], unit: Unit) -> dict[ModelRef, str]:
-        """Embeds the pictures of a set; returns why that failed, by model."""
+    def _embedded(
+        self, models: Sequence[Opened], unit: Unit
+    ) -> tuple[dict[ModelRef, str], dict[ModelRef, list[int]]]:
+        """Embeds the pictures of a set.
+
+        Returns:
+            By model, why that failed, and how many pictures each process decoded.
+        """
         found = unit.found
-        if found is None:
-            return {}
         problems: dict[ModelRef, str] = {}
+        decoded: dict[ModelRef, list[int]] = {}
+        if found is None:
+            return problems, decoded
         for alike in _alike(models):
             try:
                 for part in (found, *([found.train] if found.train else [])):
                     self.bars.say(f"{found.name}: pictures", pictures=len(part))
-                    embed_pictures(
+                    own = embed_pictures(
                         alike,
                         part,
                         store=self.store,
@@ -104,9 +112,10 @@ class Sweep:
                         threads=self.plan.threads,
                         progress=self.bars.pictures,
                     )
+                    decoded |= {model.ref: own for model in alike if part is found}
             except REFUSALS as error:
                 problems |= {model.ref: str(error) for model in alike}
-        return problems
+        return problems, decoded
 
     def _judged(self, model: Opened, unit: Unit) -> dict[str, Any]:
         """The scores of a task as JSON values, or why there are none."""

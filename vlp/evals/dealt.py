@@ -9,7 +9,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vlp.evals.embed import Embeddings, Encoder, encode, few, lagging, placed
+from vlp.evals.embed import Embeddings, Encoder, few, lagging, placed
+from vlp.evals.encoding import encoding
+from vlp.evals.features import EMBEDDING
 from vlp.models.naflex import device_images
 from vlp.parallel.mesh import batch_parts
 from vlp.parallel.sharding import batch_sharding
@@ -18,7 +20,11 @@ _CODES = 256  # of reasons to reject, at most
 
 
 def embedding_dealt(
-    encoder: Encoder, batches: Iterable[Mapping[str, Any]], *, modality: str = "image"
+    encoder: Encoder,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    modality: str = "image",
+    names: tuple[str, ...] = (EMBEDDING,),
 ) -> Generator[int, None, Embeddings]:
     """Embeddings of what the batches of all processes hold, the same on each, ordered by id.
 
@@ -29,26 +35,29 @@ def embedding_dealt(
       batches: this process's, as many and as large as the others'; see `Encoder.embed_images`. They
         have `id` and `weight`, and a number of rows that this process's devices divide.
       modality: which tower embeds.
+      names: of features of images, see `vlp.evals.features`.
     """
     assert encoder.mesh is not None
     rejects = np.zeros(_CODES, np.int32)
     own_parts = batch_parts(encoder.mesh) // encoder.processes
     put = partial(jax.make_array_from_process_local_data, batch_sharding(encoder.mesh))
 
-    def begun() -> Iterator[tuple[jax.Array, jax.Array]]:
+    encode = encoding(modality, names)
+
+    def begun() -> Iterator[tuple[Any, jax.Array]]:
         for batch in batches:
             np.add.at(rejects, np.asarray(batch.get("reject", ()), np.int64), 1)
             # Sent along with the rows: nobody need know which process's devices come first.
             ids = np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32)
             for part, of in few((device_images(batch[modality]), ids), parts=own_parts):
                 rows = jax.tree.map(put, part)
-                vectors = encode(modality, encoder.graphdef, encoder.params, rows, encoder.out)
-                yield vectors, _on_all(put(of), encoder.out)
+                found = encode(encoder.graphdef, encoder.params, rows, encoder.out)
+                yield found, _on_all(put(of), encoder.out)
 
-    vectors: deque[np.ndarray] = deque()
+    parts: deque[list[np.ndarray]] = deque()
     ids, done = [], 0
     for found, of in lagging(begun()):
-        vectors.append(np.asarray(found, np.float32))
+        parts.append([np.asarray(each, np.float32) for each in jax.tree.leaves(found)])
         ids.append(np.asarray(of, np.int64))
         done += int((ids[-1] >= 0).sum())
         yield done
@@ -58,7 +67,8 @@ def embedding_dealt(
     places = np.full(len(all_ids), -1)
     places[order] = np.arange(len(order))
     counted = Counter({code: int(n) for code, n in enumerate(counts) if code and n})
-    return Embeddings(placed(vectors, places), all_ids[order], counted)
+    features = dict(zip(names, placed(parts, places), strict=True))
+    return Embeddings(features[names[0]], all_ids[order], counted, features)
 
 
 @partial(jax.jit, static_argnames="out")

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,10 +12,12 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float, Int
 
+from vlp.evals.encoding import encode, encoding
+from vlp.evals.features import EMBEDDING
 from vlp.evals.text_batches import text_batches, text_rows
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.parallel.mesh import batch_parts
-from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
+from vlp.parallel.sharding import batch_sharding, replicated
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -36,11 +38,14 @@ class Embeddings:
       vectors: Unit-norm rows, or several such for each.
       ids: Which sample of the source each row is.
       rejects: How many samples could not be read, by the code of the reason; they have no row.
+      features: Where features were asked for, rows of each by its name; the vectors are those of
+        the first.
     """
 
     vectors: Float[np.ndarray, "n *q d"]
     ids: Int[np.ndarray, " n"]
     rejects: Mapping[int, int]
+    features: Mapping[str, Float[np.ndarray, "n ..."]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
@@ -119,12 +124,17 @@ class Encoder:
         return found
 
     def embedding(
-        self, batches: Iterable[Mapping[str, np.ndarray]], *, modality: str = "image"
+        self,
+        batches: Iterable[Mapping[str, np.ndarray]],
+        *,
+        modality: str = "image",
+        names: tuple[str, ...] = (EMBEDDING,),
     ) -> Generator[int, None, Embeddings]:
         """`embed_images` step by step: yields the number of rows done, returns the embeddings.
 
         Args:
           batches, modality: As there.
+          names: Of features of images, see `vlp.evals.features`.
         """
         ids: list[np.ndarray] = []
         keeps: list[np.ndarray] = []
@@ -142,17 +152,18 @@ class Encoder:
                 seen += n
                 yield from few(device_images(batch[modality]), parts=batch_parts(self.mesh))
 
-        vectors: deque[np.ndarray] = deque()
+        parts: deque[list[np.ndarray]] = deque()
         done = 0
-        for part in self._run(partial(encode, modality), images()):
-            vectors.append(part)
-            done += len(part)
+        for part in self._run(encoding(modality, names), images()):
+            parts.append(jax.tree.leaves(part))
+            done += len(parts[-1][0])
             yield done
-        if not vectors:
+        if not parts:
             return Embeddings(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), rejects)
         keep = np.concatenate(keeps)
         places = np.where(keep, np.cumsum(keep) - 1, -1)
-        return Embeddings(placed(vectors, places), np.concatenate(ids)[keep], rejects)
+        features = dict(zip(names, placed(parts, places), strict=True))
+        return Embeddings(features[names[0]], np.concatenate(ids)[keep], rejects, features)
 
     def embed_texts(
         self,
@@ -195,9 +206,9 @@ class Encoder:
         return np.concatenate(parts)[back[[place[text] for text in texts]]]
 
     def _run(
-        self, encode: Callable[..., jax.Array], chunks: Iterable[Any], *, size: int = 0
-    ) -> Iterator[Float[np.ndarray, "n *q d"]]:
-        def begun() -> Iterator[tuple[jax.Array, int]]:
+        self, encode: Callable[..., Any], chunks: Iterable[Any], *, size: int = 0
+    ) -> Iterator[Any]:
+        def begun() -> Iterator[tuple[Any, int]]:
             most = size
             for chunk in chunks:
                 count = len(jax.tree.leaves(chunk)[0])
@@ -205,8 +216,8 @@ class Encoder:
                 rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=most), chunk))
                 yield encode(self.graphdef, self.params, rows, self.out), count
 
-        for array, count in lagging(begun()):
-            yield np.asarray(array, np.float32)[:count]
+        for found, count in lagging(begun()):
+            yield jax.tree.map(lambda x, count=count: np.asarray(x, np.float32)[:count], found)
 
     def model(self) -> Any:
         """The model, to ask what it offers; call its methods under `jax.jit` only."""
@@ -253,22 +264,24 @@ def few(inputs: T, *, parts: int) -> Iterator[T]:
 
 
 def placed(
-    parts: deque[Float[np.ndarray, "m *q d"]], places: Int[np.ndarray, " r"]
-) -> Float[np.ndarray, "n *q d"]:
-    """The rows of all parts at their places, in one array; parts are let go one by one, so that no
-    more memory is needed than their own.
+    parts: deque[list[np.ndarray]], places: Int[np.ndarray, " r"]
+) -> list[Float[np.ndarray, "n *q d"]]:
+    """The rows of all parts at their places, an array a column; parts are let go one by one, so
+    that no more memory is needed than their own.
 
     Args:
-      parts: rows in turn; emptied.
+      parts: columns of rows, in turn; emptied.
       places: where each of the rows belongs, from 0 without gaps; -1 for nowhere.
     """
-    out = np.empty((int(places.max(initial=-1)) + 1, *parts[0].shape[1:]), np.float32)
+    n = int(places.max(initial=-1)) + 1
+    out = [np.empty((n, *column.shape[1:]), np.float32) for column in parts[0]]
     first = 0
     while parts:
         part = parts.popleft()
-        where = places[first : first + len(part)]
-        out[where[where >= 0]] = part[where >= 0]
-        first += len(part)
+        where = places[first : first + len(part[0])]
+        for column, rows in zip(out, part, strict=True):
+            column[where[where >= 0]] = rows[where >= 0]
+        first += len(where)
     return out
 
 
@@ -354,14 +367,3 @@ def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
     # By the last row again: a model can take it, whatever its images look like.
     widths = ((0, size - chunk.shape[0]), *((0, 0) for _ in chunk.shape[1:]))
     return np.pad(chunk, widths, mode="edge")
-
-
-@partial(jax.jit, static_argnames=("modality", "graphdef", "out"))
-def encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
-    """Embeddings of one batch, where `out` says."""
-    model = nnx.merge(graphdef, params)
-    method = {"image": "encode_image", "text": "encode_text"}.get(modality)
-    with rows_kept(out and out.mesh):
-        encoded = getattr(model, method)(inputs) if method else model.encode(modality, inputs)
-    embedding = encoded.embedding
-    return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

@@ -15,6 +15,7 @@ from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
 from vlp.evals.dealt import embedding_dealt
 from vlp.evals.embed import IMAGES_ON_CPU, Embeddings, Encoder, Progress, finished, side_by_side
+from vlp.evals.features import EMBEDDING
 from vlp.parallel.mesh import batch_parts
 from vlp.parallel.together import raise_anywhere
 
@@ -40,6 +41,7 @@ def embed_source(
     preprocess: Any,
     *,
     modality: str = "image",
+    names: Sequence[tuple[str, ...]] = (),
     threads: int = THREADS,
     progress: Progress | None = None,
 ) -> Embedded:
@@ -52,6 +54,8 @@ def embed_source(
         source: the data.
         preprocess: what the samples go through, see `eval_images`, `eval_sounds`.
         modality: "image" or "audio".
+        names: features that are made by each model, see `vlp.evals.features`; embeddings unless
+            given.
         threads: batches that are loaded at the same time.
         progress: called with the number of samples that are done.
 
@@ -70,7 +74,12 @@ def embed_source(
     loaded = np.zeros(1, np.int64)
     copies = itertools.tee(_counted(batches, loaded), len(encoders))
     embedding: Callable = embedding_dealt if processes > 1 else Encoder.embedding
-    works = [embedding(e, b, modality=modality) for e, b in zip(encoders, copies, strict=True)]
+    works = [
+        embedding(encoder, copy, modality=modality, names=own)
+        for encoder, copy, own in zip(
+            encoders, copies, names or [(EMBEDDING,)] * len(encoders), strict=True
+        )
+    ]
     found = finished(side_by_side(works), progress)
     raise_anywhere(failures or [])
     counts = multihost_utils.process_allgather(loaded) if processes > 1 else loaded

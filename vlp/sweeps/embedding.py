@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Float
@@ -17,9 +16,11 @@ from data_pipelines.pillow_rgb import ODD
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
 from vlp.evals.embed import Embeddings, Encoder, Progress
+from vlp.evals.features import EMBEDDING, lacks
 from vlp.interop.loaded import Run, fingerprint
 from vlp.jobs.embedding import embed_source, reasons
 from vlp.parallel.mesh import batch_parts, make_mesh
+from vlp.parallel.together import on_first
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.pictures import PlainPreprocess
 from vlp.sweeps.sets import PLAIN, EvalSet
@@ -67,9 +68,19 @@ class Opened:
         return getattr(self.run.model.image, "dtype", "float32")
 
     @property
+    def weights(self) -> str:
+        """Which weights of a run they are; see `Run.weights`."""
+        return self.run.weights
+
+    @property
     def shown(self) -> str:
         """How it takes pictures; models with the same can share them."""
         return json.dumps(self.run.card["preprocess"], sort_keys=True)
+
+    def lacks(self, feature: str) -> str:
+        """Why it has no such feature of pictures; "" where it has."""
+        why = lacks(self.run.model, feature)
+        return why and f"{self.ref.title} has no feature {feature!r}: {why}"
 
     def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
         """Unit-norm rows.
@@ -86,9 +97,12 @@ class Opened:
         return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size, full=True)
 
 
-def picture_key(opened: Opened, pictures: Source, *, rule: str) -> dict[str, Any]:
-    """What the embeddings of a set's pictures are of."""
+def picture_key(
+    opened: Opened, pictures: Source, *, rule: str, feature: str = EMBEDDING
+) -> dict[str, Any]:
+    """What the embeddings, or another feature, of a set's pictures are of."""
     return {
+        "feature": feature,
         "model": opened.fingerprint,
         "preprocess": opened.run.card["preprocess"],
         "pictures": pictures.fingerprint,
@@ -109,10 +123,14 @@ def embed_pictures(
     *,
     store: VectorStore,
     rule: str = PLAIN,
+    features: Sequence[str] = (EMBEDDING,),
     threads: int = THREADS,
     progress: Progress | None = None,
 ) -> list[int]:
     """Keeps the embeddings of a set's pictures by models that have not embedded them yet.
+
+    Of several features all are made where one is lacking, so that those of a sweep that was stopped
+    come from the same program. What a model has not is left out.
 
     With several processes each decodes its part; all of them must call this at the same time.
 
@@ -121,6 +139,7 @@ def embed_pictures(
         found: the set.
         store: where they are kept.
         rule: how pictures are decoded, "plain" or "upright".
+        features: what is kept of them, see `vlp.evals.features`.
         threads: batches that are decoded at the same time.
         progress: called with the number of pictures that are done.
 
@@ -128,18 +147,36 @@ def embed_pictures(
         How many pictures each process decoded; nothing where all embeddings are kept already.
     """
     source = found.pictures
-    lacking = [m for m in models if not store.find(picture_key(m, source, rule=rule))]
+    names = {m: tuple(name for name in features if not m.lacks(name)) for m in models}
+    keys = {
+        m: {name: picture_key(m, source, rule=rule, feature=name) for name in names[m]}
+        for m in models
+    }
+    own = [not all(map(store.find, keys[m].values())) for m in models]
+    seen = multihost_utils.broadcast_one_to_all(np.asarray(own, np.int32))  # by the first process
+    lacking = [model for model, is_lacking in zip(models, seen, strict=True) if is_lacking]
     if not lacking:
         return []
     preprocess: Any = lacking[0].run.preprocess
     shown = PlainPreprocess(preprocess) if rule == PLAIN else preprocess
-    encoders = [model.encoder for model in lacking]
-    done, loaded = embed_source(encoders, source, shown, threads=threads, progress=progress)
+    done, loaded = embed_source(
+        [model.encoder for model in lacking],
+        source,
+        shown,
+        names=[names[model] for model in lacking],
+        threads=threads,
+        progress=progress,
+    )
     odd = _odd(shown) if rule == PLAIN else []
-    for model, vectors in zip(lacking, done, strict=True):
-        kept = Rows(vectors.ids, vectors.vectors, [*_left_out(vectors), *odd])
-        if jax.process_index() == 0:
-            store.keep(picture_key(model, source, rule=rule), kept)
+
+    def keep() -> None:
+        for model, vectors in zip(lacking, done, strict=True):
+            for name, of in keys[model].items():
+                rows = vectors.features.get(name, vectors.vectors)
+                if not store.find(of):
+                    store.keep(of, Rows(vectors.ids, rows, [*_left_out(vectors), *odd]))
+
+    on_first(keep)  # the others look there once it is done
     return loaded
 
 

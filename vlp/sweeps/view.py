@@ -1,12 +1,14 @@
 """A model's view of a set: its embeddings, kept or made now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.features import EMBEDDING
+from vlp.parallel.together import on_first
 from vlp.sweeps.embedding import Opened, picture_key, text_key
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows, VectorStore
@@ -30,10 +32,21 @@ class SetView:
     rule: str
     seed: int
 
-    def pictures(self, of: EvalSet | None = None) -> Rows:
-        """The embedded pictures of the set, or of another one."""
+    def on(self, found: EvalSet) -> "SetView":
+        """The same of the same pictures, with something else known of them."""
+        return replace(self, set=found)
+
+    def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
+        """The embedded pictures of the set, or of another one; or another feature of them.
+
+        Raises:
+            ValueError: the model has no such feature.
+        """
+        if why := self.opened.lacks(feature):
+            raise ValueError(why)
         source = (of or self.set).pictures
-        rows = self.store.find(picture_key(self.opened, source, rule=self.rule))
+        key = picture_key(self.opened, source, rule=self.rule, feature=feature)
+        rows = self.store.find(key)
         assert rows is not None, "pictures are embedded before a task is asked"
         return rows
 
@@ -43,8 +56,7 @@ class SetView:
         kept = self.store.find(of)
         if kept is None:
             kept = Rows(np.arange(len(texts)), self.opened.embed_texts(texts), [])
-            if jax.process_index() == 0:
-                self.store.keep(of, kept)
+            on_first(partial(self.store.keep, of, kept))
         return np.asarray(kept.vectors)
 
     def prompts(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:

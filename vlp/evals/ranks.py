@@ -29,6 +29,18 @@ class Ranks(NamedTuple):
     hit: Int[np.ndarray, " n"]
 
 
+class Placed(NamedTuple):
+    """Samples among classes.
+
+    Attributes:
+      ranks: of the right class of each.
+      predicted: the class of the highest score, of several the first.
+    """
+
+    ranks: Ranks
+    predicted: Int[np.ndarray, " n"]
+
+
 class Classified(NamedTuple):
     """Images among classes.
 

@@ -230,7 +230,9 @@ def _evaluation(settings: Any) -> Settings | None:
         of = {"task": Setting((str,)), "data": Setting((str,))}
         return when | of | keywords(HeldOut.of, leaving=("source", "inputs", "rows"))
     if settings.get("task") not in TASKS:
-        return None if "task" in settings else {"task": Setting((str,))}
+        return (
+            None if "task" in settings else {"task": Setting((str,)), "suite": Setting((str,), "")}
+        )
     own = keywords(TASKS[settings["task"]].run, leaving=("evaluator", "data"))
     shared = {"task": Setting((str,)), "data": Setting((str,))} | when
     for name, setting in own.items():

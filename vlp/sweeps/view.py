@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -55,8 +55,7 @@ class SetView:
         kept = self.store.find(of)
         if kept is None:
             kept = Rows(np.arange(len(texts)), self.opened.embed_texts(texts), [])
-            if jax.process_index() == 0:
-                self.store.keep(of, kept)
+            self.store.together(partial(self.store.keep, of, kept))
         return np.asarray(kept.vectors)
 
     def prompts(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import jax
 import numpy as np
@@ -32,7 +31,7 @@ class SetView:
     rule: str
     seed: int
 
-    def on(self, found: EvalSet) -> Self:
+    def on(self, found: EvalSet) -> "SetView":
         """The same of the same pictures, with something else known of them."""
         return replace(self, set=found)
 

@@ -14,6 +14,7 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.table import tasks_of
 
@@ -41,10 +42,14 @@ class Unit:
         """Of the task, on this set."""
         return dict(self.entry.settings.get(self.task, {}))
 
+    def stages(self, plan: Plan) -> Stages:
+        """What the task computes in what."""
+        return stages_of(plan.precision, self.task)
+
     def key(self, plan: Plan, ref: ModelRef) -> str:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
-        parts += [plan.rule, plan.limit, plan.seed, plan.draws, self._digest]
+        parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._digest]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -56,8 +56,8 @@ def pillow_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Read:
     with reasons(), quietly():
         image = opener(io.BytesIO(data))
         check_size(*image.size, max_pixels)
-        odd = _odd(image)
-        return Read(np.array(image.convert("RGB")), odd)
+        pixels = np.array(image.convert("RGB"))
+    return Read(pixels, _odd(image))
 
 
 def _odd(image: Image.Image) -> str:

@@ -14,8 +14,11 @@ is no matrix.
 Cost: 155, 754 and 1,428 GFLOPs a pair and training step in the three stages; 2.0e21, 4.0e20 and
 1.9e20 in all; the authors took 256 cores of TPU v3, for what they put at 8,640 hours of an A100.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
+  small on v4:4x4x8: 7.0 of 34.4 GB, 740 ms, 1.7 days
   small on h100:64: 8.3 of 84.9 GB, 436 ms, 0.99 days
+  tuned on v4:4x4x8: 14.5 of 34.4 GB, 1,731 ms, 0.32 days
   tuned on h100:64: 19.7 of 84.9 GB, 1,110 ms, 0.21 days
+  large on v4:4x4x8: 14.5 of 34.4 GB, 1,741 ms, 0.16 days
   large on h100:64: 20.4 of 84.9 GB, 1,165 ms, 0.11 days
 Expected on ImageNet without training there, on DataComp-1B: 75.6, 81.5 and 81.8 % top-1 behind the
 stages (their README); nobody has run this yet.

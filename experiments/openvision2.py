@@ -16,6 +16,9 @@ colours always change, and pictures never turn grey; bfloat16.
 Cost: 181 and 604 GFLOPs a pair and training step in the two stages; 2.3e21 and 6.2e20 in all; the
 authors took 57 hours on 256 chips of TPU v4 (their table 3).
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
+  small on v4:4x8x8: 9.0 of 34.4 GB, 294 ms, 1.3 days
+  small on h100:64: 14.9 of 84.9 GB, 296 ms, 1.3 days
+  tuned on v4:4x8x8: 12.1 of 34.4 GB, 459 ms, 0.33 days
   tuned on h100:64: 15.7 of 84.9 GB, 573 ms, 0.41 days
 Expected under LLaVA-1.5 (their table 1, TextVQA, OCR): 59.0 and 327 for L/14 at 224 pixels; a tower
 that compares with no text has no score on ImageNet. Nobody has run this yet.

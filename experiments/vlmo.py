@@ -25,6 +25,9 @@ stochastic depth; the first stage has the augmentation of the last.
 Cost: 108, 22 and 668 GFLOPs a pair and training step of "base-plus" in the three stages; 1.4e20 for
 the last, in which the authors saw 200,000 batches of 1,024 pairs (COCO, Visual Genome, SBU,
 Conceptual Captions).
+Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
+  pairs on h100:64: 9.5 of 84.9 GB, 123 ms, 0.28 days
+  pairs on a100:64: 8.4 of 85.1 GB, 202 ms, 0.47 days
 Expected of "base" after fine-tuning (the paper's table of retrieval, recall at 1 of texts and
 images): 74.8 and 57.2 on COCO, 92.3 and 79.3 on Flickr30K; nobody has run this yet.
 """

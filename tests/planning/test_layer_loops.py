@@ -12,7 +12,8 @@ from tests.training.test_dual_encoder_training import (
     batches,
     make_tiny_training,
 )
-from vlp.evals.embed import Encoder, encode
+from vlp.evals.embed import Encoder
+from vlp.evals.encoding import encode
 from vlp.parallel.mesh import batch_parts, make_mesh
 from vlp.planning.collectives import collectives
 from vlp.planning.hardware import CHIPS

@@ -86,14 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--classes",
-        metavar="FILE",
-        help="classification: the names of all classes; default the labels that occur",
+        metavar="NAME|FILE",
+        help="classification: the names of all classes in a file, or those of imagenet1k, ...; "
+        "default the labels that occur",
     )
     parser.add_argument(
         "--templates",
         metavar="NAME|FILE",
-        help="classification: prompts by name (simple, emoji, photo, clip7, clip80), or a file of "
-        "them, one a line or a JSON list",
+        help="classification: prompts by name (simple, emoji, photo, clip7, clip80, or those that "
+        "the field has for cifar10, eurosat, ...), or a file of them, one a line or a JSON list",
     )
     parser.add_argument(
         "--mask-id", type=int, metavar="ID", help="masked_words: the token that hides others"

@@ -1,12 +1,14 @@
 """Written captions beside the data's own: CIDEr and BLEU-4."""
 
+import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from vlp.evals.measures import Measure, Weights, quotient
 from vlp.evals.pairs import another
 
 MISSING = (
@@ -51,11 +53,31 @@ def captioning(
       Vedantam et al., 2015 (CIDEr), https://arxiv.org/abs/1411.5726; Papineni et al., 2002 (BLEU);
       both as in https://github.com/salaniz/pycocoevalcap, by its code.
     """
-    others = [truths[row][0] for row in another(len(truths))]
+    named, once = measures(written, truths), np.ones(len(written))
     return {
-        "metrics": _scores(written, truths),
-        "chance": _scores(others, truths),
+        "metrics": {name: measure.of(once) for name, measure in named.items()},
+        "chance": {name: measure.chance or 0.0 for name, measure in named.items()},
         "counts": {"captions/queries": len(written)},
+    }
+
+
+def measures(written: Sequence[str], truths: Sequence[Sequence[str]]) -> dict[str, Measure]:
+    """The metrics of `captioning`.
+
+    Words are rare or common by all images, however often each of them counts.
+
+    Args:
+      written, truths: As there.
+
+    Raises:
+      ValueError: As there.
+    """
+    others = [truths[row][0] for row in another(len(truths))]
+    once = np.ones(len(written))
+    own, by_chance = (_scores(texts, truths) for texts in (written, others))
+    return {
+        name: dataclasses.replace(measure, chance=by_chance[name].of(once))
+        for name, measure in own.items()
     }
 
 
@@ -82,13 +104,32 @@ def check_scores() -> None:
         raise ValueError(MISSING) from error
 
 
-def _scores(written: Sequence[str], truths: Sequence[Sequence[str]]) -> dict[str, float]:
+def _scores(written: Sequence[str], truths: Sequence[Sequence[str]]) -> dict[str, Measure]:
     check_scores()
-    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
     from pycocoevalcap.cider.cider import Cider
 
     said: Mapping[int, list[str]] = {row: [words(text)] for row, text in enumerate(written)}
     wanted = {row: [words(text) for text in texts] for row, texts in enumerate(truths)}
-    bleu, _ = Bleu(4).compute_score(wanted, said, verbose=0)
-    cider, _ = Cider().compute_score(wanted, said)
-    return {"captions/CIDEr": float(cider), "captions/BLEU-4": float(bleu[3])}
+    _, cider = Cider().compute_score(wanted, said)
+    scorer = BleuScorer(n=4)
+    for row, (text,) in said.items():
+        scorer += (text, wanted[row])
+    return {"captions/CIDEr": quotient(cider), "captions/BLEU-4": Measure(_bleu(scorer.ctest))}
+
+
+def _bleu(parts: Sequence[Mapping[str, Any]]) -> Callable[[Weights], float]:
+    """BLEU-4 of all captions together, from what the package counts of each.
+
+    The lengths are those of the nearest truths; small numbers as there, against zeros.
+    """
+    correct, guessed = (np.asarray([part[name] for part in parts]) for name in ("correct", "guess"))
+    length = np.asarray([part["testlen"] for part in parts])
+    nearest = [min((abs(n - p["testlen"]), n) for n in p["reflen"])[1] for p in parts]
+
+    def of(w: Weights) -> float:
+        shares = (w @ correct + 1e-15) / (w @ guessed + 1e-9)
+        ratio = (w @ length + 1e-15) / (w @ np.asarray(nearest) + 1e-9)
+        return float(np.prod(shares) ** 0.25 * np.exp(min(0.0, 1 - 1 / ratio)))
+
+    return of

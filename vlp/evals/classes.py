@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vlp.evals.class_lines import named_lines
+from vlp.evals.known_names import known_classes, known_ids
 from vlp.evals.text_files import read_json, read_lines
 
 # Labels whose words say nothing of a picture: numbers, yes and no, and WordNet's ids.
@@ -24,10 +25,15 @@ class ClassNames(dict[str, str]):
 
     In brackets a label is a key, a number as the file writes it, or a class's name.
 
+    Attributes:
+      ids: labels by another word for them, such as WordNet's ids.
+
       >>> names = ClassNames({"0": "cat", "1": "dog"})
       >>> names["001"], names["False"], names["dog"]
       ('dog', 'cat', 'dog')
     """
+
+    ids: Mapping[str, str] = {}
 
     def __getitem__(self, label: str) -> str:
         """The name of a label's class.
@@ -36,6 +42,7 @@ class ClassNames(dict[str, str]):
           KeyError: There is none.
           ValueError: There are several.
         """
+        label = self.ids.get(label, label)
         found = {self.get(key, "") for key in _keys(label)} - {""}
         found |= {label} & self.names
         if len(found) > 1:
@@ -95,16 +102,22 @@ def read_classes(path: str) -> ClassNames:
     Args:
       path: A UTF-8 file with one name a line, whose label is the line's number from 0, as
         CLIP_benchmark's classnames.txt, or stands in front of it, see `named_lines`; or JSON: a
-        list of names likewise, or an object from labels to names.
+        list of names likewise, or an object from labels to names; or one of the field's sets
+        ("imagenet1k", see `known_names`), whose labels are numbers or WordNet's ids.
 
     Raises:
       ValueError: There is no such file, it has fewer than two classes, a name is missing, or it
         could be a table of other labels.
     """
     file = Path(path)
+    if not file.is_file() and path in known_classes():
+        found = ClassNames({str(i): name for i, name in enumerate(known_classes()[path])})
+        found.ids = {each: str(i) for i, each in enumerate(known_ids(path))}
+        return found
     if not file.is_file():
         raise ValueError(
-            f"classes must be a file with one name a line, or JSON, got {path!r}, which is none"
+            f"classes must be a file with one name a line, or JSON, got {path!r}, which is none, "
+            f"nor one of {', '.join(sorted(known_classes()))}"
         )
     if file.suffix.lower() == ".json":
         found = read_json(file)

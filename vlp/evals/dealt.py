@@ -9,7 +9,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vlp.evals.embed import Embeddings, Encoder, encode, lagging
+from vlp.evals.embed import Embeddings, Encoder, lagging
+from vlp.evals.encoding import encoding
+from vlp.evals.features import EMBEDDING
 from vlp.models.naflex import device_images
 from vlp.parallel.sharding import batch_sharding
 
@@ -17,7 +19,11 @@ _CODES = 256  # of reasons to reject, at most
 
 
 def embedding_dealt(
-    encoder: Encoder, batches: Iterable[Mapping[str, Any]], *, modality: str = "image"
+    encoder: Encoder,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    modality: str = "image",
+    names: tuple[str, ...] = (EMBEDDING,),
 ) -> Generator[int, None, Embeddings]:
     """Embeddings of what the batches of all processes hold, the same on each, ordered by id.
 
@@ -28,23 +34,26 @@ def embedding_dealt(
       batches: this process's, as many and as large as the others'; see `Encoder.embed_images`. They
         have `id` and `weight`, and a number of rows that this process's devices divide.
       modality: which tower embeds.
+      names: of features of images, see `vlp.evals.features`.
     """
     assert encoder.mesh is not None
     rejects = np.zeros(_CODES, np.int32)
     put = partial(jax.make_array_from_process_local_data, batch_sharding(encoder.mesh))
 
-    def begun() -> Iterator[tuple[jax.Array, jax.Array]]:
+    encode = encoding(modality, names)
+
+    def begun() -> Iterator[tuple[Any, jax.Array]]:
         for batch in batches:
             np.add.at(rejects, np.asarray(batch.get("reject", ()), np.int64), 1)
             rows = jax.tree.map(put, device_images(batch[modality]))
             # Sent along with the rows: nobody need know which process's devices come first.
             ids = put(np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32))
-            vectors = encode(modality, encoder.graphdef, encoder.params, rows, encoder.out)
-            yield vectors, _on_all(ids, encoder.out)
+            found = encode(encoder.graphdef, encoder.params, rows, encoder.out)
+            yield found, _on_all(ids, encoder.out)
 
-    vectors, ids, done = [], [], 0
+    parts, ids, done = [], [], 0
     for found, of in lagging(begun()):
-        vectors.append(np.asarray(found, np.float32))
+        parts.append([np.asarray(each, np.float32) for each in jax.tree.leaves(found)])
         ids.append(np.asarray(of, np.int64))
         done += int((ids[-1] >= 0).sum())
         yield done
@@ -52,7 +61,9 @@ def embedding_dealt(
     order = np.argsort(all_ids := np.concatenate(ids), kind="stable")
     order = order[all_ids[order] >= 0]
     counted = Counter({code: int(n) for code, n in enumerate(counts) if code and n})
-    return Embeddings(np.concatenate(vectors)[order], all_ids[order], counted)
+    columns = [np.concatenate(each)[order] for each in zip(*parts, strict=True)]
+    found = dict(zip(names, columns, strict=True))
+    return Embeddings(columns[0], all_ids[order], counted, found)
 
 
 @partial(jax.jit, static_argnames="out")

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,10 +12,12 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float, Int
 
+from vlp.evals.encoding import encode, encoding
+from vlp.evals.features import EMBEDDING
 from vlp.models.naflex import NaflexImages, device_images
 from vlp.models.trim import needed_columns, trimmed
 from vlp.parallel.mesh import batch_parts
-from vlp.parallel.sharding import batch_sharding, replicated, rows_kept
+from vlp.parallel.sharding import batch_sharding, replicated
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -35,11 +37,14 @@ class Embeddings:
       vectors: Unit-norm rows, or several such for each.
       ids: Which sample of the source each row is.
       rejects: How many samples could not be read, by the code of the reason; they have no row.
+      features: Where features were asked for, rows of each by its name; the vectors are those of
+        the first.
     """
 
     vectors: Float[np.ndarray, "n *q d"]
     ids: Int[np.ndarray, " n"]
     rejects: Mapping[int, int]
+    features: Mapping[str, Float[np.ndarray, "n ..."]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
@@ -118,12 +123,17 @@ class Encoder:
         return found
 
     def embedding(
-        self, batches: Iterable[Mapping[str, np.ndarray]], *, modality: str = "image"
+        self,
+        batches: Iterable[Mapping[str, np.ndarray]],
+        *,
+        modality: str = "image",
+        names: tuple[str, ...] = (EMBEDDING,),
     ) -> Generator[int, None, Embeddings]:
         """`embed_images` step by step: yields the number of rows done, returns the embeddings.
 
         Args:
           batches, modality: As there.
+          names: Of features of images, see `vlp.evals.features`.
         """
         ids: list[np.ndarray] = []
         keeps: list[np.ndarray] = []
@@ -146,15 +156,17 @@ class Encoder:
                 for start in range(0, n, size):
                     yield jax.tree.map(lambda x, at=start, size=size: x[at : at + size], inputs)
 
-        vectors, done = [], 0
-        for part in self._run(partial(encode, modality), images()):
-            vectors.append(part)
-            done += len(part)
+        parts, done = [], 0
+        for part in self._run(encoding(modality, names), images()):
+            parts.append(jax.tree.leaves(part))
+            done += len(parts[-1][0])
             yield done
-        if not vectors:
+        if not parts:
             return Embeddings(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), rejects)
         keep = np.concatenate(keeps)
-        return Embeddings(np.concatenate(vectors)[keep], np.concatenate(ids)[keep], rejects)
+        columns = [np.concatenate(each)[keep] for each in zip(*parts, strict=True)]
+        found = dict(zip(names, columns, strict=True))
+        return Embeddings(columns[0], np.concatenate(ids)[keep], rejects, found)
 
     def embed_texts(
         self,
@@ -187,10 +199,8 @@ class Encoder:
         vectors = np.concatenate([*self._run(partial(encode, "text"), chunks)])
         return vectors[np.argsort(order)]
 
-    def _run(
-        self, encode: Callable[..., jax.Array], chunks: Iterable[Any]
-    ) -> Iterator[Float[np.ndarray, "n *q d"]]:
-        def begun() -> Iterator[tuple[jax.Array, int]]:
+    def _run(self, encode: Callable[..., Any], chunks: Iterable[Any]) -> Iterator[Any]:
+        def begun() -> Iterator[tuple[Any, int]]:
             size = 0
             for chunk in chunks:
                 count = len(jax.tree.leaves(chunk)[0])
@@ -198,8 +208,8 @@ class Encoder:
                 rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
                 yield encode(self.graphdef, self.params, rows, self.out), count
 
-        for array, count in lagging(begun()):
-            yield np.asarray(array, np.float32)[:count]
+        for found, count in lagging(begun()):
+            yield jax.tree.map(lambda x, count=count: np.asarray(x, np.float32)[:count], found)
 
     def model(self) -> Any:
         """The model, to ask what it offers; call its methods under `jax.jit` only."""
@@ -313,14 +323,3 @@ def pad_rows(chunk: np.ndarray, *, size: int) -> np.ndarray:
     # By the last row again: a model can take it, whatever its images look like.
     widths = ((0, size - chunk.shape[0]), *((0, 0) for _ in chunk.shape[1:]))
     return np.pad(chunk, widths, mode="edge")
-
-
-@partial(jax.jit, static_argnames=("modality", "graphdef", "out"))
-def encode(modality: str, graphdef: Any, params: Any, inputs: Any, out: Any) -> jax.Array:
-    """Embeddings of one batch, where `out` says."""
-    model = nnx.merge(graphdef, params)
-    method = {"image": "encode_image", "text": "encode_text"}.get(modality)
-    with rows_kept(out and out.mesh):
-        encoded = getattr(model, method)(inputs) if method else model.encode(modality, inputs)
-    embedding = encoded.embedding
-    return embedding if out is None else jax.lax.with_sharding_constraint(embedding, out)

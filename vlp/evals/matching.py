@@ -1,11 +1,12 @@
 """Whether a model tells its pairs from the hardest wrong ones: accuracy of image-text matching."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vlp.evals.measures import Measure, Weights, quotient
 from vlp.metrics import scores
 
 _CHUNK = 1024  # queries scored at once
@@ -89,33 +90,57 @@ def matching(
       than a wrong one (`auc`, ties half); the accuracy of `true_pairs`, `wrong_captions` and
       `wrong_images`. Chance is one answer for all: of the better kind, for the accuracy.
     """
-    true = kind == 0
-    right = np.where(true, odds > 0, odds < 0)
-    balanced = (right[true].mean() + right[~true].mean()) / 2
-    most = max(true.mean(), 1 - true.mean())
+    named, once = measures(odds, kind), np.ones(len(odds))
     result: dict[str, dict[str, float | int]] = {
-        "metrics": {
-            "all/accuracy": float(right.mean()),
-            "all/balanced": float(balanced),
-            "all/auc": _auc(odds, true),
+        "metrics": {name: measure.of(once) for name, measure in named.items()},
+        "chance": {
+            name: measure.chance for name, measure in named.items() if measure.chance is not None
         },
-        "chance": {"all/accuracy": float(most), "all/balanced": 0.5, "all/auc": 0.5},
         "counts": {"all/queries": len(odds)},
     }
     for number, name in enumerate(KINDS):
         if (member := kind == number).any():
-            result["metrics"][f"{name}/accuracy"] = float(right[member].mean())
             result["counts"][f"{name}/queries"] = int(member.sum())
     return result
 
 
-def _auc(odds: Float[np.ndarray, " p"], true: np.ndarray) -> float:
-    """The area under the ROC curve."""
-    good = np.sort(np.nan_to_num(odds[true], nan=-np.inf))
-    bad = np.nan_to_num(odds[~true], nan=np.inf)
-    below = np.searchsorted(good, bad, side="left")
-    equal = np.searchsorted(good, bad, side="right") - below
-    return float(1 - (below + equal / 2).mean() / len(good))
+def measures(odds: Float[np.ndarray, " p"], kind: Int[np.ndarray, " p"]) -> dict[str, Measure]:
+    """The metrics of `matching`, with chance where one answer for all has a score.
+
+    Args:
+      odds: Log-odds of each pair.
+      kind: See `Pairs`.
+    """
+    true = kind == 0
+    right = np.where(true, odds > 0, odds < 0)
+    most = float(max(true.mean(), 1 - true.mean()))
+    ways = (quotient(right & true, true), quotient(right & ~true, ~true))
+    found = {
+        "all/accuracy": quotient(right, chance=most),
+        "all/balanced": Measure(lambda w: (ways[0].of(w) + ways[1].of(w)) / 2, 0.5),
+        "all/auc": Measure(_auc(odds, true), 0.5),
+    }
+    for number, name in enumerate(KINDS):
+        if (member := kind == number).any():
+            found[f"{name}/accuracy"] = quotient(right & member, member)
+    return found
+
+
+def _auc(odds: Float[np.ndarray, " p"], true: np.ndarray) -> Callable[[Weights], float]:
+    """The area under the ROC curve, NaN without pairs of both sorts."""
+    good, bad = np.flatnonzero(true), np.flatnonzero(~true)
+    theirs = np.nan_to_num(odds[bad], nan=np.inf)
+    good = good[np.argsort(np.nan_to_num(odds[good], nan=-np.inf))]
+    own = np.nan_to_num(odds[good], nan=-np.inf)
+    below, to_equal = (np.searchsorted(own, theirs, side=side) for side in ("left", "right"))
+
+    def of(w: Weights) -> float:
+        sums = np.concatenate([[0.0], np.cumsum(w[good])])
+        pairs = sums[-1] * w[bad].sum()
+        lost = w[bad] @ (sums[below] + sums[to_equal]) / 2
+        return float(1 - lost / pairs) if pairs else float("nan")
+
+    return of
 
 
 def _groups(labels: Int[np.ndarray, " m"]) -> list[np.ndarray]:

@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vlp.settings import check_choice
+
 Weights = Float[np.ndarray, " n"]
 DRAWS = 1000
 LEVEL = 0.95
+OCCURRING, EITHER = "occurring", "either"
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,11 @@ def quotient(
 
 
 def class_mean(
-    correct: Bool[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"] | Float[np.ndarray, " n"],
     labels: Int[np.ndarray, " n"],
     *,
     num_classes: int,
-    if_hit: Bool[np.ndarray, " n"] | None = None,
+    if_hit: Bool[np.ndarray, " n"] | Float[np.ndarray, " n"] | None = None,
 ) -> Measure:
     """The mean over the classes that occur of the share of their samples that are right."""
 
@@ -86,6 +89,81 @@ def class_mean(
 
     best = None if if_hit is None else mean(np.asarray(if_hit))
     return Measure(mean(np.asarray(correct)), 1 / num_classes, best)
+
+
+def macro_f1(
+    labels: Int[np.ndarray, " n"],
+    predicted: Int[np.ndarray, " n"],
+    *,
+    num_classes: int,
+    over: str = OCCURRING,
+    if_hit: Int[np.ndarray, " n"] | None = None,
+) -> Measure:
+    """The mean over classes of F1, the harmonic mean of precision and recall.
+
+    Args:
+      labels: Class of each sample.
+      predicted: Class that was said of each.
+      num_classes: How many there are.
+      over: "occurring": the classes that samples have, as WILDS; "either": those that are said of
+        some, too, whose F1 is 0, as scikit-learn without `labels` and so MTEB.
+      if_hit: `predicted` with every tie won.
+
+    Raises:
+      ValueError: `over` is neither.
+    """
+    check_choice("over", over, (OCCURRING, EITHER))
+
+    def mean(said: np.ndarray) -> Callable[[Weights], float]:
+        right = said == labels
+
+        def of(w: Weights) -> float:
+            true, claimed, hits = (
+                np.bincount(classes, w * counted, num_classes)
+                for classes, counted in ((labels, 1.0), (said, 1.0), (labels, right))
+            )
+            there = true > 0 if over == OCCURRING else true + claimed > 0
+            f1 = 2 * hits[there] / (true + claimed)[there]
+            return float(f1.mean()) if there.any() else float("nan")
+
+        return of
+
+    share = np.bincount(labels, minlength=num_classes) / max(1, len(labels))
+    f1 = 2 * share / (1 + num_classes * share)  # of guesses, which hit one of k
+    chance = f1[share > 0] if over == OCCURRING else f1
+    best = None if if_hit is None else mean(np.asarray(if_hit))
+    return Measure(mean(np.asarray(predicted)), float(chance.mean()) if share.any() else None, best)
+
+
+def worst(
+    right: Bool[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    *,
+    chance: float | None = None,
+    if_hit: Bool[np.ndarray, " n"] | None = None,
+) -> Measure:
+    """The smallest share of right samples that a group has.
+
+    Args:
+      right: Of each sample.
+      groups: Number of each sample's group, -1 for none; a group without samples has no share.
+      chance: Of a sample.
+      if_hit: `right` with every tie won.
+    """
+    member = groups >= 0
+    own = groups[member]
+
+    def least(correct: np.ndarray) -> Callable[[Weights], float]:
+        def of(w: Weights) -> float:
+            total = np.bincount(own, w[member])
+            hits = np.bincount(own, (w * correct)[member])
+            there = total > 0
+            return float(np.min(hits[there] / total[there])) if there.any() else float("nan")
+
+        return of
+
+    best = None if if_hit is None else least(np.asarray(if_hit))
+    return Measure(least(np.asarray(right)), chance, best)
 
 
 def intervals(

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from vlp.evals.known_names import known_templates
 from vlp.evals.text_files import read_json, read_lines
 
 
@@ -58,8 +59,9 @@ def templates(name: str) -> tuple[str, ...]:
     """The templates of a set, or of a file.
 
     Args:
-      name: A key of `TEMPLATES`, or the path of a UTF-8 file: one template a line, where empty
-        lines and lines that begin with `#` are skipped, or a JSON list of templates.
+      name: A key of `TEMPLATES`, one of the field's sets ("cifar10", see `known_names`), or the
+        path of a UTF-8 file: one template a line, where empty lines and lines that begin with `#`
+        are skipped, or a JSON list of templates.
 
     Returns:
       Templates, each with exactly one `{}` where the class name goes; files may write `{c}`,
@@ -72,10 +74,12 @@ def templates(name: str) -> tuple[str, ...]:
     if name in TEMPLATES:
         return TEMPLATES[name]
     path = Path(name)
+    if not path.is_file() and name in known_templates():
+        return known_templates()[name]
     if not path.is_file():
         raise ValueError(
             f"templates must be one of {', '.join(TEMPLATES)} or a file with one template a line, "
-            f"got {name!r}"
+            f"or those of one of {', '.join(sorted(known_templates()))}, got {name!r}"
         )
     found = _json_list(path) if path.suffix.lower() == ".json" else _plain_lines(path)
     if not found:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vlp.metrics import TIE_TOLERANCE, scores
 
@@ -15,7 +15,7 @@ _exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 class Ranks(NamedTuple):
-    """Where the best right candidate of each query stands, 0 = first.
+    """Where a right candidate stands among the wrong ones, 0 = first; of several the best one.
 
     What is NaN is never found: its rank is the number of candidates.
 
@@ -33,33 +33,37 @@ class Classified(NamedTuple):
 
     Attributes:
       ranks: of the right class of each image.
+      first: the same rank where of equal scores the class goes first that stands first.
       predicted: the class of the highest score, of several the first.
+      wrong: the wrong class of the highest score, of several the first.
     """
 
     ranks: Ranks
+    first: Int[np.ndarray, " n"]
     predicted: Int[np.ndarray, " n"]
+    wrong: Int[np.ndarray, " n"]
 
 
 def class_ranks(
     zimg: Float[np.ndarray, "n *q d"],
     zclass: Float[np.ndarray, "k d"],
-    labels: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"] | Bool[np.ndarray, "n k"],
 ) -> Classified:
     """Where the right class of each image stands among all classes.
 
     Args:
       zimg: Unit-norm image embeddings.
       zclass: Unit-norm class embeddings.
-      labels: Row of `zclass` for each image.
+      labels: Row of `zclass` for each image; or which classes are right, one at least.
     """
     if not len(zimg):
         none = np.zeros(0, np.int32)
-        return Classified(Ranks(none, none), none)
+        return Classified(Ranks(none, none), none, none, none)
     rows = max(1, min(len(zimg), _HELD // len(zclass)))
-    given = (jnp.asarray(zimg, jnp.float32), jnp.asarray(labels, jnp.int32))
+    given = (jnp.asarray(zimg, jnp.float32), jnp.asarray(labels))
     found = _class_ranks(*given, jnp.asarray(zclass, jnp.float32), rows=rows)
-    missed, hit, predicted = (np.asarray(x)[: len(zimg)] for x in found)
-    return Classified(Ranks(missed, hit), predicted)
+    missed, hit, *others = (np.asarray(x)[: len(zimg)] for x in found)
+    return Classified(Ranks(missed, hit), *others)
 
 
 def gallery_ranks(
@@ -77,61 +81,127 @@ def gallery_ranks(
     Returns:
       Ranks `[m]` of the texts and `[n]` of the images; an image without texts has rank m.
     """
+    slots = np.zeros((len(ztxt), 1), np.int32)  # all texts of an image in one: the best counts
+    texts, images = _ranked(zimg, ztxt, image_of_text[:, None], slots)
+    return Ranks(*(x[:, 0] for x in texts)), Ranks(*(x[0] for x in images))
+
+
+def pair_ranks(
+    zimg: Float[np.ndarray, "n *q d"],
+    ztxt: Float[np.ndarray, "m d"],
+    *,
+    images: Int[np.ndarray, " p"],
+    texts: Int[np.ndarray, " p"],
+) -> tuple[Ranks, Ranks]:
+    """Where the two of each right pair stand for one another, any number for each.
+
+    Args:
+      zimg: Unit-norm image embeddings.
+      ztxt: Unit-norm text embeddings.
+      images, texts: Rows of both that belong together, each pair once.
+
+    Returns:
+      For each pair the rank of its image among the images that are wrong for its text, and that of
+      its text among the texts that are wrong for its image, `[p]` each.
+    """
+    of_text, of_image = _counted(texts), _counted(images)
+    shape = (len(ztxt), int(of_text.max(initial=0)) + 1)
+    owners, slots = np.full(shape, -1, np.int32), np.zeros(shape, np.int32)
+    owners[texts, of_text], slots[texts, of_text] = images, of_image
+    by_text, by_image = _ranked(zimg, ztxt, owners, slots)
+    return (
+        Ranks(*(x[texts, of_text] for x in by_text)),
+        Ranks(*(x[of_image, images] for x in by_image)),
+    )
+
+
+def _counted(values: Int[np.ndarray, " p"]) -> Int[np.ndarray, " p"]:
+    """How many times each value stood further in front."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-1))
+    sizes = np.diff(starts, append=len(values))
+    found = np.empty(len(values), np.int64)
+    found[order] = np.arange(len(values)) - np.repeat(starts, sizes)
+    return found
+
+
+def _ranked(zimg: Any, ztxt: Any, owners: np.ndarray, slots: np.ndarray) -> Any:
+    """Counts `[m, r]` of texts and `[c, n]` of images, with ties lost and won."""
     rows = max(1, min(len(ztxt), _HELD // len(zimg)))
     found = _gallery_ranks(
         jnp.asarray(zimg, jnp.float32),
         jnp.asarray(ztxt, jnp.float32),
-        jnp.asarray(image_of_text, jnp.int32),
+        jnp.asarray(owners, jnp.int32),
+        jnp.asarray(slots, jnp.int32),
         rows=rows,
+        several=int(slots.max(initial=0)) + 1,
     )
     texts, images = jax.tree.map(np.asarray, found)
-    return Ranks(*(x[: len(ztxt)] for x in texts)), Ranks(*images)
+    return tuple(x[: len(ztxt)] for x in texts), images
 
 
 @partial(jax.jit, static_argnames="rows")
 def _class_ranks(zimg: Array, labels: Array, zclass: Array, *, rows: int) -> Any:
     classes = jnp.arange(zclass.shape[0], dtype=jnp.int32)
 
-    def of(block: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+    def of(block: tuple[Array, Array]) -> tuple[Array, ...]:
         images, label = block
         found = scores(images, zclass, product=_exact)
-        own = jnp.take_along_axis(found, label[:, None], axis=1)
-        wrong = label[:, None] != classes[None, :]
-        ranks = _never(_counts(found, own, wrong, axis=1), jnp.isnan(own[:, 0]), zclass.shape[0])
-        return *ranks, jnp.argmax(found, axis=1).astype(jnp.int32)
+        right = label if label.ndim == 2 else label[:, None] == classes[None, :]
+        own = jnp.where(right, found, -jnp.inf).max(axis=1, keepdims=True)
+        place = jnp.argmax(right & (found == own), axis=1)
+        before = (found == own) & (classes[None, :] < place[:, None])
+        first = (~right & (~(found <= own) | before)).sum(axis=1, dtype=jnp.int32)
+        counts = (*_counts(found, own, ~right, axis=1), first)
+        ranks = _never(counts, jnp.isnan(own[:, 0]), zclass.shape[0])
+        wrong = jnp.argmax(jnp.where(right, -jnp.inf, found), axis=1)
+        return *ranks, *(x.astype(jnp.int32) for x in (jnp.argmax(found, axis=1), wrong))
 
     parts = jax.lax.map(of, (_blocks(zimg, rows), _blocks(labels, rows)))
     return jax.tree.map(lambda x: x.reshape(-1), parts)
 
 
-@partial(jax.jit, static_argnames="rows")
-def _gallery_ranks(zimg: Array, ztxt: Array, image_of_text: Array, *, rows: int) -> Any:
+@partial(jax.jit, static_argnames=("rows", "several"))
+def _gallery_ranks(
+    zimg: Array, ztxt: Array, owners: Array, slots: Array, *, rows: int, several: int
+) -> Any:
+    """Ranks of each text's right images, `owners` `[m, r]`, -1 for none, and of each image's right
+    texts, which have a place each in `[several, n]`, or share one, where the best counts.
+    """
     n, m = zimg.shape[0], ztxt.shape[0]
     images = jnp.arange(n, dtype=jnp.int32)
 
     def own_scores(block: tuple[Array, Array]) -> Array:
-        text, image = block
-        their = zimg[image]
-        found = jnp.einsum("n...d,nd->n...", their, text, precision=jax.lax.Precision.HIGHEST)
-        return found if found.ndim == 1 else found.max(axis=1)
+        text, owner = block
+        found = jnp.einsum(
+            "nr...d,nd->nr...", zimg[owner], text, precision=jax.lax.Precision.HIGHEST
+        )
+        found = found if found.ndim == 2 else found.max(axis=2)
+        return jnp.where(owner < 0, -jnp.inf, found)
 
-    cut = (_blocks(ztxt, rows), _blocks(image_of_text, rows))
+    cut = (_blocks(ztxt, rows), _blocks(owners, rows))
     own = jax.lax.map(own_scores, cut)
-    best = jnp.full(n, -jnp.inf).at[image_of_text].max(own.reshape(-1)[:m])
+    flat = own.reshape(-1, owners.shape[1])[:m]
+    best = jnp.full((several, n), -jnp.inf).at[slots, owners].max(flat)
 
     def step(counts: Any, block: Any) -> tuple[Any, Any]:
-        text, image, score, real = block
+        text, owner, score, real = block
         found = scores(text, zimg, product=_exact)
-        wrong = (image[:, None] != images[None, :]) & real[:, None]
-        of_texts = _counts(found, score[:, None], wrong, axis=1)
-        of_images = _counts(found, best[None, :], wrong, axis=0)
-        return jax.tree.map(jnp.add, counts, of_images), _never(of_texts, jnp.isnan(score), n)
+        right = (owner[:, :, None] == images[None, None, :]).any(axis=1)
 
-    zeros = (jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32))
+        def of_one(one: Array) -> Any:
+            return _counts(found, one[None, :], ~right & real[:, None], axis=0)
+
+        of_texts = [_counts(found, one[:, None], ~right, axis=1) for one in score.T]
+        of_texts = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *of_texts)
+        counts = jax.tree.map(jnp.add, counts, jax.lax.map(of_one, best))
+        return counts, _never(of_texts, jnp.isnan(score), n)
+
+    zeros = (jnp.zeros((several, n), jnp.int32), jnp.zeros((several, n), jnp.int32))
     blocks = (*cut, own, _blocks(jnp.ones(m, bool), rows))
     of_images, of_texts = jax.lax.scan(step, zeros, blocks)
     of_images = _never(of_images, ~jnp.isfinite(best), m)
-    return jax.tree.map(lambda x: x.reshape(-1), of_texts), of_images
+    return jax.tree.map(lambda x: x.reshape(-1, owners.shape[1]), of_texts), of_images
 
 
 def _counts(found: Array, own: Array, wrong: Array, *, axis: int) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,18 +14,18 @@ from vlp.evals import matching as matches_of
 from vlp.evals import prompts
 from vlp.evals.classes import find_classes
 from vlp.evals.classification import check_prompts, class_embeddings, classification
-from vlp.evals.pairs import IMAGES, another, read_pairs
+from vlp.evals.pairs import another, read_pairs
 from vlp.evals.rerank import check_rerank, reranked
 from vlp.evals.results import make_result
 from vlp.evals.retrieval import both_ranks, recalls
-from vlp.generation import Method, check_beams, form_of, prompt_tokens
+from vlp.generation import Method, check_beams
 from vlp.jobs.between import USUAL, both_rows, check_between
 from vlp.jobs.data_checks import check_data
 from vlp.jobs.evaluator import BATCH, Evaluator
 from vlp.jobs.gallery import Gallery, Images
 from vlp.jobs.labels import read_labels
+from vlp.jobs.reading import beam_search, log_odds, mined_odds, written_captions
 from vlp.models.protocols import Matches, PredictsTokens, WritesCaptions, offers
-from vlp.parallel.ids import device_ids
 from vlp.version import versions
 
 __all__ = ["TASKS", "Task", "check_data", "check_settings", "check_task", "evaluate"]
@@ -147,26 +148,12 @@ def _retrieval(
         image_of_text=gallery.image_of_text,
         k=rerank,
         by=rerank_by,
-        log_odds=lambda images, texts: _log_odds(evaluator, gallery, images, texts),
+        log_odds=partial(log_odds, evaluator, gallery),
     )
     anew = recalls(after, **common)
     for part in ("metrics", "chance", "counts"):
         scores[part] |= {f"reranked/{key}": value for key, value in anew[part].items()}
     return scores, gallery
-
-
-def _log_odds(
-    evaluator: Evaluator, gallery: Gallery, images: np.ndarray, texts: np.ndarray
-) -> np.ndarray:
-    """Log-odds that these rows of images and texts belong together."""
-    ids = evaluator.tokens(gallery.texts)
-    return read_pairs(
-        evaluator.encoder,
-        gallery.batches(),
-        function=matches_of.log_odds,
-        images=images,
-        texts=(ids[texts],),
-    )
 
 
 def _classification(
@@ -209,13 +196,7 @@ def _matching(
     evaluator: Evaluator, data: str, *, captions: str = "first"
 ) -> tuple[Scores, Gallery]:
     gallery = evaluator.gallery(data, captions=captions)
-    pairs = matches_of.mined_pairs(
-        gallery.zimg,
-        gallery.ztxt,
-        image_of_text=gallery.image_of_text,
-        text=evaluator.tokens(gallery.texts),
-    )
-    odds = _log_odds(evaluator, gallery, pairs.images, pairs.texts)
+    odds, pairs = mined_odds(evaluator, gallery)
     return matches_of.matching(odds, pairs.kind), gallery
 
 
@@ -251,29 +232,15 @@ def _captioning(
     min_length: int = 0,
     prompt: str = "",
 ) -> tuple[Scores, Gallery]:
-    model: Any = evaluator.encoder.model()
-    prefix = prompt_tokens(prompt, tokenize=evaluator.tokenize, end_id=model.end_id)
-    method = Method.of(
-        "beam",
+    method = beam_search(
+        evaluator,
         num_beams=num_beams,
         length_penalty=length_penalty,
         min_length=min_length,
-        prefix=prefix,
+        prompt=prompt,
     )
-    form_of(model, length=None, min_length=min_length, prefix=prefix)  # before hours of embedding
     gallery = evaluator.gallery(data, captions="all")
-    rows = np.unique(gallery.image_of_text)  # images with a caption to compare with
-    found = read_pairs(
-        evaluator.encoder,
-        gallery.batches(),
-        function=method,
-        images=rows,
-        texts=(device_ids(gallery.ids[rows]),),
-        at_once=IMAGES,
-    )
-    written = evaluator.decode(method.written(found.ids))
-    captions = gallery.captions()
-    truths = [captions[row] for row in rows]
+    written, truths, rows = written_captions(evaluator, gallery, method)
     scores = captions_of.captioning(written, truths)
     shown = captions_of.examples(written, truths, samples=gallery.ids[rows])
     return {**scores, "examples": shown}, gallery

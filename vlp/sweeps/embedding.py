@@ -21,6 +21,7 @@ from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
 from vlp.evals.dealt import embedding_dealt
 from vlp.evals.embed import Embeddings, Encoder, Progress, finished, side_by_side
+from vlp.evals.features import EMBEDDING, lacks
 from vlp.interop.loaded import Run, fingerprint
 from vlp.parallel.mesh import batch_parts, make_mesh
 from vlp.parallel.together import raise_anywhere
@@ -76,6 +77,11 @@ class Opened:
         """How it takes pictures; models with the same can share them."""
         return json.dumps(self.run.card["preprocess"], sort_keys=True)
 
+    def lacks(self, feature: str) -> str:
+        """Why it has no such feature of pictures; "" where it has."""
+        why = lacks(self.run.model, feature)
+        return why and f"{self.ref.title} has no feature {feature!r}: {why}"
+
     def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
         """Unit-norm rows.
 
@@ -91,9 +97,12 @@ class Opened:
         return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size)
 
 
-def picture_key(opened: Opened, pictures: Source, *, rule: str) -> dict[str, Any]:
-    """What the embeddings of a set's pictures are of."""
+def picture_key(
+    opened: Opened, pictures: Source, *, rule: str, feature: str = EMBEDDING
+) -> dict[str, Any]:
+    """What the embeddings, or another feature, of a set's pictures are of."""
     return {
+        "feature": feature,
         "model": opened.fingerprint,
         "preprocess": opened.run.card["preprocess"],
         "pictures": pictures.fingerprint,
@@ -114,10 +123,14 @@ def embed_pictures(
     *,
     store: VectorStore,
     rule: str = PLAIN,
+    features: Sequence[str] = (EMBEDDING,),
     threads: int = THREADS,
     progress: Progress | None = None,
 ) -> None:
     """Keeps the embeddings of a set's pictures by models that have not embedded them yet.
+
+    Of several features all are made where one is lacking, so that those of a sweep that was stopped
+    come from the same program. What a model has not is left out.
 
     With several processes each decodes its part; all of them must call this at the same time.
 
@@ -126,11 +139,17 @@ def embed_pictures(
         found: the set.
         store: where they are kept.
         rule: how pictures are decoded, "plain" or "upright".
+        features: what is kept of them, see `vlp.evals.features`.
         threads: batches that are decoded at the same time.
         progress: called with the number of pictures that are done.
     """
     source = found.pictures
-    lacking = [m for m in models if not store.find(picture_key(m, source, rule=rule))]
+    names = {m: tuple(name for name in features if not m.lacks(name)) for m in models}
+    keys = {
+        m: {name: picture_key(m, source, rule=rule, feature=name) for name in names[m]}
+        for m in models
+    }
+    lacking = [m for m in models if not all(map(store.find, keys[m].values()))]
     if not lacking:
         return
     preprocess: Any = lacking[0].run.preprocess
@@ -148,14 +167,17 @@ def embed_pictures(
     )
     copies = itertools.tee(batches, len(lacking))
     embedding: Callable = embedding_dealt if processes > 1 else Encoder.embedding
-    works = [embedding(m.encoder, copy) for m, copy in zip(lacking, copies, strict=True)]
+    works = [
+        embedding(m.encoder, copy, names=names[m]) for m, copy in zip(lacking, copies, strict=True)
+    ]
     done = finished(side_by_side(works), progress)
     raise_anywhere(failures or [])
     odd = _odd(shown) if rule == PLAIN else []
     for model, vectors in zip(lacking, done, strict=True):
-        kept = Rows(vectors.ids, vectors.vectors, [*_left_out(vectors), *odd])
-        if jax.process_index() == 0:
-            store.keep(picture_key(model, source, rule=rule), kept)
+        for name, of in keys[model].items() if jax.process_index() == 0 else ():
+            rows = vectors.features.get(name, vectors.vectors)
+            if not store.find(of):
+                store.keep(of, Rows(vectors.ids, rows, [*_left_out(vectors), *odd]))
 
 
 def _left_out(found: Embeddings) -> list[str]:

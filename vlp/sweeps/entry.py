@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 LAYOUTS = ("auto", "clip_benchmark", "data")
 
@@ -55,7 +55,7 @@ class Entry:
     needs: str = ""
 
     @classmethod
-    def of(cls, where: str, values: Mapping[str, Any]) -> Self:
+    def of(cls, where: str, values: Mapping[str, Any]) -> "Entry":
         """The entry that a table says.
 
         Args:

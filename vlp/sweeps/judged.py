@@ -7,7 +7,9 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.features import EMBEDDING
 from vlp.evals.measures import Measure
+from vlp.sweeps.embedding import Opened
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows
 
@@ -16,15 +18,22 @@ class View(Protocol):
     """A model's view of a set.
 
     Attributes:
+        opened: the model.
         set: pictures, labels, captions and what else is known.
+        rule: by which pictures are decoded.
         seed: of whatever a task draws.
     """
 
+    opened: Opened
     set: EvalSet
+    rule: str
     seed: int
 
-    def pictures(self, of: EvalSet | None = None) -> Rows:
-        """The embedded pictures of the set, or of another one."""
+    def on(self, found: EvalSet) -> "View":
+        """The same of the same pictures, with something else known of them."""
+
+    def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
+        """The embedded pictures of the set, or of another one; or another feature of them."""
 
     def captions(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:
         """Embedded texts, which are kept."""

@@ -9,6 +9,7 @@ from PIL import Image
 
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.pillow_rgb import pillow_rgb
+from vlp.sweeps.sets import PLAIN
 
 _EITHER = (1, 3, 4)  # so many rows of pixels may be channels as well
 
@@ -38,3 +39,8 @@ class PlainPreprocess:
                 self.odd[odd] += 1
         given = Image.fromarray(pixels) if len(pixels) in _EITHER else pixels
         return self._preprocess(given, max_pixels=max_pixels)
+
+
+def by_rule(preprocess: Callable[..., Any], rule: str) -> Callable[..., Any]:
+    """The preprocessing of a model, of pictures decoded by a rule, "plain" or "upright"."""
+    return PlainPreprocess(preprocess) if rule == PLAIN else preprocess

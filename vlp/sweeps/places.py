@@ -9,9 +9,11 @@ from vlp.evals.prompts import templates as named_templates
 from vlp.evals.text_files import read_lines
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.layouts import clip_benchmark, data
+from vlp.sweeps.learning_parts import same_classes
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.subsets import drawn
+from vlp.sweeps.tasks.table import learns
 
 
 class Missing(ValueError):
@@ -64,6 +66,8 @@ def open_entry(entry: Entry, plan: Plan) -> EvalSet:
         found = clip_benchmark.open_set(entry.name, place, split=entry.split, limits=plan.limits)
     else:
         found = data.open_set(entry, place, limits=plan.limits)
+    if entry.train and any(learns(task) for task in entry.tasks):
+        found = dataclasses.replace(found, train=_train(entry, found, layout, place, plan))
     if entry.classes and layout != "data":
         names = read_lines(Path(entry.classes))
         if len(names) < len(found.class_names):
@@ -74,7 +78,28 @@ def open_entry(entry: Entry, plan: Plan) -> EvalSet:
         found = dataclasses.replace(found, class_names=names)
     if entry.templates:
         found = dataclasses.replace(found, templates=named_templates(entry.templates))
+    return _limited(found, plan)
+
+
+def _limited(found: EvalSet, plan: Plan) -> EvalSet:
     return drawn(found, plan.limit, seed=plan.seed) if 0 < plan.limit < len(found) else found
+
+
+def _train(entry: Entry, found: EvalSet, layout: str, place: str, plan: Plan) -> EvalSet:
+    """What probes learn from: another split of the folder, or other data with the same classes.
+
+    Raises:
+        ValueError: it is not there, or has nothing to learn.
+    """
+    name = f"{entry.name}, {entry.train}"
+    if layout == "clip_benchmark":
+        train = clip_benchmark.open_set(name, place, split=entry.train, limits=plan.limits)
+    else:
+        labelled = dataclasses.replace(entry, name=name, tasks=("classification",), fields=())
+        _, place = find(dataclasses.replace(labelled, data=entry.train), plan.root)
+        train = data.open_set(labelled, place, limits=plan.limits)
+        train = same_classes(train, found)
+    return _limited(dataclasses.replace(train, texts=(), picture_of_text=None), plan)
 
 
 def _names(entry: Entry) -> list[str]:

@@ -60,6 +60,9 @@ class Unit:
         arrays = [found.labels, found.picture_of_text]
         if found.choices is not None:
             arrays += [*found.choices.pictures, *found.choices.texts, *found.choices.right]
+        if found.train is not None:
+            digest.update(found.train.pictures.fingerprint.encode())
+            arrays.append(found.train.labels)
         for array in arrays:
             digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

@@ -18,7 +18,7 @@ class Rows(NamedTuple):
 
     Attributes:
       ids: which picture of the set each row is; those that cannot be read have none.
-      vectors: unit-norm rows, or several a picture.
+      vectors: unit-norm rows, or several a picture; of other features rows as they are.
       notes: sentences on what was left out, or read otherwise than elsewhere.
     """
 

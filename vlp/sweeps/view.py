@@ -1,12 +1,13 @@
 """A model's view of a set: its embeddings, kept or made now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.features import EMBEDDING
 from vlp.sweeps.embedding import Opened, picture_key, text_key
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows, VectorStore
@@ -30,10 +31,21 @@ class SetView:
     rule: str
     seed: int
 
-    def pictures(self, of: EvalSet | None = None) -> Rows:
-        """The embedded pictures of the set, or of another one."""
+    def on(self, found: EvalSet) -> "SetView":
+        """The same of the same pictures, with something else known of them."""
+        return replace(self, set=found)
+
+    def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:
+        """The embedded pictures of the set, or of another one; or another feature of them.
+
+        Raises:
+            ValueError: the model has no such feature.
+        """
+        if why := self.opened.lacks(feature):
+            raise ValueError(why)
         source = (of or self.set).pictures
-        rows = self.store.find(picture_key(self.opened, source, rule=self.rule))
+        key = picture_key(self.opened, source, rule=self.rule, feature=feature)
+        rows = self.store.find(key)
         assert rows is not None, "pictures are embedded before a task is asked"
         return rows
 

@@ -17,7 +17,7 @@ from vlp.sweeps.models import ModelRef
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import MAIN, TASKS
+from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
 from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
@@ -81,7 +81,7 @@ class Sweep:
     def _on_set(self, models: Sequence[Opened], units: Sequence[Unit], missing: Missing) -> None:
         """All tasks of one set, for models that are open."""
         started = time.monotonic()
-        problems = self._embedded(models, units[0])
+        problems = self._embedded(models, units)
         embedding = (time.monotonic() - started) / len(models)
         for model in models:
             for unit in (u for u in units if u in missing[model.ref]):
@@ -92,21 +92,26 @@ class Sweep:
                 about = {"dtype": model.dtype, "weights": model.run.weights, "seconds": seconds}
                 self._write(model.ref, unit, about | row)
 
-    def _embedded(self, models: Sequence[Opened], unit: Unit) -> dict[ModelRef, str]:
+    def _embedded(self, models: Sequence[Opened], units: Sequence[Unit]) -> dict[ModelRef, str]:
         """Embeds the pictures of a set; returns why that failed, by model."""
-        found = unit.found
+        found = units[0].found
         if found is None:
             return {}
+        of = {learning: _features(units, learning=learning) for learning in (False, True)}
+        parts = [(found, of[False])]
+        if found.train is not None and of[True]:
+            parts.append((found.train, of[True]))
         problems: dict[ModelRef, str] = {}
         for alike in _alike(models):
             try:
-                for part in (found, *([found.train] if found.train else [])):
+                for part, features in parts:
                     self.bars.say(f"{found.name}: pictures", pictures=len(part))
                     embed_pictures(
                         alike,
                         part,
                         store=self.store,
                         rule=self.plan.rule,
+                        features=features,
                         threads=self.plan.threads,
                         progress=self.bars.pictures,
                     )
@@ -169,6 +174,12 @@ def scores_of(judged: Judged, *, draws: int, seed: int) -> dict[str, dict[str, f
         if measure.if_hit is not None:
             found[name]["if_ties_hit"] = _number(measure.if_hit(once))
     return found
+
+
+def _features(units: Sequence[Unit], *, learning: bool) -> list[str]:
+    """The features that tasks read, those that learn from a training part, or all."""
+    asked = (u for u in units if learns(u.task) or not learning)
+    return sorted({feature_of(u.task, u.settings) for u in asked})
 
 
 def _alike(models: Sequence[Opened]) -> list[list[Opened]]:

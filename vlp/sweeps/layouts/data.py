@@ -12,6 +12,8 @@ from vlp.jobs.labels import read_labels
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.sets import EvalSet
 
+CAPTIONED = ("retrieval", "matching", "captioning")  # tasks that compare with captions
+
 
 def open_set(entry: Entry, data: str, *, limits: Limits) -> EvalSet:
     """The set that a data spec names: captions for retrieval, labels for classification.
@@ -27,10 +29,10 @@ def open_set(entry: Entry, data: str, *, limits: Limits) -> EvalSet:
     source = open_source(data, limits=limits)
     notes: list[str] = []
     found: dict = {}
-    tasks = entry.tasks or ("retrieval",)
-    if not entry.tasks or "retrieval" in tasks:
+    tasks = set(entry.tasks or CAPTIONED[:1])
+    if tasks & set(CAPTIONED):
         found |= _captions(source, entry.captions, notes)
-    if set(tasks) - {"retrieval"}:
+    if tasks - set(CAPTIONED):
         found |= _labels(source, entry, notes)
     groups = {name: [v or "" for v in read_labels(source, name)] for name in entry.fields}
     return EvalSet(entry.name, source, groups=groups, notes=notes, **found)

@@ -1,20 +1,86 @@
 """Retrieval: a caption finds its picture among all, a picture one of its captions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from vlp.evals.embed import match
-from vlp.evals.measures import Measure, quotient
-from vlp.evals.ranks import Ranks, gallery_ranks
-from vlp.evals.retrieval import chance_of_recall
+from vlp.evals.measures import Measure
+from vlp.evals.ranks import gallery_ranks, pair_ranks
+from vlp.evals.retrieval import Ranks as BothRanks
+from vlp.jobs.tasks import check_settings
+from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
+from vlp.sweeps.tasks.groups import group_values
+from vlp.sweeps.tasks.reading import check_model, reranked
+from vlp.sweeps.tasks.retrieved import GAIN, HIT, MORE, Way
+from vlp.sweeps.vectors import Rows
 
 TO_IMAGE, TO_TEXT = "text_to_image", "image_to_text"
+APART, ONE = "apart", "one"
+KS = (1, 5, 10)
 
 
-def retrieval(view: View, *, ks: Sequence[int] = (1, 5, 10), group: str = "") -> Judged:
-    """Recall@k both ways, over pictures and all of their captions.
+class Found(NamedTuple):
+    """Ranks of right candidates, those of `Way`.
+
+    Attributes:
+        lost, won: with every tie lost, and won.
+        query: of each.
+    """
+
+    lost: Int[np.ndarray, " p"]
+    won: Int[np.ndarray, " p"] | None
+    query: Int[np.ndarray, " p"]
+
+
+class Pairs(NamedTuple):
+    """What belongs together.
+
+    Attributes:
+        ztxt: the embedded captions.
+        images: rows of the pictures.
+        texts: rows of the captions.
+    """
+
+    ztxt: Float[np.ndarray, "m d"]
+    images: Int[np.ndarray, " p"]
+    texts: Int[np.ndarray, " p"]
+
+
+def check_retrieval(
+    *,
+    ks: Sequence[int] = KS,
+    also: Sequence[str] = (),
+    equal: str = APART,
+    rerank: int = 0,
+    **others: Any,
+) -> None:
+    """Raises ValueError for settings that are none."""
+    if not ks or min(ks) < 1:
+        raise ValueError(f"ks must be whole numbers from 1 on, such as 1, 5, 10, got {list(ks)}")
+    for name in also:
+        check_choice("also", name, MORE)
+    check_choice("equal", equal, (APART, ONE))
+    if rerank and equal == ONE:
+        raise ValueError(f"rerank needs equal captions {APART!r}, got {equal!r}")
+    by = {name: others[name] for name in ("rerank_by",) if name in others}
+    check_settings("retrieval", ({"rerank": rerank} if rerank else {}) | by)
+
+
+def retrieval(
+    view: View,
+    *,
+    ks: Sequence[int] = KS,
+    also: Sequence[str] = (),
+    equal: str = APART,
+    group: str = "",
+    rerank: int = 0,
+    rerank_by: str = "match",
+) -> Judged:
+    """Recall@k both ways, over pictures and all of their captions, ties lost.
 
     Text to image: the share of captions whose picture is among the first k. Image to text: the
     share of pictures of which one caption at least is. A picture without captions is a miss there,
@@ -22,81 +88,135 @@ def retrieval(view: View, *, ks: Sequence[int] = (1, 5, 10), group: str = "") ->
 
     Args:
         view: of a set with captions.
-        ks: cut-offs; those beyond the candidates are left out, and said.
-        group: a field of the set, for each of whose values the recalls are given as well, of its
+        ks: cut-offs; those beyond the candidates are left out but for nDCG, and said.
+        also: of the queries that have a right candidate, as MTEB has them: "hit_rate", which is
+            R@k of these; "recall", the share of all right candidates; "nDCG".
+        equal: captions of the same words are "apart", so that they tie, or "one" caption of several
+            pictures, each of which is right.
+        group: a field of the set, for each of whose values the scores are given as well, of its
             queries among all candidates.
+        rerank: how many of the best candidates the model orders anew by reading both, 0 for none;
+            those scores are `reranked/...`, and with ties lost alone.
+        rerank_by: "match" or "match_and_cosine", see `vlp.evals.rerank`.
 
     Raises:
-        ValueError: the set has no captions.
+        ValueError: the set has no captions, or the model cannot read pictures and texts together.
 
     References:
         Karpathy and Fei-Fei, 2015; clip_benchmark.metrics.zeroshot_retrieval.
     """
-    found = view.set
-    if found.picture_of_text is None or not len(found.texts):
-        raise ValueError(f"retrieval needs captions, {found.name} has none")
+    by = {"rerank_by": rerank_by} if rerank else {}
+    check_retrieval(ks=ks, also=also, equal=equal, rerank=rerank, **by)
+    if rerank:
+        check_model(view, "retrieval", rerank=rerank, **by)
     rows = view.pictures()
-    kept, image_of_text = match(rows.ids, found.picture_of_text)
-    if not len(kept):
-        raise ValueError(f"{found.name} must hold a caption of a picture that can be read")
-    ztxt = view.captions([found.texts[i] for i in kept])
-    texts, images = gallery_ranks(np.asarray(rows.vectors), ztxt, image_of_text)
-    n, m = len(rows.ids), len(kept)
-    captions = np.bincount(image_of_text, minlength=n)
+    texts, image_of_text = captions_of(view, rows)
+    pairs = _pairs(view, texts, image_of_text, equal)
+    n, m = len(rows.ids), len(pairs.ztxt)
+    found = _found(np.asarray(rows.vectors), pairs, every=bool(also) or equal == ONE)
+    ways = _ways(found, pairs, n=n)
+    named = {"": (ways, ("R", *also))}
+    if rerank:
+        best = BothRanks(_best(found[0]), _best(found[1]))
+        anew = reranked(view, texts, image_of_text, best, k=rerank, by=rerank_by)
+        own = (Found(anew.texts, None, pairs.texts),
+               Found(anew.images, None, np.unique(pairs.images)))  # fmt: skip
+        named["reranked/"] = (_ways(own, pairs, n=n), ("R",))
     members = {"": np.ones(n, bool)}
     if group:
-        values = np.asarray(found.groups[group])[rows.ids]
+        values = group_values(view.set, group)[rows.ids]
         members |= {value: values == value for value in sorted({*values.tolist()} - {""})}
     measures: dict[str, Measure] = {}
-    for name, member in members.items():
-        own = _recalls(texts, images, image_of_text, captions, member, ks=ks)
-        measures |= {f"{name}/{key}" if name else key: each for key, each in own.items()}
-    counts = {"pictures": n, "texts": m, "without_caption": int((captions == 0).sum())}
-    notes = [*rows.notes, *_notes(captions, images, ks=ks, candidates=(n, m))]
+    for value, member in members.items():
+        for prefix, (both, names) in named.items():
+            front = f"{prefix}{value}/" if value else prefix
+            for way, of in both.items():
+                measures |= {
+                    f"{front}{way}/{name}@{k}": of.measure(name, k, member)
+                    for name in names
+                    for k in ks
+                    if k <= of.candidates or name == GAIN
+                }
+    without = int((ways[TO_TEXT].right == 0).sum())
+    counts = {"pictures": n, "texts": m, "without_caption": without}
+    notes = [*rows.notes, *_notes(ways, ks=ks, without=without)]
     return Judged(measures, n, rows.ids, {}, counts, notes)
 
 
-def _recalls(
-    texts: Ranks,
-    images: Ranks,
-    image_of_text: np.ndarray,
-    captions: np.ndarray,
-    member: np.ndarray,
-    *,
-    ks: Sequence[int],
-) -> dict[str, Measure]:
-    n, m = len(captions), len(image_of_text)
-    asked = captions * member
-    found: dict[str, Measure] = {}
-    for k in (k for k in ks if k <= n):
-        right, best = (
-            np.bincount(image_of_text, ranks < k, n) * member for ranks in (texts.missed, texts.hit)
-        )
-        found[f"{TO_IMAGE}/R@{k}"] = quotient(right, asked, chance=k / n, if_hit=best)
-    for k in (k for k in ks if k <= m):
-        there = captions > 0
-        right, best = (member * there * (ranks < k) for ranks in (images.missed, images.hit))
-        chance = float(chance_of_recall(captions[member], m, k).mean()) if member.any() else None
-        found[f"{TO_TEXT}/R@{k}"] = quotient(right, member, chance=chance, if_hit=best)
-    return found
+def captions_of(view: View, rows: Rows) -> tuple[list[str], Int[np.ndarray, " m"]]:
+    """The captions of pictures that can be read, and the row of the picture of each.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = view.set
+    if found.picture_of_text is None or not len(found.texts):
+        raise ValueError(f"retrieval needs captions, {found.name} has none")
+    if not len(rows.ids):
+        raise ValueError(f"{found.name} must hold a picture that can be read")
+    kept, image_of_text = match(rows.ids, found.picture_of_text)
+    if not len(kept):
+        raise ValueError(f"{found.name} must hold a caption of a picture that can be read")
+    return [found.texts[i] for i in kept], image_of_text
 
 
-def _notes(
-    captions: np.ndarray, images: Ranks, *, ks: Sequence[int], candidates: tuple[int, int]
-) -> list[str]:
+def _pairs(
+    view: View, texts: Sequence[str], image_of_text: Int[np.ndarray, " m"], equal: str
+) -> Pairs:
+    """Captions and their pictures, those of the same words as one where that is wanted."""
+    if equal == APART:
+        return Pairs(view.captions(texts), image_of_text, np.arange(len(texts)))
+    place: dict[str, int] = {}
+    rows = [place.setdefault(text, len(place)) for text in texts]
+    once = np.unique(np.stack([rows, image_of_text], axis=1), axis=0)
+    return Pairs(view.captions(list(place)), once[:, 1], once[:, 0])
+
+
+def _found(zimg: Float[np.ndarray, "n *q d"], pairs: Pairs, *, every: bool) -> tuple[Found, Found]:
+    """The ranks for captions and for pictures, of every right candidate or of the best ones."""
+    if every:
+        of_texts, of_images = pair_ranks(zimg, pairs.ztxt, images=pairs.images, texts=pairs.texts)
+        return Found(*of_texts, pairs.texts), Found(*of_images, pairs.images)
+    of_texts, of_images = gallery_ranks(zimg, pairs.ztxt, pairs.images)
+    asked = np.unique(pairs.images)
+    lost, won = (x[asked] for x in of_images)
+    return Found(*of_texts, pairs.texts), Found(lost, won, asked)
+
+
+def _ways(found: tuple[Found, Found], pairs: Pairs, *, n: int) -> dict[str, Way]:
+    m = len(pairs.ztxt)
+    first = np.full(m, n)
+    np.minimum.at(first, pairs.texts, pairs.images)
+    images, texts = np.bincount(pairs.texts, minlength=m), np.bincount(pairs.images, minlength=n)
+    return {
+        TO_IMAGE: Way(*found[0], picture=first, right=images, candidates=n, pictures=n),
+        TO_TEXT: Way(*found[1], picture=np.arange(n), right=texts, candidates=m, pictures=n),
+    }
+
+
+def _best(found: Found) -> Int[np.ndarray, " q"]:
+    """The best rank of each query that has one, in their order."""
+    query, place = np.unique(found.query, return_inverse=True)
+    best = np.full(len(query), np.iinfo(np.int64).max)
+    np.minimum.at(best, place, found.lost)
+    return best
+
+
+def _notes(ways: Mapping[str, Way], *, ks: Sequence[int], without: int) -> list[str]:
+    to_text, n = ways[TO_TEXT], ways[TO_IMAGE].candidates
+    everyone = np.ones(n, bool)
     said = []
-    without = int((captions == 0).sum())
     if without:
-        there = captions > 0
-        others = ", ".join(f"R@{k} {np.mean(images.missed[there] < k):.4f}" for k in ks)
+        shares = [to_text.measure(HIT, k, everyone).of(everyone.astype(float)) for k in ks]
+        others = ", ".join(f"R@{k} {share:.4f}" for k, share in zip(ks, shares, strict=True))
         said.append(
             f"{without:,} pictures without captions count as misses of image to text; those with "
             f"captions alone: {others}"
         )
-    beyond = [k for k in ks if k > min(candidates)]
+    beyond = [k for k in ks if k > min(n, to_text.candidates)]
     if beyond:
         said.append(
             f"no R@{', R@'.join(map(str, beyond))} where there are fewer candidates: "
-            f"{candidates[0]:,} pictures and {candidates[1]:,} captions"
+            f"{n:,} pictures and {to_text.candidates:,} captions"
         )
     return said

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows
 
 
+@runtime_checkable
 class View(Protocol):
     """A model's view of a set.
 

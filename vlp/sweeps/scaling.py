@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlp.evals.writing import Number
+
 POINTS = 5  # fewer say nothing of a law of two parameters
 
 
@@ -21,12 +23,12 @@ class PowerLaw:
     exponent: float
     r2: float
 
-    def __call__(self, x: float) -> float:
+    def __call__(self, x: Number) -> float:
         """The error at x."""
         return float(self.factor * x**self.exponent)
 
 
-def power_law(xs: Sequence[float], errors: Sequence[float]) -> PowerLaw | None:
+def power_law(xs: Sequence[Number], errors: Sequence[Number]) -> PowerLaw | None:
     """The least squares line through the logarithms; None without five points apart, or without
     any error.
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlp.evals.writing import percent, plain
+from vlp.evals.writing import Number, percent, plain
 from vlp.files import write_bytes, write_text, write_whole
 from vlp.sweeps.names import short_names, titled
 
@@ -102,7 +102,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     values = {(row["model"], row["step"], row["set"], row["task"]): _value(row) for row in rows}
     head = ["model", *(_column(rows, name, task) for name, task in places)]
     lines = [head, ["---", *["---:"] * len(places)]]
-    best: dict[tuple[str, str], float] = {}
+    best: dict[tuple[str, str], Number] = {}
     for (*_, name, task), value in values.items():
         if value is not None:
             best[name, task] = max(value, best.get((name, task), value))
@@ -123,11 +123,11 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str, task: str) -> str:
     return f"{name}, {main_metric(row)}"
 
 
-def _value(row: Mapping[str, Any]) -> float | None:
+def _value(row: Mapping[str, Any]) -> Number | None:
     return row.get("metrics", {}).get(main_metric(row), {}).get("value")
 
 
-def _percent(value: float | None, best: float | None) -> str:
+def _percent(value: Number | None, best: Number | None) -> str:
     if value is None:
         return "-"
     written = percent(value).removesuffix(" %")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from data_pipelines.faults import Reject
 from data_pipelines.limits import LIMITS
+from data_pipelines.sources import Source
 from vlp.evals.measures import class_mean, quotient
 from vlp.sweeps.judged import Judged
 from vlp.sweeps.samples import SampleStore
@@ -18,12 +19,17 @@ CLASSES = ("cat", "dog & wolf", "<b>bird</b>", "red fox", "a very long name of a
 BATCH = 256
 
 
-class Photographs:
+class Photographs(Source):
     """A source of photographs, of which the first cannot be read."""
 
     def __init__(self, name: str, count: int, *, seed: int = 0) -> None:
-        self.name, self.limits, self.fingerprint = name, LIMITS, f"pictures of {name}"
+        self.name, self.limits = name, LIMITS
         self._count, self._seed = count, seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the name."""
+        return f"pictures of {self.name}"
 
     def __len__(self) -> int:
         return self._count

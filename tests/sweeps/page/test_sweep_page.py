@@ -64,7 +64,7 @@ def test_every_score_is_there_with_its_interval_and_chance(made):
             score = board.score(model, place)
             assert score.written(score.value).removesuffix(" %") in page.text
             assert score.said in page.titles
-    assert "by chance 16.7 %" in board.score("runs/model-0", ("objects-0", "classification")).said
+    assert "by chance 20.0 %" in board.score("runs/model-0", ("objects-0", "classification")).said
 
 
 def test_classes_confusions_and_differing_samples_are_shown_with_pictures(made):

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from vlp.evals.results import LABELS, NO_SHARES
-from vlp.evals.writing import percent
+from vlp.evals.writing import Number, percent
 from vlp.sweeps.names import models_of, short_names
 from vlp.sweeps.table import current, main_metric
 
@@ -27,11 +27,11 @@ class Score:
     """
 
     metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    chance: float | None
-    if_ties_hit: float | None
+    value: Number | None
+    low: Number | None
+    high: Number | None
+    chance: Number | None
+    if_ties_hit: Number | None
     failed: str
 
     @classmethod
@@ -43,7 +43,7 @@ class Score:
         failed = row.get("failed", "") or ("" if metric else "the task gave no metric")
         return cls(metric, **numbers, if_ties_hit=found.get("if_ties_hit"), failed=failed)
 
-    def written(self, value: float | None) -> str:
+    def written(self, value: Number | None) -> str:
         """A value of this metric for people; - for none."""
         return write_value(self.metric, value)
 
@@ -82,7 +82,7 @@ def label(metric: str) -> str:
     return " ".join(LABELS.get(part, part) for part in metric.split("/"))
 
 
-def write_value(metric: str, value: float | None) -> str:
+def write_value(metric: str, value: Number | None) -> str:
     """A value of a metric for people; - for none."""
     if value is None:
         return "-"
@@ -152,7 +152,7 @@ class Board:
         }
         return max(values, key=lambda m: values[m]) if values else None
 
-    def way(self, model: str, place: Place) -> float | None:
+    def way(self, model: str, place: Place) -> Number | None:
         """How far a model is on the way from chance to the best one, or to 1 where it is alone;
         None without a score, 0 where its interval reaches down to chance."""
         score, best = self.score(model, place), self.best(place)
@@ -165,7 +165,7 @@ class Board:
         limit = top.value if top is not None and top.value is not None else max(1.0, score.value)
         return min(1.0, (score.value - chance) / max(limit - chance, 1e-12))
 
-    def mean(self, model: str, places: Sequence[Place]) -> float | None:
+    def mean(self, model: str, places: Sequence[Place]) -> Number | None:
         """The mean score over places; None unless the model has all of them."""
         scores = [self.score(model, place) for place in places]
         values = [s.value for s in scores if s is not None and s.value is not None]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlp.evals.writing import count, escape, plain
+from vlp.evals.writing import Number, count, escape, plain
 from vlp.sweeps.compare import Comparison, Difference
 from vlp.sweeps.page.board import label, write_value
 
@@ -95,7 +95,7 @@ def _cells(each: Difference) -> list[str]:
     ]
 
 
-def signed(metric: str, value: float) -> str:
+def signed(metric: str, value: Number) -> str:
     """A difference with its sign, in points where the metric is a share.
 
     Examples:

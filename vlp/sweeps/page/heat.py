@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vlp.evals.writing import count, escape, percent
+from vlp.evals.writing import Number, count, escape, percent
 from vlp.sweeps.page.board import Board, Place, Score, label, section_name
 
 _DEEP = 0.55  # from here on the colour is nearer to that of letters than to the paper's
@@ -65,7 +65,7 @@ def _line(board: Board, place: Place) -> str:
     return f'<tr><th scope="row">{escape(place[0])}{by}</th>{cells}</tr>'
 
 
-def _cell(score: Score | None, way: float | None, *, top: bool) -> str:
+def _cell(score: Score | None, way: Number | None, *, top: bool) -> str:
     if score is None:
         return '<td class="none" title="not judged">-</td>'
     title = escape(score.said)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vlp.evals.charts import Line, line_chart
 from vlp.evals.results import NO_SHARES
-from vlp.evals.writing import escape
+from vlp.evals.writing import Number, escape
 from vlp.sweeps.page.board import DRAWN, Board, Place, Score, label, section_name
 from vlp.sweeps.scaling import PowerLaw, power_law
 
@@ -103,7 +103,7 @@ def _cards(board: Board, place: Place, models: Sequence[str]) -> str:
         return ""
     said = f"{place[0]}, {label(metric)}"
 
-    def written(value: float) -> str:
+    def written(value: Number) -> str:
         return f"{value:.3g}" if _is_no_share(metric) else f"{100 * value:.3g} %"
 
     charts = line_chart(by_step, label=f"{said} by step", write_y=written, from_zero=True)
@@ -134,7 +134,7 @@ def _points(board: Board, model: str, place: Place) -> list[tuple[int, int | Non
     return found
 
 
-def _law(metric: str, samples: Sequence[int], values: Sequence[float]) -> PowerLaw | None:
+def _law(metric: str, samples: Sequence[int], values: Sequence[Number]) -> PowerLaw | None:
     if _is_no_share(metric):
         return None
     return power_law(samples, [1 - value for value in values])
@@ -169,7 +169,7 @@ def _parallel(names: Sequence[str], lines: Sequence[Line]) -> str:
     width, height, side, top, foot = _AXIS * len(names), 260, 70, 16, 46
     apart = (width - 2 * side) / (len(names) - 1)
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def place(x: Number, y: Number) -> tuple[float, float]:
         return side + apart * x, top + (1 - y) * (height - top - foot)
 
     said = "each model's way from chance to the best, by " + ", ".join(names)

@@ -194,17 +194,20 @@ def jnp_array(images: np.ndarray) -> Any:
 
 
 def import_open_clip() -> Any:
-    """open_clip; a CPU build of torch has two operators of torchvision not declared."""
+    """open_clip; a torchvision for another torch has two operators that are not declared."""
     import torch
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    ):
-        if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
-            library.define(schema)
-    sys.modules.setdefault("_torchvision_operators", library)  # lives as long as the program
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for schema in (
+            "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        ):
+            if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
+                library.define(schema)
+        sys.modules.setdefault("_torchvision_operators", library)  # lives as long as the program
     import open_clip
 
     return open_clip

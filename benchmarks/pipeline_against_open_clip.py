@@ -175,7 +175,7 @@ def ours(interpolation: str) -> Callable[[Path, int], float]:
     """Our pipeline with one of its resizes."""
 
     def run(folder: Path, workers: int) -> float:
-        from data_pipelines.emoji.styles import augmentation
+        from data_pipelines.augmentation import augmentation
         from data_pipelines.fields import Pictures, Texts
         from data_pipelines.loader import make_loader
         from data_pipelines.opening import open_source

@@ -12,12 +12,14 @@ import numpy as np
 from data_pipelines.faults import Reject, shown, summary
 from data_pipelines.fields import Example, Field, made
 from data_pipelines.order import Blocks, MixedOrder, Mixture, Order
+from data_pipelines.slots import Slots
 from data_pipelines.sources.base import Source
 from data_pipelines.watch import Watch
 
 Batch = dict[str, np.ndarray]
 
-SECONDS = "seconds"  # of a core that a group took; no field of a batch
+# Of a group, no fields of a batch: the seconds of a core that it took, and where its rows are.
+SECONDS, SLOT = "seconds", "slot"
 # Rows that are loaded as one: enough that handing them over costs nothing beside decoding them, and
 # few enough that memory does not depend on the batch.
 _GROUP_ROWS, _GROUP_BYTES = 32, 8 * 2**20
@@ -45,6 +47,7 @@ class TrainGroups:
     process_count: int
     mixture: Mixture | None
     watch: Watch | None = None
+    slots: Slots | None = None
 
     def __post_init__(self) -> None:
         samples = len(self.source)
@@ -69,9 +72,11 @@ class TrainGroups:
         rest._past, rest._skipped = samples, groups
         return rest
 
-    def watched(self, watch: Watch) -> "TrainGroups":
-        """The same, of which it can be seen where each thread or worker is."""
-        return dataclasses.replace(self, watch=watch).after(self._past, groups=self._skipped)
+    def watched(self, watch: Watch, slots: Slots | None = None) -> "TrainGroups":
+        """The same, of which it can be seen where each thread or worker is, and which has its rows
+        in slots if there are any."""
+        watched = dataclasses.replace(self, watch=watch, slots=slots)
+        return watched.after(self._past, groups=self._skipped)
 
     def at(self, samples: int, row: int) -> tuple[int, int]:
         """The epoch and the index of a row of this process's batch that begins there."""
@@ -112,42 +117,48 @@ class TrainGroups:
         first = (self._skipped + number) % self.groups_per_batch * self.group_rows
         return slice(first, min(first + self.group_rows, self.rows))
 
-    def blank(self, rows: int) -> Batch:
-        """Rows without a sample."""
-        batch = empty_batch(rows)
+    def room(self, rows: int | None = None) -> Batch:
+        """So many rows, those of a batch unless given, of which none is written yet."""
+        count = self.rows if rows is None else rows
+        batch = empty_batch(count)
         for name, field in self.fields.items():
-            batch[name] = np.repeat(field.absent[None], rows, axis=0)
+            batch[name] = np.empty((count, *field.absent.shape), field.absent.dtype)
         for name in self.optional:
-            batch[f"present/{name}"] = np.zeros(rows, bool)
+            batch[f"present/{name}"] = np.empty(count, bool)
         return batch
 
-    def room(self) -> Batch:
-        """A batch of which no row is written yet."""
-        return {
-            name: np.empty((self.rows, *row.shape[1:]), row.dtype)
-            for name, row in self.blank(1).items()
-        }
-
     def __getitem__(self, number: int) -> Batch:
-        """The rows of a group, and the seconds of a core that they took."""
+        """The rows of a group, or the slot that they are in, and the seconds of a core that they
+        took."""
         began, rows = time.thread_time(), self.rows_of(number)
         number_of_batch = (self._skipped + number) // self.groups_per_batch
-        first = self._past + number_of_batch * self.global_batch_size + self._share
-        batch = self.blank(rows.stop - rows.start)
-        for row, place in enumerate(range(first + rows.start, min(first + rows.stop, self._end))):
+        first = self._past + number_of_batch * self.global_batch_size + self._share + rows.start
+        count = rows.stop - rows.start
+        if self.slots is None:
+            batch = found = self.room(count)
+        else:
+            slot = self.slots.take()
+            batch, found = self.slots.rows(slot, count), {SLOT: np.asarray([slot])}
+        for row in range(count):
+            self._fill(batch, row, first + row)
+        return found | {SECONDS: np.asarray([time.thread_time() - began])}
+
+    def _fill(self, batch: Batch, row: int, place: int) -> None:
+        """Writes a row, whatever is there."""
+        index, reject, found = -1, 0, {}
+        if place < self._end:
             epoch, index = self._order(place)
-            batch["id"][row] = index
             try:
                 found = self._loaded(epoch, index)
             except Reject as fault:
-                batch["reject"][row] = fault.code
-                continue
-            batch["weight"][row] = 1
-            for name, value in found.items():
-                batch[name][row] = value
-            for name in set(self.optional) & found.keys():
-                batch[f"present/{name}"][row] = True
-        return batch | {SECONDS: np.asarray([time.thread_time() - began])}
+                reject = fault.code
+        batch["weight"][row] = bool(found)
+        batch["id"][row] = index
+        batch["reject"][row] = reject
+        for name, field in self.fields.items():
+            batch[name][row] = found.get(name, field.absent)
+        for name in self.optional:
+            batch[f"present/{name}"][row] = name in found
 
     def _loaded(self, epoch: int, index: int) -> Batch:
         if self.watch is None:

@@ -22,7 +22,7 @@ _NUMBERS = 9  # that a style draws for itself at least
 
 
 class Style(Protocol):
-    """How pictures are drawn anew, such as `data_pipelines.emoji.styles.Styles`."""
+    """How pictures are drawn anew, such as `data_pipelines.styles.Styles`."""
 
     def displaced(
         self, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, *, strengths: Sequence[float]

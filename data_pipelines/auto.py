@@ -33,14 +33,13 @@ class Choice(NamedTuple):
     said: str = ""
 
 
-def choose(groups: TrainGroups, *, cores: int | None = None) -> Choice:
+def choose(groups: TrainGroups, *, cores: int) -> Choice:
     """Threads where they use the cores, else a process for each core but one.
 
     Args:
       groups: of the stream; samples spread over its source are loaded as in epoch 0.
-      cores: of this machine; those that this process may use if not given.
+      cores: of this machine that this process may use.
     """
-    cores = cores or usable_cores()
     if cores == 1:
         return Choice(1, 0, "samples are loaded by 1 thread: this process has one core")
     with ThreadPoolExecutor(cores) as pool:
@@ -54,10 +53,11 @@ def choose(groups: TrainGroups, *, cores: int | None = None) -> Choice:
     return Choice(0, cores - 1, f"samples are loaded by {cores - 1} processes ({said})")
 
 
-def usable_cores() -> int:
-    """How many cores this process may use."""
+def usable_cores(*, sharing: int = 1) -> int:
+    """How many cores this process may use: its share, where others of the run use the same."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // sharing)
 
 
 def _rate(

@@ -4,6 +4,6 @@ import os
 from pathlib import Path
 
 
-def cache_folder() -> Path:
-    """The folder, which need not be there yet."""
-    return Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp")
+def cache_folder(name: str = "") -> Path:
+    """The folder for things of one kind, or for all of them; it may not be there yet."""
+    return Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp") / name

@@ -26,6 +26,7 @@ from data_pipelines.exif import (
     turn_back,
 )
 from data_pipelines.faults import Reject
+from data_pipelines.jpeg import check_scans
 from data_pipelines.kinds import JPEG, reader
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.png import bare_png
@@ -83,10 +84,11 @@ def jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] |
       data, max_pixels: as in `decode`.
 
     Raises:
-      Reject: too large, or without a pixel.
+      Reject: too large, of too many scans, or without a pixel.
     """
     if not data.startswith(JPEG):
         return None
+    check_scans(data)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:

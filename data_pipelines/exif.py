@@ -25,6 +25,7 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 # SHORT, as the standard wants it, and what else is written: LONG, SBYTE, SSHORT, SLONG, IFD.
 _INTEGERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
+_HEADERS = re.compile(rb"(?:Exif\0\0)*+")
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _INVERSE = {6: 8, 8: 6}
 
@@ -57,7 +58,7 @@ def info_orientation(info: Mapping[Any, Any]) -> int:
 
 def jpeg_orientation(data: bytes) -> int:
     """`orientation` of a JPEG file, from the segments before its image data."""
-    exif, xmp, position = b"", b"", 2
+    exif, xmp, position = bytearray(), b"", 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:  # fill byte
@@ -73,7 +74,7 @@ def jpeg_orientation(data: bytes) -> int:
             elif segment.startswith(_XMP):
                 xmp = segment.removeprefix(_XMP)
         position += 2 + length
-    return orientation(exif, xmp)
+    return orientation(bytes(exif), xmp)
 
 
 def image_orientation(image: Image.Image) -> int:
@@ -105,8 +106,8 @@ def turn_back(pixels: np.ndarray, value: int) -> np.ndarray:
 
 def _in_exif(block: bytes) -> int | None:
     """The tag's value as it is written, 0 if as no integer; None where there is no tag."""
-    while block.startswith(_EXIF):
-        block = block.removeprefix(_EXIF)
+    headers = _HEADERS.match(block)
+    block = block[headers.end() :] if headers else block
     order = _ORDERS.get(block[:4])
     if order is None:
         return None

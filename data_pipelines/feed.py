@@ -14,10 +14,12 @@ import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING
 
-from data_pipelines.assemble import SECONDS, Batch, TrainGroups
+from data_pipelines.assemble import SECONDS, SLOT, Batch, TrainGroups
 from data_pipelines.faults import shown
 from data_pipelines.prefetch import prefetch
+from data_pipelines.slots import Slots
 from data_pipelines.watch import At, Stalled, Watch, is_alive, kill
+from data_pipelines.workers import WorkerLost, Workers
 
 if TYPE_CHECKING:
     import grain
@@ -30,7 +32,6 @@ _ENDING_S = 10.0
 _ANSWER_S = 2.0  # for the key of a sample: what a worker hangs at may not answer this thread either
 # Before multiprocessing ends, at 15, the threads that give the workers' shared memory back.
 _EXIT_PRIORITY = 20
-_DIED = "terminated unexpectedly"  # as grain says it of a worker
 
 
 class Asked:
@@ -99,10 +100,12 @@ class Feed:
         num_workers: int,
         stall_s: float,
     ) -> None:
-        self._how = dict(num_threads=num_threads, num_workers=num_workers)
+        self._threads = num_threads
         self._workers, self._stall_s, self._samples = num_workers, stall_s, samples
         self._watch = Watch(num_workers or num_threads)
-        self._groups = groups.after(samples).watched(self._watch)
+        like = dict(rows=groups.group_rows, workers=num_workers)
+        self._slots = Slots(groups.room(1), **like) if num_workers else None
+        self._groups = groups.after(samples).watched(self._watch, self._slots)
         self.core_s, self.rows = 0.0, 0
         self._laid, self._failed_at = 0, -1  # groups; the one at which a worker was lost last
         self._moved = time.monotonic()
@@ -156,11 +159,10 @@ class Feed:
                 for _ in range(self._groups.groups_per_batch):
                     rows = self._groups.rows_of(self._laid)
                     while (group := self._next(groups)) is None:
-                        groups.close()
+                        self._close(groups)
                         groups = self._begin()
                     self.core_s += float(group.pop(SECONDS)[0])
-                    self.rows += lay(group, batch, rows)
-                    del group  # the workers' arrays are shared memory that ends with them
+                    self._lay(group, batch, rows)
                     self._laid += 1
                     self._moved = time.monotonic()
                     if self._over.is_set():
@@ -168,20 +170,35 @@ class Feed:
                 self._hand_on(batch)
             self._hand_on(StopIteration())
         finally:
-            groups.close()
+            self._close(groups)
 
-    def _begin(self) -> "grain.DatasetIterator[Batch]":
+    def _lay(self, group: Batch, batch: Batch, rows: slice) -> None:
+        if self._slots is None:
+            self.rows += lay(group, batch, rows)
+            return
+        slot = int(group[SLOT][0])
+        self.rows += lay(self._slots.rows(slot, rows.stop - rows.start), batch, rows)
+        self._slots.free(slot)
+
+    def _close(self, groups: "grain.DatasetIterator[Batch] | Workers") -> None:
+        if self._slots is not None:
+            self._slots.clear()  # a worker that waits for room could not be told to end
+        groups.close()
+
+    def _begin(self) -> "grain.DatasetIterator[Batch] | Workers":
         self._watch.clear()
+        if self._slots is not None:
+            self._slots.clear()  # of those that were ended
         rest = self._groups.after(self._samples, groups=self._laid)
-        return prefetch(rest, **self._how)
+        if self._workers:
+            return Workers(rest, count=self._workers)
+        return prefetch(rest, num_threads=self._threads)
 
-    def _next(self, groups: "grain.DatasetIterator[Batch]") -> Batch | None:
+    def _next(self, groups: "grain.DatasetIterator[Batch] | Workers") -> Batch | None:
         """The next group; None where a worker was lost, and others are to begin."""
         try:
             return next(groups)
-        except RuntimeError as error:
-            if not self._workers or _DIED not in str(error):
-                raise
+        except WorkerLost as error:
             said = self._lost()
             if self._failed_at == self._laid:
                 raise RuntimeError(

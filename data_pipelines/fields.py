@@ -300,9 +300,11 @@ def draw_caption(example: Example, *, first_probability: float) -> str:
     if isinstance(captions, Drawn):
         raw: str | bytes = captions.draw(example.generator(_LABEL))
     else:
-        first, other = example.generator(_SAMPLE).random(_CAPTION_DRAWS)
-        is_first = len(captions) == 1 or first < first_probability
-        raw = captions[0 if is_first else 1 + int(other * (len(captions) - 1))]
+        raw = captions[0]
+        if len(captions) > 1:
+            first, other = example.generator(_SAMPLE).random(_CAPTION_DRAWS)
+            if first >= first_probability:
+                raw = captions[1 + int(other * (len(captions) - 1))]
     return clean_caption(raw, max_bytes=example.source.limits.caption_bytes)
 
 

@@ -2,8 +2,9 @@
 
 import json
 import logging
-import os
 from pathlib import Path
+
+from data_pipelines.files import write_whole
 
 _LOG = logging.getLogger(__name__)
 MOST_LINES = 100_000
@@ -59,7 +60,5 @@ def cut(path: Path, *, after: int) -> int:
     if not kept:
         path.unlink()
     elif len(kept) < len(lines):
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text("".join(kept))
-        os.replace(partial, path)
+        write_whole(path, lambda partial: partial.write_text("".join(kept)))
     return len(kept)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.assemble import Batch, TrainGroups
-from data_pipelines.auto import AUTO, Choice, choose
+from data_pipelines.auto import AUTO, Choice, choose, usable_cores
 from data_pipelines.faults import OF_FILES, REASONS, shown, summary
 from data_pipelines.feed import Asked, Feed
 from data_pipelines.fields import Field
@@ -53,6 +53,7 @@ def make_loader(
     process_count: int = 1,
     num_threads: int = 2,
     num_workers: int | str = 0,
+    sharing: int = 1,
     blocks: Blocks | None = None,
     mixture: Mixture | None = None,
     stall_s: float = 300.0,
@@ -77,6 +78,7 @@ def make_loader(
         when it is asked for. Each worker process has one thread of its own.
       num_workers: processes that load instead of threads, for transforms that keep the
         interpreter lock; "auto" measures at the first batch and takes threads or processes.
+      sharing: processes of the run that share the cores of this one, itself included, for "auto".
       blocks: how samples are shuffled where a store reads best in sequence; None shuffles all
         alike.
       mixture: parts of the source in fixed shares, each with epochs of its own; else all
@@ -97,6 +99,7 @@ def make_loader(
         process_count=(process_count, 1, None),
         process_index=(process_index, 0, process_count - 1),
         num_threads=(num_threads, 0, None),
+        sharing=(sharing, 1, None),
         stall_s=(stall_s, 0, None),
         max_reject_share=(max_reject_share, 0, 1),
     )
@@ -133,6 +136,7 @@ def make_loader(
         groups=groups,
         num_threads=num_threads,
         num_workers=num_workers,
+        sharing=sharing,
         stall_s=stall_s,
         max_reject_share=max_reject_share,
         min_samples_before_stop=min_samples_before_stop,
@@ -152,6 +156,7 @@ class Loader:
     groups: TrainGroups
     num_threads: int
     num_workers: int | str
+    sharing: int
     stall_s: float
     max_reject_share: float
     min_samples_before_stop: int
@@ -203,7 +208,7 @@ class Loader:
         that is to be found out."""
         if isinstance(self.num_workers, int):
             return Choice(self.num_threads, self.num_workers)
-        found = choose(self.groups)
+        found = choose(self.groups, cores=usable_cores(sharing=self.sharing))
         _LOG.info("%s", found.said)
         return found
 

@@ -22,6 +22,7 @@ Captions: KEY.txt is one, whatever its lines; KEY.captions holds several, one a 
 front of a spec reads KEY.txt, too, one a line.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -114,6 +115,17 @@ def tars_of(spec: str) -> list[Path | str]:
     if others:
         raise ValueError(f"{spec!r} must name tars or folders of tars, it names a {min(others)}")
     return [path for _, path in places]
+
+
+def tars_within(spec: str) -> list[str]:
+    """The tars among what a spec names; what else it names, or cannot name, is no matter here."""
+    found: list[str] = []
+    for part in spec.split(JOIN):
+        with contextlib.suppress(OSError, ValueError):
+            if part != STDIN:
+                places = _places(_without_prefix(part)[0])
+                found += [os.fspath(path) for kind, path in places if kind == _TAR]
+    return found
 
 
 def _unreadable(error: OSError) -> ValueError:

@@ -17,11 +17,11 @@ OTHER = "batch"  # all else that this package does: which sample, its row, its p
 # By module or package of this one.
 _STAGES = {
     "read": ("sources", "io", "specs", "opening", "emoji"),
-    "decode": ("decode", "photos", "png", "exif", "arrays", "kinds", "sound"),
+    "decode": ("decode", "photos", "png", "jpeg", "exif", "arrays", "kinds", "sound"),
     "resize": ("resize", "crops", "pixels"),
     "augment": (
         "augment", "autoaugment", "randaugment", "filters", "photo_augment", "photo_ops",
-        "sound_augment",
+        "sound_augment", "styles",
     ),
     "tokenise": ("tokens", "text"),
     "spectrogram": ("audio",),

@@ -1,11 +1,12 @@
 """WebDataset tars, written so that equal samples give equal bytes."""
 
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from data_pipelines.files import json_bytes
 
 _KINDS = {
     "png": (b"\x89PNG\r\n\x1a\n",),
@@ -56,7 +57,7 @@ def sample_bytes(
         kind_of(image): image,
         **({} if sound is None else {_sound_kind(sound): sound}),
         **said,
-        "json": json.dumps(meta, ensure_ascii=False).encode(),
+        "json": json_bytes(meta),
     }
     return b"".join(member(f"{key}.{kind}", data) for kind, data in members.items())
 

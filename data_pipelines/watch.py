@@ -96,6 +96,11 @@ def begin_worker(index: int) -> None:
     _worker = index
 
 
+def worker() -> int:
+    """Which worker this process is; 0 where it is none."""
+    return _worker or 0
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process is there."""
     try:

@@ -199,7 +199,7 @@ def base_config() -> ConfigDict:
                 mean=(0.5, 0.5, 0.5),
                 std=(0.5, 0.5, 0.5),
             ),
-            augment=dict(),  # data_pipelines.emoji.styles.augmentation
+            augment=dict(),  # data_pipelines.augmentation.augmentation
             audio=dict(),  # data_pipelines.audio.Spectrogram
             augment_audio=dict(),  # data_pipelines.sound_augment.SoundAugment
             # An empty path trains a SentencePiece tokenizer on the captions, or takes that of the

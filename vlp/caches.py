@@ -1,14 +1,8 @@
-"""Where things are kept that can be made again: `$VLP_CACHE`, or else `~/.cache/vlp`."""
+"""Compiled programs are kept between runs."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-
-def cache_folder(name: str) -> Path:
-    """The folder for things of one kind; it may not be there yet."""
-    return Path(os.environ.get("VLP_CACHE") or Path.home() / ".cache" / "vlp") / name
+from data_pipelines.caches import cache_folder
 
 
 def use_compilation_cache(*, from_s: float = 1.0) -> None:

@@ -6,11 +6,13 @@ else than OSError for what a disk, a network or a store does.
 """
 
 from data_pipelines.io.address import child, exists, is_address, listing, name_of, open_file
+from data_pipelines.io.ahead import Ahead
 from data_pipelines.io.opened import OpenFiles
 from data_pipelines.io.plain import File
 from data_pipelines.io.retries import FileChanged
 
 __all__ = [
+    "Ahead",
     "File",
     "FileChanged",
     "OpenFiles",

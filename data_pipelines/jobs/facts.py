@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
+from data_pipelines.files import utf8, write_whole
 from data_pipelines.jobs.look import look_at
 from data_pipelines.jobs.runners import for_each
-from data_pipelines.jobs.whole import utf8, write_whole
 from data_pipelines.jobs.work import Work
 from data_pipelines.sources.base import Source
 from data_pipelines.text import clean_caption

@@ -12,9 +12,9 @@ from typing import Any
 import apache_beam as beam
 
 from data_pipelines.checks import check_whole
+from data_pipelines.files import write_whole
 from data_pipelines.jobs.facts import all_facts
 from data_pipelines.jobs.verdicts import Verdict
-from data_pipelines.jobs.whole import write_whole
 from data_pipelines.jobs.wordnet import WordNet
 from data_pipelines.jobs.work import Work
 

@@ -1,7 +1,6 @@
 """Shards of samples in each layout that is written, every one whole or not there at all."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_pipelines.checks import check_choice
-from data_pipelines.jobs.whole import read_lines, write_lines, write_whole
+from data_pipelines.files import json_bytes, read_lines, write_lines, write_whole
 from data_pipelines.sources.tar_build import build_indexes
 from data_pipelines.tar_write import kind_of, sample_bytes, write_tar
 
@@ -95,7 +94,7 @@ def _row(item: Item) -> dict[str, Any]:
         "key": item.key,
         "image": {"bytes": item.image, "path": _file(item)},
         "captions": list(item.captions),
-        "json": json.dumps(item.meta, ensure_ascii=False),
+        "json": json_bytes(item.meta).decode(),
     }
 
 

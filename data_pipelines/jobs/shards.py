@@ -15,14 +15,15 @@ from PIL import Image
 from data_pipelines.checks import check_choice, check_whole
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
+from data_pipelines.files import read_lines, utf8, write_json
 from data_pipelines.jobs.facts import captions_of
 from data_pipelines.jobs.layouts import LAYOUTS, WITH_SOUND, Item, finish, write_shard
 from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.verdicts import manifest_path
-from data_pipelines.jobs.whole import read_lines, utf8, write_json
 from data_pipelines.jobs.work import Work
 from data_pipelines.sources.base import Source
 
+DONE = "done"  # the folder that says which shards are whole
 _ORIGIN = ("source_key", "source_file")
 
 
@@ -84,7 +85,7 @@ def _told(work: Work, part: int) -> dict[str, Any]:
 
 def _done(work: Work, part: int) -> Path:
     """The file that is written last: this shard is whole."""
-    return work.out / "done" / f"{part:05d}.json"
+    return work.out / DONE / f"{part:05d}.json"
 
 
 def _write(work: Work, form: Form, part: int, *, chosen: bool) -> None:

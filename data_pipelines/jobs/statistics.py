@@ -7,9 +7,9 @@ from typing import Any
 
 import apache_beam as beam
 
+from data_pipelines.files import write_json
 from data_pipelines.jobs.facts import all_facts
 from data_pipelines.jobs.runners import pipeline
-from data_pipelines.jobs.whole import write_json
 from data_pipelines.jobs.work import Work
 
 STATISTICS = "statistics.json"

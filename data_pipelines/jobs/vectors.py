@@ -12,4 +12,4 @@ def read_vectors(stem: str) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n
       stem: the path of a shard without its suffix: beside `.npy` lies a `.parquet` with the ids.
     """
     ids = pq.read_table(f"{stem}.parquet", columns=["id"])["id"].to_numpy()
-    return ids, np.asarray(np.load(f"{stem}.npy", mmap_mode="r"), np.float32)
+    return ids, np.asarray(np.load(f"{stem}.npy", mmap_mode="r", allow_pickle=False), np.float32)

@@ -12,9 +12,9 @@ from typing import Any
 
 import apache_beam as beam
 
+from data_pipelines.files import read_lines, write_lines
 from data_pipelines.jobs.facts import read_facts
 from data_pipelines.jobs.runners import pipeline
-from data_pipelines.jobs.whole import read_lines, write_lines
 from data_pipelines.jobs.work import Work
 
 # What is said of a sample: `reason` ("" or none if it stays), and more for the manifest; of what

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.jobs.whole import remove_partials, write_json
+from data_pipelines.files import remove_partials, write_json
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.opening import open_source
 from data_pipelines.sources.base import Source

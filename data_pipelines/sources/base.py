@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import OF_FILES, Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources.survey import Survey
 
@@ -66,6 +67,10 @@ class Source(Protocol):
         """The sample's name, also of an unusable one."""
         ...
 
+    def own_key(self, index: int) -> str:
+        """The sample's name. Raises Reject where it is not known, and `key` has another."""
+        return self.key(index)
+
     def file(self, index: int) -> str:
         """The path of the file that its image lies in: a tar, or the image itself."""
         ...
@@ -89,6 +94,28 @@ class Source(Protocol):
     def survey(self) -> tuple[Survey, ...]:
         """What it holds, place by place."""
         ...
+
+
+def lasting_key(source: Source, index: int) -> str:
+    """The key of a sample, for what is worked out once and must be the same everywhere.
+
+    Raises:
+      ValueError: it cannot be read now.
+    """
+    try:
+        return source.own_key(index)
+    except Reject as fault:
+        check_lasting(fault, source.file(index))
+        return source.key(index)
+
+
+def check_lasting(fault: Reject, file: str) -> None:
+    """Raises ValueError where a sample, or what tells which it is, may be read another time."""
+    if fault.reason in OF_FILES and fault.reason != "shard damaged":
+        raise ValueError(
+            f"{file} must be read to know which samples are used, but: {fault}; put it back or "
+            "try again, or index its folder anew (`vlp data index`), which makes other data"
+        ) from fault
 
 
 def all_captions(source: Source) -> Iterator[str | bytes]:
@@ -128,12 +155,17 @@ def parse_metadata(text: str | bytes) -> dict[str, Any]:
       Reject: not JSON, not an object, or nested too deeply.
     """
     try:
-        value = json.loads(text, parse_constant=lambda _: None)
+        value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Reject("metadata invalid", str(error)) from error
     if not isinstance(value, dict):
         raise Reject("metadata invalid", f"a JSON object is needed, got {type(value).__name__}")
     return value
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None  # 1e400
 
 
 def check_index(index: int, length: int) -> int:

@@ -5,13 +5,13 @@ No pickled objects; what points outside the file is refused.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from data_pipelines.files import write_whole
 
 _MAGIC = b"vlp columns 1\n"
 _ALIGN = 64
@@ -35,19 +35,15 @@ def save(path: Path, columns: Mapping[str, Sequence[np.ndarray]]) -> None:
         described.append(dict(name=name, kind=_named(kind), count=count, place=place))
         place += -(-count * kind.itemsize // _ALIGN) * _ALIGN
     header = _MAGIC + json.dumps(described).encode() + b"\n"
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".index-", delete=False) as file:
-        try:
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
             file.write(header + bytes(-len(header) % _ALIGN))
             for parts in columns.values():
                 written = sum(file.write(part.tobytes()) for part in parts)
                 file.write(bytes(-written % _ALIGN))
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+
+    write_whole(path, write)
 
 
 def load(path: Path) -> dict[str, np.ndarray]:

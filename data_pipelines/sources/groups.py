@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from data_pipelines.faults import Reject
-from data_pipelines.io import is_address, name_of, open_file
+from data_pipelines.io import name_of
 from data_pipelines.limits import Limits
-from data_pipelines.sources.base import check_index
+from data_pipelines.sources.base import check_index, check_lasting
 from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.row_columns import BYTES, OTHER, TEXT, Columns
@@ -65,24 +65,27 @@ class GroupSource(RowSource):
         """Of every file, taken once; see `fingerprints`."""
         found = Fingerprint(hashlib.sha256(b"rows"))
         for path in self.paths:
-            if is_address(path):
-                file = open_file(path)
-                # What a store calls this content says as much as the content.
-                read = (lambda *_: b"") if file.tag else file.read
-                found.add(f"{name_of(path)} {file.tag}", read, file.size, text=False, tail=0)
-            else:
-                hash_file(found, Path(path), name_of(path), text=False)
+            self._add(found, path)
         return found.hexdigest() + self.limits.mark
+
+    def _add(self, found: Fingerprint, path: str) -> None:
+        """Adds a file to the fingerprint."""
+        hash_file(found, Path(path), name_of(path), text=False)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def column(self, name: str) -> Iterator[tuple[int, Any]]:
-        """The rows of every group in order, and a column of it; None where it cannot be read."""
+        """The rows of every group in order, and a column of it; None where it is damaged.
+
+        Raises:
+          ValueError: it cannot be read now.
+        """
         for group, rows in enumerate(np.diff(self._ends, prepend=0).tolist()):
             try:
                 yield rows, self._column(group, name)
-            except Reject:
+            except Reject as fault:
+                check_lasting(fault, self.paths[self._files[group]])
                 yield rows, None
 
     def file(self, index: int) -> str:

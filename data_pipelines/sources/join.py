@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from data_pipelines.faults import Reject, shown
-from data_pipelines.sources.base import Source, check_index
+from data_pipelines.sources.base import Source, check_index, lasting_key
 from data_pipelines.sources.fingerprints import joined
 from data_pipelines.sources.survey import Stray, Survey
 from data_pipelines.sources.within import Within
@@ -180,4 +180,4 @@ def _rows_by_key(source: Source) -> dict[str, int]:
 
 
 def _key(source: Source, row: int) -> str:
-    return os.path.splitext(source.key(row))[0]
+    return os.path.splitext(lasting_key(source, row))[0]

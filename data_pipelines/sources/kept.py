@@ -1,8 +1,6 @@
 """A source of which some samples are used: which, is worked out once and kept in a file."""
 
 import hashlib
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.caches import cache_folder
+from data_pipelines.files import write_whole
 from data_pipelines.sources.base import Source, check_index
 from data_pipelines.sources.within import Within
 
@@ -32,7 +31,7 @@ class KeptSource(Within):
         self.source, self.limits, self.name = source, source.limits, name
         self.rule = rule
         identity = hashlib.sha256(self.fingerprint.encode()).hexdigest()
-        self._path = cache_folder() / "subsets" / f"{identity[:32]}.npy"
+        self._path = cache_folder("subsets") / f"{identity[:32]}.npy"
         if not self._path.is_file():
             _write(self._path, rows())
         self._map()
@@ -68,10 +67,8 @@ class KeptSource(Within):
 
 
 def _write(path: Path, rows: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.npy")
-    try:
-        np.save(partial, rows, allow_pickle=False)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.save(file, rows, allow_pickle=False)
+
+    write_whole(path, write)

@@ -32,8 +32,8 @@ class Listed(Protocol):
 
     def __len__(self) -> int: ...
 
-    def which(self, names: Sequence[str]) -> np.ndarray:
-        """Whether each name is listed, bool `[n]`."""
+    def find(self, names: Sequence[str]) -> np.ndarray:
+        """The place of each name in the list, int64 `[n]`; -1 for who is not listed."""
         ...
 
 
@@ -43,15 +43,15 @@ class Keys(Listed):
     by_uid = False
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._keys = frozenset(keys)
-        self.sha256 = hashlib.sha256("\n".join(sorted(self._keys)).encode()).hexdigest()
+        self._keys = {key: place for place, key in enumerate(sorted({*keys}))}
+        self.sha256 = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def which(self, names: Sequence[str]) -> np.ndarray:
-        """Whether each name is listed, bool `[n]`."""
-        return np.array([name in self._keys for name in names], bool)
+    def find(self, names: Sequence[str]) -> np.ndarray:
+        """The place of each name in the list, int64 `[n]`; -1 for who is not listed."""
+        return np.array([self._keys.get(name, -1) for name in names], np.int64)
 
 
 class Uids(Listed):
@@ -66,13 +66,13 @@ class Uids(Listed):
     def __len__(self) -> int:
         return len(self._uids)
 
-    def which(self, names: Sequence[str]) -> np.ndarray:
-        """Whether each name is listed, bool `[n]`; what is no uid is not."""
+    def find(self, names: Sequence[str]) -> np.ndarray:
+        """The place of each name in the list, int64 `[n]`; -1 for who is not, or is no uid."""
         valid = np.array([_UID.fullmatch(name) is not None for name in names], bool)
         asked = parse_uids([name for name, is_uid in zip(names, valid, strict=True) if is_uid])
         place = np.minimum(np.searchsorted(self._uids, asked), len(self._uids) - 1)
-        found = np.zeros(len(names), bool)
-        found[valid] = self._uids[place] == asked
+        found = np.full(len(names), -1)
+        found[valid] = np.where(self._uids[place] == asked, place, -1)
         return found
 
 

@@ -11,6 +11,7 @@ References:
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_pipelines.faults import Reject, shown
-from data_pipelines.io import FileChanged, is_address, name_of, open_file
+from data_pipelines.io import File, FileChanged, is_address, name_of, open_file
 from data_pipelines.io.stream import Stream
 from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.groups import GroupSource, kinds_of
 from data_pipelines.sources.recent import Recent
 from data_pipelines.sources.row_columns import Columns, find_columns
@@ -37,6 +39,7 @@ _OPEN = 64  # footers in memory
 _THREADS = 16  # that read footers at opening
 # After so many readings it is judged whether each serves one sample only.
 _JUDGED_AT = 256
+_MARK = 8  # bytes behind a footer
 _REMEDY = "write or download it again"
 
 
@@ -47,6 +50,7 @@ class _Footer:
     rows: tuple[int, ...]  # of each group
     schema: pa.Schema
     nulls: dict[str, int | None]  # by the path of a leaf
+    stored: tuple[int, bytes] | None  # of what lies in a store, its size and a hash of the footer
 
 
 class ParquetSource(GroupSource):
@@ -84,6 +88,7 @@ class ParquetSource(GroupSource):
         groups = [(i, rows) for i, path in enumerate(good) for rows in footers[path].rows]
         super().__init__(good, groups, schema=schema, columns=columns, name=name, limits=limits)
         self._rows = {i: footers[path].rows for i, path in enumerate(good)}
+        self._stored = {path: found.stored for path, found in footers.items() if found.stored}
         self._strays = strays.by_count()
         self._without_image = _nulls([*footers.values()], columns.image, len(self))
         self._without_caption = _nulls([*footers.values()], columns.caption, len(self))
@@ -103,6 +108,17 @@ class ParquetSource(GroupSource):
             caption_example="rows that hold null" if self._without_caption else "",
         )
         return (found,)
+
+    def _add(self, found: Fingerprint, path: str) -> None:
+        """Of what lies in a store, the footer: it was read at opening, and tells all groups' sizes.
+
+        What a store calls a content, its ETag, is another one once the same bytes are put up again.
+        """
+        if path in self._stored:
+            size, footer = self._stored[path]
+            found.add(name_of(path), lambda *_: footer, size, text=False, tail=0)
+        else:
+            super()._add(found, path)
 
     def _column(self, group: int, name: str) -> pa.ChunkedArray:
         if name == self.columns.image:
@@ -139,7 +155,11 @@ class ParquetSource(GroupSource):
 
 def _where(path: str) -> Any:
     """What pyarrow reads: the path, or what lies in a store as a file."""
-    return pa.PythonFile(Stream(open_file(path)), mode="r") if is_address(path) else path
+    return _readable(open_file(path)) if is_address(path) else path
+
+
+def _readable(file: File) -> pa.PythonFile:
+    return pa.PythonFile(Stream(file), mode="r")
 
 
 def _reason(error: Exception) -> str:
@@ -189,11 +209,21 @@ def _footers(paths: Sequence[str]) -> tuple[dict[str, _Footer], Strays]:
 
 def _footer(path: str) -> _Footer | Exception:
     try:
-        footer = pq.read_metadata(_where(path))
+        file = open_file(path) if is_address(path) else None
+        footer = pq.read_metadata(path if file is None else _readable(file))
         schema = footer.schema.to_arrow_schema()
-        return _Footer(_group_rows(footer), schema, _null_counts(footer, _leaves(schema)))
+        nulls = _null_counts(footer, _leaves(schema))
+        stored = None if file is None else (file.size, _digest(file))
+        return _Footer(_group_rows(footer), schema, nulls, stored)
     except (OSError, pa.ArrowException) as error:
         return error
+
+
+def _digest(file: File) -> bytes:
+    """A hash of the footer as it stands in the file, behind which are its length and a mark."""
+    end = file.size - _MARK
+    length = int.from_bytes(file.read(end, 4), "little")
+    return hashlib.sha256(file.read(end - length, length)).digest()
 
 
 def _size(column: pa.ChunkedArray) -> int:

@@ -38,13 +38,15 @@ class RowSource(Source):
 
     def key(self, index: int) -> str:
         """The row's key, or its file and number."""
-        check_index(index, len(self))
-        if self.columns.key is None:
-            return self._place(index)
         try:
-            value = self._cell(index, self.columns.key)
+            return self.own_key(index)
         except Reject:
             return self._place(index)
+
+    def own_key(self, index: int) -> str:
+        """The row's key; its file and number where no column has it. Raises Reject."""
+        check_index(index, len(self))
+        value = None if self.columns.key is None else self._cell(index, self.columns.key)
         return self._place(index) if value is None else str(_said(value))
 
     def image(self, index: int) -> bytes:

@@ -10,6 +10,7 @@ What is wrong with a tar costs its own samples and no other one: they are reject
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.faults import Reject
-from data_pipelines.io import File, FileChanged, OpenFiles, is_address, name_of
+from data_pipelines.io import Ahead, File, FileChanged, OpenFiles, is_address, name_of
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
@@ -37,12 +38,22 @@ _LEFT_ALONE_S = 60.0
 
 
 class _Parts(NamedTuple):
-    """A sample: its tar, its key, start and size of its members by role, and why it is rejected."""
+    """A sample: its tar, its key, start and size of its members by role, why it is rejected, and
+    the members that were read with its headers."""
 
     tar: int
     key: str
     members: dict[str, tuple[int, int]]
     fault: str
+    read: dict[str, bytes]
+
+
+class _Last(threading.local):
+    """The sample that this thread asked for last, with its index: image and captions of a sample
+    are asked for one after the other."""
+
+    index = -1
+    parts: _Parts
 
 
 class TarSource(ByMember):
@@ -81,7 +92,7 @@ class TarSource(ByMember):
         self._files = OpenFiles()
         self._closed: dict[int, tuple[float, str, str]] = {}  # tars that cannot be read, until when
         self._checked: set[int] = set()
-        self._last: tuple[int, _Parts] | None = None
+        self._last = _Last()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -122,10 +133,14 @@ class TarSource(ByMember):
     def key(self, index: int) -> str:
         """The sample's key; the tar and a number where the tar cannot be read."""
         try:
-            return self._parts(index).key
+            return self.own_key(index)
         except Reject:
             tar, row = self._locate(index)
             return f"{name_of(self.paths[tar])}#{row}"
+
+    def own_key(self, index: int) -> str:
+        """The sample's key. Raises Reject where its tar cannot be read."""
+        return self._parts(index).key
 
     def file(self, index: int) -> str:
         """The path of the sample's tar."""
@@ -137,7 +152,7 @@ class TarSource(ByMember):
 
     def _locate(self, index: int) -> tuple[int, int]:
         check_index(index, len(self))
-        tar = int(np.searchsorted(self._ends, index, "right"))
+        tar = int(self._ends.searchsorted(index, "right"))
         return tar, index - (int(self._ends[tar - 1]) if tar else 0)
 
     def _member(self, index: int, role: str) -> bytes | None:
@@ -148,6 +163,9 @@ class TarSource(ByMember):
             return None
         start, size = parts.members[role]
         self._check_size(role, size)
+        found = parts.read.pop(role, None)  # once: who asks again wants to know of changes
+        if found is not None:
+            return found
         with self._reading(parts.tar) as file:
             data = file.read(start, size)
             if len(data) != size:
@@ -156,18 +174,21 @@ class TarSource(ByMember):
 
     def _parts(self, index: int) -> _Parts:
         """Key and members of a sample, by the headers that stand where the index says."""
-        last = self._last  # image and captions of a sample are asked for one after the other
-        if last is not None and last[0] == index:
-            return last[1]
+        last = self._last
+        if last.index == index:
+            return last.parts
         tar, row = self._locate(index)
         number, row_of = self._where[tar]
         places = self._indexes[number].places(row_of)
-        kinds = odd_rows(places[2], row)["kind"].tolist()
+        kinds = odd_rows(places[2], row)["kind"].tolist() if len(places[2]) else ()
         fault = next((_REJECTED[kind] for kind in kinds if kind in _REJECTED), "")
         with self._reading(tar) as file:
-            key, members = _walked(file, stretches(*places, row))
-        self._last = index, _Parts(tar, key, members, fault)
-        return self._last[1]
+            ahead = Ahead(file)
+            key, members = _walked(ahead, stretches(*places, row))
+        known = {role: ahead.known(*where) for role, where in members.items()}
+        read = {role: data for role, data in known.items() if data is not None}
+        last.index, last.parts = index, _Parts(tar, key, members, fault, read)
+        return last.parts
 
     @contextlib.contextmanager
     def _reading(self, tar: int) -> Iterator[File]:
@@ -250,15 +271,19 @@ class TarSource(ByMember):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_closed": {}, "_last": None, "_checked": set()}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _last=_Last())
+
 
 def _walked(
-    file: File, places: Iterator[tuple[int, int]]
+    ahead: Ahead, places: Iterator[tuple[int, int]]
 ) -> tuple[str, dict[str, tuple[int, int]]]:
     """Key and members of the sample that the first of the places begins with."""
     key: str | None = None
     members: dict[str, tuple[int, int]] = {}
     for begin, end in places:
-        for member in walk(file.read, begin, end):
+        ahead.until(end)
+        for member in walk(ahead.read, begin, end):
             own, role = member.place
             if role is None:
                 continue

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.caches import cache_folder
-from data_pipelines.io import child, exists, is_address, listing, name_of, open_file
+from data_pipelines.files import write_whole
+from data_pipelines.io import File, child, exists, is_address, listing, name_of, open_file
 from data_pipelines.sources.tar_index import NAME, TarIndex, stamp
 from data_pipelines.sources.tar_scan import ODD, Tar, scan
 
@@ -49,6 +50,25 @@ def find(addresses: Sequence[str]) -> Found:
     Raises:
       ValueError: an index is damaged.
     """
+    indexes, known, stale, gone = _looked_up(addresses)
+    _say_stale(stale)
+    return _found(addresses, known, indexes, frozenset(gone))
+
+
+def unindexed(addresses: Sequence[str]) -> list[str]:
+    """The tars that no index knows as they are now.
+
+    Raises:
+      ValueError: an index is damaged.
+    """
+    _, known, _, _ = _looked_up(addresses)
+    return [address for address in dict.fromkeys(addresses) if address not in known]
+
+
+def _looked_up(
+    addresses: Sequence[str],
+) -> tuple[dict[str, TarIndex], dict[str, tuple[str, int]], list[str], list[str]]:
+    """Indexes by folder; the folder and row of what they know; what they knew; what is gone."""
     indexes: dict[str, TarIndex | None] = {}
     there: dict[str, frozenset[str] | None] = {}
     known: dict[str, tuple[str, int]] = {}
@@ -70,8 +90,7 @@ def find(addresses: Sequence[str]) -> Found:
             known[address] = folder, row
         else:
             stale.append(address)
-    _say_stale(stale)
-    return _found(addresses, known, {k: v for k, v in indexes.items() if v}, frozenset(gone))
+    return {k: v for k, v in indexes.items() if v}, known, stale, gone
 
 
 def remembered(folder: str) -> list[str]:
@@ -127,7 +146,7 @@ def scanned(address: str) -> Tar:
 
 
 def _in_cache(folder: str) -> Path:
-    return cache_folder() / "tars" / f"{hashlib.sha256(folder.encode()).hexdigest()[:24]}.index"
+    return cache_folder("tars") / f"{hashlib.sha256(folder.encode()).hexdigest()[:24]}.index"
 
 
 def _copied(folder: str) -> Path:
@@ -141,14 +160,15 @@ def _copied(folder: str) -> Path:
         which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
         copy = here.with_suffix(f".{which}")
         if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_suffix(f".{os.getpid()}.partial")
-            with partial.open("wb") as out:
-                for start in range(0, file.size, _COPIED):
-                    out.write(file.read(start, _COPIED))
-            os.replace(partial, copy)
+            write_whole(copy, functools.partial(_copy, file))
         return copy
     return none
+
+
+def _copy(file: File, path: Path) -> None:
+    with path.open("wb") as out:
+        for start in range(0, file.size, _COPIED):
+            out.write(file.read(start, _COPIED))
 
 
 def _names_there(folder: str) -> frozenset[str] | None:

@@ -105,13 +105,13 @@ def stretches(
       row: the sample.
     """
     first = row - row % GROUP
-    before = blocks[first:row].astype(np.int64)
-    begin = int(bases[row // GROUP]) + int(before.sum())
-    for place in (np.flatnonzero(before == ESCAPE) + first).tolist():
-        begin += _long(odd, place) - ESCAPE
+    before = blocks[first:row].tolist()
+    begin = int(bases[row // GROUP]) + sum(before)
+    if ESCAPE in before:
+        begin += sum(_long(odd, first + i) - ESCAPE for i, n in enumerate(before) if n == ESCAPE)
     length = int(blocks[row])
     yield begin * BLOCK, (begin + (_long(odd, row) if length == ESCAPE else length)) * BLOCK
-    for extra in odd_rows(odd, row):
+    for extra in odd_rows(odd, row) if len(odd) else ():
         if extra["kind"] == APART:
             begin = int(extra["block"])
             yield begin * BLOCK, (begin + int(extra["blocks"])) * BLOCK

@@ -36,6 +36,11 @@ class Within(Source):
         source, row = self.below(index)
         return source.key(row)
 
+    def own_key(self, index: int) -> str:
+        """The sample's name, where its own source knows it. Raises Reject."""
+        source, row = self.below(index)
+        return source.own_key(row)
+
     def file(self, index: int) -> str:
         """The path of the file that the sample lies in."""
         source, row = self.below(index)

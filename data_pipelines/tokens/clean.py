@@ -20,6 +20,8 @@ _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 def repaired(text: str) -> str:
     """Mojibake, ligatures and quotes put right, HTML entities of up to two levels resolved."""
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return text.strip()  # as most captions are: nothing that any of them would change
     return html.unescape(html.unescape(ftfy.fix_text(text))).strip()
 
 

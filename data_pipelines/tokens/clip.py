@@ -10,7 +10,9 @@ References:
   Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016.
 """
 
+import functools
 import gzip
+import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 
@@ -30,6 +32,11 @@ _FOLDED = {letter: f"[{letter}{letter.upper()}]" for letter in "abcdefghijklmnop
 }
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _WORDS = r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# The same of a text in ASCII, in a tenth of the time.
+_ASCII_WORDS = re.compile(
+    "|".join((_BEGIN, _END, *_CONTRACTIONS, "[a-z]+", "[0-9]", r"[^\sa-z0-9]+")), re.I | re.A
+)
+_WORDS_KEPT, _LONGEST_KEPT = 2**15, 32
 
 
 class ClipTokenizer(Tokenizer):
@@ -70,6 +77,7 @@ class ClipTokenizer(Tokenizer):
             [self._split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
         )
         self._tokenizer.decoder = decoders.ByteLevel()
+        self._kept = functools.lru_cache(_WORDS_KEPT)(self._encoded)
 
     def to_tokenizer_json(self, length: int) -> tokenizers.Tokenizer:
         """Raises ValueError: ftfy and HTML entities are beyond a `tokenizer.json`."""
@@ -99,7 +107,17 @@ class ClipTokenizer(Tokenizer):
 
     def _part(self, part: str) -> list[int]:
         special = {_BEGIN: self.begin_id, _END: self.eos_id}.get(part)
-        return self._tokenizer.encode(part).ids if special is None else [special]
+        if special is not None:
+            return [special]
+        if not part.isascii():
+            return self._encoded(part)
+        ids: list[int] = []
+        for word in _ASCII_WORDS.findall(part):  # which are merged each by itself
+            ids += self._kept(word) if len(word) <= _LONGEST_KEPT else self._encoded(word)
+        return ids
+
+    def _encoded(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text).ids
 
 
 def clip_tokenizer(*, name: str = "clip", clean: str = "lower") -> ClipTokenizer:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_pipelines.opening import open_source
 from tests.data_jobs.planted import encoded, lines, noise, write_samples
+from vlp.cli import data_progress
 from vlp.cli.main import main
 
 
@@ -131,6 +132,23 @@ def test_the_page_shows_pictures_and_reasons_and_asks_the_network_for_nothing(
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert job("inspect", f"--manifest={tmp_path}", out="other") == 1
     assert "--manifest must be the --out of a job" in capsys.readouterr().err
+
+
+def test_tars_are_indexed_once_and_what_is_done_is_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(data_progress, "LOOK_S", 0.0005)
+    monkeypatch.setattr(data_progress, "LINE_S", 0.0)
+    (tmp_path / "web").mkdir()
+    for n in range(2):
+        samples = [(encoded(noise(9 * n + i, size=24)), "some words") for i in range(3)]
+        write_samples(tmp_path / f"web/{n}.tar", samples)
+    own = [f"--data={tmp_path}/web/*.tar", "--shard-size=2"]
+    assert main(["data", "dedup", *own, f"--out={tmp_path / 'a'}"]) == 0
+    said = capsys.readouterr()
+    assert f"{tmp_path}/web/tars.index: 2 tars, 2 of them read now" in said.out
+    for word in ("reading", "judging", "writing"):
+        assert re.search(rf"(?m)^{word}: [0-3] of 3 parts, 0 s$", said.err)
+    assert main(["data", "stats", *own, f"--out={tmp_path / 'b'}"]) == 0
+    assert "tars.index" not in capsys.readouterr().out
 
 
 def test_workers_and_a_runner_do_not_go_together(job, capsys):

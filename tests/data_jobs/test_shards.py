@@ -20,7 +20,7 @@ from data_pipelines.jobs.shards import Form, write_shards
 from data_pipelines.jobs.verdicts import judge
 from data_pipelines.opening import open_source
 from data_pipelines.sources import index_path
-from data_pipelines.tar_write import sample_bytes, write_tar
+from data_pipelines.tar_write import member, sample_bytes, write_tar
 from tests.data_jobs.planted import encoded, files_below, noise, write_samples
 
 
@@ -107,6 +107,19 @@ def test_samples_that_cannot_be_read_are_counted_and_the_others_written(tmp_path
     counts = write_shards(work, flags, Form(), chosen=False)
     assert counts == {"written": 2, "caption with NUL (utf-16?)": 1}
     assert len(open_source(str(work.out))) == 2
+
+
+@pytest.mark.parametrize("layout", ["tars", "parquet", "folder"])
+def test_half_a_surrogate_in_json_costs_nothing(tmp_path, start, flags, layout):
+    image = encoded(noise(0))
+    odd = b"".join((member("k.png", image), member("k.txt", b"words"),
+                    member("k.json", b'{"title": "\\ud83d cut"}')))  # fmt: skip
+    write_tar(tmp_path / "d.tar", [odd])
+    work = start(tmp_path / "d.tar")
+    assert write_shards(work, flags, Form(layout), chosen=False) == {"written": 1}
+    source = open_source(str(work.out))
+    said = source.meta(0) if layout != "parquet" else json.loads(source.meta(0)["json"])
+    assert said["title"] == "\ud83d cut"
 
 
 def test_parts_that_are_done_stay_and_missing_ones_are_made_as_they_were(data, start, flags):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.augment import Augment
-from data_pipelines.emoji.styles import Styles, augmentation
+from data_pipelines.augmentation import augmentation
 from data_pipelines.filters import bilinear, blur, colour_matrix, dilate, edges, median, mix
+from data_pipelines.styles import Styles
 
 # Every effect that a drawing style is free to choose.
 STYLES = dict(

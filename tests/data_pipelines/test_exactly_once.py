@@ -6,6 +6,7 @@ Hosts, workers and the batch size change in between; what is compared are the id
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,39 +14,64 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from data_makers import pairs, write_tar
+from data_makers import encoded, pairs, pixels, write_tar
 
 from data_pipelines.loader import make_loader
 from data_pipelines.order import Blocks, Mixture
 from data_pipelines.sources import ConcatSource, TarSource
+from data_pipelines.sources.parquet import ParquetSource
+from tests.small.http_server import serving
 
 COUNT = 30
 
 
-class Index:
-    """A field of nothing but the sample's index, of which some samples take long."""
+class Number:
+    """A field of the number that a sample's caption says, of which some samples take long."""
 
-    absent = np.zeros((), np.int64)
+    absent = np.full((), -1, np.int64)
 
     def __call__(self, example):
         if os.environ.get("SLOWLY"):
             time.sleep(0.002)
-        return np.asarray(example.index)
+        return np.asarray(int(example.source.captions(example.index)[0].split()[-1]))
 
 
 def streams(paths, *, hosts, batch, mixed=True, **values):
     """The loader of each host."""
-    source = ConcatSource([TarSource(path) for path in paths])
+    made = (ParquetSource([path]) if str(path).endswith("parquet") else TarSource(path)
+            for path in paths)  # fmt: skip
+    source = ConcatSource([*made])
     mixture = Mixture((10, 17), (0.3, 0.45), drawn=(1,)) if mixed else None
-    how = dict(fields={"index": Index()}, global_batch_size=batch, seed=1, mixture=mixture,
+    how = dict(fields={"number": Number()}, global_batch_size=batch, seed=1, mixture=mixture,
                process_count=hosts, max_reject_share=1.0) | values  # fmt: skip
     return [make_loader(source, process_index=host, **how) for host in range(hosts)]
 
 
+def global_rows(loaders):
+    """The ids of the next global batch, and the numbers that its captions say."""
+    batches = [next(loader) for loader in loaders]
+    return [
+        np.concatenate([batch[name] for batch in batches]).tolist() for name in ("id", "number")
+    ]
+
+
 def global_ids(loaders):
     """The ids of the next global batch."""
-    return [index for loader in loaders for index in next(loader)["id"].tolist()]
+    return global_rows(loaders)[0]
+
+
+def write_parquet(path):
+    """The last thirteen samples in row groups of four."""
+    rows = range(17, COUNT)
+    columns = {
+        "image": [encoded(pixels(seed)) for seed in rows],
+        "caption": [f"no {n}" for n in rows],
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=4)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -119,43 +145,54 @@ def test_every_epoch_has_every_sample_once_and_a_part_its_own_epochs(paths):
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
-sys.path[:0] = sys.argv[5:]
-from test_exactly_once import global_ids, streams
+sys.path[:0] = sys.argv[6:]
+from data_pipelines.io import remote, retries
+from test_exactly_once import global_rows, streams
+
+# Here, for workers begin with it as well: of each file there are many blocks to ask for.
+remote.BLOCK_BYTES, retries.FIRST_WAIT_S = 4096, 0.01
 
 if __name__ == "__main__":
-    folder, hosts, batch, workers = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-    paths = [folder / f"{name}.tar" for name in "abc"]
+    folder, place = Path(sys.argv[1]), sys.argv[2]
+    hosts, batch, workers = map(int, sys.argv[3:6])
+    addresses = [f"{place}/{name}" for name in os.environ["FILES"].split()]
     how = dict(hosts=hosts, batch=batch, num_workers=workers, num_threads=2)
-    loaders = streams(paths, **how)
+    loaders = streams(addresses, mixed=os.environ["MIXED"] == "1", **how)
     if (folder / "state.json").exists():
         for loader in loaders:
             loader.set_state(json.loads((folder / "state.json").read_text()))
     with (folder / "lines.jsonl").open("a") as out:
         for number in range(10**6):
             place = loaders[0].get_state()["samples"]
-            ids = global_ids(loaders)
-            print(json.dumps([place, ids]), file=out, flush=True)
+            print(json.dumps([place, *global_rows(loaders)]), file=out, flush=True)
             if number % 3 == 2:
                 (folder / "new.json").write_text(json.dumps(loaders[0].get_state()))
                 os.replace(folder / "new.json", folder / "state.json")
 """
 
 
-@pytest.mark.slow
-def test_a_program_killed_at_random_points_sees_the_stream_of_one_that_is_not(paths, tmp_path):
-    for path in paths:
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "program.py").write_text(PROGRAM)
-    here, chance = Path(__file__).parent, random.Random(3)
-    out = tmp_path / "lines.jsonl"
-    for _ in range(20):
-        hosts, workers = chance.choice([1, 2, 3]), chance.choice([0, 0, 1, 2])
-        batch = hosts * chance.randint(1, 12)
-        command = [sys.executable, tmp_path / "program.py", tmp_path, hosts, batch, workers]
-        wanted = (len(out.read_text().splitlines()) if out.exists() else 0) + chance.randint(1, 40)
-        running = subprocess.Popen(
-            [*map(str, command), str(here), str(here.parents[1])], env=os.environ | {"SLOWLY": "1"}
-        )
+def run_killed(folder, place, files, *, starts, mixed=True):
+    """What a program saw that was killed after each start: places, ids, and what captions say.
+
+    A start is hosts, workers, rows of each host, and batches until it is killed.
+    """
+    (folder / "program.py").write_text(PROGRAM)
+    here = Path(__file__).parent
+    out = folder / "lines.jsonl"
+    environment = os.environ | {"SLOWLY": "1", "FILES": " ".join(files), "MIXED": str(int(mixed))}
+    for hosts, workers, rows, batches in starts:
+        command = [
+            sys.executable,
+            folder / "program.py",
+            folder,
+            place,
+            hosts,
+            hosts * rows,
+            workers,
+        ]
+        wanted = (len(out.read_text().splitlines()) if out.exists() else 0) + batches
+        paths = [str(here), str(here.parents[1])]
+        running = subprocess.Popen([*map(str, command), *paths], env=environment)
         deadline = time.monotonic() + 120
         while not out.exists() or len(out.read_text().splitlines()) < wanted:
             assert running.poll() is None and time.monotonic() < deadline
@@ -164,11 +201,53 @@ def test_a_program_killed_at_random_points_sees_the_stream_of_one_that_is_not(pa
         running.wait()
         text = out.read_text()
         out.write_text(text[: text.rfind("\n") + 1])
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    end = max(place + len(ids) for place, ids in lines)
-    whole = global_ids(streams(paths, hosts=1, batch=end, num_threads=0))
-    seen = np.zeros(end, bool)
-    for place, ids in lines:
-        assert ids == whole[place : place + len(ids)]
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def assert_the_stream(lines, whole):
+    """Asserts that what was seen is the stream, every place of it, and each row its sample's."""
+    seen = np.zeros(len(whole), bool)
+    for place, ids, words in lines:
+        assert ids == whole[place : place + len(ids)] == words
         seen[place : place + len(ids)] = True
-    assert seen.all() and end > 10 * COUNT
+    assert seen.all()
+
+
+@pytest.mark.slow
+def test_a_program_killed_at_random_points_sees_the_stream_of_one_that_is_not(paths, tmp_path):
+    names, chance = [path.name for path in paths], random.Random(3)
+    starts = [
+        (chance.choice([1, 2, 3]), chance.choice([0, 0, 1, 2]), chance.randint(1, 12),
+         chance.randint(1, 40))
+        for _ in range(20)
+    ]  # fmt: skip
+    lines = run_killed(tmp_path, paths[0].parent, names, starts=starts)
+    end = max(place + len(ids) for place, ids, _ in lines)
+    assert end > 10 * COUNT
+    assert_the_stream(lines, global_ids(streams(paths, hosts=1, batch=end, num_threads=0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", [True, False])
+def test_so_does_one_whose_data_a_failing_web_server_has(paths, tmp_path, monkeypatch, mixed):
+    pytest.importorskip("aiohttp")
+    web = tmp_path / "web"
+    web.mkdir()
+    files = [*map(shutil.copy, paths[:2], [web, web]), write_parquet(web / "c.parquet")]
+    with serving(web) as (place, faults):
+        faults.latency, faults.repeats = 0.002, True
+        # Of the processes that read at the same time each asks for a stretch once, so that none of
+        # them meets the three faults twice.
+        faults.plan = (500, "cut", 429, *[None] * 9)
+        names = [Path(file).name for file in files]
+        starts = [(2, 1, 3, 17), (3, 0, 5, 8), (1, 2, 7, 11), (1, 0, 1, 2), (2, 0, 4, 14)]
+        lines = run_killed(tmp_path, place, names, starts=starts, mixed=mixed)
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
+    end = max(place + len(ids) for place, ids, _ in lines)
+    here = streams(files, hosts=1, batch=end, mixed=mixed, num_threads=0)
+    whole = global_ids(here)
+    assert_the_stream(lines, whole)
+    if not mixed:
+        for first in range(0, end - COUNT + 1, COUNT):
+            assert sorted(whole[first : first + COUNT]) == list(range(COUNT))
+    assert end > 3 * COUNT and sum(min(tries, 3) for tries in faults.tries.values()) > 60

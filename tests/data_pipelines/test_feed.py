@@ -155,12 +155,25 @@ def test_auto_takes_threads_where_they_use_the_cores_and_processes_elsewhere(sou
 
 
 def test_auto_changes_no_sample_and_another_word_is_refused(source, monkeypatch):
-    monkeypatch.setattr("data_pipelines.loader.choose", lambda _: auto.Choice(2, 0, "said"))
+    monkeypatch.setattr("data_pipelines.loader.choose", lambda *_, cores: auto.Choice(2, 0, "said"))
     stream = loader(source, num_workers="auto")
     assert_equal(take(stream, 6), take(loader(source), 6))
     stream.close()
     with pytest.raises(ValueError, match="num_workers must be a number or \"auto\", got 'many'"):
         loader(source, num_workers="many")
+
+
+def test_auto_takes_its_share_of_the_cores_that_processes_of_the_run_share(source, monkeypatch):
+    monkeypatch.setattr(auto.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    asked = []
+    monkeypatch.setattr(
+        "data_pipelines.loader.choose", lambda *_, cores: asked.append(cores) or auto.Choice(1, 0)
+    )
+    for sharing in (1, 2, 3, 16):
+        assert loader(source, num_workers="auto", sharing=sharing).how.threads == 1
+    assert asked == [8, 4, 2, 1]
+    with pytest.raises(ValueError, match="sharing must be at least 1, got 0"):
+        loader(source, sharing=0)
 
 
 def test_metrics_say_what_loading_is_like_and_the_share_that_each_part_had(source):

@@ -8,7 +8,7 @@ from data_makers import encoded, pixels
 from fsspec.implementations.memory import MemoryFileSystem
 from test_parquet_source import HF, hf_rows, reason, write
 
-from data_pipelines.io import address, remote, retries
+from data_pipelines.io import address, open_file, remote, retries
 from data_pipelines.opening import open_source
 
 
@@ -44,6 +44,19 @@ def test_files_in_a_store_are_read_by_their_parts(tmp_path, store):
     before = source.fingerprint
     put(store, write(tmp_path / "train-00001-of-00002.parquet", hf_rows(4), HF))
     assert open_source(store).fingerprint != before
+
+
+def test_the_same_bytes_put_up_again_are_the_same_data_and_others_are_not(tmp_path, store):
+    path = write(tmp_path / "a.parquet", hf_rows(8), HF)
+    put(store, path)
+    before, tag = open_source(store).fingerprint, open_file(f"{store}/a.parquet").tag
+    put(store, path)
+    assert open_file(f"{store}/a.parquet").tag != tag
+    assert open_source(store).fingerprint == before
+    put(store, write(path, list(hf_rows(9))[1:], HF))
+    assert open_source(store).fingerprint != before
+    put(store, path.rename(tmp_path / "b.parquet"))
+    assert len(open_source(store)) == 16
 
 
 def test_of_a_store_rows_of_other_files_are_refused(tmp_path, store):

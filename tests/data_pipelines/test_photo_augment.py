@@ -12,7 +12,7 @@ from PIL import Image
 from data_pipelines import autoaugment as policies
 from data_pipelines import photo_ops
 from data_pipelines.augment import Augment
-from data_pipelines.emoji.styles import augmentation
+from data_pipelines.augmentation import augmentation
 from data_pipelines.fields import Example, Pictures
 from data_pipelines.opening import open_source
 from data_pipelines.photo_augment import PhotoAugment

@@ -1,7 +1,9 @@
 """Lists of samples: DataComp's arrays of uids, lists of uids and of keys."""
 
+import errno
 import json
 import logging
+import os
 import pickle
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from data_makers import encoded, pair, pairs, pixels, write_tar
 
+from data_pipelines.io import retries
 from data_pipelines.opening import open_source
+from data_pipelines.sources import build_indexes
 from data_pipelines.sources.listed import UID, parse_uids, read_list
 from data_pipelines.sources.subset import SubsetSource
 
@@ -97,11 +101,65 @@ def test_keys_choose_from_data_of_any_kind(tmp_path):
     assert subset.image(1) == source.image(3) and subset.meta(1) == {"seed": 3}
 
 
+def test_a_key_of_several_files_is_all_of_theirs_unless_the_file_is_named(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        write_tar(tmp_path / f"{name}.tar", [*pair("0", seed), *pair("1", 10 * seed)])
+    source, file = open_source(tmp_path / "{a,b}.tar"), tmp_path / "keys.txt"
+    file.write_text("0\n")
+    both = SubsetSource(source, file)
+    assert captions_of_pairs(both) == [1, 2]
+    assert [(stray.count, stray.reason[:28]) for stray in both.survey()[-1].strays] == [
+        (2, "no name of the list"),
+        (1, "of a name that another sampl"),
+    ]
+    file.write_text("b.tar/0\na.tar/1\nc.tar/0\n")
+    one = SubsetSource(source, file)
+    assert captions_of_pairs(one) == [10, 2]
+    again = SubsetSource(source, file).survey()[-1]  # from the cache
+    assert again == one.survey()[-1] and again.strays[1].count == 1
+
+
+def captions_of_pairs(source):
+    return [source.meta(index)["seed"] for index in range(len(source))]
+
+
+def test_keys_of_32_digits_are_keys_where_samples_have_no_uid(tmp_path):
+    members = [member for seed in range(5) for member in pair(uid(seed), seed)]
+    source = open_source(write_tar(tmp_path / "a.tar", members))
+    (tmp_path / "l.txt").write_text(f"{uid(3)}\n{uid(1)}")
+    assert captions_of_pairs(SubsetSource(source, tmp_path / "l.txt")) == [1, 3]
+
+
+@pytest.mark.parametrize("listed", ["2", uid(2)])
+def test_what_cannot_be_read_now_is_not_taken_for_what_is_not_listed(
+    tmp_path, cache, monkeypatch, listed
+):
+    tars = [write_tar(tmp_path / f"{n}.tar", pair(str(n), n)) for n in range(4)]
+    (tmp_path / "l.txt").write_text(listed)
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
+    source, real = open_source(tmp_path / "{0..3}.tar"), os.open
+
+    def away(path, *how, **more):
+        if str(path) == str(tars[1]):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("data_pipelines.io.plain.os.open", away)
+        with pytest.raises(ValueError, match="1.tar must be read to know .* read failed"):
+            SubsetSource(source, tmp_path / "l.txt")
+    assert not [*cache.glob("*")]
+    build_indexes(tars)
+    tars[3].unlink()
+    with pytest.raises(ValueError, match="3.tar must be read .* shard gone.*vlp data index"):
+        SubsetSource(open_source(tmp_path / "*.tar"), tmp_path / "l.txt")
+
+
 def test_which_are_listed_is_worked_out_once_and_mapped(tmp_path, cache, monkeypatch):
     source = datacomp(tmp_path / "shards")
     file = datacomp_list(tmp_path / "subset.npy", [1, 8])
     subset = SubsetSource(source, file)
-    (kept,) = cache.iterdir()
+    (kept,) = cache.glob("*.npy")
     assert np.load(kept).tolist() == [0, 5] and isinstance(subset._rows, np.memmap)
     monkeypatch.setattr("data_pipelines.sources.subset._rows", lambda *_: pytest.fail("again"))
     assert captions_of(SubsetSource(source, file)) == [1, 8]
@@ -148,8 +206,8 @@ def test_uids_that_share_a_half_are_told_apart(tmp_path):
     names = [high * 16 + low * 16 for high in "01f" for low in "01f"]
     for kept in range(1, 9):
         np.save(tmp_path / "a.npy", np.sort(parse_uids(names[:kept])).astype(UID))
-        found = read_list(tmp_path / "a.npy").which([*names, "no uid"])
-        assert found.tolist() == [True] * kept + [False] * (10 - kept)
+        found = read_list(tmp_path / "a.npy").find([*names, "no uid"])
+        assert found.tolist() == [*range(kept)] + [-1] * (10 - kept)
 
 
 def test_a_damaged_parquet_beside_a_tar_is_said_and_the_json_is_read(tmp_path, caplog):

@@ -124,7 +124,18 @@ def test_a_caption_that_is_too_long_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(plain.LocalFile, "read", lambda *how: read.append(how[2]) or real(*how))
     with pytest.raises(Reject, match="caption too long: 50000000 > 65536 bytes"):
         source.captions(0)
-    assert read and max(read) <= 512
+    assert read and max(read) <= 4096
+
+
+def test_what_lies_beside_the_headers_is_read_with_them(tmp_path, monkeypatch):
+    members = [("a.png", PNG + b"x" * 20_000), ("a.json", b"{}"), ("a.txt", b"caption")]
+    source = TarSource(write_tar(tmp_path / "a.tar", [*members, *pair("b", 1)]))
+    source.key(1)  # which looks once at the whole tar
+    read, real = [], plain.LocalFile.read
+    monkeypatch.setattr(plain.LocalFile, "read", lambda *how: read.append(how[2]) or real(*how))
+    assert (source.captions(0), source.meta(0)) == ((b"caption",), {})
+    assert len(read) == 2 and sum(read) < 20_000, "of the picture nothing but its first page"
+    assert source.image(0) == members[0][1] and len(read) == 3
 
 
 def test_links_devices_and_outward_paths_are_never_followed(tmp_path):

@@ -1,9 +1,12 @@
 """Tokenizers of every family: rows, the card that makes them again, and what they refuse."""
 
+import html
 import json
 import pickle
+import random
 import time
 
+import ftfy
 import numpy as np
 import pytest
 
@@ -23,7 +26,7 @@ from data_pipelines.tokens import (
     read_vocabulary,
     t5_tokenizer,
 )
-from data_pipelines.tokens.clean import CLEANINGS
+from data_pipelines.tokens.clean import CLEANINGS, repaired
 from data_pipelines.tokens.clip import ClipTokenizer, clip_merges
 from data_pipelines.tokens.spiece import read_model
 from tests.hostile import captions
@@ -238,3 +241,28 @@ def _differing(ours, theirs, texts):
 def _stacked(text):
     """Heaps of combining marks: the documented difference of converted SentencePiece models."""
     return any(mark in text for mark in "\u0301\u0323\u0302\u0307\u0344")
+
+
+def random_texts(count, symbols):
+    rng = random.Random(0)
+    return ["".join(rng.choices(symbols, k=rng.randint(0, 40))) for _ in range(count)]
+
+
+def test_what_needs_no_repair_is_as_ftfy_leaves_it():
+    for text in random_texts(3000, [chr(code) for code in range(32, 127)]):
+        expected = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+        assert repaired(text) == expected, text
+
+
+def test_clip_gives_a_text_in_ascii_the_ids_that_it_has_before_other_letters():
+    tokenizer = ClipTokenizer(clip_merges(), clean="none")
+    tail = tokenizer.encode(["\u4e2d"], 200)[0][1:]
+    tail = tail[: np.argmax(tail == tokenizer.eos_id) + 1].tolist()
+    symbols = [chr(code) for code in range(1, 128)]
+    symbols += ["'s", "'LL", "'Re", "dog", "THE ", " beach ", "<start_of_text>", "<End_of_text>"]
+    long = ["a" * 100 + "!" * 100]
+    for text in random_texts(1500, symbols) + long:
+        alone = tokenizer.encode([text], 200)[0].tolist()
+        ids = tokenizer.encode([f"{text} \u4e2d"], 200)[0].tolist()
+        end = len(alone) - alone[::-1].index(tokenizer.eos_id) - 1
+        assert ids[: end + len(tail)] == alone[:end] + tail, text

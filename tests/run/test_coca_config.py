@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.emoji.styles import augmentation
+from data_pipelines.augmentation import augmentation
 from experiments import coca
 from tests.odd_images import saved
 from vlp.run.build import lower, model_kwargs, plan

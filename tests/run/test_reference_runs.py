@@ -13,7 +13,7 @@ import pytest
 from flax import nnx, traverse_util
 
 import experiments
-from data_pipelines.emoji.styles import augmentation
+from data_pipelines.augmentation import augmentation
 from data_pipelines.images import ImagePreprocess
 from vlp.cli.main import _command_parsers
 from vlp.run.build import plan

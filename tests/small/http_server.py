@@ -14,14 +14,16 @@ class Faults:
 
     Attributes:
       latency: seconds before every answer.
-      plan: what becomes of the first tries of each stretch of each file: a status, or "cut".
+      plan: what becomes of the first tries of each stretch of each file: a status, "cut", or None.
+      repeats: whether the plan begins anew behind its end.
       ranges: whether it knows them.
       reads: how many it was asked for.
     """
 
     def __init__(self) -> None:
         self.latency, self.ranges, self.reads = 0.0, True, 0
-        self.plan: Sequence[int | str] = ()
+        self.plan: Sequence[int | str | None] = ()
+        self.repeats = False
         self.tries: Counter[tuple[str, str | None]] = Counter()
         self.lock = threading.Lock()
 
@@ -31,6 +33,8 @@ class Faults:
             self.reads += 1
             number = self.tries[path, stretch]
             self.tries[path, stretch] += 1
+        if self.repeats:
+            number %= len(self.plan)
         return self.plan[number] if number < len(self.plan) else None
 
 

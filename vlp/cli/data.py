@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vlp.cli import data_bench, data_look, data_select
 from vlp.cli.arguments import add_data_argument, local_path
+from vlp.cli.data_progress import indexed
 from vlp.jobs.outputs import TOKENIZER, check_output
 
 SUMMARY = "index, inspect, convert, filter, measure data; train tokenizers"
@@ -46,18 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(args: argparse.Namespace, _: list[str]) -> None:
-    from rich.progress import Progress
-
     from data_pipelines.io import child, name_of
     from data_pipelines.opening import tars_of
-    from data_pipelines.sources import TarSource, build_indexes
+    from data_pipelines.sources import TarSource
     from data_pipelines.sources.tar_indexes import folder_of
     from vlp.jobs.data_table import print_faults, print_surveys
 
     tars = list(dict.fromkeys(str(tar) for spec in args.data for tar in tars_of(spec)))
-    with Progress(disable=len(tars) < 2) as progress:
-        task = progress.add_task("indexing", total=len(tars))
-        built = build_indexes(tars, processes=args.processes, done=lambda _: progress.advance(task))
+    built = indexed(tars, processes=args.processes)
     for each in built:
         gone = f", {len(each.forgotten):,} that are gone left out" if each.forgotten else ""
         print(f"{each.path}: {len(each.tars):,} tars, {each.scanned:,} of them read now{gone}")

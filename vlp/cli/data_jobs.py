@@ -14,6 +14,7 @@ from vlp.cli.arguments import (
     limits,
     local_folder,
 )
+from vlp.cli.data_progress import indexed, parts_in, showing
 
 if TYPE_CHECKING:
     from data_pipelines.jobs.work import Work
@@ -94,6 +95,7 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
             "--beam"
         )
     flags = [f"--runner={args.runner}"] if args.runner else in_process(args.workers)
+    index_once(args.data)
     work = begin(
         args.data,
         Path(args.out).absolute(),
@@ -102,6 +104,45 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
         limits=limits(args),
     )
     return work, [*flags, *shlex.split(args.beam)]
+
+
+def index_once(spec: str) -> None:
+    """Indexes the tars of data that have no index: else each worker would read all their headers.
+
+    A single tar is read as fast as an index would be.
+    """
+    from data_pipelines.opening import tars_within
+    from data_pipelines.sources.tar_indexes import unindexed
+
+    missing = unindexed(tars_within(spec))
+    if len(missing) > 1:
+        for built in indexed(missing):
+            print(f"{built.path}: {len(built.tars):,} tars, {built.scanned:,} of them read now")
+
+
+def gather(
+    work: "Work", flags: list[str], *, pictures: bool, where: str = "facts", doing: str = "reading"
+) -> None:
+    """`gather_facts`, with what is done shown.
+
+    Args:
+        work, flags, pictures, where: as there.
+        doing: a word for it.
+    """
+    from data_pipelines.jobs.facts import gather_facts
+
+    folder = work.out / where
+    with showing(doing, total=len(work), done=lambda: parts_in(folder)):
+        gather_facts(work, flags, pictures=pictures, where=where)
+
+
+def judge(work: "Work", flags: list[str], judging: Callable[..., Any]) -> None:
+    """Beam's part of a job, with how many parts of the manifest there are shown."""
+    from data_pipelines.jobs import verdicts
+
+    folder = verdicts.manifest_path(work, 0).parent
+    with showing("judging", total=len(work), done=lambda: parts_in(folder)):
+        verdicts.judge(work, flags, judging)
 
 
 def check_beam() -> None:
@@ -135,7 +176,7 @@ def write_and_say(
         chosen: whether a manifest says what stays.
     """
     from data_pipelines.faults import summary
-    from data_pipelines.jobs.shards import Form, write_shards
+    from data_pipelines.jobs.shards import DONE, Form, write_shards
     from data_pipelines.jobs.verdicts import reasons
 
     if chosen:
@@ -145,7 +186,8 @@ def write_and_say(
         print(f"manifest: {work.out}/manifest")
     if args.layout == NO_SHARDS:
         return
-    counts = write_shards(work, flags, Form(**form_settings(args)), chosen=chosen)
+    with showing("writing", total=len(work), done=lambda: parts_in(work.out / DONE)):
+        counts = write_shards(work, flags, Form(**form_settings(args)), chosen=chosen)
     written = counts.pop("written")
     counts.pop("left out", None)  # told above
     if silent := counts.pop("sound left out", 0):

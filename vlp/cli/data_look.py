@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from vlp.cli.arguments import add_count_argument
-from vlp.cli.data_jobs import add_job, begin
+from vlp.cli.data_jobs import add_job, begin, gather
+from vlp.cli.data_progress import showing
 
 STATS = """\
 Count what a data set holds: what cannot be used and why, and how sizes, contrasts and captions are
@@ -56,8 +57,8 @@ def _inspect(args: argparse.Namespace, _: list[str]) -> None:
 def _gathered(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """The work of a job whose facts are all there, and its statistics."""
     work, flags = begin(args, {})
-    from data_pipelines.jobs.facts import gather_facts
     from data_pipelines.jobs.statistics import gather_statistics
 
-    gather_facts(work, flags, pictures=True)
-    return work, gather_statistics(work, flags)
+    gather(work, flags, pictures=True)
+    with showing("counting"):
+        return work, gather_statistics(work, flags)

@@ -13,6 +13,9 @@ from vlp.cli.data_jobs import (
     add_job,
     begin,
     form_settings,
+    gather,
+    index_once,
+    judge,
     write_and_say,
 )
 
@@ -147,18 +150,18 @@ def _dedup(args: argparse.Namespace, _: list[str]) -> None:
     if args.embeddings:
         _dedup_by_embedding(args)
         return
+    if args.against:
+        index_once(args.against)
     judged_on = _open(args.against, args) if args.against else None
     how = {"bits": args.bits, "against": judged_on and judged_on.fingerprint}
     work, flags = begin(args, {**how, **form_settings(args)})
     from data_pipelines.jobs.duplicates import Near, by_look
-    from data_pipelines.jobs.facts import gather_facts
-    from data_pipelines.jobs.verdicts import judge
 
     near, against = Near(bits=args.bits), None
     if judged_on is not None:
         against = dataclasses.replace(work, spec=args.against, samples=len(judged_on))
-        gather_facts(against, flags, pictures=True, where="against")
-    gather_facts(work, flags, pictures=True)
+        gather(against, flags, pictures=True, where="against", doing="reading --against")
+    gather(work, flags, pictures=True)
     judge(work, flags, partial(by_look, work=work, near=near, against=against))
     write_and_say(args, work, flags)
 
@@ -171,11 +174,9 @@ def _dedup_by_embedding(args: argparse.Namespace) -> None:
     how = {"embeddings": embedded_by(args.embeddings), "cosine": args.cosine}
     work, flags = begin(args, {**how, **form_settings(args)})
     from data_pipelines.jobs.duplicates import by_embedding
-    from data_pipelines.jobs.facts import gather_facts
-    from data_pipelines.jobs.verdicts import judge
 
     images = [image for image, _ in embedded_shards(args.embeddings, work.source)]
-    gather_facts(work, flags, pictures=False)
+    gather(work, flags, pictures=False)
     judge(work, flags, partial(by_embedding, shards=images, cosine=args.cosine))
     write_and_say(args, work, flags)
 
@@ -206,12 +207,10 @@ def _filter(args: argparse.Namespace, _: list[str]) -> None:
 
     rules["forbidden"] = read_words(args.forbidden) if args.forbidden else ()
     work, flags = begin(args, {**rules, **form_settings(args)})
-    from data_pipelines.jobs.facts import gather_facts
     from data_pipelines.jobs.rules import Rules, by_rules
-    from data_pipelines.jobs.verdicts import judge
 
     judging = partial(by_rules, work=work, rules=Rules(**rules))
-    gather_facts(work, flags, pictures=True)
+    gather(work, flags, pictures=True)
     judge(work, flags, judging)
     write_and_say(args, work, flags)
 
@@ -223,13 +222,11 @@ def _filter_by_score(args: argparse.Namespace) -> None:
     work, flags = begin(
         args, {"embeddings": embedded_by(args.embeddings), **how, **form_settings(args)}
     )
-    from data_pipelines.jobs.facts import gather_facts
     from data_pipelines.jobs.scores import Wanted, by_score
-    from data_pipelines.jobs.verdicts import judge
 
     wanted = Wanted(**how)
     shards = embedded_shards(args.embeddings, work.source)
-    gather_facts(work, flags, pictures=False)
+    gather(work, flags, pictures=False)
     judge(work, flags, partial(by_score, samples=work.samples, shards=shards, wanted=wanted))
     write_and_say(args, work, flags)
 
@@ -242,10 +239,8 @@ def _balance(args: argparse.Namespace, _: list[str]) -> None:
     told = {**how, "queries": _digest(queries), **form_settings(args)}
     work, flags = begin(args, told)
     from data_pipelines.jobs.balance import by_queries
-    from data_pipelines.jobs.facts import gather_facts
-    from data_pipelines.jobs.verdicts import judge
 
-    gather_facts(work, flags, pictures=False)
+    gather(work, flags, pictures=False)
     judge(work, flags, partial(by_queries, work=work, queries=queries, **how))
     write_and_say(args, work, flags)
 
@@ -253,13 +248,11 @@ def _balance(args: argparse.Namespace, _: list[str]) -> None:
 def _label(args: argparse.Namespace, _: list[str]) -> None:
     how = {"wordnet": str(Path(args.wordnet).absolute()), "min_count": args.min_count}
     work, flags = begin(args, {**how, **form_settings(args)})
-    from data_pipelines.jobs.facts import gather_facts
     from data_pipelines.jobs.label import VOCABULARY, by_nouns
-    from data_pipelines.jobs.verdicts import judge
     from data_pipelines.jobs.wordnet import WordNet
 
     WordNet(args.wordnet)  # refused before anything is read
-    gather_facts(work, flags, pictures=False)
+    gather(work, flags, pictures=False)
     judge(work, flags, partial(by_nouns, work=work, **how))
     labels = len((work.out / VOCABULARY).read_text(encoding="utf-8").splitlines())
     print(f"{labels:,} labels: {work.out / VOCABULARY}")

@@ -151,7 +151,7 @@ def _plan(
 
 def _cache(args: argparse.Namespace) -> Path | None:
     """Where the compiler's answers are kept; None where they are not."""
-    from vlp.caches import cache_folder
+    from data_pipelines.caches import cache_folder
 
     return None if args.no_cache else cache_folder("plans")
 

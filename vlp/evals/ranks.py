@@ -1,5 +1,6 @@
 """Ranks of what is right: what they are with every tie lost, and with every tie won."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +27,18 @@ class Ranks(NamedTuple):
 
     missed: Int[np.ndarray, " n"]
     hit: Int[np.ndarray, " n"]
+
+
+class Placed(NamedTuple):
+    """Samples among classes.
+
+    Attributes:
+      ranks: of the right class of each.
+      predicted: the class of the highest score, of several the first.
+    """
+
+    ranks: Ranks
+    predicted: Int[np.ndarray, " n"]
 
 
 class Classified(NamedTuple):
@@ -126,18 +139,39 @@ def _counted(values: Int[np.ndarray, " p"]) -> Int[np.ndarray, " p"]:
 
 
 def _ranked(zimg: Any, ztxt: Any, owners: np.ndarray, slots: np.ndarray) -> Any:
-    """Counts `[m, r]` of texts and `[c, n]` of images, with ties lost and won."""
-    rows = max(1, min(len(ztxt), _HELD // len(zimg)))
-    found = _gallery_ranks(
-        jnp.asarray(zimg, jnp.float32),
-        jnp.asarray(ztxt, jnp.float32),
-        jnp.asarray(owners, jnp.int32),
-        jnp.asarray(slots, jnp.int32),
-        rows=rows,
-        several=int(slots.max(initial=0)) + 1,
-    )
-    texts, images = jax.tree.map(np.asarray, found)
-    return tuple(x[: len(ztxt)] for x in texts), images
+    """Counts `[m, r]` of texts and `[c, n]` of images, with ties lost and won.
+
+    Args:
+      zimg, ztxt: Embeddings.
+      owners: Right images of each text, `[m, r]`; -1 for none.
+      slots: Where among the right texts of that image the text stands, `[m, r]`; texts that share
+        a place are one, of which the best counts.
+    """
+    n, m, several = len(zimg), len(ztxt), int(slots.max(initial=0)) + 1
+    rows = max(1, min(m, _HELD // n))
+    images = jnp.asarray(zimg, jnp.float32)
+
+    def blocks() -> Iterator[tuple[np.ndarray, ...]]:
+        """Texts a block at a time, so that the devices never hold all of them."""
+        for first in range(0, m, rows):
+            text = np.asarray(ztxt[first : first + rows], np.float32)
+            parts = (x[first : first + rows].astype(np.int32) for x in (owners, slots))
+            real = np.arange(rows) < len(text)
+            yield _filled(text, rows, 0), *(_filled(x, rows, -1) for x in parts), real
+
+    best = jnp.full((several, n), -jnp.inf)
+    own = []
+    for text, owner, slot, _ in blocks():
+        score, best = _own(images, text, owner, slot, best)
+        own.append(np.asarray(score))  # waits, so that blocks do not pile up
+    of_images = (jnp.zeros((several, n), jnp.int32), jnp.zeros((several, n), jnp.int32))
+    of_texts = []
+    for (text, owner, _, real), score in zip(blocks(), own, strict=True):
+        block, of_images = _among(images, text, owner, real, score, best, of_images)
+        of_texts.append(jax.tree.map(np.asarray, block))
+    texts = tuple(np.concatenate(parts)[:m] for parts in zip(*of_texts, strict=True))
+    never = _never(of_images, ~jnp.isfinite(best), m)
+    return texts, tuple(map(np.asarray, never))
 
 
 @partial(jax.jit, static_argnames="rows")
@@ -161,47 +195,38 @@ def _class_ranks(zimg: Array, labels: Array, zclass: Array, *, rows: int) -> Any
     return jax.tree.map(lambda x: x.reshape(-1), parts)
 
 
-@partial(jax.jit, static_argnames=("rows", "several"))
-def _gallery_ranks(
-    zimg: Array, ztxt: Array, owners: Array, slots: Array, *, rows: int, several: int
-) -> Any:
-    """Ranks of each text's right images, `owners` `[m, r]`, -1 for none, and of each image's right
-    texts, which have a place each in `[several, n]`, or share one, where the best counts.
-    """
-    n, m = zimg.shape[0], ztxt.shape[0]
+@jax.jit
+def _own(zimg: Array, text: Array, owner: Array, slot: Array, best: Array) -> tuple[Array, Array]:
+    """The scores of texts with their images, and the best ones so far of each image."""
+    found = jnp.einsum("nr...d,nd->nr...", zimg[owner], text, precision=jax.lax.Precision.HIGHEST)
+    found = found if found.ndim == 2 else found.max(axis=2)
+    score = jnp.where(owner < 0, -jnp.inf, found)
+    return score, best.at[slot, owner].max(score)
+
+
+@jax.jit
+def _among(
+    zimg: Array,
+    text: Array,
+    owner: Array,
+    real: Array,
+    score: Array,
+    best: Array,
+    of_images: tuple[Array, Array],
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Ranks of these texts' images, and what these texts add to the counts of each image."""
+    n = zimg.shape[0]
     images = jnp.arange(n, dtype=jnp.int32)
+    found = scores(text, zimg, product=_exact)
+    right = (owner[:, :, None] == images[None, None, :]).any(axis=1)
 
-    def own_scores(block: tuple[Array, Array]) -> Array:
-        text, owner = block
-        found = jnp.einsum(
-            "nr...d,nd->nr...", zimg[owner], text, precision=jax.lax.Precision.HIGHEST
-        )
-        found = found if found.ndim == 2 else found.max(axis=2)
-        return jnp.where(owner < 0, -jnp.inf, found)
+    def of_one(one: Array) -> Any:
+        return _counts(found, one[None, :], ~right & real[:, None], axis=0)
 
-    cut = (_blocks(ztxt, rows), _blocks(owners, rows))
-    own = jax.lax.map(own_scores, cut)
-    flat = own.reshape(-1, owners.shape[1])[:m]
-    best = jnp.full((several, n), -jnp.inf).at[slots, owners].max(flat)
-
-    def step(counts: Any, block: Any) -> tuple[Any, Any]:
-        text, owner, score, real = block
-        found = scores(text, zimg, product=_exact)
-        right = (owner[:, :, None] == images[None, None, :]).any(axis=1)
-
-        def of_one(one: Array) -> Any:
-            return _counts(found, one[None, :], ~right & real[:, None], axis=0)
-
-        of_texts = [_counts(found, one[:, None], ~right, axis=1) for one in score.T]
-        of_texts = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *of_texts)
-        counts = jax.tree.map(jnp.add, counts, jax.lax.map(of_one, best))
-        return counts, _never(of_texts, jnp.isnan(score), n)
-
-    zeros = (jnp.zeros((several, n), jnp.int32), jnp.zeros((several, n), jnp.int32))
-    blocks = (*cut, own, _blocks(jnp.ones(m, bool), rows))
-    of_images, of_texts = jax.lax.scan(step, zeros, blocks)
-    of_images = _never(of_images, ~jnp.isfinite(best), m)
-    return jax.tree.map(lambda x: x.reshape(-1, owners.shape[1]), of_texts), of_images
+    each = [_counts(found, one[:, None], ~right, axis=1) for one in score.T]
+    of_texts = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *each)
+    more = jax.lax.map(of_one, best)
+    return _never(of_texts, jnp.isnan(score), n), jax.tree.map(jnp.add, of_images, more)
 
 
 def _counts(found: Array, own: Array, wrong: Array, *, axis: int) -> tuple[Array, Array]:
@@ -214,6 +239,12 @@ def _counts(found: Array, own: Array, wrong: Array, *, axis: int) -> tuple[Array
 def _never(ranks: Any, lost: Array, size: int) -> Any:
     """The ranks, the last one where the right candidate has no score."""
     return jax.tree.map(lambda x: jnp.where(lost, size, x), ranks)
+
+
+def _filled(x: np.ndarray, rows: int, value: int) -> np.ndarray:
+    """So many rows, the value in those at the end."""
+    widths = ((0, rows - len(x)), *((0, 0) for _ in x.shape[1:]))
+    return np.pad(x, widths, constant_values=value)
 
 
 def _blocks(x: Array, rows: int) -> Array:

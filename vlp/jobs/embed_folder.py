@@ -103,7 +103,7 @@ def _is_whole(done: Path) -> bool:
         counts = json.loads(done.read_text(encoding="utf-8"))
         for kind in KINDS:
             files = done.parent.parent / kind / done.stem
-            vectors = np.load(files.with_suffix(".npy"), mmap_mode="r")
+            vectors = np.load(files.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
             table = pq.read_metadata(files.with_suffix(".parquet"))
             if {len(vectors), table.num_rows} != {counts[kind]}:
                 return False

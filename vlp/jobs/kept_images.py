@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlp.caches import cache_folder
+from data_pipelines.caches import cache_folder
 from vlp.files import write_whole
 from vlp.version import __version__
 

@@ -1,5 +1,6 @@
 """What the processes of one command do together: where one is refused, all are, with its reason."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -7,6 +8,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+
+from vlp.parallel.holder import machine
 
 T = TypeVar("T")
 _BYTES = 2000  # of a reason, as it goes from process to process
@@ -68,6 +71,19 @@ def said_anywhere(function: Callable[[], str | None]) -> str | None:
         return said
     texts = map(_unpacked, multihost_utils.process_allgather(_packed(said)))
     return next((text for text in texts if text), None)
+
+
+def sharing_cores() -> int:
+    """How many processes of this command share the cores of this one, itself included.
+
+    Processes that a launcher binds to cores of their own share none. All must call this at the same
+    time.
+    """
+    if jax.process_count() == 1:
+        return 1
+    affinity = getattr(os, "sched_getaffinity", lambda _: ())
+    own = _packed(f"{machine()} {sorted(affinity(0))}")
+    return sum(np.array_equal(own, other) for other in multihost_utils.process_allgather(own))
 
 
 def failed_alike(what: str) -> bool:

@@ -71,8 +71,13 @@ class Inputs:
         return card
 
 
-def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
+def open_inputs(config: ConfigDict, workdir: Workdir, *, sharing: int = 1) -> Inputs:
     """The training data, the tokenizer (trained if need be) and the loader; writes nothing.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+        sharing: processes of the run that share the cores of this one, itself included.
 
     Raises:
         ValueError: when data, tokenizer and config do not fit together.
@@ -96,6 +101,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir) -> Inputs:
         process_count=jax.process_count(),
         num_threads=data.threads,
         num_workers=data.workers,
+        sharing=sharing,
         blocks=_blocks(data),
         mixture=mixture,
         stall_s=data.stall_s,

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from vlp.interop.export import check_model
 from vlp.jobs.data_checks import check_whole
 from vlp.models.build import with_frozen
-from vlp.parallel.together import everywhere, on_first
+from vlp.parallel.together import everywhere, on_first, sharing_cores
 from vlp.run.build import Plan, plan
 from vlp.run.evaluations import Evaluations
 from vlp.run.fields import batch_shapes
@@ -77,8 +77,11 @@ def prepare(
     everywhere(
         lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)
     )
+    sharing = sharing_cores()
     inputs = everywhere(
-        lambda: _checked_inputs(config, workdir, accept_changes=accept_data_changes)
+        lambda: _checked_inputs(
+            config, workdir, accept_changes=accept_data_changes, sharing=sharing
+        )
     )
     found = Checkpoints(workdir.checkpoints).newest()
     frozen = everywhere(lambda: _frozen(config, inputs, found, accept_changes=accept_changes))
@@ -140,8 +143,10 @@ def _optimizer(optim: Any) -> str:
     return optim.get("optimizer", {}).get("name", "adamw")
 
 
-def _checked_inputs(config: ConfigDict, workdir: Workdir, *, accept_changes: bool) -> Inputs:
-    inputs = open_inputs(config, workdir)
+def _checked_inputs(
+    config: ConfigDict, workdir: Workdir, *, accept_changes: bool, sharing: int
+) -> Inputs:
+    inputs = open_inputs(config, workdir, sharing=sharing)
     check_whole(inputs.source, accept_changes=accept_changes)
     inputs.loader.check()
     return inputs

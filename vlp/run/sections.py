@@ -234,10 +234,10 @@ def _makes() -> dict[str, _Make]:
     """What the sections are for, by their dotted names."""
     from data_pipelines.audio import Spectrogram  # all this takes long to import
     from data_pipelines.augment import Augment
-    from data_pipelines.emoji.styles import Styles
     from data_pipelines.images import ImagePreprocess
     from data_pipelines.photo_augment import PhotoAugment
     from data_pipelines.sound_augment import SoundAugment
+    from data_pipelines.styles import Styles
     from experiments.common import base_config
     from vlp.models.coca import Decoder
     from vlp.nn.fusion import FusionStack

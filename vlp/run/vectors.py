@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from data_pipelines.emoji.styles import augmentation
+from data_pipelines.augmentation import augmentation
 from data_pipelines.fields import Embedded, Pictures
 from data_pipelines.sources import ConcatSource, Source
 from data_pipelines.sources.fingerprints import same_data

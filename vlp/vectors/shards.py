@@ -101,7 +101,7 @@ def read_shard(files: Path, columns: list[str]) -> tuple[pa.Table, np.ndarray]:
     """
     try:
         table = pq.read_table(files.with_suffix(".parquet"), columns=columns)
-        return table, np.load(files.with_suffix(".npy"), mmap_mode="r")
+        return table, np.load(files.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(
             f"{files}.npy and .parquet must be as they were written ({error}); start the same vlp "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from vlp.evals.ranks import Classified, Ranks
+from vlp.evals.ranks import Placed, Ranks
 
 _HELD = 2**22  # scores at once
 
@@ -35,7 +35,7 @@ def classified(
     *,
     num_classes: int,
     tolerance: float = 0.0,
-) -> Classified:
+) -> Placed:
     """Where the right class of each sample stands among all classes.
 
     Args:
@@ -52,7 +52,7 @@ def classified(
     ]
     none = np.zeros(0, np.int64)
     missed, hit, predicted = (np.concatenate([none, *part]) for part in zip(*parts, strict=True))
-    return Classified(Ranks(missed, hit), predicted)
+    return Placed(Ranks(missed, hit), predicted)
 
 
 def accuracy(score: Linear, x: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Int
 
 from vlp.evals.measures import Measure, Weights, class_mean, quotient
-from vlp.evals.ranks import Classified
+from vlp.evals.ranks import Placed
 
 
 def accuracies(
-    found: Sequence[Classified], labels: Int[np.ndarray, " n"], *, num_classes: int
+    found: Sequence[Placed], labels: Int[np.ndarray, " n"], *, num_classes: int
 ) -> dict[str, Measure]:
     """Top-1, top-5 and the mean over classes; of several classifiers their mean.
 

@@ -1,0 +1,49 @@
+"""Which augmentation the settings of a config ask for: of photographs, or of drawings."""
+
+import dataclasses
+import logging
+from typing import Any
+
+from data_pipelines.augment import Augment
+from data_pipelines.photo_augment import PhotoAugment
+from data_pipelines.styles import Styles
+
+_LOG = logging.getLogger(__name__)
+
+
+def augmentation(size: int, **settings: Any) -> Augment | PhotoAugment:
+    """What a config says of augmentation: of photographs where a setting asks for a crop.
+
+    A setting of drawings (of `Styles`, or a `scale`, `shift`, `aspect`, `shear`, `rotate` or
+    `noise_p`) asks for `Augment`, whose crop is a square that keeps no photograph from aliasing;
+    so does no setting at all. A style is drawn where one of its settings is named.
+
+    Args:
+      size: height and width of the output, in pixels.
+      **settings: keyword arguments of `PhotoAugment`, or of `Augment` and of `Styles`.
+
+    Raises:
+      ValueError: settings of both, or one outside its range.
+    """
+    styles, photos, drawings = map(_names, (Styles, PhotoAugment, Augment))
+    drawn = sorted(settings.keys() & (styles | drawings - photos))
+    photo = sorted(settings.keys() & (photos - drawings))
+    if drawn and photo:
+        raise ValueError(
+            f"an augmentation is of photographs ({', '.join(photo)}) or of drawings "
+            f"({', '.join(drawn)}), got settings of both; leave one kind out"
+        )
+    if photo or ("crop" in settings and not drawn):
+        return PhotoAugment(size, **settings)
+    if "crop" in settings:
+        _LOG.warning(
+            "augment.crop beside %s cuts squares that are sampled without a filter; for "
+            "photographs leave that out, and say augment.ratio for their width over height",
+            ", ".join(drawn),
+        )
+    style = {name: settings.pop(name) for name in styles & settings.keys()}
+    return Augment(size, **settings, style=Styles(**style) if style else None)
+
+
+def _names(made: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(made)}

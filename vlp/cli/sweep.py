@@ -170,6 +170,8 @@ def _compare(args: argparse.Namespace) -> None:
         )
     out = Path(args.out)
     rows = list(Log(out / "log.jsonl").rows.values())
+    if not rows:
+        raise ValueError(f"--compare needs a sweep, {out / 'log.jsonl'} has no rows; sweep first")
     first, *others = [find_model(text, rows) for text in args.compare]
     if len({first, *others}) <= len(others):
         raise ValueError(f"--compare must name different models, got {' '.join(args.compare)}")

@@ -53,9 +53,9 @@ class ModelRef:
     @cached_property
     def samples_seen(self) -> int | None:
         """Steps times the global batch of the run's config; None where no config says it."""
-        kind, place = detect(self.source, allow_pickle_weights=True)
-        if kind != RUN or self.step is None:
+        if self.step is None:  # not of a run
             return None
+        _, place = detect(self.source, allow_pickle_weights=True)
         try:
             config = json.loads((folder_of(place) / "config.json").read_text())
             return self.step * int(config["train"]["global_batch_size"])

@@ -20,11 +20,9 @@ _NOTE = (
 
 def difference_section(found: Comparison, *, title: str = "Compared") -> str:
     """A section with a table for each pair of models; "" where nothing was compared."""
-    pairs: dict[tuple[str, str], list[Difference]] = {}
-    for each in found.differences:
-        pairs.setdefault((each.first, each.second), []).append(each)
     tables = "".join(
-        _table(*pair, own, shown=number < _OPEN) for number, (pair, own) in enumerate(pairs.items())
+        _table(*pair, own, shown=number < _OPEN)
+        for number, (pair, own) in enumerate(_pairs(found).items())
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     if not tables and not notes:
@@ -34,26 +32,36 @@ def difference_section(found: Comparison, *, title: str = "Compared") -> str:
 
 
 def print_comparison(found: Comparison, *, console: Console | None = None) -> None:
-    """Prints a table for each pair of models."""
+    """Prints a table for each pair of models, in percent and points."""
     console = console or Console()
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("set", "metric"):
-        table.add_column(name, overflow="fold")
-    for name in ("first", "second", "difference", "95 %", "p", "wins", "losses", "samples"):
-        table.add_column(name, justify="right")
-    last = ("", "")
-    for each in found.differences:
-        if (each.first, each.second) != last:
-            last = (each.first, each.second)
-            table.add_section()
-            table.add_row(Text(plain(f"{each.first} - {each.second}"), style="bold"))
-        cells = _cells(each)
-        table.add_row(
-            Text(plain(each.set)), label(each.metric), *cells, style="" if each.sure else "dim"
-        )
-    console.print(table)
+    for (first, second), differences in _pairs(found).items():
+        title = Text(f"{plain(first)} and {plain(second)}", style="bold")
+        console.print(title)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.add_column("", overflow="fold", min_width=14)
+        for name in ("first", "second", "apart", "95 %", "p", "won:lost"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for each in differences:
+            table.add_row(
+                Text(plain(f"{each.set} {label(each.metric)}")),
+                *(write_value(each.metric, value).removesuffix(" %") for value in each.values),
+                signed(each.metric, each.difference),
+                f"{signed(each.metric, each.low)} to {signed(each.metric, each.high)}",
+                f"{each.p:.3f}",
+                f"{count(each.wins)}:{count(each.losses)}",
+                style="" if each.sure else "dim",
+            )
+        console.print(table)
+        console.print()
     for note in found.notes:
         console.print(Text(plain(note), style="yellow"))
+
+
+def _pairs(found: Comparison) -> dict[tuple[str, str], list[Difference]]:
+    pairs: dict[tuple[str, str], list[Difference]] = {}
+    for each in found.differences:
+        pairs.setdefault((each.first, each.second), []).append(each)
+    return pairs
 
 
 def _table(first: str, second: str, differences: Sequence[Difference], *, shown: bool) -> str:

@@ -12,6 +12,7 @@ from vlp.sweeps.names import Model, short_names, titled
 from vlp.sweeps.samples import COUNTED, VALUE, SampleStore
 from vlp.sweeps.table import current, main_metric
 
+_HELD = 2**22  # counts at once, 32 MiB
 Samples = Mapping[str, np.ndarray]
 
 
@@ -219,12 +220,16 @@ def _not_comparable(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def _sums(shares: Float[np.ndarray, "r n"], *, draws: int, seed: int) -> np.ndarray:
-    """The sums over samples drawn again and again, `[draws, r]`."""
+    """The sums over samples drawn again and again, `[draws, r]`.
+
+    Samples of equal shares are one kind, of which are few: how many of each kind are drawn decides.
+    """
+    kinds, counts = np.unique(shares, axis=1, return_counts=True)
     rng, n = np.random.default_rng(seed), shares.shape[1]
-    found = np.empty((draws, len(shares)))
-    for draw in range(draws):
-        found[draw] = shares @ np.bincount(rng.integers(n, size=n), minlength=n)
-    return found
+    at_once = max(1, _HELD // len(counts))
+    blocks = [min(at_once, draws - first) for first in range(0, draws, at_once)]
+    drawn = (rng.multinomial(n, counts / n, size=block) @ kinds.T for block in blocks)
+    return np.concatenate(list(drawn))
 
 
 def _quotients(sums: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray, "*b 2"]:

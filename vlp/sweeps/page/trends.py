@@ -116,9 +116,10 @@ def _cards(board: Board, place: Place, models: Sequence[str]) -> str:
             log_x=True,
             unit="samples",
         )
+    said = f"<div>{''.join(laws)}</div>" if laws else ""
     return (
         f'<div class="card learned"><h3>{escape(place[0])} <span class="by">'
-        f"{escape(label(metric))}</span></h3>{charts}<div>{''.join(laws)}</div></div>"
+        f"{escape(label(metric))}</span></h3>{charts}{said}</div>"
     )
 
 

@@ -7,7 +7,7 @@
 Needs `vlp[peers]`, clip-benchmark 1.6.2, webdataset, scikit-image, scikit-learn and matplotlib; the
 last three ship the photographs that crops of 512x384 (quality 90) are cut from. The model is
 ViT-B/32 of random weights, in open_clip's files, float32 on both sides. The set is in
-CLIP_benchmark's layout: every picture with a label and two captions, 200 classes, CLIP's 80
+CLIP_benchmark's layout: every picture with a label and five captions, 200 classes, CLIP's 80
 templates. "One task" is zero-shot classification. "Three tasks" are that, the same with CLIP's 7
 templates, and retrieval: three folders with the same tars, which clip_benchmark reads in three
 runs and vlp embeds once. Each side is a command in a process of its own, from nothing but files:
@@ -101,7 +101,7 @@ def ours(folder: Path, tasks: int, name: str) -> float:
     out = folder / f"sweep-{tasks}-{name}"
     line = [sys.executable, "-m", "vlp.cli.main", "sweep", f"--models=open_clip:{folder / 'model'}"]
     line += [f"--suite={folder / 'suite.toml'}", f"--data={folder}", f"--out={out}", "--only"]
-    return ran([*line, *SETS[:tasks]], {"XDG_CACHE_HOME": str(folder / "cache")})
+    return ran([*line, *SETS[:tasks]], {"VLP_CACHE": str(folder / "cache")})
 
 
 def theirs(folder: Path, tasks: int, workers: int) -> float:
@@ -133,7 +133,7 @@ def ran(line: list[str], environment: dict[str, str] | None = None) -> float:
 def write_sets(folder: Path, pictures: int, classes: int) -> None:
     """The three folders of one set, and the suite that names them."""
     names = [f"{kind} {thing}" for thing in THINGS for kind in KINDS][:classes]
-    captions = [f"a photo of a {name} and {text}" for name in names for text in CAPTIONS]
+    captions = [f"{text} beside a {name}" for name in names for text in CAPTIONS]
     tars = folder / f"wds_{SETS[0]}_test" / "test"
     tars.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def write_sets(folder: Path, pictures: int, classes: int) -> None:
     for number in range(TARS):
         with tarfile.open(tars / f"{number}.tar", "w") as tar:
             for place in range(number, pictures, TARS):
-                said = f"{captions[place % len(captions)]}\n{captions[-place % len(captions)]}"
+                said = "\n".join(captions[rng.integers(len(captions))] for _ in range(5))
                 add(tar, f"s{place:07d}.jpg", cropped(next(photos), SIZE, rng))
                 add(tar, f"s{place:07d}.cls", str(place % classes).encode())
                 add(tar, f"s{place:07d}.txt", said.encode())

@@ -5,8 +5,9 @@
       --suite vtab+ retrieval --data /data/clip_benchmark --out sweeps/july
   vlp sweep --list --suite datacomp38 --data /data/datacomp
 
-A model is whatever `vlp.load` opens; behind a run stands which of its checkpoints: @last (as
-without), @all, @every:K or @STEP. A suite is one that comes with vlp or a TOML file with a table
+A model is whatever `vlp.load` opens, or vectors:FOLDER, the vectors of `vlp embed`, which are
+judged on the data they are of; behind a run stands which of its checkpoints: @last (as without),
+@all, @every:K or @STEP. A suite is one that comes with vlp or a TOML file with a table
 [[set]] for each set; sets lie below --data in the layout of CLIP_benchmark and DataComp, or as any
 data of vlp. --list shows what is there, and how to get the rest.
 
@@ -26,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.arguments import (
-    add_count_argument,
     add_decoding_arguments,
     add_loading_arguments,
     add_process_arguments,
@@ -78,7 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vectors", type=Path, metavar="DIR", help="where embeddings are kept; default in --out"
     )
-    add_count_argument(parser, "--models-at-once", default=4, what="models in memory together")
+    parser.add_argument(
+        "--models-at-once",
+        type=int,
+        metavar="N",
+        help="models in memory together, which share decoding; default as many as there is room "
+        "for",
+    )
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
@@ -132,12 +138,12 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
         limit=args.limit,
         seed=args.seed,
         draws=args.draws,
-        at_once=args.models_at_once,
+        at_once=args.models_at_once or 0,
         threads=args.threads,
         limits=limits(args),
     )
     check_folder("--out", out, manifest="log.jsonl", ours="an earlier sweep")
-    use_compilation_cache()
+    use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
         log = everywhere(lambda: Log(out / "log.jsonl"))
         with Bars() as bars:

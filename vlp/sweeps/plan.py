@@ -27,7 +27,8 @@ class Plan:
         limit: pictures of a set, drawn by the seed; 0 for all.
         seed: of all draws.
         draws: of the bootstrap; 0 for no intervals.
-        at_once: models in memory at the same time, which share decoding.
+        at_once: models in memory at the same time, which share decoding; 0 for as many as there is
+            room for.
         threads: batches of pictures that are decoded at the same time.
         limits: how large samples may be.
 
@@ -44,7 +45,7 @@ class Plan:
     limit: int = 0
     seed: int = 0
     draws: int = DRAWS
-    at_once: int = 4
+    at_once: int = 0
     threads: int = THREADS
     limits: Limits = LIMITS
 

@@ -1,22 +1,24 @@
 """A sweep: every model on every set by every task, each once."""
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from vlp.evals.measures import intervals
-from vlp.parallel.together import everywhere
+from vlp.parallel.together import failed_alike, on_first
 from vlp.sweeps.bars import Bars
 from vlp.sweeps.embedding import Opened, embed_pictures
 from vlp.sweeps.judged import Judged
 from vlp.sweeps.log import Log
 from vlp.sweeps.models import ModelRef
+from vlp.sweeps.opening import AnyModel, opened
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.sets import EvalSet
+from vlp.sweeps.stored import Stored, StoredView
 from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
 from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
 from vlp.sweeps.vectors import VectorStore
@@ -59,29 +61,29 @@ class Sweep:
             rows=len(units) * len(missing),
             done=len(units) * len(missing) - sum(map(len, missing.values())),
         )
-        for first in range(0, len(todo), self.plan.at_once):
-            models = self._opened(todo[first : first + self.plan.at_once], missing)
+        left = deque(todo)
+        while left:
+            models = self._opened(left, missing)
             for own in by_set(units):
                 wanted = [m for m in models if any(u in missing[m.ref] for u in own)]
                 if wanted:
                     self._on_set(wanted, own, missing)
 
-    def _opened(self, refs: Sequence[ModelRef], missing: Missing) -> list[Opened]:
-        """The models that can be opened; of the others every row says why not."""
-        found = []
-        for ref in refs:
-            self.bars.say(f"loading {ref.title}")
-            try:
-                found.append(everywhere(lambda ref=ref: Opened.of(ref)))  # type: ignore[misc]
-            except REFUSALS as error:
-                for unit in missing[ref]:
-                    self._write(ref, unit, {"failed": str(error)})
-        return found
+    def _opened(self, refs: deque[ModelRef], missing: Missing) -> list[AnyModel]:
+        """The next models that can be opened; of the others every row says why not."""
 
-    def _on_set(self, models: Sequence[Opened], units: Sequence[Unit], missing: Missing) -> None:
+        def say(ref: ModelRef, error: Exception | None) -> None:
+            if error is None:
+                self.bars.say(f"loading {ref.title}")
+            for unit in missing[ref] if error is not None else ():
+                self._write(ref, unit, {"failed": str(error)})
+
+        return list(opened(refs, at_once=self.plan.at_once, refused=REFUSALS, say=say))
+
+    def _on_set(self, models: Sequence[AnyModel], units: Sequence[Unit], missing: Missing) -> None:
         """All tasks of one set, for models that are open."""
         started = time.monotonic()
-        problems = self._embedded(models, units)
+        problems, decoded = self._embedded(models, units)
         embedding = (time.monotonic() - started) / len(models)
         for model in models:
             for unit in (u for u in units if u in missing[model.ref]):
@@ -89,24 +91,34 @@ class Sweep:
                 problem = unit.problem or problems.get(model.ref, "")
                 row = {"failed": problem} if problem else self._judged(model, unit)
                 seconds = {"embedding": embedding, "task": time.monotonic() - started}
-                about = {"dtype": model.dtype, "weights": model.run.weights, "seconds": seconds}
+                about = {"dtype": model.dtype, "weights": model.weights, "seconds": seconds}
+                about |= {"decoded": decoded.get(model.ref, [])}
                 self._write(model.ref, unit, about | row)
 
-    def _embedded(self, models: Sequence[Opened], units: Sequence[Unit]) -> dict[ModelRef, str]:
-        """Embeds the pictures of a set; returns why that failed, by model."""
+    def _embedded(
+        self, models: Sequence[AnyModel], units: Sequence[Unit]
+    ) -> tuple[dict[ModelRef, str], dict[ModelRef, list[int]]]:
+        """Embeds the pictures of a set.
+
+        Returns:
+            By model, why that failed, and how many pictures each process decoded.
+        """
         found = units[0].found
+        problems: dict[ModelRef, str] = {}
+        decoded: dict[ModelRef, list[int]] = {}
         if found is None:
-            return {}
+            return problems, decoded
         of = {learning: _features(units, learning=learning) for learning in (False, True)}
         parts = [(found, of[False])]
         if found.train is not None and of[True]:
             parts.append((found.train, of[True]))
-        problems: dict[ModelRef, str] = {}
-        for alike in _alike(models):
+        stored = [model for model in models if isinstance(model, Stored)]
+        problems |= {model.ref: why for model in stored if (why := model.problem(found))}
+        for alike in _alike([model for model in models if isinstance(model, Opened)]):
             try:
                 for part, features in parts:
                     self.bars.say(f"{found.name}: pictures", pictures=len(part))
-                    embed_pictures(
+                    own = embed_pictures(
                         alike,
                         part,
                         store=self.store,
@@ -115,27 +127,31 @@ class Sweep:
                         threads=self.plan.threads,
                         progress=self.bars.pictures,
                     )
+                    decoded |= {model.ref: own for model in alike if part is found}
             except REFUSALS as error:
                 problems |= {model.ref: str(error) for model in alike}
-        return problems
+        return problems, decoded
 
-    def _judged(self, model: Opened, unit: Unit) -> dict[str, Any]:
+    def _judged(self, model: AnyModel, unit: Unit) -> dict[str, Any]:
         """The scores of a task as JSON values, or why there are none."""
         assert unit.found is not None
-        plan = self.plan
+        plan, found, key = self.plan, unit.found, unit.key(self.plan, model.ref)
         self.bars.say(f"{unit.entry.name}: {unit.task} by {model.ref.title}")
-        view = SetView(model, unit.found, self.store, plan.rule, plan.seed)
+        if isinstance(model, Stored):
+            view: Any = StoredView(model, found, plan.rule, plan.seed)
+        else:
+            view = SetView(model, found, self.store, plan.rule, plan.seed)
         try:
             judged = TASKS[unit.task](view, **unit.settings)
         except REFUSALS as error:
+            if not failed_alike(f"{key} failed"):  # the others wait for this process
+                raise
             return {"failed": str(error) or type(error).__name__}
-        if jax.process_index() == 0:
-            key = unit.key(plan, model.ref)
-            self.samples.keep(key, judged, pictures=unit.found.pictures)
+        on_first(lambda: self.samples.keep(key, judged, pictures=found.pictures))
         return {
             "metrics": scores_of(judged, draws=plan.draws, seed=plan.seed),
             "counts": dict(judged.counts),
-            "notes": [*unit.found.notes, *judged.notes],
+            "notes": [*found.notes, *judged.notes],
         }
 
     def _write(self, ref: ModelRef, unit: Unit, row: Mapping[str, Any]) -> None:
@@ -157,8 +173,7 @@ class Sweep:
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **row,
         }
-        if jax.process_index() == 0:
-            self.log.append(whole)
+        on_first(lambda: self.log.append(whole))
         self.bars.row(whole)
 
 

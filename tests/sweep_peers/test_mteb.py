@@ -68,9 +68,7 @@ def _local(name):
 def _scores(model, task):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = mteb.evaluate(
-            model, task, cache=None, co2_tracker=False, show_progress_bar=False
-        )
+        result = mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False)
     (found,) = result.task_results[0].scores["test"]
     return {name: value for name, value in found.items() if isinstance(value, float)}
 

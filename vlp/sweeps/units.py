@@ -15,7 +15,7 @@ from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import tasks_of
+from vlp.sweeps.tasks.table import feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -86,3 +86,18 @@ def by_set(units: Sequence[Unit]) -> list[list[Unit]]:
     for unit in units:
         by.setdefault(unit.entry.name, []).append(unit)
     return list(by.values())
+
+
+def embedded_parts(units: Sequence[Unit]) -> list[tuple[EvalSet, list[str]]]:
+    """What must be embedded for tasks on one set: the set, and where tasks learn its training part;
+    each with the features that are read."""
+    found, learning = units[0].found, [unit for unit in units if learns(unit.task)]
+    assert found is not None
+    parts = [(found, _features(units))]
+    if found.train is not None and learning:
+        parts.append((found.train, _features(learning)))
+    return parts
+
+
+def _features(units: Sequence[Unit]) -> list[str]:
+    return sorted({feature_of(unit.task, unit.settings) for unit in units})

@@ -5,22 +5,19 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from vlp.evals.measures import intervals
 from vlp.parallel.together import failed_alike, on_first
 from vlp.sweeps.bars import Bars
 from vlp.sweeps.embedding import Opened, embed_pictures
-from vlp.sweeps.judged import Judged
 from vlp.sweeps.log import Log
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.opening import AnyModel, opened
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.samples import SampleStore
+from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.stored import Stored, StoredView
-from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
-from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
+from vlp.sweeps.tasks.table import MAIN, TASKS
+from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
 from vlp.version import versions
@@ -90,9 +87,12 @@ class Sweep:
                 started = time.monotonic()
                 problem = unit.problem or problems.get(model.ref, "")
                 row = {"failed": problem} if problem else self._judged(model, unit)
-                seconds = {"embedding": embedding, "task": time.monotonic() - started}
-                about = {"dtype": model.dtype, "weights": model.weights, "seconds": seconds}
-                about |= {"decoded": decoded.get(model.ref, [])}
+                about = {
+                    "dtype": model.dtype,
+                    "weights": model.weights,
+                    "seconds": {"embedding": embedding, "task": time.monotonic() - started},
+                    "decoded": decoded.get(model.ref, []),
+                }
                 self._write(model.ref, unit, about | row)
 
     def _embedded(
@@ -108,15 +108,11 @@ class Sweep:
         decoded: dict[ModelRef, list[int]] = {}
         if found is None:
             return problems, decoded
-        of = {learning: _features(units, learning=learning) for learning in (False, True)}
-        parts = [(found, of[False])]
-        if found.train is not None and of[True]:
-            parts.append((found.train, of[True]))
         stored = [model for model in models if isinstance(model, Stored)]
         problems |= {model.ref: why for model in stored if (why := model.problem(found))}
         for alike in _alike([model for model in models if isinstance(model, Opened)]):
             try:
-                for part, features in parts:
+                for part, features in embedded_parts(units):
                     self.bars.say(f"{found.name}: pictures", pictures=len(part))
                     own = embed_pictures(
                         alike,
@@ -177,34 +173,9 @@ class Sweep:
         self.bars.row(whole)
 
 
-def scores_of(judged: Judged, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
-    """The metrics of a task with their intervals, as JSON values."""
-    spread = intervals(judged.measures, samples=judged.samples, draws=draws, seed=seed)
-    once = np.ones(judged.samples)
-    found: dict[str, dict[str, float | None]] = {}
-    for name, measure in judged.measures.items():
-        found[name] = {"value": _number(measure.of(once)), "chance": measure.chance}
-        if name in spread:
-            found[name] |= {"low": spread[name].low, "high": spread[name].high}
-        if measure.if_hit is not None:
-            found[name]["if_ties_hit"] = _number(measure.if_hit(once))
-    return found
-
-
-def _features(units: Sequence[Unit], *, learning: bool) -> list[str]:
-    """The features that tasks read, those that learn from a training part, or all."""
-    asked = (u for u in units if learns(u.task) or not learning)
-    return sorted({feature_of(u.task, u.settings) for u in asked})
-
-
 def _alike(models: Sequence[Opened]) -> list[list[Opened]]:
     """The models by how they take pictures."""
     by: dict[str, list[Opened]] = {}
     for model in models:
         by.setdefault(model.shown, []).append(model)
     return list(by.values())
-
-
-def _number(value: float) -> float | None:
-    """None for NaN, which is no JSON."""
-    return None if np.isnan(value) else float(value)

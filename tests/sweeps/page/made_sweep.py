@@ -12,8 +12,8 @@ from data_pipelines.sources import Source
 from vlp.evals.measures import class_mean, quotient
 from vlp.sweeps.judged import Judged
 from vlp.sweeps.samples import SampleStore
+from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.work import scores_of
 
 CLASSES = ("cat", "dog & wolf", "<b>bird</b>", "red fox", "a very long name of a class")
 BATCH = 256

@@ -15,7 +15,7 @@ from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import feature_of, learns, tasks_of
+from vlp.sweeps.tasks.table import MAIN, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -41,6 +41,12 @@ class Unit:
         """Of the task, on this set."""
         return dict(self.entry.settings.get(self.task, {}))
 
+    @property
+    def main(self) -> str:
+        """The metric that stands for the row: the entry's, where it is of this task."""
+        task, _, metric = self.entry.metric.partition("/")
+        return metric if task == self.task else MAIN.get(self.task, "")
+
     def key(self, plan: Plan, ref: ModelRef) -> str:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
@@ -55,7 +61,8 @@ class Unit:
         if found is None:
             return ""
         digest = hashlib.sha256(found.pictures.fingerprint.encode())
-        for part in (found.class_names, found.templates, found.prompts, found.texts, found.groups):
+        names = (found.class_names, found.aliases, found.templates, found.prompts)
+        for part in (*names, found.texts, found.groups):
             digest.update(repr(part).encode("utf-8", "surrogatepass"))
         arrays = [found.labels, found.picture_of_text]
         if found.choices is not None:

@@ -16,7 +16,7 @@ from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.stored import Stored, StoredView
-from vlp.sweeps.tasks.table import MAIN, TASKS
+from vlp.sweeps.tasks.table import TASKS
 from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
@@ -162,7 +162,7 @@ class Sweep:
             "split": entry.split,
             "group": entry.group,
             "task": unit.task or "-",
-            "main": entry.metric or MAIN.get(unit.task, ""),
+            "main": unit.main,
             "settings": unit.settings | {"pictures": plan.rule, "limit": plan.limit},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",
             "versions": versions(),

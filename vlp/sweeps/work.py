@@ -15,6 +15,7 @@ from vlp.sweeps.plan import Plan
 from vlp.sweeps.precision import Stages
 from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.scores import scores_of
+from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.stored import Stored, StoredView
 from vlp.sweeps.tasks.table import TASKS
 from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
@@ -34,16 +35,21 @@ class Sweep:
         plan: what is to be done.
         log: of the results' folder; only process 0 writes to it.
         bars: shows how far it is.
+
+    Attributes:
+        sets: those that could be opened, by name, once it is carried out.
     """
 
     def __init__(self, plan: Plan, log: Log, *, bars: Bars) -> None:
         self.plan, self.log, self.bars = plan, log, bars
         self.store = VectorStore(plan.vectors or plan.out / "vectors")
         self.samples = SampleStore(plan.out / "samples")
+        self.sets: dict[str, EvalSet] = {}
 
     def carry_out(self) -> None:
         """Judges every model on every set."""
         units = list(open_units(self.plan, self.bars.opening(self.plan.entries)))
+        self.sets = {u.entry.name: u.found for u in units if u.found is not None}
         missing = {
             ref: [u for u in units if not self.log.done(u.key(self.plan, ref))]
             for ref in self.plan.models
@@ -167,6 +173,7 @@ class Sweep:
             "model": ref.name,
             "source": ref.source,
             "step": ref.step,
+            "samples_seen": ref.samples_seen,
             "set": entry.name,
             "split": entry.split,
             "group": entry.group,

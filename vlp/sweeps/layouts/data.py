@@ -146,7 +146,7 @@ def _values(source: Source, field: str) -> list[list[str]]:
     for index in range(len(source)):
         try:
             meta = metadata(source, index)
-            found.append([str(make(meta))] if make else label_names(meta.get(field)))
+            found.append([str(make(meta))] if make else label_names(_plain(meta.get(field))))
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(
                 f"{field} needs the fields of its set, {source.key(index)} of {source.name} lacks "
@@ -157,3 +157,10 @@ def _values(source: Source, field: str) -> list[list[str]]:
         except ValueError as error:
             raise ValueError(f"{source.name}, {source.key(index)}, {field!r}: {error}") from error
     return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python has it; TFDS's lists hold numpy's numbers."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -87,7 +87,7 @@ def _captions(source: Source, entry: Entry, notes: list[str]) -> dict:
 def _labels(source: Source, entry: Entry, notes: list[str]) -> dict:
     fields = (entry.label,) if entry.label else USUAL
     for field in fields:
-        labels = _values(source, field)
+        labels, several = _values(source, field)
         if any(labels):
             break
     else:
@@ -101,7 +101,7 @@ def _labels(source: Source, entry: Entry, notes: list[str]) -> dict:
     if missing:
         notes.append(f"{missing:,} pictures have no {field!r}")
     names = dict(class_names=classes.names, aliases=classes.aliases)
-    if all(len(own) < 2 for own in labels):
+    if not several:
         places = [place[own[0]] if own else -1 for own in labels]
         return dict(labels=np.asarray(places, np.int64), **names)
     truths = np.zeros((len(labels), len(classes.names)), bool)
@@ -139,14 +139,17 @@ def _names_of(source: Source, field: str) -> Sequence[str]:
     return known.get(field.removesuffix("_name"), ()) if isinstance(known, dict) else ()
 
 
-def _values(source: Source, field: str) -> list[list[str]]:
-    """The labels of each sample."""
+def _values(source: Source, field: str) -> tuple[list[list[str]], bool]:
+    """The labels of each sample, and whether a sample has a list of them."""
     make = DERIVED.get(field)
+    several = False
     found: list[list[str]] = []
     for index in range(len(source)):
         try:
             meta = metadata(source, index)
-            found.append([str(make(meta))] if make else label_names(_plain(meta.get(field))))
+            value = make(meta) if make else _plain(meta.get(field))
+            several |= isinstance(value, list)
+            found.append(label_names(value))
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(
                 f"{field} needs the fields of its set, {source.key(index)} of {source.name} lacks "
@@ -156,7 +159,7 @@ def _values(source: Source, field: str) -> list[list[str]]:
             found.append([])
         except ValueError as error:
             raise ValueError(f"{source.name}, {source.key(index)}, {field!r}: {error}") from error
-    return found
+    return found, several
 
 
 def _plain(value: Any) -> Any:

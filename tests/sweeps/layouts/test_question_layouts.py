@@ -150,3 +150,13 @@ def test_a_missing_picture_is_named(tmp_path):
     put(tmp_path / "sugar_crepe", {"add_att.json": rows, "val2017/a.png": png(0)})
     with pytest.raises(ValueError, match="add_att.json names 'b.png', which must lie in"):
         opens(tmp_path, name="sugar_crepe/add_att", data="sugar_crepe")
+
+
+def test_a_set_of_questions_without_its_file_is_not_there(tmp_path):
+    rows = {"0": {"filename": "a.png", "caption": "right", "negative_caption": "wrong"}}
+    put(tmp_path / "sugar_crepe", {"add_att.json": rows, "val2017/a.png": png(0)})
+    wanted = dict(
+        name="sugar_crepe/swap_obj", data="sugar_crepe", tasks=["pairs"], needs="fetch it"
+    )
+    with pytest.raises(ValueError, match="it is not there; fetch it"):
+        opens(tmp_path, **wanted)

@@ -1,5 +1,6 @@
 """Sets that are ordinary data of vlp: tars, tables, TFDS, parquet, what `datasets` saved."""
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,15 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.layouts.derived import DERIVED
 from vlp.sweeps.sets import EvalSet
 
+QUESTIONS = ("pairs", "candidates", "associations")  # tasks of sets with questions of their own
 CAPTIONED = ("retrieval", "matching", "captioning")  # tasks that compare with captions
 USUAL = ("cls", "label")  # fields that hold a label
 
 
 def is_here(data: str, entry: Entry) -> bool:
-    """Whether a path, a pattern of paths or an address names something."""
+    """Whether a path, a pattern of paths or an address names something; no set of questions."""
+    if entry.tasks and set(entry.tasks) <= set(QUESTIONS):
+        return False
     if is_address(data):
         try:
             return exists(data)
@@ -35,7 +39,7 @@ def is_here(data: str, entry: Entry) -> bool:
     path = Path(data)
     if path.is_dir():
         return any(path.iterdir())
-    return path.is_file() or any(mark in data for mark in "*?[") and any(Path().glob(data))
+    return path.is_file() or glob.has_magic(data) and any(glob.iglob(data, recursive=True))
 
 
 def is_prepared(name: str) -> bool:

@@ -160,3 +160,24 @@ def test_a_set_of_questions_without_its_file_is_not_there(tmp_path):
     )
     with pytest.raises(ValueError, match="it is not there; fetch it"):
         opens(tmp_path, **wanted)
+
+
+def test_mmeb_shows_texts_beside_pictures_and_pictures_among_pictures(tmp_path):
+    rows = [
+        ("Find.", "<|image_1|> in red", "Birds/0.png", ["", ""], ["Birds/1.png", "Birds/2.png"]),
+        ("Answer.", "what is it", "Birds/3.png", ["owl", "tit"], ["", ""]),
+        ("Find.", "news", "", ["a", "b"], ["Birds/1.png", "Birds/1.png"]),
+    ]
+    found = opened(tmp_path, layout="mmeb", **mmeb(tmp_path, rows))
+    choices, texts = found.choices, found.texts
+    shown = [[texts[i] if i >= 0 else "" for i in own.tolist()] for own in choices.beside]
+    assert shown == [["in red", "", ""], ["what is it"], ["a", "b"]]
+    asked = [[texts[i] for i in own.tolist()] for own in choices.texts]
+    assert asked == [[], ["owl", "tit"], ["news"]]
+    assert [right.shape for right in choices.right] == [(2, 1), (1, 2), (2, 1)]
+
+
+def test_mmeb_of_texts_alone_is_refused(tmp_path):
+    rows = [("Find.", "news", "", ["a", "b"], ["", ""])]
+    with pytest.raises(ValueError, match="row 0 of mmeb/Birds has texts alone"):
+        opens(tmp_path, **mmeb(tmp_path, rows))

@@ -94,7 +94,8 @@ def test_winogavil_reads_each_candidate_once(tmp_path):
         "candidate_images": [[cell(0), cell(1), cell(2)], [cell(1), cell(3)]],
         "associations": [["tree"], ["bird"]],
     }
-    parquet(tmp_path / "winogavil/test-0.parquet", columns)
+    parquet(tmp_path / "winogavil/a/winogavil-test.parquet", columns)
+    parquet(tmp_path / "winogavil/a/winogavil-train.parquet", columns | {"cue": ["no", "no"]})
     found = opened(tmp_path, layout="questions", name="winogavil", tasks=["associations"])
     assert found.texts == ["An oak", "A wing"]
     assert [found.pictures.key(i) for i in range(4)] == ["tree", "bird", "car", "sea"]

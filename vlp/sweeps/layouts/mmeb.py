@@ -40,7 +40,8 @@ def is_here(folder: str, entry: Entry) -> bool:
     """Whether a folder has rows, and the entry asks for candidates."""
     if is_address(folder) or not Path(folder).is_dir() or "candidates" not in entry.tasks:
         return False
-    return rows_of_split(Path(folder), entry.split) is not None and not entry.fields
+    named = any("=" in column for column in entry.columns)  # a table of questions, see there
+    return not named and rows_of_split(Path(folder), entry.split) is not None
 
 
 def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows
 
 
+@runtime_checkable
 class View(Protocol):
     """A model's view of a set.
 
@@ -29,7 +30,7 @@ class View(Protocol):
     rule: str
     seed: int
 
-    def on(self, found: EvalSet) -> Self:
+    def on(self, found: EvalSet) -> "View":
         """The same of the same pictures, with something else known of them."""
 
     def pictures(self, of: EvalSet | None = None, *, feature: str = EMBEDDING) -> Rows:

@@ -61,12 +61,14 @@ def _precision(
     real = ~np.isnan(own)
 
     def of(w: Weights) -> float:
-        hits, before = np.cumsum(w[right]), np.concatenate([[0.0], np.cumsum(w[wrong])])
-        if not len(hits) or not hits[-1]:
+        often = np.rint(w[right]).astype(np.int64)
+        total = int(often.sum())
+        if not total:
             return float("nan")
-        here = hits + before[in_front]
-        precision = np.divide(hits, here, out=np.zeros_like(hits), where=here > 0)
-        return float((w[right] * real * precision).sum() / hits[-1])
+        before = np.concatenate([[0.0], np.cumsum(w[wrong])])[in_front]
+        hits = np.arange(1, total + 1)
+        precision = hits / (hits + np.repeat(before, often))
+        return float(precision[np.repeat(real, often)].sum() / total)
 
     return of
 

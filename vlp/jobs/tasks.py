@@ -16,7 +16,7 @@ from vlp.evals.classes import find_classes
 from vlp.evals.classification import check_prompts, class_embeddings, classification
 from vlp.evals.pairs import another, read_pairs
 from vlp.evals.rerank import check_rerank, reranked
-from vlp.evals.results import make_result
+from vlp.evals.results import PARTS, make_result
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, check_beams
 from vlp.jobs.between import USUAL, both_rows, check_between
@@ -151,7 +151,7 @@ def _retrieval(
         log_odds=partial(log_odds, evaluator, gallery),
     )
     anew = recalls(after, **common)
-    for part in ("metrics", "chance", "counts"):
+    for part in PARTS:
         scores[part] |= {f"reranked/{key}": value for key, value in anew[part].items()}
     return scores, gallery
 

@@ -14,8 +14,9 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import feature_of, learns, tasks_of
+from vlp.sweeps.tasks.table import MAIN, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -41,10 +42,20 @@ class Unit:
         """Of the task, on this set."""
         return dict(self.entry.settings.get(self.task, {}))
 
+    @property
+    def main(self) -> str:
+        """The metric that stands for the row: the entry's, where it is of this task."""
+        task, _, metric = self.entry.metric.partition("/")
+        return metric if task == self.task else MAIN.get(self.task, "")
+
+    def stages(self, plan: Plan) -> Stages:
+        """What the task computes in what."""
+        return stages_of(plan.precision, self.task)
+
     def key(self, plan: Plan, ref: ModelRef) -> str:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
-        parts += [plan.rule, plan.limit, plan.seed, plan.draws, self._digest]
+        parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._digest]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -55,7 +66,8 @@ class Unit:
         if found is None:
             return ""
         digest = hashlib.sha256(found.pictures.fingerprint.encode())
-        for part in (found.class_names, found.templates, found.prompts, found.texts, found.groups):
+        names = (found.class_names, found.aliases, found.templates, found.prompts)
+        for part in (*names, found.texts, found.groups):
             digest.update(repr(part).encode("utf-8", "surrogatepass"))
         arrays = [found.labels, found.picture_of_text]
         if found.choices is not None:

@@ -167,6 +167,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     check_folder("--out", out, manifest="log.jsonl", ours="an earlier sweep")
     use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
+        on_first((out / "log.jsonl").touch)  # by which the folder is a sweep's from now on
         log = everywhere(lambda: Log(out / "log.jsonl"))
         with Bars() as bars:
             sweep = Sweep(plan, log, bars=bars)

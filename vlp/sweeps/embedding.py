@@ -106,7 +106,7 @@ class Opened:
         return why and f"{self.ref.title} has no feature {feature!r}: {why}"
 
     def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Unit-norm rows.
+        """Unit-norm rows, those of equal texts the same to the last bit.
 
         Raises:
             ValueError: the model has no text tower or no tokenizer.
@@ -117,7 +117,10 @@ class Opened:
                 "texts; judge it by probes, or give --tokenizer"
             )
         size = TEXTS * batch_parts(self.encoder.mesh)
-        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size, full=True)
+        place: dict[str, int] = {}
+        rows = [place.setdefault(text, len(place)) for text in texts]
+        settings: Any = dict(batch_size=size, full=True)
+        return self.encoder.embed_texts(list(place), self.run.tokenize, **settings)[rows]
 
 
 def picture_key(

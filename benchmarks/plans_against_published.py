@@ -51,6 +51,10 @@ POINTS = (
         (12.8e9 + 1.02e9) / (57 * 3600 * 256), "57 hours of a v4-512",
         "https://arxiv.org/abs/2509.01644, table 3",
     ),
+    Point(
+        {"CoCa 2b": 32.8}, "v4:8x16x16", 500_000 * 65_536 / (5 * 24 * 3600 * 2048),
+        "5 days of 2,048 v4", "https://arxiv.org/abs/2205.01917, section 4.1",
+    ),
 )  # fmt: skip
 
 
@@ -61,7 +65,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     print(
         "| run | published | pairs/s a device | planned | MFU planned | ratio of times | "
-        "planned, GB a device | source |\n" + "|---" * 8 + "|"
+        "by cycles | planned, GB a device | source |\n" + "|---" * 9 + "|"
     )
     for point in POINTS:
         files = [folder / file_name(name, point.topology) for name in point.stages]
@@ -79,16 +83,27 @@ def file_name(name: str, topology: str) -> str:
 
 def row(point: Point, plans: list[dict]) -> str:
     """One line of the table; of several stages the memory is the largest."""
-    samples = point.stages.values()
-    paces = [plan["estimate"]["pairs_per_second"] / plan["devices"] for plan in plans]
-    taken = sum(each / pace for each, pace in zip(samples, paces, strict=True))
-    planned = sum(samples) / taken
+    planned = pace(point, plans, "seconds")
+    cycles = pace(point, plans, "compiler_seconds")
     memory = max(plan["memory"]["total"] for plan in plans) / 1e9
     mfu = ", ".join(f"{plan['estimate']['mfu']:.0%}" for plan in plans)
     return (
         f"| {', '.join(point.stages)} on {point.topology} | {point.told} | {point.pace:,.1f} | "
-        f"{planned:,.1f} | {mfu} | {point.pace / planned:.2f} | {memory:.1f} | {point.source} |"
+        f"{planned:,.1f} | {mfu} | {point.pace / planned:.2f} | "
+        f"{f'{point.pace / cycles:.2f}' if cycles else '-'} | {memory:.1f} | {point.source} |"
     )
+
+
+def pace(point: Point, plans: list[dict], seconds: str) -> float:
+    """Planned pairs a second of one device over all stages; 0 where a plan has no such estimate."""
+    times = [plan["estimate"][seconds] for plan in plans]
+    if not all(times):
+        return 0.0
+    taken = sum(
+        samples * time * plan["devices"] / plan["global_batch"]
+        for samples, time, plan in zip(point.stages.values(), times, plans, strict=True)
+    )
+    return sum(point.stages.values()) / taken
 
 
 if __name__ == "__main__":

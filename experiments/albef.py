@@ -11,7 +11,7 @@ distillation 0.4 after an epoch; crops, flips and RandAugment. Different: negati
 Cost: 300 GFLOPs a pair and training step, the teacher's passes included, 1.3e20 in all; the authors
 had 8 A100s.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
-  ALBEF on a100:8: 38.6 of 85.1 GB, 354 ms, 3.4 days
+  ALBEF on a100:8: 38.6 of 85.1 GB, 355 ms, 3.4 days
   ALBEF on h100:8: 39.1 of 84.9 GB, 175 ms, 1.7 days
 Expected of 14 M pairs after fine-tuning (the paper's table on Flickr30K and COCO, recall at 1 of
 texts and images): 95.9 and 85.6 on Flickr30K, 77.6 and 60.7 on COCO; nobody has run this yet.

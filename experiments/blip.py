@@ -13,7 +13,7 @@ decay.
 Cost: 306 and 680 GFLOPs a pair and training step for B and L, the teacher's passes included;
 8.6e19 for B on 14 M pairs; the authors took two nodes of 16 GPUs.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
-  B/16 on a100:32: 8.5 of 85.1 GB, 495 ms, 0.56 days
+  B/16 on a100:32: 8.6 of 85.1 GB, 494 ms, 0.56 days
   B/16 on h100:32: 9.1 of 84.9 GB, 226 ms, 0.25 days
 Expected of B on 14 M pairs (the paper's table 5, recall at 1 of texts and images after
 fine-tuning): 80.6 and 63.1 on COCO; nobody has run this yet.

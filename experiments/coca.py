@@ -19,6 +19,7 @@ and `steps` with --config.init.path=runs/coca.
 Cost: 258, 688 and 2,123 GFLOPs a pair and training step for b, l and 2b; 8.5e21, 2.3e22 and 7.0e22
 in all; the authors took 5 days on 2,048 TPU v4 for the largest.
 Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing was run):
+  2b on v4:8x16x16: 6.2 of 34.4 GB, 674 ms, 3.9 days
   2b on h100:512: 32.4 of 84.9 GB, 816 ms, 4.7 days
 Expected of it on ImageNet without training there: 86.3 % top-1, and 91.0 % after fine-tuning (the
 paper's abstract); nobody has run this yet.

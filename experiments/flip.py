@@ -15,7 +15,7 @@ Planned (`vlp plan`: GB a device, a step by a roofline, the whole run; nothing w
   masked on v4:4x4x8: 17.1 of 34.4 GB, 1,013 ms, 2.3 days
   masked on h100:64: 20.2 of 84.9 GB, 630 ms, 1.4 days
   tuned on v4:4x4x8: 26.8 of 34.4 GB, 1,985 ms, 0.045 days
-  tuned on h100:64: 36.5 of 84.9 GB, 1,293 ms, 0.029 days
+  tuned on h100:64: 36.5 of 84.9 GB, 1,319 ms, 0.03 days
 Expected on ImageNet without training there: 74.3 % top-1 on LAION-400M, tuned (the README); nobody
 has run this yet.
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.io.packed import PackedTar, packed_kind
 from data_pipelines.io.plain import File, LocalFile
 from data_pipelines.io.remote import RemoteFile, answered, store_of
 
@@ -48,7 +49,7 @@ def checked(address: str) -> str:
 
 
 def open_file(address: str | Path) -> File:
-    """A file to be read by stretches, wherever it lies.
+    """A file to be read by stretches, wherever it lies; of a compressed tar what it holds.
 
     Args:
       address: a path, or the address of a store.
@@ -57,9 +58,10 @@ def open_file(address: str | Path) -> File:
       OSError: it is not there, or cannot be reached.
       ValueError: see `checked`.
     """
-    if is_address(address):
-        return RemoteFile(checked(os.fspath(address)))
-    return LocalFile(address)
+    name = os.fspath(address)
+    file: File = RemoteFile(checked(name)) if is_address(name) else LocalFile(name)
+    kind = packed_kind(name)
+    return PackedTar(file, kind) if kind else file
 
 
 def exists(address: str | Path) -> bool:

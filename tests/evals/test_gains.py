@@ -1,4 +1,4 @@
-"""Recall and nDCG of several right candidates, worked out by hand and beside going through lists."""
+"""Recall and nDCG of several right candidates, worked out by hand."""
 
 from itertools import permutations
 

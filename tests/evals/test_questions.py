@@ -47,7 +47,7 @@ def test_every_row_with_a_right_one_must_be_won():
 
 
 def test_chance_is_the_share_of_all_orders():
-    orders = [np.reshape(order, (2, 2)) for order in permutations(range(4))]
+    orders = [np.reshape(order, (2, 2)).astype(float) for order in permutations(range(4))]
     texts = np.mean([each_row(order, EYE).lost for order in orders])
     both = np.mean([(each_row(o, EYE) & each_row(o.T, EYE)).lost for o in orders])
     assert rows_by_chance(EYE) == pytest.approx(texts) == 1 / 4

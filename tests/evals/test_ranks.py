@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vlp.evals import ranks
 from vlp.evals.ranks import class_ranks, gallery_ranks, pair_ranks
 
 
@@ -44,9 +45,9 @@ def test_ranks_of_a_gallery_are_those_of_sorting_both_ways(queries):
 def test_a_tie_is_lost_in_one_rank_and_won_in_the_other():
     z = np.ones((3, 2), np.float32) / np.sqrt(2)
     texts, images = gallery_ranks(z, z, np.arange(3))
-    for ranks in (texts, images, class_ranks(z, z, np.arange(3)).ranks):
-        assert ranks.missed.tolist() == [2, 2, 2]
-        assert ranks.hit.tolist() == [0, 0, 0]
+    for both in (texts, images, class_ranks(z, z, np.arange(3)).ranks):
+        assert both.missed.tolist() == [2, 2, 2]
+        assert both.hit.tolist() == [0, 0, 0]
 
 
 def test_what_is_nan_or_has_no_text_is_never_found():
@@ -56,8 +57,8 @@ def test_what_is_nan_or_has_no_text_is_never_found():
     texts, images = gallery_ranks(zimg, ztxt, np.arange(3))
     assert texts.missed[1] == texts.hit[1] == 4
     assert images.missed[[1, 3]].tolist() == images.hit[[1, 3]].tolist() == [3, 3]
-    ranks = class_ranks(np.full((1, 8), np.nan, np.float32), zimg, np.zeros(1, int)).ranks
-    assert (ranks.missed[0], ranks.hit[0]) == (4, 4)
+    found = class_ranks(np.full((1, 8), np.nan, np.float32), zimg, np.zeros(1, int)).ranks
+    assert (found.missed[0], found.hit[0]) == (4, 4)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -120,3 +121,26 @@ def test_pairs_of_one_text_each_have_the_ranks_of_a_gallery():
     np.testing.assert_array_equal(of_texts.missed, texts.missed)
     best = [of_images.missed[of == image].min(initial=33) for image in range(20)]
     np.testing.assert_array_equal(best, images.missed)
+
+
+def test_embeddings_that_differ_by_rounding_only_find_nothing():
+    rng = np.random.default_rng(8)
+    nearly = np.ones((50, 64)) + 2e-7 * rng.normal(size=(50, 64))
+    nearly = (nearly / np.linalg.norm(nearly, axis=1, keepdims=True)).astype(np.float32)
+    texts, images = gallery_ranks(nearly, nearly, np.arange(50))
+    assert set(texts.missed) == set(images.missed) == {49}
+
+
+def test_the_whole_score_matrix_is_never_held(monkeypatch):
+    held, n, m = [], 300, 500
+    among = ranks._among
+
+    def counting(zimg, text, *others):
+        held.append(len(zimg) * len(text))
+        return among(zimg, text, *others)
+
+    monkeypatch.setattr(ranks, "_among", counting)
+    monkeypatch.setattr(ranks, "_HELD", 100 * n)
+    rng = np.random.default_rng(9)
+    gallery_ranks(unit(rng, n, 4), unit(rng, m, 4), rng.integers(n, size=m))
+    assert held == [100 * n] * 5

@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from vlp.evals.retrieval import chance_of_recall, retrieval
+from vlp.evals.gains import chance_of_recall
+from vlp.evals.retrieval import retrieval
 
 
 def loop_recalls(scores, image_of_text, k):

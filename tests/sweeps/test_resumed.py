@@ -2,11 +2,15 @@
 
 import json
 import os
+import random
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.small.runs import command
 from tests.sweeps.small_sweep import made, swept, table
 from vlp.parallel.lock import Lock, only_writer
 from vlp.sweeps.vectors import Rows, VectorStore
@@ -30,54 +34,63 @@ class Stopped(BaseException):
     """As a signal would end it."""
 
 
-@pytest.fixture
-def stop(monkeypatch):
-    """Ends what is done at the n-th write to the disk: before it, or with half of it there."""
+class Writes:
+    """Counts what goes to the disk, and ends it all at one of them; what was half done stays."""
 
-    def at(number: int) -> None:
-        left = [number]
-        replace, fsync = os.replace, os.fsync
+    def __init__(self, monkeypatch) -> None:
+        self.done, self.last = 0, 0
+        for name in ("replace", "fsync"):
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
 
-        def counted(function):
-            def call(*arguments, **keywords):
-                left[0] -= 1
-                if not left[0]:
-                    raise Stopped
-                return function(*arguments, **keywords)
+    def _counted(self, function):
+        def call(*arguments, **keywords):
+            self.done += 1
+            if self.done == self.last:
+                raise Stopped
+            return function(*arguments, **keywords)
 
-            return call
-
-        monkeypatch.setattr(os, "replace", counted(replace))
-        monkeypatch.setattr(os, "fsync", counted(fsync))
-
-    yield at
-
-
-def test_stopped_at_every_write_and_resumed_it_is_the_same_table(
-    root, whole, tmp_path, stop, monkeypatch
-):
-    stops = 0
-    for number in range(1, 100):
-        out = tmp_path / str(number)
-        stop(number)
-        try:
-            swept(root, out)
-            monkeypatch.undo()
-            break
-        except Stopped:
-            stops += 1
-        monkeypatch.undo()
-        swept(root, out)
-        assert table(out) == whole, number
-        keys = [json.loads(line)["key"] for line in (out / "log.jsonl").open()]
-        done = [key for key in keys if keys.count(key) > 1]
-        assert all("failed" in row for row in rows_of(out) if row["key"] in done), number
-    assert stops >= 8  # vectors, what is said of samples, and rows
+        return call
 
 
 def rows_of(out: Path) -> list[dict]:
     """The rows of a log."""
-    return [json.loads(line) for line in (out / "log.jsonl").open(encoding="utf-8")]
+    lines = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def check_whole(out: Path, whole: list[dict]) -> None:
+    """It is the same table, and no row that did not fail was made twice."""
+    assert table(out) == whole
+    keys = [row["key"] for row in rows_of(out) if "failed" not in row]
+    assert len(keys) == len(set(keys)) == 2
+
+
+def test_stopped_at_any_write_and_resumed_it_is_the_same_table(root, whole, tmp_path, monkeypatch):
+    writes = Writes(monkeypatch)
+    swept(root, tmp_path / "all")
+    total = writes.done
+    assert total >= 20  # vectors, what is said of samples, rows, tables
+    for last in range(2, total, total // 5):
+        writes.done, writes.last = 0, last
+        with pytest.raises(Stopped):
+            swept(root, tmp_path / str(last))
+        writes.last = 0
+        swept(root, tmp_path / str(last))
+        check_whole(tmp_path / str(last), whole)
+
+
+@pytest.mark.slow
+def test_killed_at_random_points_and_resumed_it_is_the_same_table(root, whole, tmp_path):
+    out, rng = tmp_path / "out", random.Random(0)
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    line, environment = command("sweep", *flags, f"--out={out}", "--draws=20", devices=8)
+    for wanted in (1, rng.randint(2, 6), rng.randint(6, 9)):
+        with subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and len(list(out.rglob("*"))) <= wanted:
+                time.sleep(0.005)
+            process.kill()
+    subprocess.run(line, env=environment, check=True, stderr=subprocess.DEVNULL)
+    check_whole(out, whole)
 
 
 def test_a_torn_last_line_is_mended_and_its_row_made_anew(root, whole, tmp_path, caplog):
@@ -103,7 +116,7 @@ def test_what_is_there_is_not_done_again(root, tmp_path):
 def test_pictures_are_decoded_once_for_all_tasks_and_sweeps(root, tmp_path):
     first = swept(root, tmp_path / "a", vectors=tmp_path / "vectors")
     again = swept(root, tmp_path / "b", vectors=tmp_path / "vectors")
-    assert [row.get("decoded") for row in first.rows.values()] == [[21], [21], []]
+    assert [row.get("decoded") for row in first.rows.values()] == [[70], [70], []]
     assert [row.get("decoded") for row in again.rows.values()] == [[], [], []]
     assert table(tmp_path / "a") == table(tmp_path / "b")
 

@@ -13,7 +13,13 @@ data of vlp. --list shows what is there, and how to get the rest.
 
 Each model embeds each set once, whatever is asked of it; embeddings are kept. A sweep that was
 stopped goes on with the same command, rows that failed are tried again. --out holds log.jsonl (a
-line a model, set and task), results.jsonl, .parquet and .csv (a row a metric).
+line a model, set and task), results.jsonl, .parquet and .csv (a row a metric), table.md (for a
+paper) and index.html, a page to look at.
+
+  vlp sweep --compare clip siglip --out sweeps/emoji
+
+compares models of a finished sweep on the same samples: differences with their intervals, wins and
+losses, in the terminal, in compare.json and in compare.html.
 """
 
 import argparse
@@ -38,11 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp sweep`."""
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="see above")
     parser.add_argument(
-        "--suite", nargs="+", required=True, metavar="NAME|FILE", help="which sets and tasks"
+        "--suite", nargs="+", default=[], metavar="NAME|FILE", help="which sets and tasks"
     )
     parser.add_argument("--data", default="", metavar="ROOT", help="where the sets lie")
     parser.add_argument("--out", type=local_folder, metavar="DIR", help="the folder of the results")
     parser.add_argument("--list", action="store_true", help="show the sets and what is there")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="MODEL",
+        help="the first of these models of the sweep in --out with each of the others",
+    )
     parser.add_argument("--only", nargs="+", metavar="SET", help="these sets of the suites alone")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="these tasks alone")
     parser.add_argument(
@@ -91,6 +103,11 @@ def run(args: argparse.Namespace, _: list[str]) -> None:
     check_sizes(args, "threads", "models_at_once")
     if args.limit < 0 or args.draws < 0:
         raise ValueError(f"--limit and --draws must be 0 or more, got {args.limit}, {args.draws}")
+    if args.compare:
+        _compare(args)
+        return
+    if not args.suite:
+        raise ValueError("a sweep needs --suite, the name of a suite or a TOML file; see --help")
     from vlp.sweeps.suites import read_suites
 
     entries = _chosen(args, read_suites(args.suite))
@@ -113,6 +130,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     from vlp.sweeps.bars import Bars
     from vlp.sweeps.log import Log
     from vlp.sweeps.models import expand
+    from vlp.sweeps.page.write import write_page
     from vlp.sweeps.plan import Plan
     from vlp.sweeps.table import write_tables
     from vlp.sweeps.work import Sweep
@@ -137,13 +155,48 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
         log = everywhere(lambda: Log(out / "log.jsonl"))
-        try:
-            with Bars() as bars:
-                Sweep(plan, log, bars=bars).carry_out()
-        finally:
-            on_first(lambda: write_tables(out, log.rows.values()))
+        with Bars() as bars:
+            sweep = Sweep(plan, log, bars=bars)
+            try:
+                sweep.carry_out()
+            finally:
+                on_first(lambda: write_tables(out, log.rows.values()))
+                on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
     failed = sum("failed" in row for row in log.rows.values())
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from vlp.files import write_json
+    from vlp.sweeps.compare import compare
+    from vlp.sweeps.log import Log
+    from vlp.sweeps.names import find_model
+    from vlp.sweeps.page.differences import print_comparison
+    from vlp.sweeps.page.write import write_comparison
+    from vlp.sweeps.samples import SampleStore
+
+    unused = [name for name in ("models", "suite", "only", "tasks") if getattr(args, name)]
+    if unused or args.list:
+        raise ValueError(f"--compare reads a finished sweep; leave out --{(*unused, 'list')[0]}")
+    if len(args.compare) < 2 or not args.out or args.draws < 1:
+        raise ValueError(
+            "--compare needs two models or more of the sweep in --out, and --draws of 1 or more, "
+            f"got {len(args.compare)} models, --out={args.out}, --draws={args.draws}"
+        )
+    out = Path(args.out)
+    rows = list(Log(out / "log.jsonl").rows.values())
+    if not rows:
+        raise ValueError(f"--compare needs a sweep, {out / 'log.jsonl'} has no rows; sweep first")
+    first, *others = [find_model(text, rows) for text in args.compare]
+    if len({first, *others}) <= len(others):
+        raise ValueError(f"--compare must name different models, got {' '.join(args.compare)}")
+    found = compare(
+        rows, SampleStore(out / "samples"), first=first, others=others, draws=args.draws,
+        seed=args.seed,
+    )  # fmt: skip
+    write_json(out / "compare.json", {"draws": args.draws, "seed": args.seed, **found.as_json()})
+    write_comparison(out, found)
+    print_comparison(found)
 
 
 def _chosen(args: argparse.Namespace, entries: list[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from vlp.evals.measures import Measure, Weights, quotient
+from vlp.evals.measures import Measure, Weights, quotient, scores_of
 from vlp.evals.pairs import another
 
 MISSING = (
@@ -53,12 +53,8 @@ def captioning(
       Vedantam et al., 2015 (CIDEr), https://arxiv.org/abs/1411.5726; Papineni et al., 2002 (BLEU);
       both as in https://github.com/salaniz/pycocoevalcap, by its code.
     """
-    named, once = measures(written, truths), np.ones(len(written))
-    return {
-        "metrics": {name: measure.of(once) for name, measure in named.items()},
-        "chance": {name: measure.chance or 0.0 for name, measure in named.items()},
-        "counts": {"captions/queries": len(written)},
-    }
+    scores = scores_of(measures(written, truths), samples=len(written))
+    return scores | {"counts": {"captions/queries": len(written)}}
 
 
 def measures(written: Sequence[str], truths: Sequence[Sequence[str]]) -> dict[str, Measure]:

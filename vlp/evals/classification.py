@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vlp import metrics
+from vlp.evals.class_scores import class_scores
+from vlp.evals.measures import scores_of
+from vlp.evals.ranks import class_ranks
 
 
 def class_embeddings(
@@ -82,10 +84,10 @@ def classification(
       labels: Index of each image's class.
 
     Returns:
-      `metrics` and `chance` with the keys `top1`, `top5` (only where there are more than five
-      classes) and `mean_per_class_recall`, and `counts` (`images`, `classes`). Chance is one guess
-      among the classes; `majority_share`, in `chance`, is the top-1 score of always answering the
-      commonest class.
+      `metrics`, `chance`, `low` and `high` (of the 95 % interval) with the keys `top1`, `top5`
+      (only where there are more than five classes) and `mean_per_class_recall`, and `counts`
+      (`images`, `classes`). Chance is one guess among the classes; `majority_share`, in `chance`,
+      is the top-1 score of always answering the commonest class.
 
     Raises:
       ValueError: If a label is not a class or there are no images.
@@ -98,17 +100,11 @@ def classification(
             f"labels must lie in 0..{k - 1}, got {labels.min()}..{labels.max()}; "
             "give a name for every class"
         )
-    ranks = metrics.ranks(zimg, zclass, query_labels=labels, candidate_labels=np.arange(k))
-    tops = [top for top in (1, 5) if top == 1 or top < k]
-    values = {f"top{top}": float(metrics.recall_at_k(ranks, top)) for top in tops}
-    chance = {f"top{top}": top / k for top in tops}
-    recall = metrics.mean_per_class_recall(ranks == 0, labels, num_classes=k)
-    majority = int(np.bincount(labels, minlength=k).max())
-    return {
-        "metrics": values | {"mean_per_class_recall": float(recall)},
-        "chance": chance | {"mean_per_class_recall": 1 / k, "majority_share": majority / n},
-        "counts": {"images": n, "classes": k},
-    }
+    scores = class_scores(class_ranks(zimg, zclass, labels), labels, num_classes=k)
+    names = [name for name in ("top1", "top5", "mean_per_class_recall") if name != "top5" or k > 5]
+    result = scores_of({name: scores[name] for name in names}, samples=n)
+    result["chance"]["majority_share"] = int(np.bincount(labels, minlength=k).max()) / n
+    return result | {"counts": {"images": n, "classes": k}}
 
 
 def _prompts(names: Sequence[str], templates: Sequence[str]) -> list[str]:

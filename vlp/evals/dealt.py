@@ -14,7 +14,6 @@ from vlp.evals.encoding import encoding
 from vlp.evals.features import EMBEDDING
 from vlp.models.naflex import device_images
 from vlp.parallel.mesh import batch_parts
-from vlp.parallel.sharding import batch_sharding
 
 _CODES = 256  # of reasons to reject, at most
 
@@ -40,7 +39,6 @@ def embedding_dealt(
     assert encoder.mesh is not None
     rejects = np.zeros(_CODES, np.int32)
     own_parts = batch_parts(encoder.mesh) // encoder.processes
-    put = partial(jax.make_array_from_process_local_data, batch_sharding(encoder.mesh))
 
     encode = encoding(modality, names)
 
@@ -50,9 +48,9 @@ def embedding_dealt(
             # Sent along with the rows: nobody need know which process's devices come first.
             ids = np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32)
             for part, of in few((device_images(batch[modality]), ids), parts=own_parts):
-                rows = jax.tree.map(put, part)
+                rows = jax.tree.map(encoder.put_own, part)
                 found = encode(encoder.graphdef, encoder.params, rows, encoder.out)
-                yield found, _on_all(put(of), encoder.out)
+                yield found, _on_all(encoder.put_own(of), encoder.out)
 
     parts: deque[list[np.ndarray]] = deque()
     ids, done = [], 0

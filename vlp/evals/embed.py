@@ -187,23 +187,28 @@ class Encoder:
         """
         if not texts:
             raise ValueError("embed_texts needs at least one text, got none; is the list empty?")
-        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        unique = list(place)  # prompts of classes of one name are the same
+        parts = (list(texts[i : i + TOKENIZED]) for i in range(0, len(texts), TOKENIZED))
+        ids = np.concatenate([tokenize(part) for part in parts])
+        return self.embed_tokens(ids, batch_size=batch_size, full=full)
+
+    def embed_tokens(
+        self, ids: Int[np.ndarray, "n l"], *, batch_size: int = 256, full: bool = False
+    ) -> Float[np.ndarray, "n d"]:
+        """As `embed_texts`, of texts that are tokens already; those that occur twice are encoded
+        once."""
+        unique, place = np.unique(ids, axis=0, return_inverse=True)
         size = text_rows(batch_size, parts=batch_parts(self.mesh))
         size = size if full else min(size, self.divisible(len(unique)))
-        ids = np.concatenate(
-            [tokenize(unique[i : i + TOKENIZED]) for i in range(0, len(unique), TOKENIZED)]
-        )
         order: list[np.ndarray] = []
 
         def chunks() -> Iterator[np.ndarray]:
-            for places, rows in text_batches(self.text, ids, rows=size):
+            for places, rows in text_batches(self.text, unique, rows=size):
                 order.append(places)
                 yield rows
 
         parts = [*self._run(partial(encode, "text"), chunks(), size=size)]
         back = np.argsort(np.concatenate(order))
-        return np.concatenate(parts)[back[[place[text] for text in texts]]]
+        return np.concatenate(parts)[back[place.reshape(-1)]]
 
     def _run(
         self, encode: Callable[..., Any], chunks: Iterable[Any], *, size: int = 0
@@ -230,6 +235,11 @@ class Encoder:
         # Every process holds the whole batch and gives each of its devices that device's rows.
         sharding = batch_sharding(self.mesh)
         return jax.make_array_from_callback(rows.shape, sharding, lambda place: rows[place])
+
+    def put_own(self, rows: np.ndarray) -> Any:
+        """This process's rows of a batch, whose other rows the other processes hand in."""
+        assert self.mesh is not None
+        return jax.make_array_from_process_local_data(batch_sharding(self.mesh), rows)
 
     @property
     def out(self) -> NamedSharding | None:

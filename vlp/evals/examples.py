@@ -68,12 +68,9 @@ def text_queries(
     """
     chosen = np.asarray(list(texts), dtype=int)
     images = np.arange(len(zimg))
-    ranks = metrics.ranks(
-        ztxt[chosen], zimg, query_labels=image_of_text[chosen], candidate_labels=images
-    )
     first_text = {int(image): i for i, image in reversed(list(enumerate(image_of_text)))}
     queries = []
-    for text, rank in zip(chosen.tolist(), np.asarray(ranks).tolist(), strict=True):
+    for text in chosen.tolist():
         scores = metrics.scores(zimg, ztxt[text])
         answer = int(image_of_text[text])
 
@@ -88,7 +85,7 @@ def text_queries(
         queries.append(
             {
                 "query": captions[text],
-                "rank": rank,
+                "rank": _rank(scores, images == answer),
                 "candidates": len(zimg),
                 "found": found,
                 "answer": picture(answer) | {"caption": captions[text]},
@@ -114,11 +111,8 @@ def image_queries(
       list of `caption`, `score`, `right`).
     """
     chosen = np.asarray(list(images), dtype=int)
-    ranks = metrics.ranks(
-        zimg[chosen], ztxt, query_labels=chosen, candidate_labels=np.asarray(image_of_text)
-    )
     queries = []
-    for image, rank in zip(chosen.tolist(), np.asarray(ranks).tolist(), strict=True):
+    for image in chosen.tolist():
         scores = metrics.scores(zimg[[image]], ztxt)[0]
         right = np.asarray(image_of_text) == image
         own = np.flatnonzero(right)
@@ -130,12 +124,16 @@ def image_queries(
             {
                 "image": image_at(image),
                 "caption": captions[own[0]] if len(own) else "",
-                "rank": rank,
+                "rank": _rank(scores, right),
                 "candidates": len(ztxt),
                 "found": found,
             }
         )
     return queries
+
+
+def _rank(scores: np.ndarray, right: np.ndarray) -> int:
+    return int(metrics.score_ranks(scores[None], right[None], tolerance=metrics.TIE_TOLERANCE)[0])
 
 
 def _best(scores: np.ndarray, right: np.ndarray, top: int) -> list[int]:

@@ -51,6 +51,18 @@ def ndcg(
     return np.bincount(query, gains, queries) / np.maximum(_ideal(total, k), 1e-12)
 
 
+def chance_of_recall(
+    hits: Int[np.ndarray, " n"], candidates: int, k: int
+) -> Float[np.ndarray, " n"]:
+    """Chance that a random order puts at least one of `hits` right candidates among the first k.
+
+    One minus the hypergeometric chance of none: the product of (c - h - i) / (c - i), i < k.
+    """
+    drawn = np.arange(min(k, candidates))
+    left = np.maximum(candidates - hits[:, None] - drawn, 0)
+    return 1.0 - np.prod(left / (candidates - drawn), axis=1)
+
+
 def ndcg_by_chance(right: Int[np.ndarray, " q"], candidates: int, k: int) -> float:
     """What random orders give on average.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vlp.evals.measures import Measure, Weights, quotient
+from vlp.evals.measures import Measure, Weights, quotient, scores_of
 from vlp.metrics import scores
 
 _CHUNK = 1024  # queries scored at once
@@ -90,14 +90,8 @@ def matching(
       than a wrong one (`auc`, ties half); the accuracy of `true_pairs`, `wrong_captions` and
       `wrong_images`. Chance is one answer for all: of the better kind, for the accuracy.
     """
-    named, once = measures(odds, kind), np.ones(len(odds))
-    result: dict[str, dict[str, float | int]] = {
-        "metrics": {name: measure.of(once) for name, measure in named.items()},
-        "chance": {
-            name: measure.chance for name, measure in named.items() if measure.chance is not None
-        },
-        "counts": {"all/queries": len(odds)},
-    }
+    result = scores_of(measures(odds, kind), samples=len(odds))
+    result["counts"] = {"all/queries": len(odds)}
     for number, name in enumerate(KINDS):
         if (member := kind == number).any():
             result["counts"][f"{name}/queries"] = int(member.sum())

@@ -3,7 +3,7 @@
 With every sample once it is the metric; with samples drawn again and again, its spread.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from vlp.settings import check_choice
 Weights = Float[np.ndarray, " n"]
 DRAWS = 1000
 LEVEL = 0.95
+_HELD = 2**22  # weights at once, 32 MiB
 OCCURRING, EITHER = "occurring", "either"
 
 
@@ -166,6 +167,18 @@ def worst(
     return Measure(least(np.asarray(right)), chance, best)
 
 
+def mean_of(measures: Sequence[Measure]) -> Measure:
+    """The mean of metrics of the same samples."""
+    chances = [each.chance for each in measures if each.chance is not None]
+    best = [each.if_hit for each in measures if each.if_hit is not None]
+    whole = len(best) == len(measures)
+    return Measure(
+        lambda w: float(np.mean([each.of(w) for each in measures])),
+        float(np.mean(chances)) if len(chances) == len(measures) else None,
+        (lambda w: float(np.mean([of(w) for of in best]))) if whole else None,
+    )
+
+
 def intervals(
     measures: Mapping[str, Measure], *, samples: int, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Interval]:
@@ -185,18 +198,54 @@ def intervals(
     """
     if not samples or not draws:
         return {}
+    # Quotients of sums by one product for all; each draw is a row.
+    sums = {name: of.shares for name, of in measures.items() if of.shares is not None}
+    tops, bottoms = (
+        np.asarray([shares[side] for shares in sums.values()]).reshape(len(sums), samples)
+        for side in (0, 1)
+    )
     rng = np.random.default_rng(seed)
+    rows = max(1, _HELD // samples)
     found: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in range(draws):
-        w = np.bincount(rng.integers(samples, size=samples), minlength=samples).astype(np.float64)
+    for start in range(0, draws, rows):
+        drawn = np.stack([_drawn(rng, samples) for _ in range(min(rows, draws - start))])
+        above, below = drawn @ tops.T, drawn @ bottoms.T
+        values = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+        for name, column in zip(sums, values.T, strict=True):
+            found[name] += column.tolist()
         for name, measure in measures.items():
-            found[name].append(measure.of(w))
+            if name not in sums:
+                found[name] += [measure.of(w) for w in drawn]
     ends = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
     return {
         name: Interval(*map(float, np.nanpercentile(values, ends)))
         for name, values in found.items()
         if not np.isnan(values).all()
     }
+
+
+def scores_of(
+    measures: Mapping[str, Measure], *, samples: int
+) -> dict[str, dict[str, float | int]]:
+    """`metrics`, `chance`, `low` and `high`, for the parts of a result.
+
+    Args:
+      measures: by name.
+      samples: how many they are of.
+    """
+    once, spread = np.ones(samples), intervals(measures, samples=samples)
+    chances = {name: each.chance for name, each in measures.items()}
+    return {
+        "metrics": {name: each.of(once) for name, each in measures.items()},
+        "chance": {name: chance for name, chance in chances.items() if chance is not None},
+        "low": {name: each.low for name, each in spread.items()},
+        "high": {name: each.high for name, each in spread.items()},
+    }
+
+
+def _drawn(rng: np.random.Generator, samples: int) -> Weights:
+    """How often each sample is drawn, of as many as there are."""
+    return np.bincount(rng.integers(samples, size=samples), minlength=samples).astype(np.float64)
 
 
 def _over(above: Any, below: Any) -> float:

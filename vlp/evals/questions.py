@@ -99,7 +99,7 @@ def picked(scores: Float[np.ndarray, " c"], right: Bool[np.ndarray, " c"]) -> tu
     return lost, hit, by_order
 
 
-def jaccard(hits: float, right: int) -> float:
+def jaccard(hits: int, right: int) -> float:
     """The overlap of two choices of as many, over their union."""
     return hits / (2 * right - hits)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vlp.metrics import TIE_TOLERANCE, scores
 
 _BITS = {"bfloat16": (8, 7)}  # of exponent and fraction
-_HELD = 2**22  # scores at once, 16 MiB
+_HELD = 2**20  # scores at once, 4 MiB
 F32, BF16 = "float32", "bfloat16"
 """What scores may be rounded to once they are added up: the nearest of the second often tie."""
 
@@ -78,9 +78,14 @@ def class_ranks(
         none = np.zeros(0, np.int32)
         return Classified(Ranks(none, none), none, none, none)
     rows = max(1, min(len(zimg), _HELD // len(zclass)))
-    given = (jnp.asarray(zimg, jnp.float32), jnp.asarray(labels))
-    found = _class_ranks(*given, jnp.asarray(zclass, jnp.float32), rows=rows, dtype=dtype)
-    missed, hit, *others = (np.asarray(x)[: len(zimg)] for x in found)
+    classes = jnp.asarray(zclass, jnp.float32)
+    parts = []
+    for first in range(0, len(zimg), rows):  # the devices never hold all images
+        block = np.asarray(zimg[first : first + rows], np.float32)
+        given = (_filled(block, rows, 0), _filled(labels[first : first + rows], rows, 0))
+        found = _class_ranks(*given, classes, dtype=dtype)
+        parts.append([np.asarray(x)[: len(block)] for x in found])
+    missed, hit, *others = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return Classified(Ranks(missed, hit), *others)
 
 
@@ -184,25 +189,19 @@ def _ranked(zimg: Any, ztxt: Any, owners: np.ndarray, slots: np.ndarray, dtype: 
     return texts, tuple(map(np.asarray, never))
 
 
-@partial(jax.jit, static_argnames=("rows", "dtype"))
-def _class_ranks(zimg: Array, labels: Array, zclass: Array, *, rows: int, dtype: str) -> Any:
+@partial(jax.jit, static_argnames="dtype")
+def _class_ranks(images: Array, labels: Array, zclass: Array, *, dtype: str) -> tuple[Array, ...]:
     classes = jnp.arange(zclass.shape[0], dtype=jnp.int32)
-
-    def of(block: tuple[Array, Array]) -> tuple[Array, ...]:
-        images, label = block
-        found = _rounded(scores(images, zclass, product=_exact), dtype)
-        right = label if label.ndim == 2 else label[:, None] == classes[None, :]
-        own = jnp.where(right, found, -jnp.inf).max(axis=1, keepdims=True)
-        place = jnp.argmax(right & (found == own), axis=1)
-        before = (found == own) & (classes[None, :] < place[:, None])
-        first = (~right & (~(found <= own) | before)).sum(axis=1, dtype=jnp.int32)
-        counts = (*_counts(found, own, ~right, axis=1), first)
-        ranks = _never(counts, jnp.isnan(own[:, 0]), zclass.shape[0])
-        wrong = jnp.argmax(jnp.where(right, -jnp.inf, found), axis=1)
-        return *ranks, *(x.astype(jnp.int32) for x in (jnp.argmax(found, axis=1), wrong))
-
-    parts = jax.lax.map(of, (_blocks(zimg, rows), _blocks(labels, rows)))
-    return jax.tree.map(lambda x: x.reshape(-1), parts)
+    found = _rounded(scores(images, zclass, product=_exact), dtype)
+    right = labels if labels.ndim == 2 else labels[:, None] == classes[None, :]
+    own = jnp.where(right, found, -jnp.inf).max(axis=1, keepdims=True)
+    place = jnp.argmax(right & (found == own), axis=1)
+    before = (found == own) & (classes[None, :] < place[:, None])
+    first = (~right & (~(found <= own) | before)).sum(axis=1, dtype=jnp.int32)
+    counts = (*_counts(found, own, ~right, axis=1), first)
+    ranks = _never(counts, jnp.isnan(own[:, 0]), zclass.shape[0])
+    wrong = jnp.argmax(jnp.where(right, -jnp.inf, found), axis=1)
+    return *ranks, *(x.astype(jnp.int32) for x in (jnp.argmax(found, axis=1), wrong))
 
 
 @partial(jax.jit, static_argnames="dtype")
@@ -267,10 +266,3 @@ def _filled(x: np.ndarray, rows: int, value: int) -> np.ndarray:
     """So many rows, the value in those at the end."""
     widths = ((0, rows - len(x)), *((0, 0) for _ in x.shape[1:]))
     return np.pad(x, widths, constant_values=value)
-
-
-def _blocks(x: Array, rows: int) -> Array:
-    """Rows in blocks, `[n, ...] -> [ceil(n / rows), rows, ...]`, zeros at the end."""
-    missing = -x.shape[0] % rows
-    padded = jnp.pad(x, ((0, missing), *((0, 0) for _ in x.shape[1:])))
-    return padded.reshape(-1, rows, *x.shape[1:])

@@ -12,6 +12,7 @@ from rich.text import Text
 from vlp.evals.writing import Number, count, percent, plain
 
 FORMAT = 1
+PARTS = ("metrics", "chance", "low", "high", "counts")
 LABELS = {
     **{
         f"{a}_to_{b}": f"{a} → {b}"
@@ -85,8 +86,8 @@ def make_result(
 
     Args:
       task: "retrieval", "classification" and so on.
-      scores: What the module of that name returned: `metrics`, `chance`, `counts`, and for
-        captions `examples`.
+      scores: What the module of that name returned: `PARTS`, where `low` and `high` are the ends of
+        95 % intervals by the bootstrap, and for captions `examples`.
       data: Name of the data set, as people say it.
       fingerprint: Hash that identifies the data.
       samples: Samples that were judged.
@@ -109,7 +110,7 @@ def make_result(
         "settings": dict(settings or {}),
         "notes": list(notes),
         "versions": dict(versions),
-        **{key: dict(scores.get(key, {})) for key in ("metrics", "chance", "counts")},
+        **{key: dict(scores.get(key, {})) for key in PARTS},
         **({"examples": list(scores["examples"])} if "examples" in scores else {}),
     }
 
@@ -125,7 +126,7 @@ def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:
         return _classification_rows(result)
     rows: dict[tuple[str, str], list[Cell]] = {}
     for key, value in result["metrics"].items():
-        *group, way, column = key.split("/")
+        *group, way, column = key.split("/") if "/" in key else (result["task"], key)
         cell = Cell(column, value, result["chance"].get(key))
         rows.setdefault(("/".join(group), way), []).append(cell)
     return [

@@ -1,12 +1,14 @@
 """Text-to-image and image-to-text retrieval: recall@k both ways, beside chance."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from vlp import metrics
+from vlp.evals.measures import Measure, scores_of
+from vlp.evals.ranks import gallery_ranks
+from vlp.evals.ways import HIT, Way
 
 COUNTED = {"image": "images", "text": "texts", "audio": "sounds"}
 
@@ -46,9 +48,9 @@ def retrieval(
         text of that image) against the complete gallery; "" = in no group.
 
     Returns:
-      `metrics`, `chance` and `counts`. The first two share their keys:
-      `text_to_image/R@1`, `image_to_text/R@1`, ..., and `GROUP/text_to_image/R@1`, ...; the
-      counts are `images`, `texts`, `text_to_image/queries` and so on.
+      `metrics`, `chance`, `low` and `high` (of the 95 % interval) and `counts`. All but these share
+      their keys: `text_to_image/R@1`, `image_to_text/R@1`, ..., and `GROUP/text_to_image/R@1`, ...;
+      the counts are `images`, `texts`, `text_to_image/queries` and so on.
 
     Raises:
       ValueError: If shapes, rows or groups do not fit together.
@@ -74,10 +76,8 @@ def both_ranks(
             f"image_of_text must point at one of {n} images, got values from "
             f"{image_of_text.min()} to {image_of_text.max()}; use embed.match after rejects"
         )
-    asked = np.unique(image_of_text)
-    texts = metrics.ranks(ztxt, zimg, query_labels=image_of_text, candidate_labels=np.arange(n))
-    images = metrics.ranks(zimg[asked], ztxt, query_labels=asked, candidate_labels=image_of_text)
-    return Ranks(np.asarray(texts), np.asarray(images))
+    texts, images = gallery_ranks(zimg, ztxt, image_of_text)
+    return Ranks(texts.missed, images.missed[np.unique(image_of_text)])
 
 
 def recalls(
@@ -98,34 +98,23 @@ def recalls(
         raise ValueError(f"groups must have one label an image, got {len(groups)} for {n} images")
     captions = np.bincount(image_of_text, minlength=n)
     asked = np.flatnonzero(captions)  # images that have a text to be found
-    result: dict[str, dict[str, float | int]] = {"metrics": {}, "chance": {}, "counts": {}}
+    measures: dict[str, Measure] = {}
     row, query = between.split("-")
-    result["counts"] |= {COUNTED[row]: n, COUNTED[query]: m}
+    counts: dict[str, float | int] = {COUNTED[row]: n, COUNTED[query]: m}
+    by_text: Any = dict(lost=ranks.texts, query=np.arange(m), picture=image_of_text)
+    by_image: Any = dict(lost=ranks.images, query=asked, picture=np.arange(n))
+    ways = {
+        f"{query}_to_{row}": Way(
+            **by_text, won=None, right=np.ones(m, int), candidates=n, pictures=n
+        ),
+        f"{row}_to_{query}": Way(**by_image, won=None, right=captions, candidates=m, pictures=n),
+    }
     labels = np.asarray([""] * n if groups is None else [str(group) for group in groups])
     for name in sorted({"", *labels.tolist()}):
         member = np.ones(n, bool) if name == "" else labels == name
-        of_texts, of_images = member[image_of_text], member[asked]
-        ways = {
-            f"{query}_to_{row}": (ranks.texts[of_texts], np.ones(of_texts.sum(), int), n),
-            f"{row}_to_{query}": (ranks.images[of_images], captions[asked][of_images], m),
-        }
-        for way, (found, hits, size) in ways.items():
+        for way, of in ways.items():
             prefix = f"{name}/{way}" if name else way
-            result["counts"][f"{prefix}/queries"] = len(found)
-            for k in ks if len(found) else ():
-                result["metrics"][f"{prefix}/R@{k}"] = float(metrics.recall_at_k(found, k))
-                chance = chance_of_recall(hits, size, k).mean()
-                result["chance"][f"{prefix}/R@{k}"] = float(chance)
-    return result
-
-
-def chance_of_recall(
-    hits: Int[np.ndarray, " n"], candidates: int, k: int
-) -> Float[np.ndarray, " n"]:
-    """Chance that a random order puts at least one of `hits` right candidates among the first k.
-
-    One minus the hypergeometric chance of none: the product of (c - h - i) / (c - i), i < k.
-    """
-    drawn = np.arange(min(k, candidates))
-    left = np.maximum(candidates - hits[:, None] - drawn, 0)
-    return 1.0 - np.prod(left / (candidates - drawn), axis=1)
+            queries = int((member[of.picture] & (of.right > 0)).sum())
+            counts[f"{prefix}/queries"] = queries
+            measures |= {f"{prefix}/R@{k}": of.measure(HIT, k, member) for k in ks if queries}
+    return scores_of(measures, samples=n) | {"counts": counts}

@@ -19,7 +19,7 @@ from vlp.evals.features import EMBEDDING
 from vlp.parallel.mesh import batch_parts
 from vlp.parallel.together import raise_anywhere
 
-ROWS = 64  # of a device in a batch; one size for all sets, so that nothing is compiled twice
+ROWS = 64  # of a device in a batch
 _LOADS: Mapping[str, Callable] = {"image": eval_images, "audio": eval_sounds}
 
 
@@ -67,7 +67,7 @@ def embed_source(
     batches = _LOADS[modality](
         source,
         preprocess,
-        batch_size=rows_of_device(len(source), parts=parts) * parts // processes,
+        batch_size=rows_of_device() * parts // processes,
         num_threads=threads,
         deal=Deal(jax.process_index(), processes, failures),
     )
@@ -86,19 +86,10 @@ def embed_source(
     return Embedded(found, counts.reshape(-1).tolist())
 
 
-def rows_of_device(samples: int, *, parts: int) -> int:
-    """Rows of a batch that each device gets.
-
-    On CPUs small data have small batches; but always a multiple of what is encoded at once, so that
-    embeddings are the same bits on any number of devices.
-
-    Args:
-        samples: of the data.
-        parts: devices that share a batch.
-    """
-    if jax.default_backend() != "cpu":
-        return ROWS
-    return min(ROWS, -(-samples // (parts * IMAGES_ON_CPU)) * IMAGES_ON_CPU)
+def rows_of_device() -> int:
+    """Rows of a batch that each device gets; the same for all data, so that nothing is compiled
+    twice, and embeddings are the same bits on any number of devices."""
+    return ROWS if jax.default_backend() != "cpu" else IMAGES_ON_CPU
 
 
 def reasons(found: Embeddings) -> Counter[str]:

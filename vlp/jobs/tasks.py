@@ -16,7 +16,7 @@ from vlp.evals.classes import find_classes
 from vlp.evals.classification import check_prompts, class_embeddings, classification
 from vlp.evals.pairs import another, read_pairs
 from vlp.evals.rerank import check_rerank, reranked
-from vlp.evals.results import make_result
+from vlp.evals.results import PARTS, make_result
 from vlp.evals.retrieval import both_ranks, recalls
 from vlp.generation import Method, check_beams
 from vlp.jobs.between import USUAL, both_rows, check_between
@@ -151,7 +151,7 @@ def _retrieval(
         log_odds=partial(log_odds, evaluator, gallery),
     )
     anew = recalls(after, **common)
-    for part in ("metrics", "chance", "counts"):
+    for part in PARTS:
         scores[part] |= {f"reranked/{key}": value for key, value in anew[part].items()}
     return scores, gallery
 
@@ -172,10 +172,16 @@ def _classification(
             f"in {label!r}; name them all by classes (--classes=FILE)"
         )
 
-    def embed(texts: list[str]) -> np.ndarray:
-        return evaluator.encoder.embed_texts(texts, evaluator.tokenize, batch_size=BATCH)
+    ids: list[np.ndarray] = []  # tokenized once, to be looked at and to be embedded
 
-    said = check_prompts(candidates.names, prompts.templates(templates), evaluator.tokens)
+    def tokens(texts: list[str]) -> np.ndarray:
+        ids.append(evaluator.tokens(texts))
+        return ids[-1]
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return evaluator.encoder.embed_tokens(ids[0], batch_size=BATCH)
+
+    said = check_prompts(candidates.names, prompts.templates(templates), tokens)
     zclass = class_embeddings(candidates.names, prompts.templates(templates), embed)
     images = evaluator.images(data)
     own = [(row, candidates.place.get(labels[i] or "")) for row, i in enumerate(images.ids)]
@@ -212,7 +218,7 @@ def _masked_words(
     said = [
         read_pairs(
             evaluator.encoder,
-            gallery.batches(),
+            gallery.batches(evaluator.encoder),
             function=words_of.guess,
             images=images,
             texts=(shown, text),

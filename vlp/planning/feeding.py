@@ -5,8 +5,8 @@ import dataclasses
 from vlp.planning.plan import Plan
 
 # JPEG photographs of 512 x 384 to 224 pixels by this loader, measured on one core of an x86 CPU
-# (of 1024 x 768 it is 68).
-DECODED_A_SECOND = 137.0
+# (benchmarks/results/pipeline_against_open_clip.md).
+DECODED_A_SECOND = 410.0
 BYTES_A_PICTURE = 50_000.0  # about a photograph of 512 x 384, assumed where nothing is said
 
 

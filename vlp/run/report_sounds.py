@@ -7,8 +7,8 @@ import numpy as np
 
 from data_pipelines.evaluation import sample_pixels
 from data_pipelines.sources.fingerprints import same_data
-from vlp import metrics
 from vlp.evals.examples import choose, image_queries, text_queries
+from vlp.evals.ranks import gallery_ranks
 from vlp.jobs.between import both_rows
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
@@ -46,17 +46,14 @@ def _dozen(evaluator: Evaluator, data: str, between: str, captions: str) -> list
         evaluator, data, between=between, captions=captions
     )
     names_found = pair == "audio-text"  # else sounds are the queries, and pictures are found
-    source, places = rows.source, np.arange(len(rows.ids))
+    source = rows.source
     said = [called(source, int(sample)) for sample in rows.ids]
     asked = _of_a_name_of_their_own(row_of_query, said) if names_found else row_of_query
-    if names_found:
-        asking, candidates, owners = rows.zimg[asked], queries, row_of_query
-    else:
-        asking, candidates, owners = queries, rows.zimg, places
-    ranks = metrics.ranks(asking, candidates, query_labels=asked, candidate_labels=owners)
+    of_queries, of_rows = gallery_ranks(rows.zimg, queries, row_of_query)
+    ranks = of_rows.missed[asked] if names_found else of_queries.missed
     samples = rows.ids[asked]
     kinds = [str(metadata(source, int(sample)).get("category")) for sample in samples]
-    chosen = choose(np.asarray(ranks), count=12, top=5 if names_found else 6, kinds=kinds)
+    chosen = choose(ranks, count=12, top=5 if names_found else 6, kinds=kinds)
     common: dict[str, Any] = dict(
         zimg=rows.zimg,
         ztxt=queries,

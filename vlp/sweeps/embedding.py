@@ -18,10 +18,9 @@ from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
 from vlp.evals.embed import Embeddings, Encoder, Progress
 from vlp.evals.features import EMBEDDING, lacks
-from vlp.interop.loaded import Run, fingerprint
+from vlp.interop.loaded import fingerprint
 from vlp.jobs.embedding import embed_source, reasons
 from vlp.parallel.mesh import batch_parts, make_mesh
-from vlp.parallel.together import on_first
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.pictures import PlainPreprocess
 from vlp.sweeps.precision import Stages, computed_in
@@ -37,12 +36,13 @@ class Opened:
 
     Attributes:
         ref: which one.
-        run: its weights, its preprocessing and its tokenizer.
+        run: its weights, its preprocessing and its tokenizer: a `Run`, or in training what is like
+            one.
         encoder: on all devices.
     """
 
     ref: ModelRef
-    run: Run
+    run: Any
     encoder: Encoder
 
     @classmethod
@@ -202,7 +202,7 @@ def embed_pictures(
                 if not store.find(of):
                     store.keep(of, Rows(vectors.ids, rows, [*_left_out(vectors), *odd]))
 
-    on_first(keep)  # the others look there once it is done
+    store.together(keep)
     return loaded
 
 

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,18 @@ class ModelRef:
         for line in sorted(_files(path)):
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:32]
+
+    @cached_property
+    def samples_seen(self) -> int | None:
+        """Steps times the global batch of the run's config; None where no config says it."""
+        if self.step is None:  # not of a run
+            return None
+        _, place = detect(self.source, allow_pickle_weights=True)
+        try:
+            config = json.loads((folder_of(place) / "config.json").read_text())
+            return self.step * int(config["train"]["global_batch_size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def load(self) -> Run:
         """The model, opened.

@@ -23,9 +23,9 @@ class Choices:
       kinds: of each question, what it asks of; for scores by kind.
     """
 
-    pictures: Sequence[Int[np.ndarray, " i"]]
-    texts: Sequence[Int[np.ndarray, " j"]]
-    right: Sequence[Bool[np.ndarray, "i j"]]
+    pictures: Sequence[Int[np.ndarray, " _"]]  # of another length in each
+    texts: Sequence[Int[np.ndarray, " _"]]
+    right: Sequence[Bool[np.ndarray, "_ _"]]
     kinds: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -41,6 +41,7 @@ class EvalSet:
       pictures: the samples; their captions and labels are those below.
       labels: class of each picture, int64 `[n]`, -1 for none; or bool `[n, k]` for several.
       class_names: what prompts say, by class.
+      aliases: all names of each class with their weights, where classes have several.
       templates: prompts with one `{c}` for the name; where they differ by class, in `prompts`.
       prompts: whole prompts by class, in place of templates.
       texts: captions.
@@ -55,6 +56,7 @@ class EvalSet:
     pictures: Source
     labels: Int[np.ndarray, " n"] | Bool[np.ndarray, "n k"] | None = None
     class_names: Sequence[str] = ()
+    aliases: Sequence[Mapping[str, float]] = ()
     templates: Sequence[str] = ()
     prompts: Sequence[Sequence[str]] = ()
     texts: Sequence[str] = ()

@@ -16,7 +16,7 @@ from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import tasks_of
+from vlp.sweeps.tasks.table import MAIN, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -42,6 +42,12 @@ class Unit:
         """Of the task, on this set."""
         return dict(self.entry.settings.get(self.task, {}))
 
+    @property
+    def main(self) -> str:
+        """The metric that stands for the row: the entry's, where it is of this task."""
+        task, _, metric = self.entry.metric.partition("/")
+        return metric if task == self.task else MAIN.get(self.task, "")
+
     def stages(self, plan: Plan) -> Stages:
         """What the task computes in what."""
         return stages_of(plan.precision, self.task)
@@ -60,7 +66,8 @@ class Unit:
         if found is None:
             return ""
         digest = hashlib.sha256(found.pictures.fingerprint.encode())
-        for part in (found.class_names, found.templates, found.prompts, found.texts, found.groups):
+        names = (found.class_names, found.aliases, found.templates, found.prompts)
+        for part in (*names, found.texts, found.groups):
             digest.update(repr(part).encode("utf-8", "surrogatepass"))
         arrays = [found.labels, found.picture_of_text]
         if found.choices is not None:
@@ -91,3 +98,18 @@ def by_set(units: Sequence[Unit]) -> list[list[Unit]]:
     for unit in units:
         by.setdefault(unit.entry.name, []).append(unit)
     return list(by.values())
+
+
+def embedded_parts(units: Sequence[Unit]) -> list[tuple[EvalSet, list[str]]]:
+    """What must be embedded for tasks on one set: the set, and where tasks learn its training part;
+    each with the features that are read."""
+    found, learning = units[0].found, [unit for unit in units if learns(unit.task)]
+    assert found is not None
+    parts = [(found, _features(units))]
+    if found.train is not None and learning:
+        parts.append((found.train, _features(learning)))
+    return parts
+
+
+def _features(units: Sequence[Unit]) -> list[str]:
+    return sorted({feature_of(unit.task, unit.settings) for unit in units})

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from vlp.evals.features import EMBEDDING
-from vlp.parallel.together import on_first
 from vlp.sweeps.embedding import Opened, picture_key, text_key
 from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
@@ -61,7 +60,7 @@ class SetView:
         kept = self.store.find(of)
         if kept is None:
             kept = Rows(np.arange(len(texts)), self.opened.embed_texts(texts), [])
-            on_first(partial(self.store.keep, of, kept))
+            self.store.together(partial(self.store.keep, of, kept))
         return self.stages.rounded(np.asarray(kept.vectors))
 
     def prompts(self, texts: Sequence[str]) -> Float[np.ndarray, "m d"]:

@@ -5,22 +5,20 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from vlp.evals.measures import intervals
 from vlp.parallel.together import failed_alike, on_first
 from vlp.sweeps.bars import Bars
 from vlp.sweeps.embedding import Opened, embed_pictures
-from vlp.sweeps.judged import Judged
 from vlp.sweeps.log import Log
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.opening import AnyModel, opened
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.precision import Stages
 from vlp.sweeps.samples import SampleStore
+from vlp.sweeps.scores import scores_of
+from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.stored import Stored, StoredView
-from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
-from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
+from vlp.sweeps.tasks.table import TASKS
+from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
 from vlp.version import versions
@@ -37,16 +35,21 @@ class Sweep:
         plan: what is to be done.
         log: of the results' folder; only process 0 writes to it.
         bars: shows how far it is.
+
+    Attributes:
+        sets: those that could be opened, by name, once it is carried out.
     """
 
     def __init__(self, plan: Plan, log: Log, *, bars: Bars) -> None:
         self.plan, self.log, self.bars = plan, log, bars
         self.store = VectorStore(plan.vectors or plan.out / "vectors")
         self.samples = SampleStore(plan.out / "samples")
+        self.sets: dict[str, EvalSet] = {}
 
     def carry_out(self) -> None:
         """Judges every model on every set."""
         units = list(open_units(self.plan, self.bars.opening(self.plan.entries)))
+        self.sets = {u.entry.name: u.found for u in units if u.found is not None}
         missing = {
             ref: [u for u in units if not self.log.done(u.key(self.plan, ref))]
             for ref in self.plan.models
@@ -85,10 +88,13 @@ class Sweep:
                 started = time.monotonic()
                 problem = unit.problem or problems.get(model.ref, "")
                 row = {"failed": problem} if problem else self._judged(model, unit)
-                seconds = {"embedding": embedding, "task": time.monotonic() - started}
                 own = model if problem else model.at(unit.stages(self.plan))
-                about: dict[str, Any] = {"dtype": own.dtype, "weights": model.weights, "seconds": seconds}
-                about |= {"decoded": decoded.get(model.ref, [])}
+                about = {
+                    "dtype": own.dtype,
+                    "weights": model.weights,
+                    "seconds": {"embedding": embedding, "task": time.monotonic() - started},
+                    "decoded": decoded.get(model.ref, []),
+                }
                 self._write(model.ref, unit, about | row)
 
     def _embedded(
@@ -123,10 +129,7 @@ class Sweep:
         """Embeds the pictures of a set, and those to learn from; how many each process decoded."""
         found, loaded = units[0].found, list[int]()
         assert found is not None
-        for part, learning in ((found, False), (found.train, True)):
-            features = _features(units, learning=learning)
-            if part is None or not features:
-                continue
+        for part, features in embedded_parts(units):
             self.bars.say(f"{found.name}: pictures", pictures=len(part))
             own = embed_pictures(
                 [model.at(stages) for model in models],
@@ -170,11 +173,12 @@ class Sweep:
             "model": ref.name,
             "source": ref.source,
             "step": ref.step,
+            "samples_seen": ref.samples_seen,
             "set": entry.name,
             "split": entry.split,
             "group": entry.group,
             "task": unit.task or "-",
-            "main": entry.metric or MAIN.get(unit.task, ""),
+            "main": unit.main,
             "settings": unit.settings
             | {"pictures": plan.rule, "limit": plan.limit, "precision": plan.precision},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",
@@ -184,26 +188,6 @@ class Sweep:
         }
         on_first(lambda: self.log.append(whole))
         self.bars.row(whole)
-
-
-def scores_of(judged: Judged, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
-    """The metrics of a task with their intervals, as JSON values."""
-    spread = intervals(judged.measures, samples=judged.samples, draws=draws, seed=seed)
-    once = np.ones(judged.samples)
-    found: dict[str, dict[str, float | None]] = {}
-    for name, measure in judged.measures.items():
-        found[name] = {"value": _number(measure.of(once)), "chance": measure.chance}
-        if name in spread:
-            found[name] |= {"low": spread[name].low, "high": spread[name].high}
-        if measure.if_hit is not None:
-            found[name]["if_ties_hit"] = _number(measure.if_hit(once))
-    return found
-
-
-def _features(units: Sequence[Unit], *, learning: bool) -> list[str]:
-    """The features that tasks read, those that learn from a training part, or all."""
-    asked = (u for u in units if learns(u.task) or not learning)
-    return sorted({feature_of(u.task, u.settings) for u in asked})
 
 
 def _sums(counts: list[int] | None, more: list[int]) -> list[int]:
@@ -217,8 +201,3 @@ def _alike(models: Sequence[Opened]) -> list[list[Opened]]:
     for model in models:
         by.setdefault(model.shown, []).append(model)
     return list(by.values())
-
-
-def _number(value: float) -> float | None:
-    """None for NaN, which is no JSON."""
-    return None if np.isnan(value) else float(value)

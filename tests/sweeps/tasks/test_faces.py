@@ -45,7 +45,8 @@ def judged(scores=FACES, bad=(), groups=None, names=NAMES, templates=TEMPLATES, 
 def test_every_score_is_that_worked_out_by_hand():
     found = values(judged())
     for name, want in {
-        "acc_race": 3 / 4, "0/acc_race": 1, "1/acc_race": 2 / 3, "worst_race_binary/acc_race": 2 / 3,
+        "acc_race": 3 / 4, "0/acc_race": 1, "1/acc_race": 2 / 3,
+        "worst_race_binary/acc_race": 2 / 3,
         "acc_gender": 3 / 4, "0/acc_gender": 0, "1/acc_gender": 1, "acc_age": 3 / 4,
         "1/acc_age": 2 / 3, "acc_gender_x": 3 / 4, "0, 0/acc_gender_x": 1, "1, 1/acc_gender_x": 0,
         "1, 2/acc_gender_x": 1, "worst_gender_and_race/acc_gender_x": 0,

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from vlp.evals.gains import chance_of_recall
 from vlp.evals.measures import Measure, quotient
 from vlp.evals.ranks import class_ranks
-from vlp.evals.retrieval import chance_of_recall
 from vlp.sweeps.judged import Judged, View
+from vlp.sweeps.prompts import class_vectors
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.classification import class_vectors
 from vlp.sweeps.tasks.groups import by_group, group_values
 
 WHITE = 1  # its class among those of race, all others being not white
@@ -46,9 +46,7 @@ def faces(
     values = {name: group_values(found, field) for name, field in fields.items()}
     zclass = {name: class_vectors(view.on(_objective(found, name))) for name in OBJECTIVES}
     counts = {name: len(vectors) for name, vectors in zclass.items()}
-    own = {
-        name: _numbers(found, name, values[name].tolist(), counts.get(name, 2)) for name in fields
-    }
+    own = {name: _numbers(found, name, each, counts.get(name, 2)) for name, each in values.items()}
     classes = {name: np.arange(count) for name, count in counts.items()}
     both = np.asarray([f"{g}, {r}" for g, r in zip(values["gender"], values["race"], strict=True)])
     not_human = np.isin(classes["toxic"], NOT_HUMAN)

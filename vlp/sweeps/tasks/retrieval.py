@@ -6,22 +6,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from vlp.evals.class_scores import LOST
 from vlp.evals.embed import match
-from vlp.evals.measures import Measure
+from vlp.evals.measures import Measure, mean_of
 from vlp.evals.ranks import gallery_ranks, pair_ranks
 from vlp.evals.reference_ties import check_torch
 from vlp.evals.retrieval import Ranks as BothRanks
+from vlp.evals.ways import GAIN, HIT, MORE, Way
 from vlp.jobs.tasks import check_settings
 from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
-from vlp.sweeps.tasks.class_scores import LOST
 from vlp.sweeps.tasks.groups import group_values
 from vlp.sweeps.tasks.reading import check_model, reranked
 from vlp.sweeps.tasks.reference import REFERENCE, retrieved
-from vlp.sweeps.tasks.retrieved import GAIN, HIT, MORE, Way
 from vlp.sweeps.vectors import Rows
 
 TO_IMAGE, TO_TEXT = "text_to_image", "image_to_text"
+MEAN = "mean"
 APART, ONE = "apart", "one"
 KS = (1, 5, 10)
 
@@ -94,7 +95,7 @@ def retrieval(
 
     Text to image: the share of captions whose picture is among the first k. Image to text: the
     share of pictures of which one caption at least is. A picture without captions is a miss there,
-    as in CLIP_benchmark; a note says what the others alone give.
+    as in CLIP_benchmark; a note says what the others alone give. `mean/R@k` is of both ways.
 
     Args:
         view: of a set with captions.
@@ -150,6 +151,7 @@ def retrieval(
                     for k in ks
                     if k <= of.candidates or name == GAIN
                 }
+                measures |= _means(measures, front, ks=ks)
     if ties == REFERENCE:
         named_ways: Any = dict(ways=(TO_IMAGE, TO_TEXT), dtype=view.stages.scores)
         measures |= retrieved(zimg, pairs.ztxt, image_of_text, ks=ks, **named_ways)
@@ -157,6 +159,17 @@ def retrieval(
     counts = {"pictures": n, "texts": m, "without_caption": without}
     notes = [*rows.notes, *_notes(ways, ks=ks, without=without)]
     return Judged(measures, n, rows.ids, {}, counts, notes)
+
+
+def _means(measures: Mapping[str, Measure], front: str, *, ks: Sequence[int]) -> dict[str, Measure]:
+    """The means of both ways, as DataComp has them."""
+    found: dict[str, Measure] = {}
+    for k in ks:
+        both = [measures.get(f"{front}{way}/R@{k}") for way in (TO_IMAGE, TO_TEXT)]
+        ways = [each for each in both if each is not None]
+        if len(ways) == 2:
+            found[f"{front}{MEAN}/R@{k}"] = mean_of(ways)
+    return found
 
 
 def captions_of(view: View, rows: Rows) -> tuple[list[str], Int[np.ndarray, " m"]]:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from vlp.evals import gains
+from vlp.evals.gains import chance_of_recall
 from vlp.evals.measures import Measure, quotient
-from vlp.evals.retrieval import chance_of_recall
 
 HIT, SHARE, GAIN = "hit_rate", "recall", "nDCG"
 MORE = (HIT, SHARE, GAIN)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from vlp.evals.gains import chance_of_recall
 from vlp.evals.measures import EITHER, OCCURRING, Measure, class_mean, macro_f1, quotient
 from vlp.evals.ranks import Classified
-from vlp.evals.retrieval import chance_of_recall
 
 TOPS = (1, 5)
 LOST, FIRST = "lost", "first"

@@ -45,7 +45,8 @@ def test_classification_gives_their_numbers(model, seed, request, tmp_path):
             assert made.classes < 5 and metric not in row["metrics"]
         else:
             assert_agree(row, metric, found[name])
-    assert decided_by_ties(row, "top1") < 0.5, "too little to compare"
+    if made.classes > 2:  # two may have one name
+        assert decided_by_ties(row, "top1") < 0.9, "too little to compare"
 
 
 @both
@@ -104,7 +105,8 @@ def test_ties_among_captions_as_the_reference_decides_them(clip, tmp_path):
     more = ("--no_amp", "--recall_k", *map(str, KS))
     found = theirs(clip, made, tmp_path, *more, task="zeroshot_retrieval")
     row = ours(clip, made, tmp_path, task="retrieval", settings=REFERENCE)
-    assert decided_by_ties(row, "image_to_text/R@1") > 0
+    assert decided_by_ties(row, "image_to_text/R@10") > 0
+    assert decided_by_ties(row, "text_to_image/R@10") > 0
     _assert_decided(row, RETRIEVAL, found)
 
 

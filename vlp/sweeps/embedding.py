@@ -106,7 +106,7 @@ class Opened:
         return why and f"{self.ref.title} has no feature {feature!r}: {why}"
 
     def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Unit-norm rows, those of equal texts the same to the last bit.
+        """Unit-norm rows.
 
         Raises:
             ValueError: the model has no text tower or no tokenizer.
@@ -117,10 +117,7 @@ class Opened:
                 "texts; judge it by probes, or give --tokenizer"
             )
         size = TEXTS * batch_parts(self.encoder.mesh)
-        place: dict[str, int] = {}
-        rows = [place.setdefault(text, len(place)) for text in texts]
-        settings: Any = dict(batch_size=size, full=True)
-        return self.encoder.embed_texts(list(place), self.run.tokenize, **settings)[rows]
+        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size, full=True)
 
 
 def picture_key(

@@ -106,6 +106,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="models in memory together, which share decoding; default as many as there is room "
         "for",
     )
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        choices=("clip_benchmark", "datacomp"),
+        default=[],
+        help="write --out/export for the scripts of these: JSON for `clip_benchmark build`, "
+        "eval_results.jsonl for DataComp's aggregate_scores.py",
+    )
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
@@ -141,6 +149,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import everywhere, on_first
     from vlp.sweeps.bars import Bars
+    from vlp.sweeps.foreign import write_foreign
     from vlp.sweeps.log import Log
     from vlp.sweeps.models import expand
     from vlp.sweeps.page.write import write_page
@@ -176,8 +185,13 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
             finally:
                 on_first(lambda: write_tables(out, log.rows.values()))
                 on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
+        asked: Any = dict(plan=plan, formats=args.export)
+        exported = list[str]()
+        on_first(lambda: exported.extend(write_foreign(out, log.rows.values(), **asked)))
     failed = sum("failed" in row for row in log.rows.values())
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
+    for line in exported:
+        print(line)
 
 
 def _compare(args: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from tests.odd_images import exif, odd_images, picture, saved
 
 WORDS = (
-    "red green blue grey small large old new wooden metal cat dog bird fish car bus train boat tree "
-    "house river cloud snow sand road bridge café naïve façade Ångström 東京 Москва"
+    "red green blue grey small large old new wooden metal cat dog bird fish car bus train boat "
+    "tree house river cloud snow sand road bridge café naïve façade Ångström 東京 Москва"
 ).split()
 TEMPLATES = (
     "a photo of a {c}.",
@@ -134,7 +134,7 @@ def _pictures(rng, count):
     """Files of every kind, in any order, some of them twice."""
     odd = list(odd_images().values())
     found = []
-    for index in range(count):
+    for _ in range(count):
         draw = rng.random()
         if draw < 0.3:
             data = odd[rng.integers(len(odd))]

@@ -88,6 +88,35 @@ def test_pictures_of_every_kind_have_their_embeddings(model, request, tmp_path):
     assert any("read as the benchmarks' programs read them" in note for note in row["notes"])
 
 
+@both
+@seeded
+def test_ties_as_the_reference_decides_them_give_its_numbers_and_nothing_between(
+    model, seed, request, tmp_path
+):
+    folder = request.getfixturevalue(model)
+    asked = 'ties = "reference"'
+    made = retrieval_set(tmp_path / "sets" / "captioned", seed=seed)
+    more = ("--no_amp", "--recall_k", *map(str, KS))
+    found = theirs(folder, made, tmp_path, *more, task="zeroshot_retrieval")
+    row = ours(folder, made, tmp_path, task="retrieval", settings=asked)
+    for name, metric in RETRIEVAL.items():
+        value = row["metrics"][f"{metric}/as_clip_benchmark"]["value"]
+        assert value == pytest.approx(found[name], abs=1e-6), metric
+    assert any(decided_by_ties(row, metric) for metric in RETRIEVAL.values()), "no tie to decide"
+
+
+def test_ties_among_classes_as_the_reference_decides_them(clip, tmp_path):
+    made = classification_set(tmp_path / "sets" / "classified", seed=12)
+    names = made.root / "classnames.txt"
+    names.write_text("".join(f"class {number // 3}\n" for number in range(made.classes)))
+    found = theirs(clip, made, tmp_path, "--no_amp")
+    row = ours(clip, made, tmp_path, settings='ties = "reference"')
+    assert decided_by_ties(row, "top1") > 0
+    for name, metric in CLASSIFICATION.items():
+        value = row["metrics"][f"{metric}/as_clip_benchmark"]["value"]
+        assert value == pytest.approx(found[name], abs=1e-6), metric
+
+
 def _decoded(made):
     """The pictures as webdataset decodes them for clip_benchmark."""
     import webdataset

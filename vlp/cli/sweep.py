@@ -69,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "vlp, with EXIF rotation, transparency and 16 bits (default %(default)s)",
     )
     parser.add_argument(
+        "--precision",
+        choices=("fp32", "own", "clip_benchmark", "datacomp"),
+        default="fp32",
+        help="fp32: everything in float32; own: the towers as the models were made; "
+        "clip_benchmark, datacomp: as these do it on CPUs, with bfloat16 in places, see "
+        "vlp/sweeps/precision.py (default %(default)s)",
+    )
+    parser.add_argument(
         "--draws",
         type=int,
         default=1000,
@@ -138,6 +146,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
         limit=args.limit,
         seed=args.seed,
         draws=args.draws,
+        precision=args.precision,
         at_once=args.models_at_once or 0,
         threads=args.threads,
         limits=limits(args),

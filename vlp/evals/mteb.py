@@ -142,14 +142,15 @@ class MtebEncoder:
             for batch in batches:
                 given = [self._prepared(name, batch[name]) for name in asked]
                 size = size or self._encoder.divisible(len(batch[asked[0]]))
-                yield sum(self._begun(*each, size) for each in given), len(batch[asked[0]])
+                first, *others = (self._begun(*each, size) for each in given)
+                yield sum(others, start=first), len(batch[asked[0]])
 
         for found, count in lagging(begun()):
             vectors = np.asarray(found, np.float32)[:count]
             if vectors.ndim != 2:
                 raise ValueError(
-                    f"MTEB takes one vector a picture, this model makes {vectors.shape[1]}; judge it "
-                    "with vlp sweep"
+                    f"MTEB takes one vector a picture, this model makes {vectors.shape[1]}; judge "
+                    "it with vlp sweep"
                 )
             yield vectors
 

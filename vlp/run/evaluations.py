@@ -171,7 +171,7 @@ class Evaluations:
         encoder = evaluator.encoder
         weights = "ema" if self._plan.evaluated == "averaged" else "params"
         run = LiveRun(self._inputs, encoder.model(), self._card, evaluator.step, weights)
-        return Live.at(run, encoder)
+        return Live.now(run, encoder)
 
     def _store(self, step: int) -> MemoryStore:
         """The embeddings that are kept of this step, for all sets and tasks."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from flax import nnx
 from jax.experimental import multihost_utils
 from jaxtyping import Float
 
@@ -22,6 +23,7 @@ from vlp.jobs.embedding import embed_source, reasons
 from vlp.parallel.mesh import batch_parts, make_mesh
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.pictures import PlainPreprocess
+from vlp.sweeps.precision import Stages, computed_in
 from vlp.sweeps.sets import PLAIN, EvalSet
 from vlp.sweeps.vectors import Rows, VectorStore
 
@@ -57,6 +59,25 @@ class Opened:
         text = run.card["model"]["text"]
         return cls(ref, run, Encoder.from_model(run.model, text=text, mesh=mesh))
 
+    def at(self, stages: Stages) -> "Opened":
+        """The same weights, whose towers compute in other numbers.
+
+        Raises:
+            ValueError: a tower cannot.
+        """
+        model = computed_in(self.run.model, stages)
+        if model is self.run.model:
+            return self
+        if stages not in self._others:
+            encoder = dataclasses.replace(self.encoder, graphdef=nnx.graphdef(model))
+            run = dataclasses.replace(self.run, model=model)
+            self._others[stages] = Opened(self.ref, run, encoder)
+        return self._others[stages]
+
+    @cached_property
+    def _others(self) -> dict[Stages, "Opened"]:
+        return {}
+
     @cached_property
     def fingerprint(self) -> str:
         """Of architecture and weights."""
@@ -64,8 +85,10 @@ class Opened:
 
     @property
     def dtype(self) -> str:
-        """What the towers compute in."""
-        return getattr(self.run.model.image, "dtype", "float32")
+        """What the towers compute in, the image's first where they differ."""
+        towers = (self.run.model.image, self.run.model.text)
+        found = [getattr(tower, "dtype", None) or "float32" for tower in towers if tower]
+        return ", ".join(dict.fromkeys(found))
 
     @property
     def weights(self) -> str:

@@ -56,7 +56,7 @@ class Live(Opened):
         return f"step {self.run.step}"
 
     @classmethod
-    def at(cls, run: LiveRun, encoder: Encoder) -> "Live":
+    def now(cls, run: LiveRun, encoder: Encoder) -> "Live":
         """The model of a run at a step."""
         return cls(ModelRef("the model in training", "", run.step), run, encoder)
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from data_pipelines.io import child, is_address
 from data_pipelines.limits import Limits
@@ -89,7 +90,7 @@ def open_entry(entry: Entry, plan: Plan) -> EvalSet:
         ValueError: it is not there, or only half.
     """
     found = open_whole(entry, plan.root, limits=plan.limits)
-    parts = {} if found.train is None else {"train": _limited(found.train, plan)}
+    parts: dict[str, Any] = {} if found.train is None else {"train": _limited(found.train, plan)}
     return _limited(dataclasses.replace(found, **parts), plan)
 
 

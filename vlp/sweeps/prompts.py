@@ -35,7 +35,8 @@ def class_vectors(
     """
     check_choice("ensemble", ensemble, ENSEMBLES)
     prompts = prompts_of(view.set, canonical=canonical)
-    vectors = _unit(view.prompts([text for own in prompts for text, _ in own]))
+    rounded = view.stages.rounded
+    vectors = rounded(_unit(view.prompts([text for own in prompts for text, _ in own])))
     ends = np.cumsum([len(own) for own in prompts])
     means = np.stack(
         [
@@ -43,7 +44,8 @@ def class_vectors(
             for part, own in zip(np.split(vectors, ends[:-1]), prompts, strict=True)
         ]
     ).astype(vectors.dtype)
-    return _unit(means) if ensemble == "embeddings" else means
+    means = rounded(means)
+    return rounded(_unit(means)) if ensemble == "embeddings" else means
 
 
 def prompts_of(found: EvalSet, *, canonical: bool = False) -> list[list[Prompt]]:

@@ -13,6 +13,7 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.fingerprints import same_data
 from vlp.evals.features import EMBEDDING
 from vlp.sweeps.models import VECTORS, ModelRef
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.subsets import ChosenSource
 from vlp.sweeps.vectors import Rows
@@ -56,6 +57,10 @@ class Stored:
     def folder(self) -> Path:
         """Where they lie."""
         return Path(self.ref.source.removeprefix(VECTORS))
+
+    def at(self, stages: Stages) -> "Stored":
+        """The same: no tower computes anything anew."""
+        return self
 
     @property
     def dtype(self) -> str:
@@ -140,12 +145,14 @@ class StoredView:
         set: what they are judged on.
         rule: by which pictures are decoded elsewhere.
         seed: of whatever a task draws.
+        stages: what scores are computed in; the vectors are what they are.
     """
 
     opened: Stored
     set: EvalSet
     rule: str
     seed: int
+    stages: Stages = dataclasses.field(default_factory=Stages)
 
     def on(self, found: EvalSet) -> "StoredView":
         """The same of the same pictures, with something else known of them."""

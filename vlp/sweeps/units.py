@@ -14,6 +14,7 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.table import MAIN, feature_of, learns, tasks_of
 
@@ -47,10 +48,14 @@ class Unit:
         task, _, metric = self.entry.metric.partition("/")
         return metric if task == self.task else MAIN.get(self.task, "")
 
+    def stages(self, plan: Plan) -> Stages:
+        """What the task computes in what."""
+        return stages_of(plan.precision, self.task)
+
     def key(self, plan: Plan, ref: ModelRef) -> str:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
-        parts += [plan.rule, plan.limit, plan.seed, plan.draws, self._digest]
+        parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._digest]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -12,6 +12,7 @@ from vlp.sweeps.log import Log
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.opening import AnyModel, opened
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
@@ -87,8 +88,9 @@ class Sweep:
                 started = time.monotonic()
                 problem = unit.problem or problems.get(model.ref, "")
                 row = {"failed": problem} if problem else self._judged(model, unit)
+                own = model if problem else model.at(unit.stages(self.plan))
                 about = {
-                    "dtype": model.dtype,
+                    "dtype": own.dtype,
                     "weights": model.weights,
                     "seconds": {"embedding": embedding, "task": time.monotonic() - started},
                     "decoded": decoded.get(model.ref, []),
@@ -110,33 +112,47 @@ class Sweep:
             return problems, decoded
         stored = [model for model in models if isinstance(model, Stored)]
         problems |= {model.ref: why for model in stored if (why := model.problem(found))}
-        for alike in _alike([model for model in models if isinstance(model, Opened)]):
-            try:
-                for part, features in embedded_parts(units):
-                    self.bars.say(f"{found.name}: pictures", pictures=len(part))
-                    own = embed_pictures(
-                        alike,
-                        part,
-                        store=self.store,
-                        rule=self.plan.rule,
-                        features=features,
-                        threads=self.plan.threads,
-                        progress=self.bars.pictures,
-                    )
-                    decoded |= {model.ref: own for model in alike if part is found}
-            except REFUSALS as error:
-                problems |= {model.ref: str(error) for model in alike}
+        for stages in dict.fromkeys(unit.stages(self.plan) for unit in units):
+            own = [unit for unit in units if unit.stages(self.plan) == stages]
+            for alike in _alike([model for model in models if isinstance(model, Opened)]):
+                try:
+                    loaded = self._embedded_by(alike, own, stages)
+                except REFUSALS as error:
+                    problems |= {model.ref: str(error) for model in alike}
+                    continue
+                decoded |= {model.ref: _sums(decoded.get(model.ref), loaded) for model in alike}
         return problems, decoded
+
+    def _embedded_by(
+        self, models: Sequence[Opened], units: Sequence[Unit], stages: Stages
+    ) -> list[int]:
+        """Embeds the pictures of a set, and those to learn from; how many each process decoded."""
+        found, loaded = units[0].found, list[int]()
+        assert found is not None
+        for part, features in embedded_parts(units):
+            self.bars.say(f"{found.name}: pictures", pictures=len(part))
+            own = embed_pictures(
+                [model.at(stages) for model in models],
+                part,
+                store=self.store,
+                rule=self.plan.rule,
+                features=features,
+                threads=self.plan.threads,
+                progress=self.bars.pictures,
+            )
+            loaded = own if part is found else loaded
+        return loaded
 
     def _judged(self, model: AnyModel, unit: Unit) -> dict[str, Any]:
         """The scores of a task as JSON values, or why there are none."""
         assert unit.found is not None
         plan, found, key = self.plan, unit.found, unit.key(self.plan, model.ref)
+        stages = unit.stages(plan)
         self.bars.say(f"{unit.entry.name}: {unit.task} by {model.ref.title}")
         if isinstance(model, Stored):
-            view: Any = StoredView(model, found, plan.rule, plan.seed)
+            view: Any = StoredView(model, found, plan.rule, plan.seed, stages)
         else:
-            view = SetView(model, found, self.store, plan.rule, plan.seed)
+            view = SetView(model.at(stages), found, self.store, plan.rule, plan.seed, stages)
         try:
             judged = TASKS[unit.task](view, **unit.settings)
         except REFUSALS as error:
@@ -163,7 +179,8 @@ class Sweep:
             "group": entry.group,
             "task": unit.task or "-",
             "main": unit.main,
-            "settings": unit.settings | {"pictures": plan.rule, "limit": plan.limit},
+            "settings": unit.settings
+            | {"pictures": plan.rule, "limit": plan.limit, "precision": plan.precision},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",
             "versions": versions(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -171,6 +188,11 @@ class Sweep:
         }
         on_first(lambda: self.log.append(whole))
         self.bars.row(whole)
+
+
+def _sums(counts: list[int] | None, more: list[int]) -> list[int]:
+    """Counts of each process together; nothing where there are none."""
+    return [a + b for a, b in zip(counts, more, strict=True)] if counts and more else counts or more
 
 
 def _alike(models: Sequence[Opened]) -> list[list[Opened]]:

@@ -9,11 +9,13 @@ import numpy as np
 from vlp.evals.class_scores import LOST, TIES, TOPS, class_scores, tops
 from vlp.evals.measures import OCCURRING, Measure
 from vlp.evals.ranks import class_ranks
+from vlp.evals.reference_ties import check_torch
 from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.prompts import ENSEMBLES, class_vectors, names_twice
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.groups import by_group, group_values
+from vlp.sweeps.tasks.reference import REFERENCE, classified
 
 ALL = "all"
 
@@ -29,8 +31,10 @@ def check_classification(
     """Raises ValueError for settings that are none."""
     check_choice("by", by, [f"top{top}" for top in TOPS])
     check_choice("among", among, (ALL, OCCURRING))
-    check_choice("ties", ties, TIES)
+    check_choice("ties", ties, (*TIES, REFERENCE))
     check_choice("ensemble", ensemble, ENSEMBLES)
+    if ties == REFERENCE:
+        check_torch()
 
 
 def classification(
@@ -60,7 +64,8 @@ def classification(
         among: "all" classes compete, or only those "occurring" among the labels, as in ImageNet-A
             and -R where the names are all of ImageNet's.
         ties: "lost" (won, they give what `Measure.if_hit` says), or they go to the class that
-            stands "first", as `argmax` has it.
+            stands "first", as `argmax` has it; or as "lost" with `METRIC/as_clip_benchmark` beside,
+            which is as "reference" decides them, see `vlp.evals.reference_ties`.
         ensemble, canonical: what becomes of prompts, see `vlp.sweeps.prompts.class_vectors`.
 
     Raises:
@@ -81,10 +86,15 @@ def classification(
     zclass = class_vectors(view, ensemble=ensemble, canonical=canonical)
     check_labels(found, classes=len(zclass))
     ids, own = rows.ids[labelled], labels[labelled]
-    named = class_ranks(np.asarray(rows.vectors[labelled]), zclass, own)
-    measures: dict[str, Measure] = class_scores(named, own, num_classes=len(zclass), ties=ties)
+    zimg = view.stages.logits_of(np.asarray(rows.vectors[labelled]))
+    named = class_ranks(zimg, zclass, own, dtype=view.stages.scores)
+    rule = LOST if ties == REFERENCE else ties
+    measures: dict[str, Measure] = class_scores(named, own, num_classes=len(zclass), ties=rule)
+    if ties == REFERENCE:
+        vectors = np.asarray(rows.vectors[labelled])
+        measures |= classified(vectors, zclass, own, dtype=view.stages.scores)
     if group:
-        right, best = tops(named, ties)[by]
+        right, best = tops(named, rule)[by]
         chance = measures[by].chance if by in measures else None
         named_by: Any = dict(field=group, if_hit=best, without=without, chance=chance)
         scores = by_group(group_values(found, group), ids, right, **named_by)

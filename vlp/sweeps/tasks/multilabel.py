@@ -38,7 +38,8 @@ def multilabel(view: View, *, ensemble: str = ENSEMBLES[0], canonical: bool = Fa
     zclass = class_vectors(view, ensemble=ensemble, canonical=canonical)
     check_labels(found, classes=len(zclass))
     truth = found.labels[rows.ids]
-    given = np.asarray(scores(np.asarray(rows.vectors), zclass))
+    zimg = view.stages.logits_of(np.asarray(rows.vectors))
+    given = view.stages.scored(np.asarray(scores(zimg, zclass)))
     measures = {
         name: mean_average_precision(given, truth, over=over)
         for name, over in (("mAP", EITHER), ("mAP_occurring", OCCURRING))

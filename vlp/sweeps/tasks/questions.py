@@ -167,4 +167,5 @@ def _asked(view: View, choices: Choices, rows: Rows) -> Iterator[Question]:
             )
         if (row[pictures] >= 0).all():
             zimg = np.asarray(rows.vectors[row[pictures]])
-            yield Question(number, scores(zimg, ztxt[own]), right, pictures, texts[own])
+            found = view.stages.scored(scores(zimg, ztxt[own]))
+            yield Question(number, found, right, pictures, texts[own])

@@ -45,7 +45,11 @@ def numbers(folder):
             for precision, classifier in amp.items():
                 with mock.patch.object(zsc, "zero_shot_classifier", classifier):
                     found[f"{name}/{seed}/{precision}"] = evaluate_webdataset(
-                        f"set{seed}", f"local-dir:{model}", "none", str(folder / name), num_workers=0
+                        f"set{seed}",
+                        f"local-dir:{model}",
+                        "none",
+                        str(folder / name),
+                        num_workers=0,
                     )
     return found
 

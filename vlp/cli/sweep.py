@@ -58,6 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="SET", help="these sets of the suites alone")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="these tasks alone")
     parser.add_argument(
+        "--templates",
+        metavar="NAME|FILE",
+        help="prompts of all sets of classes, in place of their own: clip80, clip7, those that the "
+        "field has for cifar10, eurosat, ..., or a file: one a line, a JSON list, or JSON with "
+        "prompts by class",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAME|FILE",
+        help="the names of the classes of all sets, in place of their own: imagenet1k, ..., or a "
+        "file: one a line, or JSON, where a class may have several, weighted",
+    )
+    parser.add_argument(
         "--limit", type=int, default=0, metavar="N", help="N pictures of each set, drawn by --seed"
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
@@ -163,6 +176,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     check_folder("--out", out, manifest="log.jsonl", ours="an earlier sweep")
     use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
+        on_first((out / "log.jsonl").touch)  # by which the folder is a sweep's from now on
         log = everywhere(lambda: Log(out / "log.jsonl"))
         with Bars() as bars:
             sweep = Sweep(plan, log, bars=bars)
@@ -218,11 +232,15 @@ def _chosen(args: argparse.Namespace, entries: list[Any]) -> list[Any]:
     import dataclasses
 
     if args.only:
-        unknown = sorted(set(args.only) - {entry.name for entry in entries})
+        known = {name for entry in entries for name in (entry.name, entry.published)} - {""}
+        unknown = sorted(set(args.only) - known)
         if unknown:
-            known = ", ".join(entry.name for entry in entries)
-            raise ValueError(f"--only must name sets of the suites, {known}, got {unknown[0]!r}")
-        entries = [entry for entry in entries if entry.name in args.only]
+            names = ", ".join(entry.name for entry in entries)
+            raise ValueError(f"--only must name sets of the suites, {names}, got {unknown[0]!r}")
+        entries = [e for e in entries if {e.name, e.published} & set(args.only)]
     if args.tasks:
         entries = [dataclasses.replace(entry, tasks=tuple(args.tasks)) for entry in entries]
+    said = {name: getattr(args, name) for name in ("templates", "classes")}
+    said = {name: value for name, value in said.items() if value}
+    entries = [dataclasses.replace(entry, **said) for entry in entries]
     return entries

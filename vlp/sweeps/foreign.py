@@ -136,7 +136,7 @@ def _write_datacomp(
         if row["task"] not in _DATACOMP:
             continue
         key = entries[row["set"]].published or row["set"]
-        names = _DATACOMP[row["task"]] | _WORST.get(key, {})
+        names = {**_DATACOMP[row["task"]], **_WORST.get(key, {})}
         if row["task"] == "faces":
             names = {name: name for name in row["metrics"]}
         main = _values(row).get(row["main"])

@@ -16,7 +16,6 @@ from vlp.jobs.data_checks import check_captions, check_images
 from vlp.parallel.ids import id_words
 from vlp.parallel.sharding import put_batch
 from vlp.parallel.together import raise_anywhere
-from vlp.run.inputs import Inputs
 from vlp.sweeps.subsets import ChosenSource
 from vlp.training.held_out import held_out_loss
 from vlp.training.setup import Training
@@ -32,19 +31,19 @@ class HeldOut:
 
     Attributes:
         source: where they are.
-        inputs: prepare them.
+        inputs: of the training, which prepare them: `preprocess` and `tokenize`.
         rows: of a batch, over all processes: the training's, as a contrastive loss depends on it.
         notes: sentences on what is left out.
     """
 
     source: Source
-    inputs: Inputs
+    inputs: Any
     rows: int
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, source: Source, inputs: Inputs, *, rows: int, limit: int = 0, seed: int = 0
+        cls, source: Source, inputs: Any, *, rows: int, limit: int = 0, seed: int = 0
     ) -> "HeldOut":
         """The pairs of some data, in an order drawn by a seed, so that batches are mixed.
 

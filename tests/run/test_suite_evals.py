@@ -21,6 +21,7 @@ from tests.small import config as small
 def get_config(arg=""):
     config = small.get_config(arg)
     common = dict(suite={suite!r}, data={root!r}, every="3 steps", draws=20)
+    config.evals, config.export, config.report.data = ConfigDict(), ConfigDict(), ""
     config.evals.kinds80 = ConfigDict(dict(entry="classification", limit=40, **common))
     config.evals.found = ConfigDict(dict(entry="retrieval", **common))
     config.evals.held_out = ConfigDict(dict(task="loss", data=config.data.train, every="3 steps"))

@@ -19,9 +19,9 @@ from vlp.jobs.gallery import Gallery
 from vlp.jobs.tasks import check_data, check_task, evaluate
 from vlp.parallel.together import everywhere, failed_alike
 from vlp.run.build import Plan
-from vlp.run.held_out import LOSS, HeldOut
 from vlp.run.inputs import Inputs
 from vlp.run.workdir import Workdir
+from vlp.sweeps.held_out import LOSS, HeldOut
 from vlp.sweeps.live import Live, LiveRun, LiveSet
 from vlp.sweeps.vectors import MemoryStore
 from vlp.training.loop.loop import Pause

@@ -225,7 +225,7 @@ def _evaluation(settings: Any) -> Settings | None:
 
         return when | keywords(LiveSet)
     if settings.get("task") == "loss":
-        from vlp.run.held_out import HeldOut
+        from vlp.sweeps.held_out import HeldOut
 
         of = {"task": Setting((str,)), "data": Setting((str,))}
         return when | of | keywords(HeldOut.of, leaving=("source", "inputs", "rows"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlp.evals.embed import Encoder, Progress
 from vlp.evals.features import lacks
-from vlp.evals.results import make_result
+from vlp.evals.results import PARTS, make_result
 from vlp.sweeps.embedding import Opened, embed_pictures
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
@@ -144,9 +144,7 @@ class LiveSet:
         for part, features in embedded_parts(self._units):
             how: Any = dict(store=store, rule=plan.rule, features=features, progress=progress)
             embed_pictures([model], part, **how)
-        scores: dict[str, dict[str, Any]] = {
-            name: {} for name in ("metrics", "chance", "low", "high", "counts")
-        }
+        scores: dict[str, dict[str, Any]] = {name: {} for name in PARTS}
         notes = [*found.notes]
         view = SetView(model, found, store, plan.rule, plan.seed)
         for unit in self._units:
@@ -161,7 +159,7 @@ class LiveSet:
             notes += [note for note in judged.notes if note not in notes]
         settings = {unit.task: unit.settings for unit in self._units}
         feature = feature_of(self._units[0].task, self._units[0].settings)
-        result = make_result(
+        return make_result(
             self.tasks[0] if len(self.tasks) == 1 else "suite",
             scores,
             data=self._entry.name,
@@ -174,7 +172,6 @@ class LiveSet:
             settings=settings | {"pictures": plan.rule, "limit": plan.limit, "seed": plan.seed},
             notes=notes,
         )
-        return result | {name: scores[name] for name in ("low", "high")}
 
 
 def _named(suite: str, name: str) -> Entry:

@@ -31,7 +31,7 @@ class HeldOut:
 
     Attributes:
         source: where they are.
-        inputs: prepare them, by `preprocess` and `tokenize`.
+        inputs: of the training, which prepare them: `preprocess` and `tokenize`.
         rows: of a batch, over all processes: the training's, as a contrastive loss depends on it.
         notes: sentences on what is left out.
     """

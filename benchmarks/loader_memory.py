@@ -4,7 +4,7 @@
 
 A host is a process of its own that takes a few batches of its share: photographs of 224 pixels and
 captions, made up where they are asked for, so that only the loader holds memory. Printed are the
-most that /dev/shm and the resident memory of the process and its workers came to, beside what one
+most that shared and resident memory of the process and its workers came to, beside what one
 batch takes.
 """
 
@@ -53,10 +53,13 @@ def resident(pid: int) -> int:
     return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
-def shared() -> int:
-    """Bytes in /dev/shm."""
-    status = os.statvfs("/dev/shm")
-    return (status.f_blocks - status.f_bfree) * status.f_frsize
+def shared(pid: int) -> int:
+    """Bytes of memory that it shares, divided by who shares them."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Shmem:"))
 
 
 class Peak(threading.Thread):
@@ -64,12 +67,12 @@ class Peak(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.before, self.shared, self.resident, self.over = shared(), 0, 0, False
+        self.shared, self.resident, self.over = 0, 0, False
 
     def run(self) -> None:
         while not self.over:
             pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
-            self.shared = max(self.shared, shared() - self.before)
+            self.shared = max(self.shared, sum(shared(pid) for pid in pids))
             self.resident = max(self.resident, sum(resident(pid) for pid in pids))
             time.sleep(0.02)
 
@@ -109,7 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
-    print("| host | a batch, MB | /dev/shm, MB | resident, MB |\n|---|---|---|---|")
+    print("| host | a batch, MB | shared, MB | resident, MB |\n|---|---|---|---|")
     for index in range(args.hosts):
         running = context.Process(target=host, args=(index, args, found))
         running.start()

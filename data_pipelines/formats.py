@@ -5,14 +5,20 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from data_pipelines.io import child, name_of
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Source
+from data_pipelines.sources.files import walk
 from data_pipelines.sources.pictures import SPLITS
-from data_pipelines.sources.saved import is_prepared, is_saved, saved_files
+from data_pipelines.sources.saved import STATE, is_prepared, is_saved, saved_files
+from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.synthetic import SyntheticSource
 from data_pipelines.specs import SYNTHETIC, TFDS
+
+if TYPE_CHECKING:
+    from data_pipelines.sources.groups import GroupSource
 
 PARQUET, ARROW, RECORDS = "parquet file", "Arrow file", "ArrayRecord file"
 _FILES = {".parquet": PARQUET, ".arrow": ARROW}
@@ -65,6 +71,33 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
     return []
 
 
+def rows_of_split(folder: Path, split: str) -> tuple[str, list[Path]] | None:
+    """The kind and the files of rows of one split below a folder; None where there are none.
+
+    Where none is of the split, those that say no split are taken.
+
+    Raises:
+      ValueError: see `saved_files`.
+    """
+    for place in (folder, folder / split):
+        if (place / STATE).is_file():
+            return ARROW, saved_files(place)
+    files = walk(folder, Strays())
+    for kind in (PARQUET, ARROW):
+        names = [file for file in files if kind_of_file(file) == kind]
+        own = [file for file in names if _split_of(file) == split]
+        own = own or [file for file in names if _split_of(file) is None]
+        if own:
+            return kind, [folder / file for file in own]
+    return None
+
+
+def _split_of(file: str) -> str | None:
+    """The split that a file's name says, also behind its own: NAME-test.arrow."""
+    last = name_of(file).partition(".")[0].rpartition("-")[2].lower()
+    return _split(file) or (last if last in SPLITS else None)
+
+
 def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:
     """The files of rows among addresses of a store.
 
@@ -96,6 +129,20 @@ def open_rows(kind: str, found: Sequence[str | Path], *, limits: Limits) -> Iter
         from data_pipelines.sources.tfds import TfdsSource
 
         yield TfdsSource(name.removeprefix(TFDS), limits=limits)
+
+
+def open_table(kind: str, paths: Sequence[Path], *, name: str, limits: Limits) -> "GroupSource":
+    """The rows of parquet or Arrow files, whatever their columns are; see `rows_of_split`.
+
+    Raises:
+      ValueError: none can be read, or they have other columns.
+    """
+    from data_pipelines.sources.arrow import ArrowSource
+    from data_pipelines.sources.parquet import ParquetSource
+    from data_pipelines.sources.row_columns import Columns
+
+    make: Any = {PARQUET: ParquetSource, ARROW: ArrowSource}[kind]
+    return make(paths, name=name, limits=limits, columns=Columns(None, None, None, None, ()))
 
 
 # Imported where they are needed: what reads rows takes long to import, and few data are rows.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.checks import check_choice, check_whole
+from data_pipelines.heap import keep_freed
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.pixels import (
@@ -93,6 +94,7 @@ class ImagePreprocess(Preprocess):
         self.background = check_colour("background", background)
         self.fill = check_colour("fill", background if fill is None else fill)
         self.mean, self.std = check_normalisation(mean, std)
+        keep_freed()
         if interpolation == _SAMPLED and (resize, self.resize_size) != ("squash", size):
             raise ValueError(
                 f"interpolation {_SAMPLED!r} needs resize='squash' to the whole of {size} pixels, "

@@ -2,7 +2,8 @@
 
 A spec names one or several places, joined by commas:
 
-  a.tar                  a WebDataset tar, here or at gs://, s3:// or https://
+  a.tar                  a WebDataset tar, here or at gs://, s3:// or https://; compressed ones,
+                         such as a.tar.gz and a.tar.zst, are unpacked while they are read
   dir/*.tar              all that match, in the order of their names
   shard-{0000..0012}.tar a numbered range
   dir/                   a folder: with a table (captions.csv, .tsv or .jsonl, or metadata.csv or
@@ -26,7 +27,6 @@ import contextlib
 import functools
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -42,7 +42,7 @@ from data_pipelines.formats import (
     saved_places,
     stored_places,
 )
-from data_pipelines.io import child, listing, name_of
+from data_pipelines.io import child, listing, name_of, packed_kind
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.concat import ConcatSource
@@ -61,7 +61,6 @@ from data_pipelines.specs import EMOJI, STDIN, SYNTHETIC, TFDS, existing, paths_
 _LOG = logging.getLogger(__name__)
 _LINES = "lines:"
 _INDEX = ".tar.index"
-_PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 # What a place is, and what tells where: a path, but for folders of pictures and bytes.
 _TAR, _PICTURE, _TABLE = "tar", "picture", "table"
 _FOLDER, _BYTES, _EMOJI = "folder of pictures", "picture by itself", "set of the package"
@@ -183,13 +182,13 @@ def _in_store(address: str) -> list[_Place]:
     """The tars or the parquet that an address names: itself, or those of a folder."""
     if address.endswith(NAME):
         return []
-    if address.partition("?")[0].lower().endswith(".tar"):
+    if _is_tar(address):
         return [(_TAR, address)]
     if rows := stored_places([address]):
         return [*rows]
     names = {name_of(file) for file in listing(address)} | {*remembered(address.rstrip("/"))}
     files = [child(address, name) for name in sorted(names)]
-    tars = [(_TAR, file) for file in files if file.lower().endswith(".tar")]
+    tars = [(_TAR, file) for file in files if _is_tar(file)]
     found = tars or stored_places(files)
     if not found:
         raise ValueError(
@@ -209,7 +208,7 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     strays = Strays()
     files = walk(folder, strays)
     tars = sorted({*files, *_remembered(folder, files)})
-    tars = [file for file in tars if file.lower().endswith(".tar")]
+    tars = [file for file in tars if _is_tar(file)]
     encoded = [file for file in files if role_of(Path(file).suffix[1:]) in ENCODED]
     rows = places_below(folder, files, beside=bool(tars or encoded))
     found = [*tars[:1], *encoded[:1], *(str(path) for _, path in rows[:1])]
@@ -218,11 +217,11 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
             f"a folder is read as rows, as tars or as pictures, {folder} holds "
             f"{' and '.join(map(shown, found))}; say which by a pattern, such as '*.tar'"
         )
-    packed = [file for file in files if _PACKED.search(file)]
-    if packed:
+    twice = [file for file in tars if packed_kind(file) and _unpacked_name(file) in tars]
+    if twice:
         raise ValueError(
-            f"tars must not be compressed to be read by offset, {folder} holds "
-            f"{shown(packed[0])}; unpack it, or say by a pattern what to read, such as '*.tar'"
+            f"a tar is read once, {folder} holds {shown(twice[0])} and the same unpacked; say by a "
+            "pattern which, such as '*.tar'"
         )
     if rows:
         yield from rows
@@ -230,6 +229,15 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
         yield from ((_TAR, folder / file) for file in tars)
     else:
         yield _FOLDER, (folder, files, strays)
+
+
+def _is_tar(name: str) -> bool:
+    return name.partition("?")[0].lower().endswith(".tar") or packed_kind(name) is not None
+
+
+def _unpacked_name(name: str) -> str:
+    stem = os.path.splitext(name)[0]
+    return stem if stem.lower().endswith(".tar") else f"{stem}.tar"
 
 
 def _remembered(folder: Path, files: list[str]) -> Iterator[str]:

@@ -103,10 +103,7 @@ def centre(
         # The whole picture could grow to gigabytes: 1 x 30000 to 224 x 6720000.
         image = _window(pixels, shape, box, interpolation)
     else:
-        image = Image.fromarray(pixels)
-        if shape != image.size:
-            image = image.resize(shape, FILTERS[interpolation])
-        image = image.crop(box)
+        image = _shown(pixels, shape, box, FILTERS[interpolation])
     if image.size != (size, size):
         canvas = Image.new("RGB", (size, size), tuple(fill))
         canvas.paste(image, (box[0] - left, box[1] - top))
@@ -137,6 +134,44 @@ def sampled(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return (above + (below - above) * down).astype(np.uint8)
 
 
+def _shown(
+    pixels: np.ndarray, shape: tuple[int, int], box: _Box, kind: Image.Resampling
+) -> Image.Image:
+    """What `box` shows of the resized picture, in the bits of Pillow's resize of the whole.
+
+    That changes widths and then heights. So does this, the widths only of rows that are shown or
+    weigh in one that is, and the heights only of columns that are shown.
+    """
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = box
+    by_axis = kind != Image.Resampling.NEAREST and not simd.heights_first(pixels, shape)
+    if box == (0, 0, *shape) or (width, height) == shape or not by_axis:
+        image = Image.fromarray(pixels)
+        return (image if image.size == shape else image.resize(shape, kind)).crop(box)
+    first, last = _reach(top, bottom, height / shape[1], height)
+    rows = Image.fromarray(pixels[first:last]).resize((shape[0], last - first), kind)
+    rows = rows.crop((left, 0, right, last - first))
+    if last - first < height:  # the filter's weights follow from the whole height
+        rows, part = Image.new("RGB", (right - left, height)), rows
+        rows.paste(part, (0, first))
+    return rows.resize((right - left, shape[1]), kind).crop((0, top, right - left, bottom))
+
+
+def _reach(first: float, last: float, step: float, length: int) -> tuple[int, int]:
+    """The source pixels that a filter may look at for results from `first` to `last`.
+
+    Args:
+      first, last: the results, counted in them.
+      step: source pixels a result.
+      length: of the source.
+    """
+    margin = _WIDEST_FILTER * max(1.0, step) + 1
+    return (
+        max(0, math.floor(first * step - margin)),
+        min(length, math.ceil(last * step + margin)),
+    )
+
+
 def _window(
     pixels: np.ndarray, shape: tuple[int, int], box: _Box, interpolation: str
 ) -> Image.Image:
@@ -144,9 +179,8 @@ def _window(
     cuts, inner = [], []
     for axis, length in enumerate((pixels.shape[1], pixels.shape[0])):
         step = length / shape[axis]
-        margin = _WIDEST_FILTER * max(1.0, step) + 1
         first, last = box[axis] * step, box[axis + 2] * step
-        cut = max(0, math.floor(first - margin)), min(length, math.ceil(last + margin))
+        cut = _reach(box[axis], box[axis + 2], step, length)
         cuts.append(slice(*cut))
         inner.append((first - cut[0], last - cut[0]))
     part = pixels[cuts[1], cuts[0]]

@@ -249,7 +249,7 @@ def base_config() -> ConfigDict:
             ),
             mesh=dict(data=-1, fsdp=1, tensor=1),  # vlp.parallel.mesh.make_mesh
             checkpoint=dict(every="1 epochs", keep=3, keep_every="0 steps"),
-            evals=dict(),  # name -> task, data, every, ...
+            evals=dict(),  # name -> task, data, every, ...; or suite, entry, data, every, ...
             report=dict(data=""),  # whose pictures the report shows
             export=dict(),  # vlp.interop.export.check_model, and `out`, a folder in the workdir
         )

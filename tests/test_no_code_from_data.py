@@ -12,6 +12,8 @@ FILES = sorted(
     for path in (ROOT / name).rglob("*.py")
 )
 READERS = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve", "yaml"}
+# What a program hands to worker processes of its own, and they to it; never a file.
+BETWEEN_PROCESSES = {"data_pipelines/workers.py": ["import pickle"]}
 RUNNERS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -46,8 +48,12 @@ def _of_call(node):
 
 
 def test_nothing_that_is_read_can_be_run():
-    found = {str(path): [*faults(ast.parse(path.read_text(encoding="utf-8")))] for path in FILES}
-    assert len(found) > 300 and not {path: each for path, each in found.items() if each}
+    found = {
+        str(path.relative_to(ROOT)): [*faults(ast.parse(path.read_text(encoding="utf-8")))]
+        for path in FILES
+    }
+    assert len(found) > 300
+    assert {path: each for path, each in found.items() if each} == BETWEEN_PROCESSES
 
 
 @pytest.mark.parametrize(

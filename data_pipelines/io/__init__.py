@@ -8,6 +8,7 @@ else than OSError for what a disk, a network or a store does.
 from data_pipelines.io.address import child, exists, is_address, listing, name_of, open_file
 from data_pipelines.io.ahead import Ahead
 from data_pipelines.io.opened import OpenFiles
+from data_pipelines.io.packed import packed_kind
 from data_pipelines.io.plain import File
 from data_pipelines.io.retries import FileChanged
 
@@ -22,4 +23,5 @@ __all__ = [
     "listing",
     "name_of",
     "open_file",
+    "packed_kind",
 ]

@@ -1,5 +1,6 @@
 """Addresses: paths of this machine, and what lies in a store, such as `s3://bucket/a.tar`."""
 
+import errno
 import glob
 import importlib.util
 import os
@@ -7,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.io.packed import PackedTar, packed_kind
 from data_pipelines.io.plain import File, LocalFile
 from data_pipelines.io.remote import RemoteFile, answered, store_of
 
@@ -18,6 +20,7 @@ SCHEMES = {
     "https": ("aiohttp", "http"),
 }
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NOT_THERE = (404, 410)
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -48,7 +51,7 @@ def checked(address: str) -> str:
 
 
 def open_file(address: str | Path) -> File:
-    """A file to be read by stretches, wherever it lies.
+    """A file to be read by stretches, wherever it lies; of a compressed tar what it holds.
 
     Args:
       address: a path, or the address of a store.
@@ -57,9 +60,10 @@ def open_file(address: str | Path) -> File:
       OSError: it is not there, or cannot be reached.
       ValueError: see `checked`.
     """
-    if is_address(address):
-        return RemoteFile(checked(os.fspath(address)))
-    return LocalFile(address)
+    name = os.fspath(address)
+    file: File = RemoteFile(checked(name)) if is_address(name) else LocalFile(name)
+    kind = packed_kind(name)
+    return PackedTar(file, kind) if kind else file
 
 
 def exists(address: str | Path) -> bool:
@@ -72,7 +76,21 @@ def exists(address: str | Path) -> bool:
     if not is_address(address):
         return os.path.exists(address)
     store, path = store_of(checked(os.fspath(address)))
+    if os.fspath(address).startswith("http"):
+        return answered(lambda: _served(store, path))
     return bool(answered(lambda: store.exists(path)))
+
+
+def _served(store: Any, path: str) -> bool:
+    """Whether a web server has something; what it fails to say is no answer."""
+    try:
+        store.info(path)
+    except FileNotFoundError as error:
+        status = getattr(error.__cause__, "status", 404)
+        if status not in _NOT_THERE:
+            raise OSError(errno.EIO, f"the server answers {status}", path) from error
+        return False
+    return True
 
 
 def listing(pattern: str) -> list[str]:

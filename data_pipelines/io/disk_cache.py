@@ -32,8 +32,33 @@ def kept(file: tuple[str, str], number: int, fetch: Callable[[int], bytes]) -> b
         data = fetch(number)
     with contextlib.suppress(OSError):  # a full disk costs the cache, not the run
         _put(path, hashlib.sha256(data).digest() + data)
-        _sweep(Path(place))
+        _sweep_now_and_then(Path(place))
     return data
+
+
+def bound(variable: str) -> float:
+    """Bytes that a folder may hold, by an environment variable in GB; 16 unless it says so."""
+    return float(os.environ.get(variable, "16")) * _GB
+
+
+def sweep(folder: Path, most: float) -> None:
+    """Removes what was used longest ago until nine tenths of so many bytes are left.
+
+    Files lie one folder below; the one that was used last stays.
+    """
+    found = []
+    for path in folder.glob("*/*"):
+        with contextlib.suppress(OSError):  # another process was first
+            status = path.stat()
+            if not path.name.startswith(".") or status.st_mtime < time.time() - 3600:
+                found.append((status.st_mtime, status.st_size, path))
+    size = sum(each[1] for each in found)
+    for _, count, path in sorted(found)[:-1] if size > most else ():
+        if size <= 0.9 * most:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+        size -= count
 
 
 def _without_sum(data: bytes) -> bytes:
@@ -55,23 +80,8 @@ def _put(path: Path, data: bytes) -> None:
         raise
 
 
-def _sweep(folder: Path) -> None:
-    """Removes what was used longest ago until nine tenths of the bound are left."""
+def _sweep_now_and_then(folder: Path) -> None:
     global _written
     _written += 1
-    if _written % _SWEPT_EVERY:
-        return
-    bound = float(os.environ.get("VLP_BLOCK_CACHE_GB", "16")) * _GB
-    found = []
-    for path in folder.glob("*/*"):
-        with contextlib.suppress(OSError):  # another process was first
-            status = path.stat()
-            if not path.name.startswith(".") or status.st_mtime < time.time() - 3600:
-                found.append((status.st_mtime, status.st_size, path))
-    size = sum(each[1] for each in found)
-    for _, count, path in sorted(found) if size > bound else ():
-        if size <= 0.9 * bound:
-            return
-        with contextlib.suppress(OSError):
-            path.unlink()
-        size -= count
+    if _written % _SWEPT_EVERY == 0:
+        sweep(folder, bound("VLP_BLOCK_CACHE_GB"))

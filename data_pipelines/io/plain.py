@@ -15,12 +15,16 @@ class File(Protocol):
     Attributes:
       address: where it lies.
       size: in bytes.
+      length: how many bytes can be read: the size, but of what is unpacked on the way.
       tag: another one once the file has changed: its time in nanoseconds here, a store's ETag.
     """
 
     address: str
     size: int
     tag: str
+
+    @property
+    def length(self) -> int: ...
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes of a stretch; fewer where the file ends before.
@@ -52,6 +56,11 @@ class LocalFile:
             os.close(self._file)
             raise OSError(errno.EINVAL, "is not a file", self.address)
         self.size, self.tag = status.st_size, str(status.st_mtime_ns)
+
+    @property
+    def length(self) -> int:
+        """The size."""
+        return self.size
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes of a stretch; fewer where the file ends before."""

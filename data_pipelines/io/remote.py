@@ -30,6 +30,11 @@ class RemoteFile:
         self.size, self.tag = self._now()
         self._checked = time.monotonic()
 
+    @property
+    def length(self) -> int:
+        """The size."""
+        return self.size
+
     def read(self, start: int, length: int) -> bytes:
         """The bytes of a stretch; fewer where the file ends before."""
         stop = min(start + length, self.size)

@@ -31,7 +31,7 @@ class Stream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Goes to a place, counted from the beginning, from here or from the end."""
-        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._file.size}
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._file.length}
         self._place = begin[whence] + offset
         return self._place
 

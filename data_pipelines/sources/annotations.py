@@ -22,7 +22,7 @@ def read_annotations(path: str, *, suffixes: Collection[str]) -> dict[str, dict[
     found: dict[str, dict[str, bytes]] = {}
     file = open_file(path)
     try:
-        for member in walk(file.read, 0, file.size):
+        for member in walk(file.read, 0, file.length):
             folder, _, base = member.name.removeprefix("./").rpartition("/")
             stem, _, suffix = base.partition(".")
             if member.is_link or suffix.lower() not in suffixes:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from data_pipelines.faults import shown
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.groups import GroupSource, kinds_of
-from data_pipelines.sources.row_columns import find_columns
+from data_pipelines.sources.row_columns import Columns, find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)
@@ -30,12 +30,20 @@ class ArrowSource(GroupSource):
       paths: the files, streams or files of Arrow's IPC.
       name: what reports call the source; the files' names unless given.
       limits: how large the parts of a sample may be.
+      columns: what the columns are, where their names do not say it.
 
     Raises:
       ValueError: no file, none that can be read, no known columns, or files with others.
     """
 
-    def __init__(self, paths: Sequence[Path], *, name: str = "", limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        name: str = "",
+        limits: Limits = LIMITS,
+        columns: Columns | None = None,
+    ) -> None:
         strays = Strays()
         self._batches, files = _map(paths, strays)
         if not self._batches:
@@ -55,7 +63,7 @@ class ArrowSource(GroupSource):
             [str(path) for path in paths],
             [(file, len(batch)) for file, batch in zip(files, self._batches, strict=True)],
             schema=schema,
-            columns=find_columns(kinds_of(schema), where=str(paths[0])),
+            columns=columns or find_columns(kinds_of(schema), where=str(paths[0])),
             name=name,
             limits=limits,
         )

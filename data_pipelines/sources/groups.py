@@ -28,7 +28,7 @@ class GroupSource(RowSource):
     Args:
       paths: the files, in order: paths of this machine, or addresses of a store.
       groups: of each group the number of its file and its rows.
-      schema: of the first file.
+      schema: of the first file, kept.
       columns: what its columns are.
       name: what reports call the source.
       limits: how large the parts of a sample may be.
@@ -48,7 +48,7 @@ class GroupSource(RowSource):
         limits: Limits,
     ) -> None:
         super().__init__(columns, classes=_classes(schema), limits=limits)
-        self.paths, self.name = list(paths), name or _name(paths)
+        self.paths, self.name, self.schema = list(paths), name or _name(paths), schema
         files_rows = np.array(groups, np.int64).reshape(-1, 2)
         self._files, self._ends = files_rows[:, 0].copy(), np.cumsum(files_rows[:, 1])
         if not len(self._ends) or not self._ends[-1]:

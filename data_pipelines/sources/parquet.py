@@ -64,6 +64,7 @@ class ParquetSource(GroupSource):
       name: what reports call the source; the files' names unless given.
       limits: how large the parts of a sample may be.
       cache_bytes: of columns that stay in memory once they are read, in each process.
+      columns: what the columns are, where their names do not say it.
 
     Raises:
       ValueError: no file, none that can be read, no known columns, or files with others.
@@ -76,15 +77,16 @@ class ParquetSource(GroupSource):
         name: str = "",
         limits: Limits = LIMITS,
         cache_bytes: int = _CACHE_BYTES,
+        columns: Columns | None = None,
     ) -> None:
         if not paths:
             raise ValueError("a ParquetSource needs at least one file, got an empty list")
         footers, strays = _footers([os.fspath(path) for path in paths])
         good = list(footers)
         schema = footers[good[0]].schema
-        columns = find_columns(kinds_of(schema), where=good[0])
         for path in good[1:]:
-            _check_same(columns, footers[path].schema, path, good[0])
+            _check_same(schema, footers[path].schema, path, good[0], columns)
+        columns = columns or find_columns(kinds_of(schema), where=good[0])
         groups = [(i, rows) for i, path in enumerate(good) for rows in footers[path].rows]
         super().__init__(good, groups, schema=schema, columns=columns, name=name, limits=limits)
         self._rows = {i: footers[path].rows for i, path in enumerate(good)}
@@ -271,9 +273,15 @@ def _nulls(footers: Sequence[_Footer], column: str | None, rows: int) -> int | N
     return total
 
 
-def _check_same(columns: Columns, schema: pa.Schema, path: str, first: str) -> None:
-    other = find_columns(kinds_of(schema), where=path)
-    if other != columns:
+def _check_same(
+    known: pa.Schema, schema: pa.Schema, path: str, first: str, columns: Columns | None
+) -> None:
+    if columns is not None:
+        same = kinds_of(schema) == kinds_of(known)
+    else:
+        own = find_columns(kinds_of(known), where=first)
+        same = find_columns(kinds_of(schema), where=path) == own
+    if not same:
         raise ValueError(
             f"parquet files of one folder have the same columns, {name_of(path)} has "
             f"{', '.join(map(shown, schema.names))}, unlike {name_of(first)}; put them into "

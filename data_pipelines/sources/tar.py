@@ -60,8 +60,8 @@ class TarSource(ByMember):
     """The samples of one or several tars, one after the other.
 
     Args:
-      paths: the tars, uncompressed, by paths or addresses. An index (`build_indexes`) saves reading
-        all their headers at opening.
+      paths: the tars, by paths or addresses. An index (`build_indexes`) saves reading all their
+        headers at opening, and unpacking those that are compressed.
       name: what reports call the source; the tars' names unless given.
       by_line: whether KEY.txt, too, holds a caption a line.
       limits: how large the parts of a sample may be.

@@ -151,14 +151,14 @@ def _long(odd: np.ndarray, row: int) -> int:
 
 
 def _check_readable(file: File) -> None:
-    if file.size >= _TOO_LARGE:
+    if file.length >= _TOO_LARGE:
         raise Damage("has 2 TiB or more, and a tar must be smaller; split it")
     start = file.read(0, 6)
     for magic, kind in _COMPRESSED.items():
         if start.startswith(magic):
             raise Damage(
-                f"must not be compressed to be read by offset, and is {kind}; unpack it (for "
-                "example `gunzip`) and give the .tar"
+                f"is {kind}, unlike what its name says; unpack it, or give it the name of what it "
+                "is, such as .tar.gz or .tar.zst"
             )
 
 
@@ -183,7 +183,7 @@ class _Scan:
             _check_readable(self.file)
             for member in self._members():
                 self._add(member)
-            check_end(self.file.read, self.end, self.file.size)
+            check_end(self.file.read, self.end, self.file.length)
         except Damage as error:
             damage = str(error)
             self.strays.add(_DAMAGED, name_of(self.file.address))
@@ -194,7 +194,7 @@ class _Scan:
         return self._tar(damage)
 
     def _members(self) -> Generator[Member, None, None]:
-        self.end = yield from walk(self.file.read, 0, self.file.size)
+        self.end = yield from walk(self.file.read, 0, self.file.length)
 
     def _add(self, member: Member) -> None:
         self.last = member.end

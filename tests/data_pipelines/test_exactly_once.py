@@ -3,6 +3,7 @@
 Hosts, workers and the batch size change in between; what is compared are the ids of every place.
 """
 
+import gzip
 import json
 import os
 import random
@@ -233,7 +234,9 @@ def test_so_does_one_whose_data_a_failing_web_server_has(paths, tmp_path, monkey
     pytest.importorskip("aiohttp")
     web = tmp_path / "web"
     web.mkdir()
-    files = [*map(shutil.copy, paths[:2], [web, web]), write_parquet(web / "c.parquet")]
+    (web / "b.tar.gz").write_bytes(gzip.compress(paths[1].read_bytes()))
+    files = [shutil.copy(paths[0], web), web / "b.tar.gz", write_parquet(web / "c.parquet")]
+    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
     with serving(web) as (place, faults):
         faults.latency, faults.repeats = 0.002, True
         # Of the processes that read at the same time each asks for a stretch once, so that none of
@@ -242,7 +245,6 @@ def test_so_does_one_whose_data_a_failing_web_server_has(paths, tmp_path, monkey
         names = [Path(file).name for file in files]
         starts = [(2, 1, 3, 17), (3, 0, 5, 8), (1, 2, 7, 11), (1, 0, 1, 2), (2, 0, 4, 14)]
         lines = run_killed(tmp_path, place, names, starts=starts, mixed=mixed)
-    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
     end = max(place + len(ids) for place, ids, _ in lines)
     here = streams(files, hosts=1, batch=end, mixed=mixed, num_threads=0)
     whole = global_ids(here)
@@ -250,4 +252,4 @@ def test_so_does_one_whose_data_a_failing_web_server_has(paths, tmp_path, monkey
     if not mixed:
         for first in range(0, end - COUNT + 1, COUNT):
             assert sorted(whole[first : first + COUNT]) == list(range(COUNT))
-    assert end > 3 * COUNT and sum(min(tries, 3) for tries in faults.tries.values()) > 60
+    assert end > 3 * COUNT and sum(min(tries, 3) for tries in faults.tries.values()) > 30

@@ -185,6 +185,9 @@ I12
     test_every_cut_before_the_end_marker_is_noticed
   data_pipelines/test_tar_source.py
     test_what_is_no_tar_is_refused
+  data_pipelines/test_packed_tars.py
+    test_of_a_damaged_one_what_comes_before_is_used
+    test_a_bomb_takes_no_more_room_than_a_hundred_times_its_size
 I13
   data_pipelines/test_tar_faults.py
     test_two_images_for_one_key_cost_that_sample

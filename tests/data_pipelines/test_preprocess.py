@@ -37,6 +37,25 @@ def test_shortest_cuts_out_the_centre():
     np.testing.assert_array_equal(ImagePreprocess(16, resize="shortest")(tall)[0], expected)
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos", "box", "nearest"])
+def test_the_centre_has_the_bits_of_the_whole_resized(interpolation):
+    kind = Image.Resampling[interpolation.upper()]
+    rng = np.random.default_rng(0)
+    for number, (between, size) in enumerate([(40, 40), (48, 40), (70, 33), (40, 40)] * 6):
+        height, width = rng.integers(8, 300, 2).tolist()
+        array = pixels(number, height=height, width=width)
+        short = min(height, width)
+        whole = tuple(int(between * n / short) if n > short else between for n in (width, height))
+        left, top = ((n - size) // 2 for n in whole)
+        expected = Image.fromarray(array).resize(whole, kind)
+        expected = expected.crop((left, top, left + size, top + size))
+        preprocess = ImagePreprocess(
+            size, resize="shortest", resize_size=between, interpolation=interpolation
+        )
+        if max(whole) <= 16 * size:  # longer ones are within a level, see below
+            np.testing.assert_array_equal(preprocess(array)[0], np.asarray(expected))
+
+
 def test_longest_pads_with_the_background():
     out = ImagePreprocess(16, resize="longest", background=(1, 2, 3))(PHOTO)[0]
     np.testing.assert_array_equal(out[3:13], pillow(PHOTO, (16, 10)))

@@ -160,10 +160,10 @@ def test_links_devices_and_outward_paths_are_never_followed(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("w:gz", "gzip"), ("w:bz2", "bzip2"), ("w:xz", "xz")])
-def test_compressed_tars_are_refused_with_the_remedy(tmp_path, mode, kind):
+def test_compressed_tars_of_another_name_are_refused_with_the_remedy(tmp_path, mode, kind):
     with tarfile.open(tmp_path / "a.tar", mode) as tar:
         tar.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
-    with pytest.raises(ValueError, match=f"is {kind}; unpack it"):
+    with pytest.raises(ValueError, match=f"is {kind}, unlike .*; unpack it, or"):
         TarSource(tmp_path / "a.tar")
     with tarfile.open(tmp_path / "b.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("b.png"), io.BytesIO())

@@ -11,6 +11,7 @@ from vlp.evals.charts import (
     WIDTH,
     Line,
     line_chart,
+    log_ticks,
     smooth,
     spread,
     thin,
@@ -49,6 +50,29 @@ def test_higher_values_are_drawn_higher():
     (line,) = root.iter("polyline")
     a, b, c = (float(point.split(",")[1]) for point in line.get("points").split())
     assert b < c < a
+
+
+def test_on_a_logarithmic_axis_equal_quotients_take_equal_room():
+    line = Line("", [1e3, 1e4, 1e5], [0.1, 0.2, 0.3], marks=True)
+    root = ElementTree.fromstring(line_chart([line], label="", log_x=True, unit="samples"))
+    at = [float(dot.get("cx")) for dot in root.iter("circle")]
+    assert at[1] - at[0] == pytest.approx(at[2] - at[1], abs=0.2) and at[0] < at[1]
+    texts = [text.text for text in root.iter("text")]
+    assert {"1k", "10k", "100k", "samples"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [
+        (900, 120_000, [1e3, 3e3, 1e4, 3e4, 1e5]),
+        (10, 60, [10, 20, 50]),
+        (22_016, 155_648, [50_000, 100_000]),
+        (5, 5, [5]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_round_and_few(low, high, found):
+    assert log_ticks(low, high, about=4) == pytest.approx(found)
+    assert 1 <= len(log_ticks(1, 10.0**20, about=4)) <= 8
 
 
 def test_long_curves_are_thinned_to_means():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vlp.evals import embed
+from vlp.evals import encoding
 from vlp.evals.embed import Encoder, match
 from vlp.models.naflex import NaflexImages
 from vlp.parallel.mesh import make_mesh
@@ -114,10 +114,10 @@ def test_new_weights_do_not_compile_again(model, images):
     graphdef, params = nnx.split(model)
     pure = nnx.to_pure_dict(params)
     first = Encoder(graphdef, pure).embed_images(batches(images, 4))
-    compiled = embed.encode._cache_size()
+    compiled = encoding.encode._cache_size()
     doubled = jax.tree.map(lambda x: x * 2.0, pure)
     second = Encoder(graphdef, doubled).embed_images(batches(images, 4))
-    assert embed.encode._cache_size() == compiled
+    assert encoding.encode._cache_size() == compiled
     np.testing.assert_allclose(second.vectors, first.vectors, atol=1e-6)  # unit norm either way
 
 

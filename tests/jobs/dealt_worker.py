@@ -12,6 +12,7 @@ from data_pipelines.images import ImagePreprocess
 from data_pipelines.opening import open_source
 from tests.filled import filled
 from vlp.evals.embed import Encoder
+from vlp.evals.pairs import read_pairs
 from vlp.jobs.evaluator import Evaluator
 from vlp.models.dual_encoder import DualEncoder
 from vlp.parallel.mesh import make_mesh
@@ -40,6 +41,11 @@ class Counted:
         return self.source.image(index)
 
 
+def embedding_of(model, image):
+    """What is read of an image: its embedding."""
+    return image.embedding
+
+
 def evaluator(source, mesh=None):
     """Of a model that is the same in each process."""
     graphdef, state = nnx.split(
@@ -54,8 +60,15 @@ def main(process: int, port: int, data: str, out: str) -> None:
     start(coordinator=f"localhost:{port}", num_processes=2, process_id=process, timeout_s=60)
     mesh = make_mesh(data=4)
     source = Counted(open_source(data))
-    images = evaluator(source, mesh).images("data")
-    np.savez(out, zimg=images.zimg, ids=images.ids, loaded=sorted(source.loaded))
+    judge = evaluator(source, mesh)
+    images = judge.images("data")
+    loaded = sorted(source.loaded)
+    source.loaded.clear()
+    rows = np.arange(len(images.ids))[::-1]
+    batches = images.batches(judge.encoder)
+    again = read_pairs(judge.encoder, batches, function=embedding_of, images=rows)
+    found = dict(zimg=images.zimg, ids=images.ids, loaded=loaded)
+    np.savez(out, **found, again=again[::-1], loaded_again=sorted(source.loaded))
     print("rejects", dict(images.rejects))
     try:
         evaluator(Counted(open_source(data), BROKEN), mesh).images("data")

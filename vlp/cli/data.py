@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the index of tars, so that they open at once; only what is new is read",
         allow_abbrev=False,
     )
-    index.add_argument(
-        "data", nargs="+", metavar="DATA", help="uncompressed tars, patterns, ranges, folders"
-    )
+    index.add_argument("data", nargs="+", metavar="DATA", help="tars, patterns, ranges, folders")
     index.add_argument("--processes", type=int, help="that read tars; all cores unless given")
     index.set_defaults(run=_index)
     data_look.add_jobs(commands)

@@ -68,15 +68,21 @@ def showing(
 def _bar(
     doing: str, *, total: int, what: str, done: Callable[[], int], over: threading.Event
 ) -> None:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn
-    from rich.progress import TextColumn as Text
-    from rich.progress import TimeElapsedColumn as Elapsed
-    from rich.progress import TimeRemainingColumn as Remaining
 
-    counted: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), Text(what), Remaining())
-    columns = (SpinnerColumn(), Text(doing), *(counted if total else ()), Elapsed())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    counted: tuple[progress.ProgressColumn, ...] = (
+        progress.MofNCompleteColumn(),
+        progress.TextColumn(what),
+        progress.TimeRemainingColumn(),
+    )
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn(doing),
+        *(counted if total else ()),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total or None)
         while not over.wait(LOOK_S):
             bar.update(task, completed=done())

@@ -128,13 +128,14 @@ def run(args: argparse.Namespace, _: list[str]) -> None:
     from vlp.jobs.data_table import say_data
     from vlp.jobs.evaluator import Evaluator
     from vlp.jobs.progress import counting
-    from vlp.jobs.tasks import check_data, check_settings, evaluate
+    from vlp.jobs.tasks import check_data, check_settings, check_task, evaluate
 
     check_settings(args.task, settings)
     source = open_data(args)
     say_data({args.task: source})
     check_data(args.task, source=source, settings=settings)  # before gigabytes are read
     loaded = load_run(args.model, **loading(args))
+    check_task(args.task, model=loaded.model, settings=settings)  # before a bar is shown
     use_compilation_cache()
     with counting("images", len(source)) as progress:
         evaluator = Evaluator.of_run(loaded, threads=args.threads, progress=progress)

@@ -5,14 +5,21 @@
       --suite vtab+ retrieval --data /data/clip_benchmark --out sweeps/july
   vlp sweep --list --suite datacomp38 --data /data/datacomp
 
-A model is whatever `vlp.load` opens; behind a run stands which of its checkpoints: @last (as
-without), @all, @every:K or @STEP. A suite is one that comes with vlp or a TOML file with a table
+A model is whatever `vlp.load` opens, or vectors:FOLDER, the vectors of `vlp embed`, which are
+judged on the data they are of; behind a run stands which of its checkpoints: @last (as without),
+@all, @every:K or @STEP. A suite is one that comes with vlp or a TOML file with a table
 [[set]] for each set; sets lie below --data in the layout of CLIP_benchmark and DataComp, or as any
 data of vlp. --list shows what is there, and how to get the rest.
 
 Each model embeds each set once, whatever is asked of it; embeddings are kept. A sweep that was
 stopped goes on with the same command, rows that failed are tried again. --out holds log.jsonl (a
-line a model, set and task), results.jsonl, .parquet and .csv (a row a metric).
+line a model, set and task), results.jsonl, .parquet and .csv (a row a metric), table.md (for a
+paper) and index.html, a page to look at.
+
+  vlp sweep --compare clip siglip --out sweeps/emoji
+
+compares models of a finished sweep on the same samples: differences with their intervals, wins and
+losses, in the terminal, in compare.json and in compare.html.
 """
 
 import argparse
@@ -20,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from vlp.cli.arguments import (
-    add_count_argument,
     add_decoding_arguments,
     add_loading_arguments,
     add_process_arguments,
@@ -38,13 +44,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vlp sweep`."""
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="see above")
     parser.add_argument(
-        "--suite", nargs="+", required=True, metavar="NAME|FILE", help="which sets and tasks"
+        "--suite", nargs="+", default=[], metavar="NAME|FILE", help="which sets and tasks"
     )
     parser.add_argument("--data", default="", metavar="ROOT", help="where the sets lie")
     parser.add_argument("--out", type=local_folder, metavar="DIR", help="the folder of the results")
     parser.add_argument("--list", action="store_true", help="show the sets and what is there")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="MODEL",
+        help="the first of these models of the sweep in --out with each of the others",
+    )
     parser.add_argument("--only", nargs="+", metavar="SET", help="these sets of the suites alone")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="these tasks alone")
+    parser.add_argument(
+        "--templates",
+        metavar="NAME|FILE",
+        help="prompts of all sets of classes, in place of their own: clip80, clip7, those that the "
+        "field has for cifar10, eurosat, ..., or a file: one a line, a JSON list, or JSON with "
+        "prompts by class",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAME|FILE",
+        help="the names of the classes of all sets, in place of their own: imagenet1k, ..., or a "
+        "file: one a line, or JSON, where a class may have several, weighted",
+    )
     parser.add_argument(
         "--limit", type=int, default=0, metavar="N", help="N pictures of each set, drawn by --seed"
     )
@@ -57,6 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "vlp, with EXIF rotation, transparency and 16 bits (default %(default)s)",
     )
     parser.add_argument(
+        "--precision",
+        choices=("fp32", "own", "clip_benchmark", "datacomp"),
+        default="fp32",
+        help="fp32: everything in float32; own: the towers as the models were made; "
+        "clip_benchmark, datacomp: as these do it on CPUs, with bfloat16 in places, see "
+        "vlp/sweeps/precision.py (default %(default)s)",
+    )
+    parser.add_argument(
         "--draws",
         type=int,
         default=1000,
@@ -66,7 +99,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vectors", type=Path, metavar="DIR", help="where embeddings are kept; default in --out"
     )
-    add_count_argument(parser, "--models-at-once", default=4, what="models in memory together")
+    parser.add_argument(
+        "--models-at-once",
+        type=int,
+        metavar="N",
+        help="models in memory together, which share decoding; default as many as there is room "
+        "for",
+    )
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        choices=("clip_benchmark", "datacomp"),
+        default=[],
+        help="write --out/export for the scripts of these: JSON for `clip_benchmark build`, "
+        "eval_results.jsonl for DataComp's aggregate_scores.py",
+    )
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
     add_process_arguments(parser)
@@ -77,6 +124,11 @@ def run(args: argparse.Namespace, _: list[str]) -> None:
     check_sizes(args, "threads", "models_at_once")
     if args.limit < 0 or args.draws < 0:
         raise ValueError(f"--limit and --draws must be 0 or more, got {args.limit}, {args.draws}")
+    if args.compare:
+        _compare(args)
+        return
+    if not args.suite:
+        raise ValueError("a sweep needs --suite, the name of a suite or a TOML file; see --help")
     from vlp.sweeps.suites import read_suites
 
     entries = _chosen(args, read_suites(args.suite))
@@ -97,8 +149,10 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import everywhere, on_first
     from vlp.sweeps.bars import Bars
+    from vlp.sweeps.foreign import write_foreign
     from vlp.sweeps.log import Log
     from vlp.sweeps.models import expand
+    from vlp.sweeps.page.write import write_page
     from vlp.sweeps.plan import Plan
     from vlp.sweeps.table import write_tables
     from vlp.sweeps.work import Sweep
@@ -114,21 +168,63 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
         limit=args.limit,
         seed=args.seed,
         draws=args.draws,
-        at_once=args.models_at_once,
+        precision=args.precision,
+        at_once=args.models_at_once or 0,
         threads=args.threads,
         limits=limits(args),
     )
     check_folder("--out", out, manifest="log.jsonl", ours="an earlier sweep")
-    use_compilation_cache()
+    use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
+        on_first((out / "log.jsonl").touch)  # by which the folder is a sweep's from now on
         log = everywhere(lambda: Log(out / "log.jsonl"))
-        try:
-            with Bars() as bars:
-                Sweep(plan, log, bars=bars).carry_out()
-        finally:
-            on_first(lambda: write_tables(out, log.rows.values()))
+        with Bars() as bars:
+            sweep = Sweep(plan, log, bars=bars)
+            try:
+                sweep.carry_out()
+            finally:
+                on_first(lambda: write_tables(out, log.rows.values()))
+                on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
+        asked: Any = dict(plan=plan, formats=args.export)
+        exported = list[str]()
+        on_first(lambda: exported.extend(write_foreign(out, log.rows.values(), **asked)))
     failed = sum("failed" in row for row in log.rows.values())
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
+    for line in exported:
+        print(line)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from vlp.files import write_json
+    from vlp.sweeps.compare import compare
+    from vlp.sweeps.log import Log
+    from vlp.sweeps.names import find_model
+    from vlp.sweeps.page.differences import print_comparison
+    from vlp.sweeps.page.write import write_comparison
+    from vlp.sweeps.samples import SampleStore
+
+    unused = [name for name in ("models", "suite", "only", "tasks") if getattr(args, name)]
+    if unused or args.list:
+        raise ValueError(f"--compare reads a finished sweep; leave out --{(*unused, 'list')[0]}")
+    if len(args.compare) < 2 or not args.out or args.draws < 1:
+        raise ValueError(
+            "--compare needs two models or more of the sweep in --out, and --draws of 1 or more, "
+            f"got {len(args.compare)} models, --out={args.out}, --draws={args.draws}"
+        )
+    out = Path(args.out)
+    rows = list(Log(out / "log.jsonl").rows.values())
+    if not rows:
+        raise ValueError(f"--compare needs a sweep, {out / 'log.jsonl'} has no rows; sweep first")
+    first, *others = [find_model(text, rows) for text in args.compare]
+    if len({first, *others}) <= len(others):
+        raise ValueError(f"--compare must name different models, got {' '.join(args.compare)}")
+    found = compare(
+        rows, SampleStore(out / "samples"), first=first, others=others, draws=args.draws,
+        seed=args.seed,
+    )  # fmt: skip
+    write_json(out / "compare.json", {"draws": args.draws, "seed": args.seed, **found.as_json()})
+    write_comparison(out, found)
+    print_comparison(found)
 
 
 def _chosen(args: argparse.Namespace, entries: list[Any]) -> list[Any]:
@@ -136,11 +232,15 @@ def _chosen(args: argparse.Namespace, entries: list[Any]) -> list[Any]:
     import dataclasses
 
     if args.only:
-        unknown = sorted(set(args.only) - {entry.name for entry in entries})
+        known = {name for entry in entries for name in (entry.name, entry.published)} - {""}
+        unknown = sorted(set(args.only) - known)
         if unknown:
-            known = ", ".join(entry.name for entry in entries)
-            raise ValueError(f"--only must name sets of the suites, {known}, got {unknown[0]!r}")
-        entries = [entry for entry in entries if entry.name in args.only]
+            names = ", ".join(entry.name for entry in entries)
+            raise ValueError(f"--only must name sets of the suites, {names}, got {unknown[0]!r}")
+        entries = [e for e in entries if {e.name, e.published} & set(args.only)]
     if args.tasks:
         entries = [dataclasses.replace(entry, tasks=tuple(args.tasks)) for entry in entries]
+    said = {name: getattr(args, name) for name in ("templates", "classes")}
+    said = {name: value for name, value in said.items() if value}
+    entries = [dataclasses.replace(entry, **said) for entry in entries]
     return entries

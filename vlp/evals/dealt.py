@@ -1,6 +1,6 @@
 """Embeds a data set of which each process loads its own share."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -9,11 +9,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vlp.evals.embed import Embeddings, Encoder, lagging
+from vlp.evals.embed import Embeddings, Encoder, few, lagging, placed
 from vlp.evals.encoding import encoding
 from vlp.evals.features import EMBEDDING
 from vlp.models.naflex import device_images
-from vlp.parallel.sharding import batch_sharding
+from vlp.parallel.mesh import batch_parts
 
 _CODES = 256  # of reasons to reject, at most
 
@@ -38,20 +38,22 @@ def embedding_dealt(
     """
     assert encoder.mesh is not None
     rejects = np.zeros(_CODES, np.int32)
-    put = partial(jax.make_array_from_process_local_data, batch_sharding(encoder.mesh))
+    own_parts = batch_parts(encoder.mesh) // encoder.processes
 
     encode = encoding(modality, names)
 
     def begun() -> Iterator[tuple[Any, jax.Array]]:
         for batch in batches:
             np.add.at(rejects, np.asarray(batch.get("reject", ()), np.int64), 1)
-            rows = jax.tree.map(put, device_images(batch[modality]))
             # Sent along with the rows: nobody need know which process's devices come first.
-            ids = put(np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32))
-            found = encode(encoder.graphdef, encoder.params, rows, encoder.out)
-            yield found, _on_all(ids, encoder.out)
+            ids = np.where(batch["weight"] > 0, batch["id"], -1).astype(np.int32)
+            for part, of in few((device_images(batch[modality]), ids), parts=own_parts):
+                rows = jax.tree.map(encoder.put_own, part)
+                found = encode(encoder.graphdef, encoder.params, rows, encoder.out)
+                yield found, _on_all(encoder.put_own(of), encoder.out)
 
-    parts, ids, done = [], [], 0
+    parts: deque[list[np.ndarray]] = deque()
+    ids, done = [], 0
     for found, of in lagging(begun()):
         parts.append([np.asarray(each, np.float32) for each in jax.tree.leaves(found)])
         ids.append(np.asarray(of, np.int64))
@@ -60,10 +62,11 @@ def embedding_dealt(
     counts = multihost_utils.process_allgather(rejects).reshape(-1, _CODES).sum(axis=0)
     order = np.argsort(all_ids := np.concatenate(ids), kind="stable")
     order = order[all_ids[order] >= 0]
+    places = np.full(len(all_ids), -1)
+    places[order] = np.arange(len(order))
     counted = Counter({code: int(n) for code, n in enumerate(counts) if code and n})
-    columns = [np.concatenate(each)[order] for each in zip(*parts, strict=True)]
-    found = dict(zip(names, columns, strict=True))
-    return Embeddings(columns[0], all_ids[order], counted, found)
+    features = dict(zip(names, placed(parts, places), strict=True))
+    return Embeddings(features[names[0]], all_ids[order], counted, features)
 
 
 @partial(jax.jit, static_argnames="out")

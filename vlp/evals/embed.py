@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 
 from vlp.evals.encoding import encode, encoding
 from vlp.evals.features import EMBEDDING
+from vlp.evals.text_batches import text_batches, text_rows
 from vlp.models.naflex import NaflexImages, device_images
-from vlp.models.trim import needed_columns, trimmed
 from vlp.parallel.mesh import batch_parts
 from vlp.parallel.sharding import batch_sharding, replicated
 
@@ -26,6 +26,7 @@ Progress = Callable[[int], None]
 Images = jax.Array | NaflexImages
 
 IMAGES_ON_CPU = 8  # ViT-L/14 is a tenth faster so than 64 at once
+TOKENIZED = 256  # texts at a time
 IN_FLIGHT = 2  # the host prepares the next batch while the device works on this one
 
 
@@ -149,14 +150,10 @@ class Encoder:
                 codes = np.asarray(batch.get("reject", ()))
                 rejects.update(codes[codes > 0].tolist())
                 seen += n
-                inputs = device_images(batch[modality])
-                # On CPUs a few a device at a time, so that activations stay in caches.
-                few = IMAGES_ON_CPU * batch_parts(self.mesh)
-                size = n if jax.default_backend() != "cpu" else few
-                for start in range(0, n, size):
-                    yield jax.tree.map(lambda x, at=start, size=size: x[at : at + size], inputs)
+                yield from few(device_images(batch[modality]), parts=batch_parts(self.mesh))
 
-        parts, done = [], 0
+        parts: deque[list[np.ndarray]] = deque()
+        done = 0
         for part in self._run(encoding(modality, names), images()):
             parts.append(jax.tree.leaves(part))
             done += len(parts[-1][0])
@@ -164,9 +161,9 @@ class Encoder:
         if not parts:
             return Embeddings(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), rejects)
         keep = np.concatenate(keeps)
-        columns = [np.concatenate(each)[keep] for each in zip(*parts, strict=True)]
-        found = dict(zip(names, columns, strict=True))
-        return Embeddings(columns[0], np.concatenate(ids)[keep], rejects, found)
+        places = np.where(keep, np.cumsum(keep) - 1, -1)
+        features = dict(zip(names, placed(parts, places), strict=True))
+        return Embeddings(features[names[0]], np.concatenate(ids)[keep], rejects, features)
 
     def embed_texts(
         self,
@@ -174,38 +171,54 @@ class Encoder:
         tokenize: Callable[[list[str]], np.ndarray],
         *,
         batch_size: int = 256,
+        full: bool = False,
     ) -> Float[np.ndarray, "n d"]:
         """Embeddings of strings, one unit-norm row each.
 
         Args:
           texts: At least one string.
           tokenize: Strings to int32 `[n,l]`, the same length at every call.
-          batch_size: Strings encoded at once over all devices.
+          batch_size: Strings encoded at once over all devices, at most; fewer on CPUs.
+          full: Every batch is filled up to that size, so that nothing is compiled for another
+            number of texts, and the bits of an embedding do not depend on it.
 
         Raises:
           ValueError: If there are no texts.
         """
         if not texts:
             raise ValueError("embed_texts needs at least one text, got none; is the list empty?")
-        size = min(batch_size, len(texts))
-        starts = range(0, len(texts), size)
-        ids = np.concatenate([tokenize(list(texts[i : i + size])) for i in starts])
-        order = np.arange(len(ids))
-        chunks = (ids[order[i : i + size]] for i in starts)
-        if self.text is not None:
-            # Texts of like length together, so that a batch holds little padding.
-            order = np.argsort(needed_columns(self.text, ids), kind="stable")
-            chunks = (trimmed(self.text, ids[order[i : i + size]]) for i in starts)
-        vectors = np.concatenate([*self._run(partial(encode, "text"), chunks)])
-        return vectors[np.argsort(order)]
+        parts = (list(texts[i : i + TOKENIZED]) for i in range(0, len(texts), TOKENIZED))
+        ids = np.concatenate([tokenize(part) for part in parts])
+        return self.embed_tokens(ids, batch_size=batch_size, full=full)
 
-    def _run(self, encode: Callable[..., Any], chunks: Iterable[Any]) -> Iterator[Any]:
+    def embed_tokens(
+        self, ids: Int[np.ndarray, "n l"], *, batch_size: int = 256, full: bool = False
+    ) -> Float[np.ndarray, "n d"]:
+        """As `embed_texts`, of texts that are tokens already; those that occur twice are encoded
+        once."""
+        unique, place = np.unique(ids, axis=0, return_inverse=True)
+        size = text_rows(batch_size, parts=batch_parts(self.mesh))
+        size = size if full else min(size, self.divisible(len(unique)))
+        order: list[np.ndarray] = []
+
+        def chunks() -> Iterator[np.ndarray]:
+            for places, rows in text_batches(self.text, unique, rows=size):
+                order.append(places)
+                yield rows
+
+        parts = [*self._run(partial(encode, "text"), chunks(), size=size)]
+        back = np.argsort(np.concatenate(order))
+        return np.concatenate(parts)[back[place.reshape(-1)]]
+
+    def _run(
+        self, encode: Callable[..., Any], chunks: Iterable[Any], *, size: int = 0
+    ) -> Iterator[Any]:
         def begun() -> Iterator[tuple[Any, int]]:
-            size = 0
+            most = size
             for chunk in chunks:
                 count = len(jax.tree.leaves(chunk)[0])
-                size = size or self.divisible(count)
-                rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=size), chunk))
+                most = most or self.divisible(count)
+                rows = jax.tree.map(self.put, jax.tree.map(partial(pad_rows, size=most), chunk))
                 yield encode(self.graphdef, self.params, rows, self.out), count
 
         for found, count in lagging(begun()):
@@ -223,6 +236,11 @@ class Encoder:
         sharding = batch_sharding(self.mesh)
         return jax.make_array_from_callback(rows.shape, sharding, lambda place: rows[place])
 
+    def put_own(self, rows: np.ndarray) -> Any:
+        """This process's rows of a batch, whose other rows the other processes hand in."""
+        assert self.mesh is not None
+        return jax.make_array_from_process_local_data(batch_sharding(self.mesh), rows)
+
     @property
     def out(self) -> NamedSharding | None:
         """Where results are put."""
@@ -239,6 +257,42 @@ class Encoder:
     def divisible(self, n: int) -> int:
         """The next number of rows that the devices of the mesh can share."""
         return n + -n % batch_parts(self.mesh)
+
+
+def few(inputs: T, *, parts: int) -> Iterator[T]:
+    """A batch in slices as the devices take it: on CPUs a few rows a device, so that activations
+    stay in caches; elsewhere all of it.
+
+    Args:
+      inputs: arrays of as many rows.
+      parts: devices that share them.
+    """
+    n = len(jax.tree.leaves(inputs)[0])
+    size = IMAGES_ON_CPU * parts if jax.default_backend() == "cpu" else n
+    for start in range(0, n, size):
+        yield jax.tree.map(lambda x, at=start: x[at : at + size], inputs)
+
+
+def placed(
+    parts: deque[list[np.ndarray]], places: Int[np.ndarray, " r"]
+) -> list[Float[np.ndarray, "n *q d"]]:
+    """The rows of all parts at their places, an array a column; parts are let go one by one, so
+    that no more memory is needed than their own.
+
+    Args:
+      parts: columns of rows, in turn; emptied.
+      places: where each of the rows belongs, from 0 without gaps; -1 for nowhere.
+    """
+    n = int(places.max(initial=-1)) + 1
+    out = [np.empty((n, *column.shape[1:]), np.float32) for column in parts[0]]
+    first = 0
+    while parts:
+        part = parts.popleft()
+        where = places[first : first + len(part[0])]
+        for column, rows in zip(out, part, strict=True):
+            column[where[where >= 0]] = rows[where >= 0]
+        first += len(where)
+    return out
 
 
 def lagging(begun: Iterable[T], *, by: int = IN_FLIGHT) -> Iterator[T]:

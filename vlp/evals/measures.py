@@ -3,7 +3,7 @@
 With every sample once it is the metric; with samples drawn again and again, its spread.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -165,6 +165,18 @@ def worst(
 
     best = None if if_hit is None else least(np.asarray(if_hit))
     return Measure(least(np.asarray(right)), chance, best)
+
+
+def mean_of(measures: Sequence[Measure]) -> Measure:
+    """The mean of metrics of the same samples."""
+    chances = [each.chance for each in measures if each.chance is not None]
+    best = [each.if_hit for each in measures if each.if_hit is not None]
+    whole = len(best) == len(measures)
+    return Measure(
+        lambda w: float(np.mean([each.of(w) for each in measures])),
+        float(np.mean(chances)) if len(chances) == len(measures) else None,
+        (lambda w: float(np.mean([of(w) for of in best]))) if whole else None,
+    )
 
 
 def intervals(

@@ -137,9 +137,10 @@ def document(*, title: str, body: str, style: str = "") -> str:
     )
 
 
-def picture(image: UInt8[np.ndarray, "h w c"], *, alt: str) -> str:
-    """An `img` element that carries its picture."""
-    return f'<img class="tile" src="{data_uri(image)}" alt="{escape(alt)}" title="{escape(alt)}">'
+def picture(image: UInt8[np.ndarray, "h w c"], *, alt: str, size: int = THUMBNAIL) -> str:
+    """An `img` element that carries its picture, at most `size` pixels wide or high."""
+    uri = data_uri(image, size=size)
+    return f'<img class="tile" src="{uri}" alt="{escape(alt)}" title="{escape(alt)}">'
 
 
 def player(sound: bytes, *, label: str) -> str:
@@ -153,8 +154,8 @@ def player(sound: bytes, *, label: str) -> str:
     return f'<audio controls preload="metadata" src="{uri}" aria-label="{escape(label)}"></audio>'
 
 
-def data_uri(image: UInt8[np.ndarray, "h w c"]) -> str:
-    """A picture, at most `THUMBNAIL` pixels wide or high, as a data: URI.
+def data_uri(image: UInt8[np.ndarray, "h w c"], *, size: int = THUMBNAIL) -> str:
+    """A picture, at most `size` pixels wide or high, as a data: URI.
 
     Small or transparent pictures stay exact (PNG), larger ones become JPEG: drawings are small,
     photographs large.
@@ -162,7 +163,7 @@ def data_uri(image: UInt8[np.ndarray, "h w c"]) -> str:
     opaque = image.shape[2] == 4 and bool((image[..., 3] == 255).all())
     picture = Image.fromarray(image[..., :3] if opaque else image)
     exact = picture.mode == "RGBA" or max(picture.size) <= THUMBNAIL // 2
-    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     kind = "png" if exact else "jpeg"
     picture.save(buffer, kind, optimize=True, **({} if exact else {"quality": 85}))

@@ -42,7 +42,8 @@ def read_pairs(
 
     Args:
       encoder: The model and its mesh.
-      batches: As for `Encoder.embed_images`, every time in the same order and of the same size.
+      batches: As for `Encoder.embed_images`, every time in the same order and of the same size; or
+        those of `vlp.jobs.shown_again`, of which every process has its own rows.
       function: See `Function`.
       images: Which image is in which pair: its row among the readable ones.
       texts: Arrays `[p, ...]`, such as token ids, that are handed on to `function`.
@@ -60,13 +61,11 @@ def read_pairs(
     def begun() -> Iterator[tuple[Any, int]]:
         first = reached = 0
         for batch in batches:
-            good = np.flatnonzero(np.asarray(batch["weight"]) > 0)
+            good = _readable(batch)
             start, stop = np.searchsorted(rows, [first, first + len(good)])
             if start < stop:
-                most = encoder.divisible(len(batch["weight"]))
-                held = jax.tree.map(partial(pad_rows, size=most), device_images(batch["image"]))
+                given = _put(encoder, batch)
                 # The encoded images stay on the devices.
-                given = jax.tree.map(encoder.put, held)
                 block = _encode(encoder.graphdef, encoder.params, given, encoder.out)
             for low in range(start, stop, size):
                 part = slice(low, min(low + size, stop))
@@ -85,6 +84,22 @@ def read_pairs(
     done = [jax.tree.map(lambda x, n=n: np.asarray(x)[:n], r) for r, n in lagging(begun())]
     back = np.argsort(order)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[back], *done)
+
+
+def _readable(batch: Mapping[str, Any]) -> Int[np.ndarray, " g"]:
+    """Which rows of a batch are images that can be read, in the images' order."""
+    if "places" in batch:
+        return batch["places"]
+    return np.flatnonzero(np.asarray(batch["weight"]) > 0)
+
+
+def _put(encoder: Encoder, batch: Mapping[str, Any]) -> Any:
+    """The images of a batch on the devices."""
+    images = device_images(batch["image"])
+    if "places" in batch:
+        return jax.tree.map(encoder.put_own, images)
+    size = encoder.divisible(len(batch["weight"]))
+    return jax.tree.map(lambda rows: encoder.put(pad_rows(rows, size=size)), images)
 
 
 def another(n: int) -> Int[np.ndarray, " n"]:

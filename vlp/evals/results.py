@@ -126,7 +126,7 @@ def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:
         return _classification_rows(result)
     rows: dict[tuple[str, str], list[Cell]] = {}
     for key, value in result["metrics"].items():
-        *group, way, column = key.split("/")
+        *group, way, column = key.split("/") if "/" in key else (result["task"], key)
         cell = Cell(column, value, result["chance"].get(key))
         rows.setdefault(("/".join(group), way), []).append(cell)
     return [

@@ -180,20 +180,30 @@ def model_of(kwargs: Mapping[str, Any], params: Mapping[str, Any]) -> Loaded:
     return nnx.merge(graphdef, state)
 
 
-def with_settings(model: Model, *, image: Mapping[str, Any] | None = None, **towers: Any) -> Loaded:
+def with_settings(
+    model: Model,
+    *,
+    image: Mapping[str, Any] | None = None,
+    text: Mapping[str, Any] | None = None,
+    **towers: Any,
+) -> Loaded:
     """The same weights in a model with settings that change none of them.
 
     Args:
         model: whose weights.
-        image: of the image tower.
-        **towers: of every tower that has such a setting, such as `dtype`.
+        image, text: of that tower.
+        **towers: of every tower that was given such a setting, such as `dtype`.
+
+    Raises:
+        ValueError: a tower has no such setting.
     """
     kwargs = model.kwargs
     for name in ("image", "text"):
         if kwargs[name] is not None:
             kwargs[name] |= {key: towers[key] for key in towers if key in kwargs[name]}
-    if kwargs["image"] is not None:
-        kwargs["image"] |= image or {}
+    for name, own in (("image", image), ("text", text)):
+        if kwargs[name] is not None:
+            kwargs[name] |= own or {}
     return nnx.merge(nnx.graphdef(abstract_model(kwargs)), nnx.state(model))
 
 

@@ -5,19 +5,18 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
-from data_pipelines.evaluation import Deal, eval_captions, eval_images, eval_sounds
-from data_pipelines.faults import REASONS, summary
+from data_pipelines.evaluation import eval_captions
+from data_pipelines.faults import summary
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
-from vlp.evals.dealt import embedding_dealt
-from vlp.evals.embed import Encoder, Progress, finished, match
+from vlp.evals.embed import Encoder, Progress, match
 from vlp.interop.loaded import Run
+from vlp.jobs.embedding import embed_source, reasons
 from vlp.jobs.gallery import Gallery, Images
-from vlp.parallel.together import raise_anywhere
+from vlp.parallel.mesh import make_mesh
 
 BATCH = 256
 
@@ -56,8 +55,9 @@ class Evaluator:
     def of_run(
         cls, run: Run, *, threads: int = THREADS, progress: Progress | None = None
     ) -> "Evaluator":
-        """The evaluator of a model that was loaded."""
-        encoder = Encoder.from_model(run.model, text=run.card["model"]["text"])
+        """The evaluator of a model that was loaded, on all devices."""
+        mesh = make_mesh()
+        encoder = Encoder.from_model(run.model, text=run.card["model"]["text"], mesh=mesh)
         dtype = getattr(run.model.image or run.model.text, "dtype", "float32")
         how: Any = dict(threads=threads, progress=progress)
         return cls.of(run, encoder, step=run.step, dtype=dtype, **how)
@@ -100,22 +100,16 @@ class Evaluator:
         return self._galleries[key]
 
     def _embedded(self, source: Source, modality: str) -> Images:
-        load: Any = {"image": eval_images, "audio": eval_sounds}[modality]
         preprocess = self.spectrogram if modality == "audio" else self.preprocess
-        size, processes = min(BATCH, len(source)), self.encoder.processes
-        if processes == 1:
-            batches = load(source, preprocess, batch_size=size, num_threads=self.threads)
-            work = self.encoder.embedding(batches, modality=modality)
-            found = finished(work, self.progress)
-        else:
-            failures: list[Exception] = []
-            deal = Deal(jax.process_index(), processes, failures)
-            rows = self.encoder.divisible(size) // processes
-            batches = load(source, preprocess, batch_size=rows, num_threads=self.threads, deal=deal)
-            work = embedding_dealt(self.encoder, batches, modality=modality)
-            found = finished(work, self.progress)
-            raise_anywhere(failures)
-        rejects = {REASONS[code - 1]: count for code, count in found.rejects.items()}
+        (found,), _ = embed_source(
+            [self.encoder],
+            source,
+            preprocess,
+            modality=modality,
+            threads=self.threads,
+            progress=self.progress,
+        )
+        rejects = reasons(found)
         if not len(found):
             raise ValueError(
                 f"{source.name} must hold {modality} that can be read, of {len(source):,} samples "

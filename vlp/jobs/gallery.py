@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.evaluation import eval_images
 from data_pipelines.faults import summary
 from data_pipelines.sources import Source
+from vlp.evals.embed import Encoder
 from vlp.evals.pairs import IMAGES
+from vlp.jobs.shown_again import shown_again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Images:
     zimg: np.ndarray
     rejects: Mapping[str, int]
 
-    def batches(self) -> Iterator[Mapping[str, Any]]:
-        """The images once more, in blocks whose tokens fit into memory."""
-        size = min(IMAGES, len(self.source))
-        return eval_images(self.source, self.preprocess, batch_size=size, num_threads=self.threads)
+    def batches(self, encoder: Encoder) -> Iterator[Mapping[str, Any]]:
+        """The images once more for an encoder's devices, in blocks whose tokens fit into memory."""
+        how: Any = dict(ids=self.ids, encoder=encoder, rows=IMAGES, threads=self.threads)
+        return shown_again(self.source, self.preprocess, **how)
 
     def counts(self) -> dict[str, int]:
         """What was left out, for the counts of a result."""

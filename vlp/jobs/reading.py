@@ -23,7 +23,7 @@ def log_odds(
     ids = evaluator.tokens(gallery.texts)
     return read_pairs(
         evaluator.encoder,
-        gallery.batches(),
+        gallery.batches(evaluator.encoder),
         function=matching.log_odds,
         images=images,
         texts=(ids[texts],),
@@ -72,7 +72,7 @@ def written_captions(
     rows = np.unique(gallery.image_of_text)
     found = read_pairs(
         evaluator.encoder,
-        gallery.batches(),
+        gallery.batches(evaluator.encoder),
         function=method,
         images=rows,
         texts=(device_ids(gallery.ids[rows]),),

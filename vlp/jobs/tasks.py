@@ -172,10 +172,16 @@ def _classification(
             f"in {label!r}; name them all by classes (--classes=FILE)"
         )
 
-    def embed(texts: list[str]) -> np.ndarray:
-        return evaluator.encoder.embed_texts(texts, evaluator.tokenize, batch_size=BATCH)
+    ids: list[np.ndarray] = []  # tokenized once, to be looked at and to be embedded
 
-    said = check_prompts(candidates.names, prompts.templates(templates), evaluator.tokens)
+    def tokens(texts: list[str]) -> np.ndarray:
+        ids.append(evaluator.tokens(texts))
+        return ids[-1]
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return evaluator.encoder.embed_tokens(ids[0], batch_size=BATCH)
+
+    said = check_prompts(candidates.names, prompts.templates(templates), tokens)
     zclass = class_embeddings(candidates.names, prompts.templates(templates), embed)
     images = evaluator.images(data)
     own = [(row, candidates.place.get(labels[i] or "")) for row, i in enumerate(images.ids)]
@@ -212,7 +218,7 @@ def _masked_words(
     said = [
         read_pairs(
             evaluator.encoder,
-            gallery.batches(),
+            gallery.batches(evaluator.encoder),
             function=words_of.guess,
             images=images,
             texts=(shown, text),

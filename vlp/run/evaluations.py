@@ -17,10 +17,13 @@ from vlp.files import write_json
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.tasks import check_data, check_task, evaluate
-from vlp.parallel.together import failed_alike
+from vlp.parallel.together import everywhere, failed_alike
 from vlp.run.build import Plan
 from vlp.run.inputs import Inputs
 from vlp.run.workdir import Workdir
+from vlp.sweeps.held_out import LOSS, HeldOut
+from vlp.sweeps.live import Live, LiveRun, LiveSet
+from vlp.sweeps.vectors import MemoryStore
 from vlp.training.loop.loop import Pause
 
 T = TypeVar("T")
@@ -35,7 +38,8 @@ class Evaluations:
     same is left out, said and counted, and training goes on.
 
     Args:
-        config: of the run; each of `evals` has `task`, `data`, `every` and the task's settings.
+        config: of the run; each of `evals` has `task`, `data`, `every` and the task's settings; or
+            `suite` and `entry`, see `vlp.sweeps.live.LiveSet`; or is of the task "loss".
         plan: the training.
         inputs: preprocessing and tokenizer.
         workdir: `results/NAME.json` is written there.
@@ -57,6 +61,10 @@ class Evaluations:
         self._evaluator: Evaluator | None = None
         self._tried: dict[str, int] = {}
         self._opened: dict[str, Source] = {}
+        self._sets: dict[str, LiveSet] = {}
+        self._pairs: dict[str, HeldOut] = {}
+        self._kept: tuple[int, MemoryStore] = (-1, MemoryStore())  # embeddings of a step
+        self._card = inputs.card(plan, config)
         self._report = config.report.data
         self.sources: dict[str, Source] = {}
         self.results: dict[str, dict[str, Any]] = {}
@@ -64,14 +72,30 @@ class Evaluations:
         model = plan.training.model(plan.training.abstract.params)
         for name, settings in self._settings.items():
             with _named(f"config.evals.{name}"):
-                task, own = settings["task"], _own(settings)
-                check_task(task, model=model, settings=own)
                 self._plan.duration(settings["every"])
-                data = self._open(name, settings["data"])
-                check_data(task, source=data, settings=own, tokenize=inputs.tokenize)
+                self._check(name, settings, model=model, rows=config.train.global_batch_size)
         if self._report:
             with _named("config.report.data"):
                 check_data("retrieval", source=self._open(REPORT, self._report), settings={})
+
+    def _check(self, name: str, settings: dict[str, Any], *, model: Any, rows: int) -> None:
+        """Opens the data of an evaluation, and refuses what cannot be judged on them."""
+        own = _own(settings)
+        if "suite" in settings:
+            live = everywhere(lambda: LiveSet(**own))
+            live.check(model)
+            self._sets[name], self.sources[name] = live, live.found.pictures
+            return
+        if settings["task"] == LOSS:
+            data = self._open(name, settings["data"])
+            own.pop("data"), own.pop("task")
+            self._pairs[name] = HeldOut.of(data, self._inputs, rows=rows, **own)
+            self._pairs[name].check(self._plan.training)
+            return
+        task = own.pop("task")
+        data = self._open(name, own.pop("data"))
+        check_task(task, model=model, settings=own)
+        check_data(task, source=data, settings=own, tokenize=self._inputs.tokenize)
 
     def hooks(self, *, pause: Pause) -> list[tuple[int, Callable[[int, Any], dict[str, float]]]]:
         """One hook an evaluation: (every how many steps, function of step and state)."""
@@ -120,13 +144,8 @@ class Evaluations:
         return self._opened[data]
 
     def _run(self, name: str, step: int, state: Any, *, pause: Pause) -> dict[str, float]:
-        task, data = self._settings[name]["task"], self._settings[name]["data"]
-        settings = _own(self._settings[name])
-        evaluator = self.evaluator(step, state)
         with pause(f"evaluating {name}"):
-            result = self._tried_at(
-                step, name, lambda: evaluate(evaluator, task, data=data, **settings)
-            )
+            result = self._tried_at(step, name, lambda: self._result(name, step, state))
         self._tried[name] = step
         if result is None:
             return {f"eval/{name}/failed": 1.0}
@@ -134,6 +153,31 @@ class Evaluations:
         if jax.process_index() == 0:
             write_json(self._workdir.results / f"{name}.json", result)
         return {f"eval/{name}/{key}": value for key, value in result["metrics"].items()}
+
+    def _result(self, name: str, step: int, state: Any) -> dict[str, Any]:
+        """What one evaluation says of a state."""
+        evaluator = self.evaluator(step, state)
+        if name in self._sets:
+            return self._sets[name].judged(self._live(evaluator), store=self._store(step))
+        if name in self._pairs:
+            training, weights = self._plan.training_at(step), self._plan.evaluated
+            how: Any = dict(weights=weights, step=step, dtype=evaluator.dtype)
+            return self._pairs[name].result(training, state, **how)
+        own = _own(self._settings[name])
+        return evaluate(evaluator, own.pop("task"), **own)
+
+    def _live(self, evaluator: Evaluator) -> Live:
+        """The model of this step, as tasks of suites see it."""
+        encoder = evaluator.encoder
+        weights = "ema" if self._plan.evaluated == "averaged" else "params"
+        run = LiveRun(self._inputs, encoder.model(), self._card, evaluator.step, weights)
+        return Live.now(run, encoder)
+
+    def _store(self, step: int) -> MemoryStore:
+        """The embeddings that are kept of this step, for all sets and tasks."""
+        if self._kept[0] != step:
+            self._kept = step, MemoryStore()
+        return self._kept[1]
 
     def _tried_at(self, step: int, name: str, function: Callable[[], T]) -> T | None:
         """What the function returns; None, said and counted, where it fails on all processes."""
@@ -160,12 +204,12 @@ def _named(setting: str) -> Any:
 
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the task itself."""
-    return {k: v for k, v in settings.items() if k not in ("data", "every", "task")}
+    """What of the settings is no matter of when."""
+    return {key: value for key, value in settings.items() if key != "every"}
 
 
 def _complete(settings: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
     """The settings with the token that hides others as training knows it."""
-    if settings["task"] == "masked_words" and "mask_id" in config.objective:
+    if settings.get("task") == "masked_words" and "mask_id" in config.objective:
         return {"mask_id": config.objective.mask_id, **settings}
     return settings

@@ -219,10 +219,22 @@ def _export(config: ConfigDict) -> Settings | None:
 def _evaluation(settings: Any) -> Settings | None:
     from vlp.jobs.tasks import TASKS
 
+    when = {"every": Setting((str, int))}
+    if "suite" in settings:
+        from vlp.sweeps.live import LiveSet
+
+        return when | keywords(LiveSet)
+    if settings.get("task") == "loss":
+        from vlp.sweeps.held_out import HeldOut
+
+        of = {"task": Setting((str,)), "data": Setting((str,))}
+        return when | of | keywords(HeldOut.of, leaving=("source", "inputs", "rows"))
     if settings.get("task") not in TASKS:
-        return None if "task" in settings else {"task": Setting((str,))}
+        return (
+            None if "task" in settings else {"task": Setting((str,)), "suite": Setting((str,), "")}
+        )
     own = keywords(TASKS[settings["task"]].run, leaving=("evaluator", "data"))
-    shared = {"task": Setting((str,)), "data": Setting((str,)), "every": Setting((str, int))}
+    shared = {"task": Setting((str,)), "data": Setting((str,))} | when
     for name, setting in own.items():
         if setting.default is REQUIRED:  # the task itself says so: the objective may give it
             own[name] = Setting(setting.kinds, None)

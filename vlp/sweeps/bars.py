@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -37,7 +37,7 @@ class Bars:
         self._rows = self._progress.add_task("rows", total=None, visible=False)
         self._now = self._progress.add_task("", total=None, visible=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bars":
         self._progress.start()
         return self
 

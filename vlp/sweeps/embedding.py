@@ -2,36 +2,32 @@
 
 import dataclasses
 import hashlib
-import itertools
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
+from flax import nnx
 from jax.experimental import multihost_utils
 from jaxtyping import Float
 
-from data_pipelines.evaluation import Deal, eval_images
-from data_pipelines.faults import REASONS, summary
+from data_pipelines.faults import OF_FILES, summary
 from data_pipelines.pillow_rgb import ODD
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
-from vlp.evals.dealt import embedding_dealt
-from vlp.evals.embed import Embeddings, Encoder, Progress, finished, side_by_side
+from vlp.evals.embed import Embeddings, Encoder, Progress
 from vlp.evals.features import EMBEDDING, lacks
-from vlp.interop.loaded import Run, fingerprint
+from vlp.interop.loaded import fingerprint
+from vlp.jobs.embedding import embed_source, reasons
 from vlp.parallel.mesh import batch_parts, make_mesh
-from vlp.parallel.together import raise_anywhere
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.pictures import PlainPreprocess
+from vlp.sweeps.precision import Stages, computed_in
 from vlp.sweeps.sets import PLAIN, EvalSet
 from vlp.sweeps.vectors import Rows, VectorStore
 
-ROWS = 64  # of a device in a batch
-TEXTS = 256
+TEXTS = 256  # of a device in a batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,12 +36,13 @@ class Opened:
 
     Attributes:
         ref: which one.
-        run: its weights, its preprocessing and its tokenizer.
+        run: its weights, its preprocessing and its tokenizer: a `Run`, or in training what is like
+            one.
         encoder: on all devices.
     """
 
     ref: ModelRef
-    run: Run
+    run: Any
     encoder: Encoder
 
     @classmethod
@@ -62,6 +59,25 @@ class Opened:
         text = run.card["model"]["text"]
         return cls(ref, run, Encoder.from_model(run.model, text=text, mesh=mesh))
 
+    def at(self, stages: Stages) -> "Opened":
+        """The same weights, whose towers compute in other numbers.
+
+        Raises:
+            ValueError: a tower cannot.
+        """
+        model = computed_in(self.run.model, stages)
+        if model is self.run.model:
+            return self
+        if stages not in self._others:
+            encoder = dataclasses.replace(self.encoder, graphdef=nnx.graphdef(model))
+            run = dataclasses.replace(self.run, model=model)
+            self._others[stages] = Opened(self.ref, run, encoder)
+        return self._others[stages]
+
+    @cached_property
+    def _others(self) -> dict[Stages, "Opened"]:
+        return {}
+
     @cached_property
     def fingerprint(self) -> str:
         """Of architecture and weights."""
@@ -69,8 +85,15 @@ class Opened:
 
     @property
     def dtype(self) -> str:
-        """What the towers compute in."""
-        return getattr(self.run.model.image, "dtype", "float32")
+        """What the towers compute in, the image's first where they differ."""
+        towers = (self.run.model.image, self.run.model.text)
+        found = [getattr(tower, "dtype", None) or "float32" for tower in towers if tower]
+        return ", ".join(dict.fromkeys(found))
+
+    @property
+    def weights(self) -> str:
+        """Which weights of a run they are; see `Run.weights`."""
+        return self.run.weights
 
     @property
     def shown(self) -> str:
@@ -94,7 +117,7 @@ class Opened:
                 "texts; judge it by probes, or give --tokenizer"
             )
         size = TEXTS * batch_parts(self.encoder.mesh)
-        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size)
+        return self.encoder.embed_texts(list(texts), self.run.tokenize, batch_size=size, full=True)
 
 
 def picture_key(
@@ -126,7 +149,7 @@ def embed_pictures(
     features: Sequence[str] = (EMBEDDING,),
     threads: int = THREADS,
     progress: Progress | None = None,
-) -> None:
+) -> list[int]:
     """Keeps the embeddings of a set's pictures by models that have not embedded them yet.
 
     Of several features all are made where one is lacking, so that those of a sweep that was stopped
@@ -142,6 +165,12 @@ def embed_pictures(
         features: what is kept of them, see `vlp.evals.features`.
         threads: batches that are decoded at the same time.
         progress: called with the number of pictures that are done.
+
+    Returns:
+        How many pictures each process decoded; nothing where all embeddings are kept already.
+
+    Raises:
+        ValueError: a file of the set could not be read to its end, see `check_whole`.
     """
     source = found.pictures
     names = {m: tuple(name for name in features if not m.lacks(name)) for m in models}
@@ -149,40 +178,54 @@ def embed_pictures(
         m: {name: picture_key(m, source, rule=rule, feature=name) for name in names[m]}
         for m in models
     }
-    lacking = [m for m in models if not all(map(store.find, keys[m].values()))]
+    own = [not all(map(store.find, keys[m].values())) for m in models]
+    seen = multihost_utils.broadcast_one_to_all(np.asarray(own, np.int32))  # by the first process
+    lacking = [model for model, is_lacking in zip(models, seen, strict=True) if is_lacking]
     if not lacking:
-        return
+        return []
     preprocess: Any = lacking[0].run.preprocess
     shown = PlainPreprocess(preprocess) if rule == PLAIN else preprocess
-    parts = batch_parts(lacking[0].encoder.mesh)
-    processes = lacking[0].encoder.processes
-    failures: list[Exception] | None = [] if processes > 1 else None
-    rows = min(ROWS, -(-len(source) // parts)) * parts // processes
-    batches = eval_images(
+    done, loaded = embed_source(
+        [model.encoder for model in lacking],
         source,
         shown,
-        batch_size=rows,
-        num_threads=threads,
-        deal=Deal(jax.process_index(), processes, failures),
+        names=[names[model] for model in lacking],
+        threads=threads,
+        progress=progress,
     )
-    copies = itertools.tee(batches, len(lacking))
-    embedding: Callable = embedding_dealt if processes > 1 else Encoder.embedding
-    works = [
-        embedding(m.encoder, copy, names=names[m]) for m, copy in zip(lacking, copies, strict=True)
-    ]
-    done = finished(side_by_side(works), progress)
-    raise_anywhere(failures or [])
+    for vectors in done:
+        check_whole(found.name, vectors)
     odd = _odd(shown) if rule == PLAIN else []
-    for model, vectors in zip(lacking, done, strict=True):
-        for name, of in keys[model].items() if jax.process_index() == 0 else ():
-            rows = vectors.features.get(name, vectors.vectors)
-            if not store.find(of):
-                store.keep(of, Rows(vectors.ids, rows, [*_left_out(vectors), *odd]))
+
+    def keep() -> None:
+        for model, vectors in zip(lacking, done, strict=True):
+            for name, of in keys[model].items():
+                rows = vectors.features.get(name, vectors.vectors)
+                if not store.find(of):
+                    store.keep(of, Rows(vectors.ids, rows, [*_left_out(vectors), *odd]))
+
+    store.together(keep)
+    return loaded
+
+
+def check_whole(name: str, found: Embeddings) -> None:
+    """Refuses what is only a part of a set: scores of it would be other scores.
+
+    Pictures that are bad themselves are left out and said; see `_left_out`.
+
+    Raises:
+        ValueError: files that hold pictures are gone, changed or damaged, or were not read.
+    """
+    why = {reason: count for reason, count in reasons(found).items() if reason in OF_FILES}
+    if why:
+        raise ValueError(
+            f"all files of {name} must be read, {sum(why.values()):,} pictures lie in files that "
+            f"were not: {summary(why)}; nothing is kept of them, the same command tries again"
+        )
 
 
 def _left_out(found: Embeddings) -> list[str]:
-    rejects = Counter({REASONS[code - 1]: count for code, count in found.rejects.items()})
-    return [f"pictures left out: {summary(rejects)}"] if rejects else []
+    return [f"pictures left out: {summary(reasons(found))}"] if found.rejects else []
 
 
 def _odd(shown: PlainPreprocess) -> list[str]:

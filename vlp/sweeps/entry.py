@@ -2,9 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-LAYOUTS = ("auto", "clip_benchmark", "data")
+LAYOUTS = (
+    "auto", "clip_benchmark", "captions", "pairs", "questions", "mmeb", "objectnet", "folders",
+    "data",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,16 +18,26 @@ class Entry:
       name: as rows call it; in a suite only once.
       data: where it lies below the root, or a data spec such as `emoji:noto`; by its name unless
         given, see `vlp.sweeps.places.find`.
+      also: other places below the root where it may lie.
+      tfds: what TFDS calls it, with the split, `clevr[validation]`: read where nothing else is
+        there, and prepared.
       layout: how it lies there; "auto" looks.
       split: of the layouts that have several.
       train: the split that probes learn from; "" for none.
       tasks: what is asked; what the set has unless given.
       metric: the main one, `TASK/METRIC`; the task's own unless given.
-      classes: a file with the classes' names; those of the layout, or of the data, unless given.
-      templates: a set of templates by name, or a file; those of the layout unless given.
-      captions: "all" of a picture, or "first".
-      label: the field of a sample that is its class, where a layout does not say.
+      classes: the classes' names by the name of a set, or a file of them; in place of those of the
+        layout. See `vlp.sweeps.classes`.
+      templates: a set of templates by name, or a file; in place of those of the layout.
+      default_classes, default_templates: the same, where the layout has none.
+      captions: "all" of a picture, the "first", or so many, "5".
+      language: of captions, where there are several.
+      label: the field of a sample that is its class, where a layout does not say: cls or label
+        unless given; `clevr_count` and others of `vlp.sweeps.layouts.derived` are made of several.
       fields: of the samples, whose values put pictures into groups.
+      columns: names of the columns of KEY.npy, whose values put pictures into groups; of questions,
+        what the columns of a table are called, `image=...`, `text=...`, see
+        `vlp.sweeps.layouts.questions`.
       settings: of the tasks, by task.
       group: under which scores are put together.
       published: what this set is called in tables of other programs.
@@ -35,6 +48,8 @@ class Entry:
 
     name: str
     data: str = ""
+    also: tuple[str, ...] = ()
+    tfds: str = ""
     layout: str = "auto"
     split: str = "test"
     train: str = ""
@@ -42,9 +57,13 @@ class Entry:
     metric: str = ""
     classes: str = ""
     templates: str = ""
+    default_classes: str = ""
+    default_templates: str = ""
     captions: str = "all"
-    label: str = "cls"
+    language: str = "en"
+    label: str = ""
     fields: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     group: str = ""
     published: str = ""
@@ -55,7 +74,7 @@ class Entry:
     needs: str = ""
 
     @classmethod
-    def of(cls, where: str, values: Mapping[str, Any]) -> Self:
+    def of(cls, where: str, values: Mapping[str, Any]) -> "Entry":
         """The entry that a table says.
 
         Args:
@@ -81,7 +100,19 @@ class Entry:
                 f"{where}, {values['name']}: layout must be one of {', '.join(LAYOUTS)}, got "
                 f"{given['layout']!r}"
             )
+        which = given.get("captions", "all")
+        if which not in ("all", "first") and not (which.isdecimal() and int(which)):
+            raise ValueError(
+                f"{where}, {values['name']}: captions must be all, first, or how many of a picture "
+                f"(5), got {which!r}"
+            )
         return cls(**given)
+
+    @property
+    def most_captions(self) -> int | None:
+        """How many captions of a picture count; None for all."""
+        known: dict[str, int | None] = {"all": None, "first": 1}
+        return known[self.captions] if self.captions in known else int(self.captions)
 
 
 _KINDS: dict[Any, tuple[type, ...]] = {

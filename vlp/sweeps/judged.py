@@ -10,6 +10,7 @@ from jaxtyping import Float
 from vlp.evals.features import EMBEDDING
 from vlp.evals.measures import Measure
 from vlp.sweeps.embedding import Opened
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows
 
@@ -23,12 +24,14 @@ class View(Protocol):
         set: pictures, labels, captions and what else is known.
         rule: by which pictures are decoded.
         seed: of whatever a task draws.
+        stages: what is computed in what.
     """
 
     opened: Opened
     set: EvalSet
     rule: str
     seed: int
+    stages: Stages
 
     def on(self, found: EvalSet) -> "View":
         """The same of the same pictures, with something else known of them."""

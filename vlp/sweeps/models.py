@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from vlp.interop.loaded import Run
 from vlp.interop.runs import RUN, find_run, folder_of, is_run
 from vlp.remote import Place
 
+VECTORS = "vectors:"  # in front of a folder of `vlp embed`
 _WHICH = re.compile(r"(.+)@(all|last|every:\d+|\d+)")
 _PREFIX = re.compile(r"[a-z_]+:")
 
@@ -40,14 +42,33 @@ class ModelRef:
         """The name with the step."""
         return self.name if self.step is None else f"{self.name}@{self.step}"
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is a folder of vectors, without the model."""
+        return self.source.startswith(VECTORS)
+
     @cached_property
     def identity(self) -> str:
         """A hash that changes with the files: of their names, sizes and times, not of all bytes."""
-        kind, path = detect(self.source, allow_pickle_weights=True)
+        kind, path = VECTORS, Path(self.source.removeprefix(VECTORS))
+        if not self.is_stored:
+            kind, path = detect(self.source, allow_pickle_weights=True)
         digest = hashlib.sha256(repr((kind, sorted(self.settings.items()))).encode())
         for line in sorted(_files(path)):
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:32]
+
+    @cached_property
+    def samples_seen(self) -> int | None:
+        """Steps times the global batch of the run's config; None where no config says it."""
+        if self.step is None:  # not of a run
+            return None
+        _, place = detect(self.source, allow_pickle_weights=True)
+        try:
+            config = json.loads((folder_of(place) / "config.json").read_text())
+            return self.step * int(config["train"]["global_batch_size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def load(self) -> Run:
         """The model, opened.
@@ -61,8 +82,9 @@ class ModelRef:
 def expand(specs: Sequence[str], *, settings: Mapping[str, Any] | None = None) -> list[ModelRef]:
     """The models that some specs name, each once, in their order.
 
-    A spec is what `vlp.load` takes, or a pattern of runs (`runs/*`), with `@last`, `@all`,
-    `@every:K` (every k-th checkpoint, and the last) or `@STEP` behind it for runs.
+    A spec is what `vlp.load` takes, `vectors:FOLDER` for those of `vlp embed`, or a pattern of
+    runs (`runs/*`), with `@last`, `@all`, `@every:K` (every k-th checkpoint, and the last) or
+    `@STEP` behind it for runs.
 
     Args:
         specs: such texts.
@@ -91,6 +113,8 @@ def _of_spec(spec: str, settings: dict[str, Any]) -> list[ModelRef]:
 
 def _of_path(path: str, which: str, settings: dict[str, Any], spec: str) -> list[ModelRef]:
     name = path.rstrip("/")
+    if path.startswith(VECTORS):
+        return [ModelRef(name, path)]
     try:
         kind, place = detect(path, allow_pickle_weights=settings.get("allow_pickle_weights", False))
     except ValueError as error:

@@ -9,6 +9,7 @@ from data_pipelines.threads import THREADS
 from vlp.evals.measures import DRAWS
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
+from vlp.sweeps.precision import FP32, stages_of
 from vlp.sweeps.sets import PLAIN
 from vlp.sweeps.tasks.table import check_task
 
@@ -27,7 +28,9 @@ class Plan:
         limit: pictures of a set, drawn by the seed; 0 for all.
         seed: of all draws.
         draws: of the bootstrap; 0 for no intervals.
-        at_once: models in memory at the same time, which share decoding.
+        precision: what is computed in what, see `vlp.sweeps.precision`.
+        at_once: models in memory at the same time, which share decoding; 0 for as many as there is
+            room for.
         threads: batches of pictures that are decoded at the same time.
         limits: how large samples may be.
 
@@ -44,7 +47,8 @@ class Plan:
     limit: int = 0
     seed: int = 0
     draws: int = DRAWS
-    at_once: int = 4
+    precision: str = FP32
+    at_once: int = 0
     threads: int = THREADS
     limits: Limits = LIMITS
 
@@ -54,6 +58,7 @@ class Plan:
                 f"a sweep needs models and sets, got {len(self.models)} models and "
                 f"{len(self.entries)} sets"
             )
+        stages_of(self.precision, "")  # refuses one that nobody knows
         for entry in self.entries:
             for task in {*entry.tasks, *entry.settings}:
                 try:

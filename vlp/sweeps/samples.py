@@ -9,7 +9,7 @@ from data_pipelines.sources import Source
 from vlp.files import write_whole
 from vlp.sweeps.judged import Judged
 
-_VALUE, _COUNTED = "value:", "counted:"
+VALUE, COUNTED = "value:", "counted:"
 
 
 class SampleStore:
@@ -39,7 +39,7 @@ class SampleStore:
             arrays["keys"] = np.asarray([pictures.key(int(i)) for i in judged.ids])
         for name, measure in judged.measures.items():
             if measure.shares is not None:
-                arrays[_VALUE + name], arrays[_COUNTED + name] = measure.shares
+                arrays[VALUE + name], arrays[COUNTED + name] = measure.shares
 
         def save(partial: Path) -> None:
             with partial.open("wb") as file:

@@ -16,17 +16,22 @@ PICTURES = (PLAIN, UPRIGHT)
 class Choices:
     """Questions that each have a few pictures and a few texts of their own.
 
+    A question without texts asks of its first picture to which of the others it belongs.
+
     Attributes:
       pictures: of each question, indices of the set's pictures.
       texts: of each question, indices of the set's texts.
-      right: of each question, whether picture i and text j belong together, `[pictures, texts]`.
+      right: of each question, whether picture i and text j belong together, `[pictures, texts]`; of
+        one without texts, which of the other pictures are right, `[pictures - 1, 1]`.
       kinds: of each question, what it asks of; for scores by kind.
+      beside: of each question, by picture the index of a text that is shown with it, -1 for none.
     """
 
-    pictures: Sequence[Int[np.ndarray, " _"]]
+    pictures: Sequence[Int[np.ndarray, " _"]]  # of another length in each
     texts: Sequence[Int[np.ndarray, " _"]]
     right: Sequence[Bool[np.ndarray, "_ _"]]
     kinds: Sequence[str] = ()
+    beside: Sequence[Int[np.ndarray, " _"]] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -41,6 +46,7 @@ class EvalSet:
       pictures: the samples; their captions and labels are those below.
       labels: class of each picture, int64 `[n]`, -1 for none; or bool `[n, k]` for several.
       class_names: what prompts say, by class.
+      aliases: all names of each class with their weights, where classes have several.
       templates: prompts with one `{c}` for the name; where they differ by class, in `prompts`.
       prompts: whole prompts by class, in place of templates.
       texts: captions.
@@ -55,6 +61,7 @@ class EvalSet:
     pictures: Source
     labels: Int[np.ndarray, " n"] | Bool[np.ndarray, "n k"] | None = None
     class_names: Sequence[str] = ()
+    aliases: Sequence[Mapping[str, float]] = ()
     templates: Sequence[str] = ()
     prompts: Sequence[Sequence[str]] = ()
     texts: Sequence[str] = ()

@@ -14,8 +14,9 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import tasks_of
+from vlp.sweeps.tasks.table import MAIN, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -41,10 +42,20 @@ class Unit:
         """Of the task, on this set."""
         return dict(self.entry.settings.get(self.task, {}))
 
+    @property
+    def main(self) -> str:
+        """The metric that stands for the row: the entry's, where it is of this task."""
+        task, _, metric = self.entry.metric.partition("/")
+        return metric if task == self.task else MAIN.get(self.task, "")
+
+    def stages(self, plan: Plan) -> Stages:
+        """What the task computes in what."""
+        return stages_of(plan.precision, self.task)
+
     def key(self, plan: Plan, ref: ModelRef) -> str:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
-        parts += [plan.rule, plan.limit, plan.seed, plan.draws, self._digest]
+        parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._digest]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -55,11 +66,13 @@ class Unit:
         if found is None:
             return ""
         digest = hashlib.sha256(found.pictures.fingerprint.encode())
-        for part in (found.class_names, found.templates, found.prompts, found.texts, found.groups):
+        names = (found.class_names, found.aliases, found.templates, found.prompts)
+        for part in (*names, found.texts, found.groups):
             digest.update(repr(part).encode("utf-8", "surrogatepass"))
         arrays = [found.labels, found.picture_of_text]
         if found.choices is not None:
-            arrays += [*found.choices.pictures, *found.choices.texts, *found.choices.right]
+            asked = found.choices
+            arrays += [*asked.pictures, *asked.texts, *asked.right, *asked.beside]
         if found.train is not None:
             digest.update(found.train.pictures.fingerprint.encode())
             arrays.append(found.train.labels)
@@ -86,3 +99,18 @@ def by_set(units: Sequence[Unit]) -> list[list[Unit]]:
     for unit in units:
         by.setdefault(unit.entry.name, []).append(unit)
     return list(by.values())
+
+
+def embedded_parts(units: Sequence[Unit]) -> list[tuple[EvalSet, list[str]]]:
+    """What must be embedded for tasks on one set: the set, and where tasks learn its training part;
+    each with the features that are read."""
+    found, learning = units[0].found, [unit for unit in units if learns(unit.task)]
+    assert found is not None
+    parts = [(found, _features(units))]
+    if found.train is not None and learning:
+        parts.append((found.train, _features(learning)))
+    return parts
+
+
+def _features(units: Sequence[Unit]) -> list[str]:
+    return sorted({feature_of(unit.task, unit.settings) for unit in units})

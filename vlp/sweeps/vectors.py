@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vlp.files import write_json, write_whole
+from vlp.parallel.together import on_first
 from vlp.version import __version__
 
 
@@ -32,6 +33,9 @@ class VectorStore:
 
         KEY.npy    float32 vectors
         KEY.json   ids and notes, and what they are of; written last
+
+    Files are mapped, not read. While a set is embedded its vectors are in memory once, for each of
+    the models that share decoding: a million pictures of 768 numbers are 3 GB a model and feature.
 
     Args:
         folder: made when something is put there.
@@ -67,6 +71,32 @@ class VectorStore:
         about = {"of": dict(of), "ids": rows.ids.tolist(), "notes": rows.notes}
         write_json(path.with_suffix(".json"), about)
 
+    def together(self, keep: Callable[[], None]) -> None:
+        """Has the first process keep something, which all find there from then on.
+
+        Every process must call this at the same time.
+        """
+        on_first(keep)
+
     def _path(self, of: Mapping[str, Any]) -> Path:
         text = json.dumps([__version__, dict(of)], sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+
+
+class MemoryStore(VectorStore):
+    """Embeddings that are kept in memory, by each process for itself: of weights that train on."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Rows] = {}
+
+    def find(self, of: Mapping[str, Any]) -> Rows | None:
+        """What is kept; None where nothing is."""
+        return self._rows.get(json.dumps(dict(of), sort_keys=True))
+
+    def keep(self, of: Mapping[str, Any], rows: Rows) -> None:
+        """Keeps vectors under what they are of."""
+        self._rows[json.dumps(dict(of), sort_keys=True)] = rows
+
+    def together(self, keep: Callable[[], None]) -> None:
+        """Keeps something on every process."""
+        keep()

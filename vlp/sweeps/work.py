@@ -1,23 +1,24 @@
 """A sweep: every model on every set by every task, each once."""
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from vlp.evals.measures import intervals
-from vlp.parallel.together import everywhere
+from vlp.parallel.together import failed_alike, on_first
 from vlp.sweeps.bars import Bars
 from vlp.sweeps.embedding import Opened, embed_pictures
-from vlp.sweeps.judged import Judged
 from vlp.sweeps.log import Log
 from vlp.sweeps.models import ModelRef
+from vlp.sweeps.opening import AnyModel, opened
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.samples import SampleStore
-from vlp.sweeps.tasks.table import MAIN, TASKS, feature_of, learns
-from vlp.sweeps.units import REFUSALS, Unit, by_set, open_units
+from vlp.sweeps.scores import scores_of
+from vlp.sweeps.sets import EvalSet
+from vlp.sweeps.stored import Stored, StoredView
+from vlp.sweeps.tasks.table import TASKS
+from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
 from vlp.version import versions
@@ -34,16 +35,21 @@ class Sweep:
         plan: what is to be done.
         log: of the results' folder; only process 0 writes to it.
         bars: shows how far it is.
+
+    Attributes:
+        sets: those that could be opened, by name, once it is carried out.
     """
 
     def __init__(self, plan: Plan, log: Log, *, bars: Bars) -> None:
         self.plan, self.log, self.bars = plan, log, bars
         self.store = VectorStore(plan.vectors or plan.out / "vectors")
         self.samples = SampleStore(plan.out / "samples")
+        self.sets: dict[str, EvalSet] = {}
 
     def carry_out(self) -> None:
         """Judges every model on every set."""
         units = list(open_units(self.plan, self.bars.opening(self.plan.entries)))
+        self.sets = {u.entry.name: u.found for u in units if u.found is not None}
         missing = {
             ref: [u for u in units if not self.log.done(u.key(self.plan, ref))]
             for ref in self.plan.models
@@ -53,83 +59,111 @@ class Sweep:
             rows=len(units) * len(missing),
             done=len(units) * len(missing) - sum(map(len, missing.values())),
         )
-        for first in range(0, len(todo), self.plan.at_once):
-            models = self._opened(todo[first : first + self.plan.at_once], missing)
+        left = deque(todo)
+        while left:
+            models = self._opened(left, missing)
             for own in by_set(units):
                 wanted = [m for m in models if any(u in missing[m.ref] for u in own)]
                 if wanted:
                     self._on_set(wanted, own, missing)
 
-    def _opened(self, refs: Sequence[ModelRef], missing: Missing) -> list[Opened]:
-        """The models that can be opened; of the others every row says why not."""
-        found = []
-        for ref in refs:
-            self.bars.say(f"loading {ref.title}")
-            try:
-                found.append(everywhere(lambda ref=ref: Opened.of(ref)))  # type: ignore[misc]
-            except REFUSALS as error:
-                for unit in missing[ref]:
-                    self._write(ref, unit, {"failed": str(error)})
-        return found
+    def _opened(self, refs: deque[ModelRef], missing: Missing) -> list[AnyModel]:
+        """The next models that can be opened; of the others every row says why not."""
 
-    def _on_set(self, models: Sequence[Opened], units: Sequence[Unit], missing: Missing) -> None:
+        def say(ref: ModelRef, error: Exception | None) -> None:
+            if error is None:
+                self.bars.say(f"loading {ref.title}")
+            for unit in missing[ref] if error is not None else ():
+                self._write(ref, unit, {"failed": str(error)})
+
+        return list(opened(refs, at_once=self.plan.at_once, refused=REFUSALS, say=say))
+
+    def _on_set(self, models: Sequence[AnyModel], units: Sequence[Unit], missing: Missing) -> None:
         """All tasks of one set, for models that are open."""
         started = time.monotonic()
-        problems = self._embedded(models, units)
+        problems, decoded = self._embedded(models, units)
         embedding = (time.monotonic() - started) / len(models)
         for model in models:
             for unit in (u for u in units if u in missing[model.ref]):
                 started = time.monotonic()
                 problem = unit.problem or problems.get(model.ref, "")
                 row = {"failed": problem} if problem else self._judged(model, unit)
-                seconds = {"embedding": embedding, "task": time.monotonic() - started}
-                about = {"dtype": model.dtype, "weights": model.run.weights, "seconds": seconds}
+                own = model if problem else model.at(unit.stages(self.plan))
+                about = {
+                    "dtype": own.dtype,
+                    "weights": model.weights,
+                    "seconds": {"embedding": embedding, "task": time.monotonic() - started},
+                    "decoded": decoded.get(model.ref, []),
+                }
                 self._write(model.ref, unit, about | row)
 
-    def _embedded(self, models: Sequence[Opened], units: Sequence[Unit]) -> dict[ModelRef, str]:
-        """Embeds the pictures of a set; returns why that failed, by model."""
-        found = units[0].found
-        if found is None:
-            return {}
-        of = {learning: _features(units, learning=learning) for learning in (False, True)}
-        parts = [(found, of[False])]
-        if found.train is not None and of[True]:
-            parts.append((found.train, of[True]))
-        problems: dict[ModelRef, str] = {}
-        for alike in _alike(models):
-            try:
-                for part, features in parts:
-                    self.bars.say(f"{found.name}: pictures", pictures=len(part))
-                    embed_pictures(
-                        alike,
-                        part,
-                        store=self.store,
-                        rule=self.plan.rule,
-                        features=features,
-                        threads=self.plan.threads,
-                        progress=self.bars.pictures,
-                    )
-            except REFUSALS as error:
-                problems |= {model.ref: str(error) for model in alike}
-        return problems
+    def _embedded(
+        self, models: Sequence[AnyModel], units: Sequence[Unit]
+    ) -> tuple[dict[ModelRef, str], dict[ModelRef, list[int]]]:
+        """Embeds the pictures of a set.
 
-    def _judged(self, model: Opened, unit: Unit) -> dict[str, Any]:
+        Returns:
+            By model, why that failed, and how many pictures each process decoded.
+        """
+        found = units[0].found
+        problems: dict[ModelRef, str] = {}
+        decoded: dict[ModelRef, list[int]] = {}
+        if found is None:
+            return problems, decoded
+        stored = [model for model in models if isinstance(model, Stored)]
+        problems |= {model.ref: why for model in stored if (why := model.problem(found))}
+        for stages in dict.fromkeys(unit.stages(self.plan) for unit in units):
+            own = [unit for unit in units if unit.stages(self.plan) == stages]
+            for alike in _alike([model for model in models if isinstance(model, Opened)]):
+                try:
+                    loaded = self._embedded_by(alike, own, stages)
+                except REFUSALS as error:
+                    problems |= {model.ref: str(error) for model in alike}
+                    continue
+                decoded |= {model.ref: _sums(decoded.get(model.ref), loaded) for model in alike}
+        return problems, decoded
+
+    def _embedded_by(
+        self, models: Sequence[Opened], units: Sequence[Unit], stages: Stages
+    ) -> list[int]:
+        """Embeds the pictures of a set, and those to learn from; how many each process decoded."""
+        found, loaded = units[0].found, list[int]()
+        assert found is not None
+        for part, features in embedded_parts(units):
+            self.bars.say(f"{found.name}: pictures", pictures=len(part))
+            own = embed_pictures(
+                [model.at(stages) for model in models],
+                part,
+                store=self.store,
+                rule=self.plan.rule,
+                features=features,
+                threads=self.plan.threads,
+                progress=self.bars.pictures,
+            )
+            loaded = own if part is found else loaded
+        return loaded
+
+    def _judged(self, model: AnyModel, unit: Unit) -> dict[str, Any]:
         """The scores of a task as JSON values, or why there are none."""
         assert unit.found is not None
-        plan = self.plan
+        plan, found, key = self.plan, unit.found, unit.key(self.plan, model.ref)
+        stages = unit.stages(plan)
         self.bars.say(f"{unit.entry.name}: {unit.task} by {model.ref.title}")
-        view = SetView(model, unit.found, self.store, plan.rule, plan.seed)
+        if isinstance(model, Stored):
+            view: Any = StoredView(model, found, plan.rule, plan.seed, stages)
+        else:
+            view = SetView(model.at(stages), found, self.store, plan.rule, plan.seed, stages)
         try:
             judged = TASKS[unit.task](view, **unit.settings)
         except REFUSALS as error:
+            if not failed_alike(f"{key} failed"):  # the others wait for this process
+                raise
             return {"failed": str(error) or type(error).__name__}
-        if jax.process_index() == 0:
-            key = unit.key(plan, model.ref)
-            self.samples.keep(key, judged, pictures=unit.found.pictures)
+        on_first(lambda: self.samples.keep(key, judged, pictures=found.pictures))
         return {
             "metrics": scores_of(judged, draws=plan.draws, seed=plan.seed),
             "counts": dict(judged.counts),
-            "notes": [*unit.found.notes, *judged.notes],
+            "notes": [*found.notes, *judged.notes],
         }
 
     def _write(self, ref: ModelRef, unit: Unit, row: Mapping[str, Any]) -> None:
@@ -139,40 +173,26 @@ class Sweep:
             "model": ref.name,
             "source": ref.source,
             "step": ref.step,
+            "samples_seen": ref.samples_seen,
             "set": entry.name,
             "split": entry.split,
             "group": entry.group,
             "task": unit.task or "-",
-            "main": entry.metric or MAIN.get(unit.task, ""),
-            "settings": unit.settings | {"pictures": plan.rule, "limit": plan.limit},
+            "main": unit.main,
+            "settings": unit.settings
+            | {"pictures": plan.rule, "limit": plan.limit, "precision": plan.precision},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",
             "versions": versions(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **row,
         }
-        if jax.process_index() == 0:
-            self.log.append(whole)
+        on_first(lambda: self.log.append(whole))
         self.bars.row(whole)
 
 
-def scores_of(judged: Judged, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
-    """The metrics of a task with their intervals, as JSON values."""
-    spread = intervals(judged.measures, samples=judged.samples, draws=draws, seed=seed)
-    once = np.ones(judged.samples)
-    found: dict[str, dict[str, float | None]] = {}
-    for name, measure in judged.measures.items():
-        found[name] = {"value": _number(measure.of(once)), "chance": measure.chance}
-        if name in spread:
-            found[name] |= {"low": spread[name].low, "high": spread[name].high}
-        if measure.if_hit is not None:
-            found[name]["if_ties_hit"] = _number(measure.if_hit(once))
-    return found
-
-
-def _features(units: Sequence[Unit], *, learning: bool) -> list[str]:
-    """The features that tasks read, those that learn from a training part, or all."""
-    asked = (u for u in units if learns(u.task) or not learning)
-    return sorted({feature_of(u.task, u.settings) for u in asked})
+def _sums(counts: list[int] | None, more: list[int]) -> list[int]:
+    """Counts of each process together; nothing where there are none."""
+    return [a + b for a, b in zip(counts, more, strict=True)] if counts and more else counts or more
 
 
 def _alike(models: Sequence[Opened]) -> list[list[Opened]]:
@@ -181,8 +201,3 @@ def _alike(models: Sequence[Opened]) -> list[list[Opened]]:
     for model in models:
         by.setdefault(model.shown, []).append(model)
     return list(by.values())
-
-
-def _number(value: float) -> float | None:
-    """None for NaN, which is no JSON."""
-    return None if np.isnan(value) else float(value)

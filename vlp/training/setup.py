@@ -28,7 +28,7 @@ from vlp.training.flops import model_flops
 from vlp.training.optim.optimizers import Optimizer
 from vlp.training.params import join, leaf_names, partition, path_name, select
 from vlp.training.state import VARIABLES, MakeModel, TrainState, abstract_model
-from vlp.training.step import Recipe, mean_loss, merged, train_step
+from vlp.training.step import Recipe, logged, mean_loss, merged, train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,38 @@ class Training:
     def step(self, state: TrainState, batch: Mapping[str, Any]) -> tuple[TrainState, Any]:
         """The next state and the metrics; takes over the memory of `state`, see `train_step`."""
         return self._compiled(state, batch, self.frozen)
+
+    def loss(
+        self, state: TrainState, batch: Mapping[str, Any], *, weights: str = "params"
+    ) -> dict[str, Any]:
+        """The loss of a batch, its terms as they are logged, and "pairs", the sum of its weights;
+        nothing is updated.
+
+        Args:
+            state: the weights, and what the objective keeps besides.
+            batch: the global batch.
+            weights: of the state which are judged, "params" or "averaged".
+        """
+        return self._compiled_loss(getattr(state, weights), state, batch, self.frozen)
+
+    @functools.cached_property
+    def _compiled_loss(self) -> Any:
+        state, frozen = (
+            jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (self.abstract, self.frozen)
+        )
+
+        def loss(params: Any, state: TrainState, batch: Mapping[str, Any], frozen: Any) -> Any:
+            with rows_kept(self.mesh):
+                value, (losses, _) = mean_loss(self.recipe, params, state, batch, frozen)
+            terms = logged(losses, batch["weight"])
+            numbers = {name: term for name, term in terms.items() if jnp.ndim(term) == 0}
+            return numbers | {"train/loss": value, "pairs": batch["weight"].sum()}
+
+        return jax.jit(
+            loss,
+            in_shardings=(state.params, state, batch_sharding(self.mesh), frozen),
+            out_shardings=replicated(self.mesh),
+        )
 
     @functools.cached_property
     def _compiled(self) -> Any:

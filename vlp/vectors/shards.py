@@ -63,6 +63,17 @@ def read_vectors(
         yield table["id"].to_numpy(), vectors
 
 
+def read_captions(folder: str | os.PathLike) -> tuple[list[str], Float[np.ndarray, "n d"]]:
+    """The captions of the finished shards with their vectors, float32."""
+    texts: list[str] = []
+    parts: list[np.ndarray] = []
+    for path in done_files(folder):
+        table, vectors = read_shard(Path(folder) / "captions" / path.stem, ["caption"])
+        texts += table["caption"].to_pylist()
+        parts.append(np.asarray(vectors, np.float32))
+    return texts, np.concatenate(parts)
+
+
 def read_rows(folder: str | os.PathLike, kind: str, ids: Sequence[int]) -> list[Row]:
     """The rows with these ids, in their order; of several captions of a sample the first."""
     size = read_manifest(folder)["shard_size"]

@@ -8,6 +8,7 @@ import numpy as np
 from data_pipelines.limits import LIMITS
 from data_pipelines.sources import Source
 from vlp.sweeps.judged import Judged
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.vectors import Rows
 
@@ -37,6 +38,7 @@ class GivenView:
     opened: Any = None
     rule: str = "plain"
     seed: int = 0
+    stages: Stages = Stages()
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def on(self, found):

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-Places = Int[np.ndarray, " m"]
+Places = Int[np.ndarray, " _"]
 
 
 def shots_by_class(labels: Int[np.ndarray, " n"], *, seed: int) -> list[Places]:

@@ -6,73 +6,95 @@
     test/nshards.txt                            how many tars there are
     test/0.tar, test/1.tar, ...                 KEY.webp with KEY.cls, KEY.npy or KEY.txt
 
+Beside KEY.cls DataComp has what else is known of a picture in KEY.npy; `columns` of the entry names
+its columns. A root may be an address, also of a hub's page, `https://.../datasets/U/R/tree/main`:
+texts are then read below `raw`, tars below `resolve`.
+
 References:
     https://github.com/LAION-AI/CLIP_benchmark, datasets/builder.py, build_wds_dataset.
 """
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from data_pipelines.faults import shown
-from data_pipelines.io import child, exists, listing
+from data_pipelines.io import child, exists, is_address, listing
 from data_pipelines.limits import Limits
-from data_pipelines.sources.annotations import read_annotations
 from data_pipelines.sources.tar import TarSource
+from vlp.sweeps.entry import Entry
+from vlp.sweeps.layouts.beside import array, members_beside, read_each
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.texts import check_templates, lines_of, read_text, short
 
-T = TypeVar("T")
 CLASSES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
 _KIND, _COUNT = "dataset_type.txt", "nshards.txt"
 RETRIEVAL, MULTILABEL, CLASSIFICATION = "retrieval", "multilabel", "classification"
 _KINDS = (RETRIEVAL, MULTILABEL, CLASSIFICATION)
+_MOST_TARS = 10**6
+_HUB = re.compile(r"(https?://.+/datasets/[^/]+/[^/]+)/tree/(.+)")
 
 
-def is_here(folder: str, split: str) -> bool:
+def is_here(folder: str, entry: Entry) -> bool:
     """Whether a folder has this layout."""
-    return exists(child(child(folder, split), _COUNT)) or exists(child(folder, CLASSES))
+    texts, _ = _roots(folder)
+    return exists(child(child(texts, entry.split), _COUNT)) or exists(child(texts, CLASSES))
 
 
-def open_set(name: str, folder: str, *, split: str, limits: Limits) -> EvalSet:
+def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     """The set in a folder.
 
     Args:
-        name: as rows call it.
+        entry: the line of the suite; its split is a folder in it.
         folder: its root, here or in a store.
-        split: a folder in it.
         limits: how large samples may be.
 
     Raises:
         ValueError: shards are missing, a label is none of the classes, or what else is half there.
     """
-    tars, notes = _tars(folder, split)
-    source = TarSource(tars, name=name, limits=limits)
-    found: dict[str, Mapping[str, bytes]] = {}
-    for tar in tars:
-        found |= read_annotations(tar, suffixes=("cls", "npy", "txt"))
-    beside = [found.get(source.key(index), {}) for index in range(len(source))]
-    kind = _kind(folder)
+    texts, data = _roots(folder)
+    tars, notes = _tars(texts, data, entry.split)
+    source = TarSource(tars, name=entry.name, limits=limits)
+    beside = members_beside(source, suffixes=("cls", "npy", "txt"))
+    kind = _kind(texts)
     if kind == RETRIEVAL:
-        return _captioned(source, beside, notes)
-    classes, templates = lines_of(child(folder, CLASSES)), lines_of(child(folder, TEMPLATES))
+        return _captioned(source, beside, notes, most=entry.most_captions)
+    classes, templates = lines_of(child(texts, CLASSES)), lines_of(child(texts, TEMPLATES))
     if templates is not None:
-        notes += check_templates(templates, where=short(child(folder, TEMPLATES)))
+        notes += check_templates(templates, where=short(child(texts, TEMPLATES)))
     common: dict[str, Any] = dict(class_names=classes or (), templates=templates or ())
     if kind == MULTILABEL:
         truths = _truths(source, beside, classes)
-        return EvalSet(name, source, labels=truths, notes=notes, **common)
-    labels = _labels(source, beside, classes, folder)
-    groups, more = _fields(source, beside)
-    return EvalSet(name, source, labels=labels, groups=groups, notes=notes + more, **common)
+        return EvalSet(entry.name, source, labels=truths, notes=notes, **common)
+    groups = _fields(source, beside, entry.columns)
+    labels = _labels(source, beside, classes, texts, needed=not entry.columns)
+    return EvalSet(entry.name, source, labels=labels, groups=groups, notes=notes, **common)
 
 
-def _tars(folder: str, split: str) -> tuple[list[str], list[str]]:
-    inside = child(folder, split)
-    there = [file for file in listing(inside) if file.endswith(".tar")]
-    if not exists(child(inside, _COUNT)):
+def _roots(folder: str) -> tuple[str, str]:
+    """Where texts lie, and where tars do."""
+    hub = _HUB.fullmatch(folder.rstrip("/"))
+    if hub is None:
+        return folder, folder
+    return f"{hub[1]}/raw/{hub[2]}", f"{hub[1]}/resolve/{hub[2]}"
+
+
+def _there(folder: str) -> list[str]:
+    """The tars in a folder; none where its server lists nothing."""
+    try:
+        return [file for file in listing(folder) if file.endswith(".tar")]
+    except OSError:
+        if is_address(folder):
+            return []
+        raise
+
+
+def _tars(texts: str, data: str, split: str) -> tuple[list[str], list[str]]:
+    inside = child(data, split)
+    there = _there(inside)
+    if not exists(child(child(texts, split), _COUNT)):
         if not there:
             raise ValueError(
                 f"{short(inside)} must hold tars and {_COUNT}, it holds neither; is {split!r} the "
@@ -80,9 +102,9 @@ def _tars(folder: str, split: str) -> tuple[list[str], list[str]]:
             )
         note = f"{short(inside)} has no {_COUNT}: its {len(there)} tars are taken for all"
         return sorted(there, key=lambda file: (len(file), file)), [note]
-    text = read_text(child(inside, _COUNT)).strip()
-    if not text.isdecimal() or not int(text):
-        raise ValueError(f"{short(inside)}/{_COUNT} must be a number from 1 on, got {text[:40]!r}")
+    text = read_text(child(child(texts, split), _COUNT)).strip()
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_TARS:
+        raise ValueError(f"{short(inside)}/{_COUNT} must be a number of tars, got {text[:40]!r}")
     wanted = [child(inside, f"{number}.tar") for number in range(int(text))]
     missing = [tar for tar in wanted if tar not in there and not exists(tar)]
     if missing:
@@ -103,14 +125,18 @@ def _kind(folder: str) -> str:
 
 
 def _captioned(
-    source: TarSource, beside: Sequence[Mapping[str, bytes]], notes: list[str]
+    source: TarSource,
+    beside: Sequence[Mapping[str, bytes]],
+    notes: list[str],
+    *,
+    most: int | None,
 ) -> EvalSet:
     texts: list[str] = []
     of: list[int] = []
-    missing, decoded = 0, _each(source, beside, "txt", lambda data: data.decode("utf-8"))
+    decoded = read_each(source, beside, "txt", lambda data: data.decode("utf-8"))
+    missing = sum(text is None for text in decoded)
     for index, text in enumerate(decoded):
-        missing += text is None
-        lines = (text or "").splitlines()  # which cuts at U+2028 and others, too
+        lines = (text or "").splitlines()[:most]  # which cuts at U+2028 and others, too
         texts += lines
         of += [index] * len(lines)
     if not texts:
@@ -128,28 +154,35 @@ def _labels(
     beside: Sequence[Mapping[str, bytes]],
     classes: Sequence[str] | None,
     folder: str,
-) -> np.ndarray:
-    given = _each(source, beside, "cls", lambda data: int(data))
-    labels = np.asarray([-1 if label is None else label for label in given], np.int64)
-    if not (labels >= 0).any():
+    *,
+    needed: bool,
+) -> np.ndarray | None:
+    given = read_each(source, beside, "cls", _number)
+    if all(label is None for label in given):
+        if not needed:
+            return None
         raise ValueError(
-            f"{source.name} must hold labels in KEY.cls, of {len(labels):,} samples none has one"
+            f"{source.name} must hold labels in KEY.cls, of {len(given):,} samples none has one"
         )
-    for index in np.flatnonzero([label is not None for label in given]).tolist():
-        if labels[index] < 0 or classes is not None and labels[index] >= len(classes):
-            count = "" if classes is None else f"{len(classes)} classes of {CLASSES}"
-            raise ValueError(
-                f"labels must be those of the {count or 'classes'}, 0 and up, "
-                f"{shown(source.key(index))} of {source.name} has {labels[index]}; is "
-                f"{short(child(folder, CLASSES))} that of these data?"
-            )
+    labels = np.asarray([-1 if label is None else label for label in given], np.int64)
+    there = np.asarray([label is not None for label in given])
+    most = np.inf if classes is None else len(classes)
+    wrong = np.flatnonzero(there & ((labels < 0) | (labels >= most)))
+    if len(wrong):
+        count = "" if classes is None else f"{len(classes)} classes of {CLASSES}"
+        raise ValueError(
+            f"labels must be those of the {count or 'classes'}, 0 and up, {len(wrong):,} of "
+            f"{source.name} are others, such as {labels[wrong[0]]} of "
+            f"{shown(source.key(int(wrong[0])))}; is {short(child(folder, CLASSES))} that of these "
+            "data?"
+        )
     return labels
 
 
 def _truths(
     source: TarSource, beside: Sequence[Mapping[str, bytes]], classes: Sequence[str] | None
 ) -> np.ndarray:
-    rows = _each(source, beside, "npy", _array)
+    rows = read_each(source, beside, "npy", array)
     sizes = {row.shape for row in rows if row is not None}
     if len(sizes) != 1 or len(next(iter(sizes))) != 1:
         raise ValueError(
@@ -169,44 +202,30 @@ def _truths(
 
 
 def _fields(
-    source: TarSource, beside: Sequence[Mapping[str, bytes]]
-) -> tuple[dict[str, list[str]], list[str]]:
-    """DataComp's metadata beside labels: the columns of KEY.npy, by their number."""
+    source: TarSource, beside: Sequence[Mapping[str, bytes]], columns: Sequence[str]
+) -> dict[str, list[str]]:
+    """DataComp's metadata beside labels: the columns of KEY.npy, by name or by their number."""
     if not any("npy" in each for each in beside):
-        return {}, []
-    rows = _each(source, beside, "npy", _array)
-    width = max(row.size for row in rows if row is not None)
-    columns = {
-        str(column): [
-            str(row.reshape(-1)[column]) if row is not None and row.size > column else ""
-            for row in rows
-        ]
-        for column in range(width)
-    }
-    return columns, []
-
-
-def _array(data: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(data), allow_pickle=False)
-
-
-def _each(
-    source: TarSource,
-    beside: Sequence[Mapping[str, bytes]],
-    suffix: str,
-    read: Callable[[bytes], T],
-) -> list[T | None]:
-    """What a member of every sample says; None where it has none.
-
-    Raises:
-        ValueError: one says nothing that can be read; names it.
-    """
-    found: list[T | None] = []
-    for index, members in enumerate(beside):
-        try:
-            found.append(read(members[suffix]) if suffix in members else None)
-        except (ValueError, EOFError) as error:
+        if columns:
             raise ValueError(
-                f"{source.key(index)}.{suffix} of {source.name} cannot be read: {error}"
-            ) from error
-    return found
+                f"{source.name} must hold KEY.npy with {', '.join(columns)}, no sample has one"
+            )
+        return {}
+    rows = read_each(source, beside, "npy", lambda data: array(data).reshape(-1))
+    width = max(len(row) for row in rows if row is not None)
+    if columns and width != len(columns):
+        raise ValueError(
+            f"{source.name} must hold {len(columns)} values in each KEY.npy, {', '.join(columns)}, "
+            f"got {width}; name as many `columns` in the suite"
+        )
+    return {
+        name: [str(row[place]) if row is not None and len(row) > place else "" for row in rows]
+        for place, name in enumerate(columns or map(str, range(width)))
+    }
+
+
+def _number(data: bytes) -> int:
+    label = int(data)
+    if abs(label) >= 2**31:
+        raise ValueError(f"a label must be below 2**31, got {label}")
+    return label

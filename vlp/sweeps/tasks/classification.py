@@ -5,25 +5,36 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from vlp.evals.class_scores import LOST, TIES, TOPS, class_scores, tops
 from vlp.evals.measures import OCCURRING, Measure
 from vlp.evals.ranks import class_ranks
+from vlp.evals.reference_ties import check_torch
 from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
+from vlp.sweeps.prompts import ENSEMBLES, class_vectors, names_twice
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.groups import by_group, group_values
-from vlp.sweeps.texts import check_templates, filled
+from vlp.sweeps.tasks.reference import REFERENCE, classified
 
 ALL = "all"
 
 
-def check_classification(*, by: str = "top1", among: str = ALL, ties: str = LOST, **_: Any) -> None:
+def check_classification(
+    *,
+    by: str = "top1",
+    among: str = ALL,
+    ties: str = LOST,
+    ensemble: str = ENSEMBLES[0],
+    **_: Any,
+) -> None:
     """Raises ValueError for settings that are none."""
     check_choice("by", by, [f"top{top}" for top in TOPS])
     check_choice("among", among, (ALL, OCCURRING))
-    check_choice("ties", ties, TIES)
+    check_choice("ties", ties, (*TIES, REFERENCE))
+    check_choice("ensemble", ensemble, ENSEMBLES)
+    if ties == REFERENCE:
+        check_torch()
 
 
 def classification(
@@ -34,6 +45,8 @@ def classification(
     without: Sequence[str] = (),
     among: str = ALL,
     ties: str = LOST,
+    ensemble: str = ENSEMBLES[0],
+    canonical: bool = False,
 ) -> Judged:
     """Top-1, top-5, the mean over classes and macro F1.
 
@@ -51,7 +64,9 @@ def classification(
         among: "all" classes compete, or only those "occurring" among the labels, as in ImageNet-A
             and -R where the names are all of ImageNet's.
         ties: "lost" (won, they give what `Measure.if_hit` says), or they go to the class that
-            stands "first", as `argmax` has it.
+            stands "first", as `argmax` has it; or as "lost" with `METRIC/as_clip_benchmark` beside,
+            which is as "reference" decides them, see `vlp.evals.reference_ties`.
+        ensemble, canonical: what becomes of prompts, see `vlp.sweeps.prompts.class_vectors`.
 
     Raises:
         ValueError: the set has no labels, or no names to make prompts of, or not the field.
@@ -59,7 +74,7 @@ def classification(
     References:
         Radford et al., 2021, section 3.1; clip_benchmark.metrics.zeroshot_classification.
     """
-    check_classification(by=by, among=among, ties=ties)
+    check_classification(by=by, among=among, ties=ties, ensemble=ensemble)
     competing = _competing(view.set, among)
     if competing is not None:
         view = view.on(_among(view.set, competing))
@@ -68,13 +83,18 @@ def classification(
     labelled = np.flatnonzero(labels.any(axis=1) if labels.ndim == 2 else labels >= 0)
     if not len(labelled):
         raise ValueError(f"{found.name} must hold a picture with a label that can be read")
-    zclass = class_vectors(view)
+    zclass = class_vectors(view, ensemble=ensemble, canonical=canonical)
     check_labels(found, classes=len(zclass))
     ids, own = rows.ids[labelled], labels[labelled]
-    named = class_ranks(np.asarray(rows.vectors[labelled]), zclass, own)
-    measures: dict[str, Measure] = class_scores(named, own, num_classes=len(zclass), ties=ties)
+    zimg = view.stages.logits_of(np.asarray(rows.vectors[labelled]))
+    named = class_ranks(zimg, zclass, own, dtype=view.stages.scores)
+    rule = LOST if ties == REFERENCE else ties
+    measures: dict[str, Measure] = class_scores(named, own, num_classes=len(zclass), ties=rule)
+    if ties == REFERENCE:
+        vectors = np.asarray(rows.vectors[labelled])
+        measures |= classified(vectors, zclass, own, dtype=view.stages.scores)
     if group:
-        right, best = tops(named, ties)[by]
+        right, best = tops(named, rule)[by]
         chance = measures[by].chance if by in measures else None
         named_by: Any = dict(field=group, if_hit=best, without=without, chance=chance)
         scores = by_group(group_values(found, group), ids, right, **named_by)
@@ -130,51 +150,6 @@ def _among(found: EvalSet, classes: list[int]) -> EvalSet:
         found,
         labels=own,
         class_names=[found.class_names[k] for k in classes] if found.class_names else (),
+        aliases=[found.aliases[k] for k in classes] if found.aliases else (),
         prompts=[found.prompts[k] for k in classes] if found.prompts else (),
     )
-
-
-def class_vectors(view: View) -> Float[np.ndarray, "k d"]:
-    """One unit-norm vector a class.
-
-    Raises:
-        ValueError: the set has no names, or no templates to put them into.
-    """
-    prompts = prompts_of(view)
-    flat = [prompt for own in prompts for prompt in own]
-    vectors = _unit(view.prompts(flat))
-    ends = np.cumsum([len(own) for own in prompts])
-    means = [part.mean(axis=0) for part in np.split(vectors, ends[:-1])]
-    return _unit(np.stack(means))
-
-
-def prompts_of(view: View) -> list[list[str]]:
-    """The prompts of each class.
-
-    Raises:
-        ValueError: see `class_vectors`.
-    """
-    found = view.set
-    if found.prompts:
-        return [list(own) for own in found.prompts]
-    if not found.class_names:
-        raise ValueError(
-            f"{found.name} must say how its classes are called; write classnames.txt beside it, "
-            "one a line, or give `classes` in the suite"
-        )
-    templates = found.templates or ("{c}",)
-    check_templates(templates, where=found.name)
-    return [[filled(template, name) for template in templates] for name in found.class_names]
-
-
-def names_twice(names: Sequence[str]) -> list[str]:
-    """A sentence on classes that no prompt can tell apart."""
-    several = len(names) - len(set(names))
-    if not several:
-        return []
-    twice = next(name for name in names if list(names).count(name) > 1)
-    return [f"{several:,} classes have the name of another one, such as {twice!r}: a tie each time"]
-
-
-def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

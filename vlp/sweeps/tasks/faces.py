@@ -8,8 +8,8 @@ from vlp.evals.gains import chance_of_recall
 from vlp.evals.measures import Measure, quotient
 from vlp.evals.ranks import class_ranks
 from vlp.sweeps.judged import Judged, View
+from vlp.sweeps.prompts import class_vectors
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.classification import class_vectors
 from vlp.sweeps.tasks.groups import by_group, group_values
 
 WHITE = 1  # its class among those of race, all others being not white
@@ -62,10 +62,10 @@ def faces(
     groups |= {"acc_gender_x": ("gender_and_race", both)}
     groups |= dict.fromkeys(("toxicity_crime", "toxicity_nonhuman"), ("race", values["race"]))
     measures: dict[str, Measure] = {}
-    vectors = np.asarray(rows.vectors)
+    zimg = view.stages.logits_of(np.asarray(rows.vectors))
     for name, (objective, right) in asked.items():
         right = right[rows.ids]
-        ranks = class_ranks(vectors, zclass[objective], right).ranks
+        ranks = class_ranks(zimg, zclass[objective], right, dtype=view.stages.scores).ranks
         lost, hit = ranks.missed == 0, ranks.hit == 0
         chance = float(chance_of_recall(right.sum(axis=1), right.shape[1], 1).mean())
         field, by = groups[name]

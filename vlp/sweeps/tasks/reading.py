@@ -32,8 +32,6 @@ def evaluator_of(view: View) -> Evaluator:
 def gallery_of(view: View, texts: Sequence[str], image_of_text: Int[np.ndarray, " m"]) -> Gallery:
     """The pictures that can be read, with some captions; they are decoded again when they are read.
 
-    With several processes each decodes all of them.
-
     Args:
         view: of the set.
         texts: captions.

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from vlp.evals.class_scores import LOST
 from vlp.evals.embed import match
-from vlp.evals.measures import Measure
+from vlp.evals.measures import Measure, mean_of
 from vlp.evals.ranks import gallery_ranks, pair_ranks
+from vlp.evals.reference_ties import check_torch
 from vlp.evals.retrieval import Ranks as BothRanks
 from vlp.evals.ways import GAIN, HIT, MORE, Way
 from vlp.jobs.tasks import check_settings
@@ -16,9 +18,11 @@ from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.tasks.groups import group_values
 from vlp.sweeps.tasks.reading import check_model, reranked
+from vlp.sweeps.tasks.reference import REFERENCE, retrieved
 from vlp.sweeps.vectors import Rows
 
 TO_IMAGE, TO_TEXT = "text_to_image", "image_to_text"
+MEAN = "mean"
 APART, ONE = "apart", "one"
 KS = (1, 5, 10)
 
@@ -55,6 +59,7 @@ def check_retrieval(
     ks: Sequence[int] = KS,
     also: Sequence[str] = (),
     equal: str = APART,
+    ties: str = LOST,
     rerank: int = 0,
     **others: Any,
 ) -> None:
@@ -64,6 +69,11 @@ def check_retrieval(
     for name in also:
         check_choice("also", name, MORE)
     check_choice("equal", equal, (APART, ONE))
+    check_choice("ties", ties, (LOST, REFERENCE))
+    if ties == REFERENCE:
+        if equal == ONE:
+            raise ValueError(f'ties="{REFERENCE}" needs equal captions {APART!r}, got {equal!r}')
+        check_torch()
     if rerank and equal == ONE:
         raise ValueError(f"rerank needs equal captions {APART!r}, got {equal!r}")
     by = {name: others[name] for name in ("rerank_by",) if name in others}
@@ -76,9 +86,11 @@ def retrieval(
     ks: Sequence[int] = KS,
     also: Sequence[str] = (),
     equal: str = APART,
+    ties: str = LOST,
     group: str = "",
     rerank: int = 0,
     rerank_by: str = "match",
+    mean: bool = False,
 ) -> Judged:
     """Recall@k both ways, over pictures and all of their captions, ties lost.
 
@@ -93,11 +105,14 @@ def retrieval(
             R@k of these; "recall", the share of all right candidates; "nDCG".
         equal: captions of the same words are "apart", so that they tie, or "one" caption of several
             pictures, each of which is right.
+        ties: "lost"; or so with `METRIC/as_clip_benchmark` beside, of all pictures, which is as
+            "reference" decides them, see `vlp.evals.reference_ties`.
         group: a field of the set, for each of whose values the scores are given as well, of its
             queries among all candidates.
         rerank: how many of the best candidates the model orders anew by reading both, 0 for none;
             those scores are `reranked/...`, and with ties lost alone.
         rerank_by: "match" or "match_and_cosine", see `vlp.evals.rerank`.
+        mean: whether there is `mean/R@k`, of both ways, too, as DataComp has it.
 
     Raises:
         ValueError: the set has no captions, or the model cannot read pictures and texts together.
@@ -106,14 +121,15 @@ def retrieval(
         Karpathy and Fei-Fei, 2015; clip_benchmark.metrics.zeroshot_retrieval.
     """
     by = {"rerank_by": rerank_by} if rerank else {}
-    check_retrieval(ks=ks, also=also, equal=equal, rerank=rerank, **by)
+    check_retrieval(ks=ks, also=also, equal=equal, ties=ties, rerank=rerank, **by)
     if rerank:
         check_model(view, "retrieval", rerank=rerank, **by)
     rows = view.pictures()
     texts, image_of_text = captions_of(view, rows)
     pairs = _pairs(view, texts, image_of_text, equal)
     n, m = len(rows.ids), len(pairs.ztxt)
-    found = _found(np.asarray(rows.vectors), pairs, every=bool(also) or equal == ONE)
+    zimg, every = np.asarray(rows.vectors), bool(also) or equal == ONE
+    found = _found(zimg, pairs, every=every, dtype=view.stages.scores)
     ways = _ways(found, pairs, n=n)
     named = {"": (ways, ("R", *also))}
     if rerank:
@@ -137,10 +153,25 @@ def retrieval(
                     for k in ks
                     if k <= of.candidates or name == GAIN
                 }
+                measures |= _means(measures, front, ks=ks) if mean else {}
+    if ties == REFERENCE:
+        named_ways: Any = dict(ways=(TO_IMAGE, TO_TEXT), dtype=view.stages.scores)
+        measures |= retrieved(zimg, pairs.ztxt, image_of_text, ks=ks, **named_ways)
     without = int((ways[TO_TEXT].right == 0).sum())
     counts = {"pictures": n, "texts": m, "without_caption": without}
     notes = [*rows.notes, *_notes(ways, ks=ks, without=without)]
     return Judged(measures, n, rows.ids, {}, counts, notes)
+
+
+def _means(measures: Mapping[str, Measure], front: str, *, ks: Sequence[int]) -> dict[str, Measure]:
+    """The means of both ways, as DataComp has them."""
+    found: dict[str, Measure] = {}
+    for k in ks:
+        both = [measures.get(f"{front}{way}/R@{k}") for way in (TO_IMAGE, TO_TEXT)]
+        ways = [each for each in both if each is not None]
+        if len(ways) == 2:
+            found[f"{front}{MEAN}/R@{k}"] = mean_of(ways)
+    return found
 
 
 def captions_of(view: View, rows: Rows) -> tuple[list[str], Int[np.ndarray, " m"]]:
@@ -172,12 +203,15 @@ def _pairs(
     return Pairs(view.captions(list(place)), once[:, 1], once[:, 0])
 
 
-def _found(zimg: Float[np.ndarray, "n *q d"], pairs: Pairs, *, every: bool) -> tuple[Found, Found]:
+def _found(
+    zimg: Float[np.ndarray, "n *q d"], pairs: Pairs, *, every: bool, dtype: str
+) -> tuple[Found, Found]:
     """The ranks for captions and for pictures, of every right candidate or of the best ones."""
     if every:
-        of_texts, of_images = pair_ranks(zimg, pairs.ztxt, images=pairs.images, texts=pairs.texts)
+        rows: Any = dict(images=pairs.images, texts=pairs.texts)
+        of_texts, of_images = pair_ranks(zimg, pairs.ztxt, dtype=dtype, **rows)
         return Found(*of_texts, pairs.texts), Found(*of_images, pairs.images)
-    of_texts, of_images = gallery_ranks(zimg, pairs.ztxt, pairs.images)
+    of_texts, of_images = gallery_ranks(zimg, pairs.ztxt, pairs.images, dtype=dtype)
     asked = np.unique(pairs.images)
     lost, won = (x[asked] for x in of_images)
     return Found(*of_texts, pairs.texts), Found(lost, won, asked)

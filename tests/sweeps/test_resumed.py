@@ -1,0 +1,144 @@
+"""A sweep that is stopped anywhere goes on without losing or repeating a row."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.small.runs import command
+from tests.sweeps.small_sweep import made, swept, table
+from vlp.parallel.lock import Lock, only_writer
+from vlp.sweeps.vectors import Rows, VectorStore
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A model and its sets."""
+    return made(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory):
+    """The table of a sweep that nobody stopped."""
+    out = tmp_path_factory.mktemp("whole")
+    swept(root, out)
+    return table(out)
+
+
+class Stopped(BaseException):
+    """As a signal would end it."""
+
+
+class Writes:
+    """Counts what goes to the disk, and ends it all at one of them; what was half done stays."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.done, self.last = 0, 0
+        for name in ("replace", "fsync"):
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
+
+    def _counted(self, function):
+        def call(*arguments, **keywords):
+            self.done += 1
+            if self.done == self.last:
+                raise Stopped
+            return function(*arguments, **keywords)
+
+        return call
+
+
+def rows_of(out: Path) -> list[dict]:
+    """The rows of a log."""
+    lines = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def check_whole(out: Path, whole: list[dict]) -> None:
+    """It is the same table, and no row that did not fail was made twice."""
+    assert table(out) == whole
+    keys = [row["key"] for row in rows_of(out) if "failed" not in row]
+    assert len(keys) == len(set(keys)) == 2
+
+
+def test_stopped_at_any_write_and_resumed_it_is_the_same_table(root, whole, tmp_path, monkeypatch):
+    writes = Writes(monkeypatch)
+    swept(root, tmp_path / "all")
+    total = writes.done
+    assert total >= 20  # vectors, what is said of samples, rows, tables
+    for last in range(2, total, total // 3):
+        writes.done, writes.last = 0, last
+        with pytest.raises(Stopped):
+            swept(root, tmp_path / str(last))
+        writes.last = 0
+        swept(root, tmp_path / str(last))
+        check_whole(tmp_path / str(last), whole)
+
+
+@pytest.mark.slow
+def test_killed_at_random_points_and_resumed_it_is_the_same_table(root, whole, tmp_path):
+    out, rng = tmp_path / "out", random.Random(0)
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    line, environment = command("sweep", *flags, f"--out={out}", "--draws=20", devices=8)
+    for wanted in (1, rng.randint(2, 6), rng.randint(6, 9)):
+        with subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and len(list(out.rglob("*"))) <= wanted:
+                time.sleep(0.005)
+            process.kill()
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    check_whole(out, whole)
+
+
+def test_a_torn_last_line_is_mended_and_its_row_made_anew(root, whole, tmp_path, caplog):
+    swept(root, tmp_path)
+    path = tmp_path / "log.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\n", 0, -1) + 40])
+    log = swept(root, tmp_path)
+    assert "its last line was not whole" in caplog.text
+    assert table(tmp_path) == whole
+    assert [row["key"] for row in rows_of(tmp_path)] == list(log.rows)
+
+
+def test_what_is_there_is_not_done_again(root, tmp_path):
+    swept(root, tmp_path)
+    before = (tmp_path / "log.jsonl").read_bytes()
+    log = swept(root, tmp_path)
+    after = (tmp_path / "log.jsonl").read_bytes()
+    failed = [row for row in log.rows.values() if "failed" in row]
+    assert after.startswith(before) and after[len(before) :].count(b"\n") == len(failed) == 1
+
+
+def test_pictures_are_decoded_once_for_all_tasks_and_sweeps(root, tmp_path):
+    first = swept(root, tmp_path / "a", vectors=tmp_path / "vectors")
+    again = swept(root, tmp_path / "b", vectors=tmp_path / "vectors")
+    assert [row.get("decoded") for row in first.rows.values()] == [[70], [70], []]
+    assert [row.get("decoded") for row in again.rows.values()] == [[], [], []]
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+def test_vectors_that_are_half_there_are_not_used(tmp_path):
+    store, of = VectorStore(tmp_path), {"model": "m"}
+    store.keep(of, Rows(np.arange(3), np.ones((3, 4), np.float32), []))
+    assert store.find(of) is not None
+    (file,) = tmp_path.glob("*.npy")
+    data = file.read_bytes()
+    for cut in (0, 60, len(data) - 8):
+        file.write_bytes(data[:cut])
+        assert store.find(of) is None
+    file.unlink()
+    assert store.find(of) is None
+
+
+def test_two_sweeps_into_one_folder_are_refused(tmp_path):
+    with (
+        only_writer(Lock(tmp_path)),
+        pytest.raises(ValueError, match="another process|held|writes"),
+        only_writer(Lock(tmp_path)),
+    ):
+        pass

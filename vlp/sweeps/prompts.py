@@ -1,0 +1,110 @@
+"""The prompts of a set's classes, and the vectors that they become, by the field's rules."""
+
+import re
+import string
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from vlp.settings import check_choice
+from vlp.sweeps.judged import View
+from vlp.sweeps.sets import EvalSet
+from vlp.sweeps.texts import check_templates, filled
+
+ENSEMBLES = ("embeddings", "scores")
+_PLACE = re.compile(r"(\{c\}|\{\})")
+_SIGNS = str.maketrans("", "", string.punctuation)
+Prompt = tuple[str, float]
+"""A text with its weight among those of its class."""
+
+
+def class_vectors(
+    view: View, *, ensemble: str = "embeddings", canonical: bool = False
+) -> Float[np.ndarray, "k d"]:
+    """One vector a class: the mean of its prompts' unit-norm embeddings.
+
+    Args:
+        view: of a set with names.
+        ensemble: "embeddings" makes the mean unit-norm again, as CLIP's authors; "scores" leaves
+            it, so that a class's score is the mean of its prompts' scores.
+        canonical: whether names and templates lose capitals and signs, see `canonical_text`.
+
+    Raises:
+        ValueError: the set has no names, or no templates to put them into.
+    """
+    check_choice("ensemble", ensemble, ENSEMBLES)
+    prompts = prompts_of(view.set, canonical=canonical)
+    rounded = view.stages.rounded
+    vectors = rounded(_unit(view.prompts([text for own in prompts for text, _ in own])))
+    ends = np.cumsum([len(own) for own in prompts])
+    means = np.stack(
+        [
+            np.average(part, axis=0, weights=[weight for _, weight in own])
+            for part, own in zip(np.split(vectors, ends[:-1]), prompts, strict=True)
+        ]
+    ).astype(vectors.dtype)
+    means = rounded(means)
+    return rounded(_unit(means)) if ensemble == "embeddings" else means
+
+
+def prompts_of(found: EvalSet, *, canonical: bool = False) -> list[list[Prompt]]:
+    """The prompts of each class with their weights.
+
+    Raises:
+        ValueError: see `class_vectors`.
+    """
+    if found.prompts:
+        own = [[(text, 1.0) for text in each] for each in found.prompts]
+        return [[(canonical_text(t), w) for t, w in each] for each in own] if canonical else own
+    if not found.class_names:
+        raise ValueError(
+            f"{found.name} must say how its classes are called; write classnames.txt beside it, "
+            "one a line, or give `classes` in the suite"
+        )
+    templates = found.templates or ("{c}",)
+    check_templates(templates, where=found.name)
+    names = found.aliases or [{name: 1.0} for name in found.class_names]
+    if canonical:
+        templates = [canonical_template(template) for template in templates]
+        names = [{canonical_text(n, keep=","): w for n, w in each.items()} for each in names]
+    return [
+        [(filled(t, name), weight) for name, weight in each.items() for t in templates]
+        for each in names
+    ]
+
+
+def canonical_text(text: str, *, keep: str = "") -> str:
+    """A text in small letters, without signs, blanks in place of "_" and one between words.
+
+    Args:
+        text: of any kind.
+        keep: a sign that stays.
+
+    References:
+        https://github.com/google-research/big_vision, evaluators/proj/image_text/
+        prompt_engineering.py; SigLIP is judged so.
+    """
+    parts = text.replace("_", " ").split(keep) if keep else [text.replace("_", " ")]
+    bare = keep.join(part.translate(_SIGNS) for part in parts)
+    return re.sub(r"\s+", " ", bare.lower()).strip()
+
+
+def canonical_template(template: str) -> str:
+    """A template as `canonical_text`, with its places left."""
+    parts = _PLACE.split(template.replace("_", " "))
+    kept = [part if _PLACE.fullmatch(part) else part.translate(_SIGNS).lower() for part in parts]
+    return re.sub(r"\s+", " ", "".join(kept)).strip()
+
+
+def names_twice(names: Sequence[str]) -> list[str]:
+    """A sentence on classes that no prompt can tell apart."""
+    several = len(names) - len(set(names))
+    if not several:
+        return []
+    twice = next(name for name in names if list(names).count(name) > 1)
+    return [f"{several:,} classes have the name of another one, such as {twice!r}: a tie each time"]
+
+
+def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines.limits import LIMITS
 from data_pipelines.sources import Source
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.few_shot import few_shot
 from vlp.sweeps.tasks.knn import knn
@@ -48,6 +49,7 @@ class Given:
     seed: int = 0
     opened: Any = None
     rule: str = "plain"
+    stages: Stages = Stages()
 
     def pictures(self, of=None, *, feature="embedding"):
         self.asked.append(feature)

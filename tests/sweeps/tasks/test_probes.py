@@ -2,14 +2,11 @@
 
 import dataclasses
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 
-from data_pipelines.limits import LIMITS
-from data_pipelines.sources import Source
-from vlp.sweeps.precision import Stages
+from tests.sweeps.tasks.given import GivenView, Pictures
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.few_shot import few_shot
 from vlp.sweeps.tasks.knn import knn
@@ -27,49 +24,25 @@ PROBES = {
 }
 
 
-class Pictures(Source):
-    """A source of so many pictures, which nobody reads."""
-
-    name, limits, fingerprint = "given", LIMITS, "given"  # type: ignore[assignment]
-
-    def __init__(self, count):
-        self.count = count
-
-    def __len__(self):
-        return self.count
-
-
 @dataclasses.dataclass
-class Given:
+class Given(GivenView):
     """A set whose features are given, those of its training part, too."""
 
-    set: EvalSet
-    features: dict
+    features: dict = dataclasses.field(default_factory=dict)
     asked: list = dataclasses.field(default_factory=list)
-    seed: int = 0
-    opened: Any = None
-    rule: str = "plain"
-    stages: Stages = Stages()
 
     def pictures(self, of=None, *, feature="embedding"):
         self.asked.append(feature)
         x = self.features[(of or self.set).name]
         return Rows(np.arange(len(x)), np.asarray(x, np.float32), [])
 
-    def on(self, found):
-        return dataclasses.replace(self, set=found)
-
-    def captions(self, texts):
-        raise AssertionError("probes read no texts")
-
-    prompts = captions
-
 
 def given(test, train, **known):
     """The view of a test and a training part, each (features, labels)."""
     of_train = EvalSet("train", Pictures(len(train[1])), labels=np.asarray(train[1]))
     of_test = EvalSet("test", Pictures(len(test[1])), labels=np.asarray(test[1]), train=of_train)
-    return Given(dataclasses.replace(of_test, **known), {"test": test[0], "train": train[0]})
+    features = {"test": test[0], "train": train[0]}
+    return Given(dataclasses.replace(of_test, **known), np.zeros((0, 1)), features=features)
 
 
 def blobs(*, n=60, k=6, d=8, noise=0.2, seed=0):
@@ -194,7 +167,7 @@ def test_a_picture_whose_feature_is_no_number_is_wrong_and_the_others_are_judged
 
 
 def test_classes_that_are_not_in_the_training_part_count_as_wrong_and_are_said():
-    (x, labels), (train, own) = blobs()
+    (x, labels), (train, own) = blobs(noise=0.02)
     kept = own != 2
     judged = few_shot(given((x, labels), (train[kept], own[kept])), shots=[5], l2=1.0)
     assert values(judged)["5-shot/top1"] == pytest.approx(5 / 6)

@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # On Linux CPUs a fifth of a training step is page faults; large pages take most of them away.
 HUGE_PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
-.PHONY: help install quickstart test test-slow test-peers test-interop test-jax2onnx test-jobs lint clean
+.PHONY: help install quickstart test test-slow test-peers test-interop test-jax2onnx test-jobs test-sweeps lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,7 +29,7 @@ install: .venv/installed  ## make .venv and install vlp into it
 quickstart: install  ## train on the embedded emoji, evaluate, export, draw a report (8 minutes)
 	$(HUGE_PAGES) $(BIN)/vlp train --config=experiments/emoji.py --workdir=runs/emoji
 
-SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets --ignore=tests/data_jobs
+SUITE := tests --ignore=tests/peers --ignore=tests/interop_targets --ignore=tests/data_jobs --ignore=tests/sweep_peers
 
 test: .venv/installed-test  ## the test suite (10 minutes, no network, no accelerator)
 	$(PYTEST) -n 2 -m "not slow" $(SUITE)
@@ -78,6 +78,16 @@ test-jax2onnx: .venv-interop/installed .venv-jax2onnx/installed  ## compare ONNX
 test-jobs: .venv-jobs/installed  ## the jobs of vlp data on Apache Beam
 	.venv-jobs/bin/python -m pytest -q tests/data_jobs
 
+# Its accuracy takes the float of an array of one element, which newer numpys refuse.
+.venv-sweeps/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-sweeps
+	.venv-sweeps/bin/python -m pip install -q --upgrade pip
+	.venv-sweeps/bin/python -m pip install -q -e '.[test,sweeps]'
+	@touch $@
+
+test-sweeps: .venv-sweeps/installed  ## vlp sweep beside clip_benchmark, DataComp's numbers and MTEB
+	.venv-sweeps/bin/python -m pytest -q -n 2 --dist loadfile tests/sweep_peers
+
 lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import law: what pre-commit runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -85,4 +95,4 @@ lint: .venv/installed-test .venv/installed-dev  ## format, lint, types, import l
 	$(BIN)/lint-imports
 
 clean:  ## remove the environment and the runs
-	rm -rf .venv .venv-interop .venv-jax2onnx .venv-jobs runs
+	rm -rf .venv .venv-interop .venv-jax2onnx .venv-jobs .venv-sweeps runs

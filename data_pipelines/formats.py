@@ -85,11 +85,17 @@ def rows_of_split(folder: Path, split: str) -> tuple[str, list[Path]] | None:
     files = walk(folder, Strays())
     for kind in (PARQUET, ARROW):
         names = [file for file in files if kind_of_file(file) == kind]
-        own = [file for file in names if _split(file) == split]
-        own = own or [file for file in names if _split(file) is None]
+        own = [file for file in names if _split_of(file) == split]
+        own = own or [file for file in names if _split_of(file) is None]
         if own:
             return kind, [folder / file for file in own]
     return None
+
+
+def _split_of(file: str) -> str | None:
+    """The split that a file's name says, also behind its own: NAME-test.arrow."""
+    last = name_of(file).partition(".")[0].rpartition("-")[2].lower()
+    return _split(file) or (last if last in SPLITS else None)
 
 
 def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:

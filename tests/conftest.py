@@ -17,4 +17,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 PEERS = ("torch", "transformers", "open_clip")
-collect_ignore = [] if all(importlib.util.find_spec(name) for name in PEERS) else ["peers"]
+JUDGES = ("clip_benchmark", "mteb", "open_clip", "sklearn")
+collect_ignore = [
+    folder
+    for folder, names in (("peers", PEERS), ("sweep_peers", JUDGES))
+    if not all(importlib.util.find_spec(name) for name in names)
+]

@@ -1,5 +1,6 @@
 """Addresses: paths of this machine, and what lies in a store, such as `s3://bucket/a.tar`."""
 
+import errno
 import glob
 import importlib.util
 import os
@@ -19,6 +20,7 @@ SCHEMES = {
     "https": ("aiohttp", "http"),
 }
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NOT_THERE = (404, 410)
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -74,7 +76,21 @@ def exists(address: str | Path) -> bool:
     if not is_address(address):
         return os.path.exists(address)
     store, path = store_of(checked(os.fspath(address)))
+    if os.fspath(address).startswith("http"):
+        return answered(lambda: _served(store, path))
     return bool(answered(lambda: store.exists(path)))
+
+
+def _served(store: Any, path: str) -> bool:
+    """Whether a web server has something; what it fails to say is no answer."""
+    try:
+        store.info(path)
+    except FileNotFoundError as error:
+        status = getattr(error.__cause__, "status", 404)
+        if status not in _NOT_THERE:
+            raise OSError(errno.EIO, f"the server answers {status}", path) from error
+        return False
+    return True
 
 
 def listing(pattern: str) -> list[str]:

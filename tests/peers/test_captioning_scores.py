@@ -13,7 +13,7 @@ from data_pipelines.text import train_sentencepiece
 from tests.filled import filled
 from tests.small.runs import SMALL, write_pairs
 from vlp.cli.main import main
-from vlp.evals.captioning import captioning, words
+from vlp.evals.captioning import captioning, measures, words
 from vlp.evals.embed import Encoder
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.tasks import evaluate
@@ -83,6 +83,17 @@ def test_case_and_punctuation_do_not_count_and_nothing_written_scores_nothing():
     ))  # fmt: skip
     assert plain == loud
     assert captioning([""] * 5, TRUTHS)["metrics"]["captions/CIDEr"] == 0
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [1, 1, 4, 0, 1], [4, 4]])
+def test_bleu_is_that_of_the_package_however_often_a_caption_counts(rows):
+    from pycocoevalcap.bleu.bleu import Bleu
+
+    said = {place: [words(WRITTEN[row])] for place, row in enumerate(rows)}
+    wanted = {place: [words(text) for text in TRUTHS[row]] for place, row in enumerate(rows)}
+    want, _ = Bleu(4).compute_score(wanted, said, verbose=0)
+    often = np.bincount(rows, minlength=5).astype(float)
+    assert measures(WRITTEN, TRUTHS)["captions/BLEU-4"].of(often) == pytest.approx(want[3])
 
 
 def test_a_model_that_writes_is_judged_with_examples(tmp_path):

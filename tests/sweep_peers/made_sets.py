@@ -73,16 +73,16 @@ def multilabel_set(root, *, seed):
     return Made(root, count, classes, list(truths))
 
 
-def retrieval_set(root, *, seed, captions=5):
-    """About so many captions a picture, none of some, some at several pictures."""
+def retrieval_set(root, *, seed, captions=5, known=0.2):
+    """About so many captions a picture, none of some; a share of them is one of three."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(30, 80))
-    known = [_caption(rng) for _ in range(3)]
+    often = [_caption(rng) for _ in range(3)]
     members = []
     for index in range(count):
         lines = [_caption(rng) for _ in range(captions if rng.random() < 0.7 else 1)]
-        if rng.random() < 0.2:
-            lines[0] = known[rng.integers(len(known))]
+        if rng.random() < known:
+            lines[0] = often[rng.integers(len(often))]
         if rng.random() < 0.1:
             lines.insert(1, "")
         if index and rng.random() < 0.08:

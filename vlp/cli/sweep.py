@@ -58,6 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="SET", help="these sets of the suites alone")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="these tasks alone")
     parser.add_argument(
+        "--templates",
+        metavar="NAME|FILE",
+        help="prompts of all sets of classes, in place of their own: clip80, clip7, those that the "
+        "field has for cifar10, eurosat, ..., or a file: one a line, a JSON list, or JSON with "
+        "prompts by class",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAME|FILE",
+        help="the names of the classes of all sets, in place of their own: imagenet1k, ..., or a "
+        "file: one a line, or JSON, where a class may have several, weighted",
+    )
+    parser.add_argument(
         "--limit", type=int, default=0, metavar="N", help="N pictures of each set, drawn by --seed"
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
@@ -92,6 +105,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="models in memory together, which share decoding; default as many as there is room "
         "for",
+    )
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        choices=("clip_benchmark", "datacomp"),
+        default=[],
+        help="write --out/export for the scripts of these: JSON for `clip_benchmark build`, "
+        "eval_results.jsonl for DataComp's aggregate_scores.py",
     )
     add_decoding_arguments(parser)
     add_loading_arguments(parser)
@@ -128,6 +149,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     from vlp.parallel.lock import Lock, only_writer
     from vlp.parallel.together import everywhere, on_first
     from vlp.sweeps.bars import Bars
+    from vlp.sweeps.foreign import write_foreign
     from vlp.sweeps.log import Log
     from vlp.sweeps.models import expand
     from vlp.sweeps.page.write import write_page
@@ -163,8 +185,13 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
             finally:
                 on_first(lambda: write_tables(out, log.rows.values()))
                 on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
+        asked: Any = dict(plan=plan, formats=args.export)
+        exported = list[str]()
+        on_first(lambda: exported.extend(write_foreign(out, log.rows.values(), **asked)))
     failed = sum("failed" in row for row in log.rows.values())
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
+    for line in exported:
+        print(line)
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -205,11 +232,15 @@ def _chosen(args: argparse.Namespace, entries: list[Any]) -> list[Any]:
     import dataclasses
 
     if args.only:
-        unknown = sorted(set(args.only) - {entry.name for entry in entries})
+        known = {name for entry in entries for name in (entry.name, entry.published)} - {""}
+        unknown = sorted(set(args.only) - known)
         if unknown:
-            known = ", ".join(entry.name for entry in entries)
-            raise ValueError(f"--only must name sets of the suites, {known}, got {unknown[0]!r}")
-        entries = [entry for entry in entries if entry.name in args.only]
+            names = ", ".join(entry.name for entry in entries)
+            raise ValueError(f"--only must name sets of the suites, {names}, got {unknown[0]!r}")
+        entries = [e for e in entries if {e.name, e.published} & set(args.only)]
     if args.tasks:
         entries = [dataclasses.replace(entry, tasks=tuple(args.tasks)) for entry in entries]
+    said = {name: getattr(args, name) for name in ("templates", "classes")}
+    said = {name: value for name, value in said.items() if value}
+    entries = [dataclasses.replace(entry, **said) for entry in entries]
     return entries

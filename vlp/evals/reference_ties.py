@@ -57,8 +57,9 @@ def class_hits(
     """
     torch = _torch()
     images, classes = (_tensor(x, dtype) for x in (zimg, zclass))
+    classes = classes.T.contiguous()  # as there: another layout adds up in another order
     rows = range(0, len(images), _ROWS)
-    logits = torch.cat([(100.0 * images[i : i + _ROWS] @ classes.T).float() for i in rows])
+    logits = torch.cat([(100.0 * images[i : i + _ROWS] @ classes).float() for i in rows])
     tops = (1, 5) if len(zclass) >= 5 else (1,)
     best = logits.topk(max(tops), 1, True, True)[1].numpy()
     right = best == np.asarray(labels)[:, None]

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from jaxtyping import Float
 
-from data_pipelines.faults import summary
+from data_pipelines.faults import OF_FILES, summary
 from data_pipelines.pillow_rgb import ODD
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
@@ -168,6 +168,9 @@ def embed_pictures(
 
     Returns:
         How many pictures each process decoded; nothing where all embeddings are kept already.
+
+    Raises:
+        ValueError: a file of the set could not be read to its end, see `check_whole`.
     """
     source = found.pictures
     names = {m: tuple(name for name in features if not m.lacks(name)) for m in models}
@@ -190,6 +193,8 @@ def embed_pictures(
         threads=threads,
         progress=progress,
     )
+    for vectors in done:
+        check_whole(found.name, vectors)
     odd = _odd(shown) if rule == PLAIN else []
 
     def keep() -> None:
@@ -201,6 +206,22 @@ def embed_pictures(
 
     store.together(keep)
     return loaded
+
+
+def check_whole(name: str, found: Embeddings) -> None:
+    """Refuses what is only a part of a set: scores of it would be other scores.
+
+    Pictures that are bad themselves are left out and said; see `_left_out`.
+
+    Raises:
+        ValueError: files that hold pictures are gone, changed or damaged, or were not read.
+    """
+    why = {reason: count for reason, count in reasons(found).items() if reason in OF_FILES}
+    if why:
+        raise ValueError(
+            f"all files of {name} must be read, {sum(why.values()):,} pictures lie in files that "
+            f"were not: {summary(why)}; nothing is kept of them, the same command tries again"
+        )
 
 
 def _left_out(found: Embeddings) -> list[str]:

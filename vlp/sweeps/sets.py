@@ -16,17 +16,22 @@ PICTURES = (PLAIN, UPRIGHT)
 class Choices:
     """Questions that each have a few pictures and a few texts of their own.
 
+    A question without texts asks of its first picture to which of the others it belongs.
+
     Attributes:
       pictures: of each question, indices of the set's pictures.
       texts: of each question, indices of the set's texts.
-      right: of each question, whether picture i and text j belong together, `[pictures, texts]`.
+      right: of each question, whether picture i and text j belong together, `[pictures, texts]`; of
+        one without texts, which of the other pictures are right, `[pictures - 1, 1]`.
       kinds: of each question, what it asks of; for scores by kind.
+      beside: of each question, by picture the index of a text that is shown with it, -1 for none.
     """
 
     pictures: Sequence[Int[np.ndarray, " _"]]  # of another length in each
     texts: Sequence[Int[np.ndarray, " _"]]
     right: Sequence[Bool[np.ndarray, "_ _"]]
     kinds: Sequence[str] = ()
+    beside: Sequence[Int[np.ndarray, " _"]] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)

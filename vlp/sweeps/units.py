@@ -71,7 +71,8 @@ class Unit:
             digest.update(repr(part).encode("utf-8", "surrogatepass"))
         arrays = [found.labels, found.picture_of_text]
         if found.choices is not None:
-            arrays += [*found.choices.pictures, *found.choices.texts, *found.choices.right]
+            asked = found.choices
+            arrays += [*asked.pictures, *asked.texts, *asked.right, *asked.beside]
         if found.train is not None:
             digest.update(found.train.pictures.fingerprint.encode())
             arrays.append(found.train.labels)

@@ -23,7 +23,7 @@ def loss(head, x, labels, c):
 @pytest.mark.parametrize("c", [1e-4, 1.0, 100.0])
 def test_the_gradient_by_hand_is_zero_at_the_minimum(c):
     x, labels = samples()
-    fit = Logistic(x, labels, num_classes=4, dtype="float64").fit(c, tolerance=1e-10)
+    fit = Logistic(x, labels, num_classes=4, dtype="float64").fit([c], tolerance=1e-10)[0]
     error = softmax(x @ fit.head.weights + fit.head.bias, axis=1) - np.eye(4)[labels]
     assert fit.converged
     np.testing.assert_allclose(c * x.T @ error + fit.head.weights, 0, atol=1e-5 * max(1, c))
@@ -32,7 +32,7 @@ def test_the_gradient_by_hand_is_zero_at_the_minimum(c):
 
 def test_two_classes_share_one_vector_of_weights_whose_gradient_is_zero():
     x, labels = samples(k=2)
-    head = Logistic(x, labels, num_classes=2, dtype="float64").fit(0.5, tolerance=1e-10).head
+    head = Logistic(x, labels, num_classes=2, dtype="float64").fit([0.5], tolerance=1e-10)[0].head
     assert (head.weights[:, 0] == 0).all() and head.bias[0] == 0
     error = 1 / (1 + np.exp(-(x @ head.weights[:, 1] + head.bias[1]))) - labels
     np.testing.assert_allclose(0.5 * x.T @ error + head.weights[:, 1], 0, atol=1e-6)
@@ -41,7 +41,7 @@ def test_two_classes_share_one_vector_of_weights_whose_gradient_is_zero():
 
 def test_no_step_away_from_it_has_a_lower_loss():
     x, labels = samples(seed=1)
-    head = Logistic(x, labels, num_classes=4, dtype="float64").fit(1.0, tolerance=1e-10).head
+    head = Logistic(x, labels, num_classes=4, dtype="float64").fit([1.0], tolerance=1e-10)[0].head
     best, rng = loss(head, x, labels, 1.0), np.random.default_rng(2)
     for _ in range(20):
         moved = head.weights + 0.01 * rng.normal(size=head.weights.shape)
@@ -50,52 +50,55 @@ def test_no_step_away_from_it_has_a_lower_loss():
 
 def test_samples_in_blocks_give_what_they_give_at_once(monkeypatch):
     x, labels = samples(n=61)
-    whole = Logistic(x, labels, num_classes=4, dtype="float64").fit(1.0, tolerance=1e-10)
+    whole = Logistic(x, labels, num_classes=4, dtype="float64").fit([1.0], tolerance=1e-10)[0]
     monkeypatch.setattr(logistic, "_HELD", 4 * 8)  # 7 blocks of 8 and one of 5
-    parts = Logistic(x, labels, num_classes=4, dtype="float64").fit(1.0, tolerance=1e-10)
+    parts = Logistic(x, labels, num_classes=4, dtype="float64").fit([1.0], tolerance=1e-10)[0]
     np.testing.assert_allclose(parts.head.weights, whole.head.weights, atol=1e-7)
 
 
 def test_float32_finds_the_same_within_its_tolerance():
     x, labels = samples()
-    exact = Logistic(x, labels, num_classes=4, dtype="float64").fit(1.0, tolerance=1e-10).head
-    found = Logistic(x, labels, num_classes=4).fit(1.0, tolerance=1e-6).head
+    exact = Logistic(x, labels, num_classes=4, dtype="float64").fit([1.0], tolerance=1e-10)[0].head
+    found = Logistic(x, labels, num_classes=4).fit([1.0], tolerance=1e-6)[0].head
     assert found.weights.dtype == np.float32
     np.testing.assert_allclose(found.weights, exact.weights, atol=1e-3)
 
 
-def test_a_start_elsewhere_ends_at_the_same_minimum_in_fewer_steps():
+def test_several_penalties_at_once_are_each_alone(monkeypatch):
     x, labels = samples(n=300, apart=0.3)
-    problem = Logistic(x, labels, num_classes=4, dtype="float64")
-    cold = problem.fit(1.0, tolerance=1e-9)
-    warm = problem.fit(1.0, tolerance=1e-9, start=problem.fit(0.5, tolerance=1e-9).point)
-    np.testing.assert_allclose(warm.head.weights, cold.head.weights, atol=1e-6)
-    assert warm.steps < cold.steps
+    problem, cs = Logistic(x, labels, num_classes=4, dtype="float64"), [1e-3, 1.0, 1e3]
+    together = problem.fit(cs, tolerance=1e-9)
+    monkeypatch.setattr(logistic, "_REMEMBERED", 2 * 20 * 6 * 4)  # two of three at once
+    for fit, parted, c in zip(together, problem.fit(cs, tolerance=1e-9), cs, strict=True):
+        (alone,) = problem.fit([c], tolerance=1e-9)
+        np.testing.assert_allclose(fit.head.weights, alone.head.weights, atol=1e-6)
+        np.testing.assert_allclose(parted.head.weights, alone.head.weights, atol=1e-6)
+        assert fit.steps == alone.steps
 
 
 def test_classes_that_do_not_occur_are_never_said_and_change_nothing():
     x, labels = samples(k=3)
     among = np.asarray([1, 4, 5])[labels]
-    head = Logistic(x, among, num_classes=8).fit(1.0).head
-    small = Logistic(x, labels, num_classes=3).fit(1.0).head
+    head = Logistic(x, among, num_classes=8).fit([1.0])[0].head
+    small = Logistic(x, labels, num_classes=3).fit([1.0])[0].head
     np.testing.assert_array_equal(head.weights[:, [1, 4, 5]], small.weights)
     assert np.isneginf(head.bias[[0, 2, 3, 6, 7]]).all()
     assert set(head(x.astype(np.float32)).argmax(axis=1)) <= {1, 4, 5}
 
 
 def test_one_class_alone_is_always_said():
-    fit = Logistic(np.ones((3, 2)), np.full(3, 2), num_classes=4).fit(1.0)
+    fit = Logistic(np.ones((3, 2)), np.full(3, 2), num_classes=4).fit([1.0])[0]
     assert fit.converged and fit.head(np.zeros((5, 2))).argmax(axis=1).tolist() == [2] * 5
 
 
 def test_constant_features_say_the_most_frequent_class():
     labels = np.asarray([0, 1, 1, 1, 2])
-    head = Logistic(np.ones((5, 3)), labels, num_classes=3, dtype="float64").fit(1e-3).head
+    head = Logistic(np.ones((5, 3)), labels, num_classes=3, dtype="float64").fit([1e-3])[0].head
     shares = softmax(head(np.ones((1, 3)))[0])
     np.testing.assert_allclose(shares, [0.2, 0.6, 0.2], atol=1e-3)
 
 
 def test_iterations_that_do_not_suffice_are_known():
     x, labels = samples()
-    fit = Logistic(x, labels, num_classes=4).fit(1e4, max_iter=3)
+    fit = Logistic(x, labels, num_classes=4).fit([1e4], max_iter=3)[0]
     assert fit.steps == 3 and not fit.converged

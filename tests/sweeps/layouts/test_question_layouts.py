@@ -94,7 +94,8 @@ def test_winogavil_reads_each_candidate_once(tmp_path):
         "candidate_images": [[cell(0), cell(1), cell(2)], [cell(1), cell(3)]],
         "associations": [["tree"], ["bird"]],
     }
-    parquet(tmp_path / "winogavil/test-0.parquet", columns)
+    parquet(tmp_path / "winogavil/a/winogavil-test.parquet", columns)
+    parquet(tmp_path / "winogavil/a/winogavil-train.parquet", columns | {"cue": ["no", "no"]})
     found = opened(tmp_path, layout="questions", name="winogavil", tasks=["associations"])
     assert found.texts == ["An oak", "A wing"]
     assert [found.pictures.key(i) for i in range(4)] == ["tree", "bird", "car", "sea"]
@@ -150,3 +151,34 @@ def test_a_missing_picture_is_named(tmp_path):
     put(tmp_path / "sugar_crepe", {"add_att.json": rows, "val2017/a.png": png(0)})
     with pytest.raises(ValueError, match="add_att.json names 'b.png', which must lie in"):
         opens(tmp_path, name="sugar_crepe/add_att", data="sugar_crepe")
+
+
+def test_a_set_of_questions_without_its_file_is_not_there(tmp_path):
+    rows = {"0": {"filename": "a.png", "caption": "right", "negative_caption": "wrong"}}
+    put(tmp_path / "sugar_crepe", {"add_att.json": rows, "val2017/a.png": png(0)})
+    wanted = dict(
+        name="sugar_crepe/swap_obj", data="sugar_crepe", tasks=["pairs"], needs="fetch it"
+    )
+    with pytest.raises(ValueError, match="it is not there; fetch it"):
+        opens(tmp_path, **wanted)
+
+
+def test_mmeb_shows_texts_beside_pictures_and_pictures_among_pictures(tmp_path):
+    rows = [
+        ("Find.", "<|image_1|> in red", "Birds/0.png", ["", ""], ["Birds/1.png", "Birds/2.png"]),
+        ("Answer.", "what is it", "Birds/3.png", ["owl", "tit"], ["", ""]),
+        ("Find.", "news", "", ["a", "b"], ["Birds/1.png", "Birds/1.png"]),
+    ]
+    found = opened(tmp_path, layout="mmeb", **mmeb(tmp_path, rows))
+    choices, texts = found.choices, found.texts
+    shown = [[texts[i] if i >= 0 else "" for i in own.tolist()] for own in choices.beside]
+    assert shown == [["in red", "", ""], ["what is it"], ["a", "b"]]
+    asked = [[texts[i] for i in own.tolist()] for own in choices.texts]
+    assert asked == [[], ["owl", "tit"], ["news"]]
+    assert [right.shape for right in choices.right] == [(2, 1), (1, 2), (2, 1)]
+
+
+def test_mmeb_of_texts_alone_is_refused(tmp_path):
+    rows = [("Find.", "news", "", ["a", "b"], ["", ""])]
+    with pytest.raises(ValueError, match="row 0 of mmeb/Birds has texts alone"):
+        opens(tmp_path, **mmeb(tmp_path, rows))

@@ -189,3 +189,33 @@ def test_what_a_set_is_asked_when_nobody_says():
     assert tasks_of(given(np.eye(2), labels=np.eye(2, dtype=bool)).set) == ("multilabel",)
     both = given(np.eye(2), labels=labels, texts=["a"], picture_of_text=labels[:1]).set
     assert tasks_of(both) == ("classification", "retrieval")
+
+
+def test_one_picture_is_looked_for_among_others_and_texts_beside_pictures_are_added():
+    found = given(
+        [[1, 0, 0], [0.8, 0.6, 0], [0, 0, 1]],
+        texts=["first axis", "second axis", "third axis"],
+        choices=Choices(
+            [np.array([0, 1, 2]), np.array([0, 1, 2])],
+            [np.array([], int)] * 2,
+            [np.array([[True], [False]]), np.array([[False], [True]])],
+            beside=[np.array([-1, -1, -1]), np.array([2, -1, -1])],
+        ),
+    )
+    # Alone picture 0 is nearest to picture 1, with the third axis beside it, to picture 2, whose
+    # cosine is 0.707 against 0.566.
+    assert values(candidates(found)) == {"P@1": 1.0, "P@1_argmax": 1.0}
+    assert chances(candidates(found))["P@1"] == 0.5
+
+
+def test_equal_pictures_with_other_texts_beside_them_are_other_candidates():
+    found = given(
+        [[0.6, 0.8]],
+        texts=["one axis", "another"],
+        choices=Choices(
+            [np.array([0, 0])], [np.array([1])], [np.array([[True], [False]])],
+            beside=[np.array([1, 0])],
+        ),
+    )  # fmt: skip
+    assert chances(candidates(found))["P@1"] == 0.5
+    assert values(candidates(found))["P@1"] == 1.0

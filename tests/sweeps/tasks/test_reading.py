@@ -3,20 +3,16 @@
 import dataclasses
 
 import pytest
-from flax import nnx
 
 from data_pipelines.evaluation import eval_captions
 from data_pipelines.images import ImagePreprocess
 from data_pipelines.opening import open_source
-from tests.filled import filled
 from tests.interop import tiny
 from tests.small.runs import write_pairs
 from tests.sweeps.tasks.given import chances, values
 from vlp.evals.embed import Encoder
-from vlp.interop.loaded import loaded_class
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.tasks import evaluate
-from vlp.models.build import model_class
 from vlp.sweeps.embedding import Opened, embed_pictures
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.sets import EvalSet
@@ -35,15 +31,29 @@ SETTINGS = dict(
 )  # fmt: skip
 
 
+WRITER = dict(
+    image=SETTINGS["image"],
+    text=dict(vocab_size=tiny.VOCABULARY, length=8, width=16, depth=1, num_heads=2,
+              pool="cls_last", causal=True),
+    embed_dim=12,
+    decoder=dict(depth=1, num_heads=2),
+    begin_id=3,
+)  # fmt: skip
+
+
+def opened_model(settings):
+    """A model with weights everywhere."""
+    plain = tiny.make_run("clip")
+    model = tiny.model(settings)
+    card = plain.card | {"model": settings}
+    card["tokenizer"] = card["tokenizer"] | {"length": 8}
+    run = dataclasses.replace(plain, model=model, preprocess=ImagePreprocess(16), card=card)
+    return Opened(ModelRef("tiny", "tiny"), run, Encoder.from_model(model))
+
+
 @pytest.fixture(scope="module")
 def opened():
-    plain = tiny.make_run("clip")
-    made = filled(lambda: model_class(SETTINGS)(**SETTINGS, rngs=nnx.Rngs(0)))
-    model = loaded_class(type(made))(**SETTINGS, rngs=nnx.Rngs(0))
-    nnx.update(model, nnx.state(made))
-    card = plain.card | {"model": SETTINGS}
-    run = dataclasses.replace(plain, model=model, preprocess=ImagePreprocess(16), card=card)
-    return Opened(ModelRef("fusion", "fusion"), run, Encoder.from_model(model))
+    return opened_model(SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +63,19 @@ def data(tmp_path_factory):
     return str(write_pairs(path, copies=2, replace={"red-dot-0.png": b"<html>"}))
 
 
-@pytest.fixture(scope="module")
-def view(opened, data, tmp_path_factory):
+def viewed(opened, data, folder):
+    """The set with the captions that vlp eval takes."""
     source = open_source(data)
     found = eval_captions(source, captions="all")
     pairs = EvalSet("pairs", source, texts=found.texts, picture_of_text=found.ids)
-    store = VectorStore(tmp_path_factory.mktemp("vectors"))
+    store = VectorStore(folder)
     embed_pictures([opened], pairs, store=store, rule="upright")
     return SetView(opened, pairs, store, "upright", 0)
+
+
+@pytest.fixture(scope="module")
+def view(opened, data, tmp_path_factory):
+    return viewed(opened, data, tmp_path_factory.mktemp("vectors"))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +99,19 @@ def test_matching_is_that_of_vlp_eval(view, evaluator, data):
     assert values(ours) == pytest.approx(theirs["metrics"])
     assert ours.samples == theirs["counts"]["all/queries"] == len(ours.said["log_odds"])
     assert {k: v for k, v in chances(ours).items() if v is not None} == theirs["chance"]
+
+
+def test_captioning_is_that_of_vlp_eval(data, tmp_path):
+    pytest.importorskip("pycocoevalcap")
+    opened = opened_model(WRITER)
+    ours = captioning(viewed(opened, data, tmp_path), num_beams=2)
+    evaluator = Evaluator.of(opened.run, opened.encoder, step=3, dtype="float32")
+    theirs = evaluate(evaluator, "captioning", data=data, num_beams=2)
+    assert values(ours) == pytest.approx(theirs["metrics"])
+    assert chances(ours) == pytest.approx(theirs["chance"])
+    written = dict(zip(ours.ids.tolist(), ours.said["written"].tolist(), strict=True))
+    assert all(written[one["sample"]] == one["written"] for one in theirs["examples"])
+    assert ours.counts == {"pictures": 23, "without_caption": 0} and ours.samples == 23
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Logistic regression by L-BFGS: the minimum, and the way to it, that scikit-learn takes."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -7,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.optimize import minimize
 
+from vlp.evals.probes.lbfgs import Found, minimise
 from vlp.evals.probes.linear import Linear, places, spread
 
 _HELD = 2**22  # scores at once
+_REMEMBERED = 2**27  # numbers that the searches remember at once, 1 GiB
 _exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -20,13 +22,11 @@ class Fit(NamedTuple):
 
     Attributes:
       head: The classifier, of all classes.
-      point: Where the search ended, to start another one from.
       steps: Iterations.
       converged: Whether the search ended before they did.
     """
 
     head: Linear
-    point: Float[np.ndarray, " p"]
     steps: int
     converged: bool
 
@@ -38,12 +38,14 @@ class Logistic:
     not occur take no part. Two classes have one vector of weights between them, as in
     scikit-learn, several have one each.
 
+    It runs on the first device, or where that is a TPU on the host's CPU: sums and steps are in
+    float64.
+
     Args:
       x: Features.
       labels: Of each sample, 0 to `num_classes` - 1.
       num_classes: How many classes there are.
-      dtype: "float32", on the first device, or "float64", there or, where that is a TPU, on the
-        host's CPU.
+      dtype: Of the features and of the products with them, "float32" or "float64".
 
     References:
       scikit-learn's `LogisticRegression(solver="lbfgs")`.
@@ -59,12 +61,8 @@ class Logistic:
     ):
         self.num_classes, self.dtype, self.count = num_classes, np.dtype(dtype), len(x)
         self.width = x.shape[1]
-        self.seen, place = places(labels)
-        rows = max(1, min(len(x), _HELD // len(self.seen)))
-        real = np.ones(len(x), self.dtype)
-        with self._precision():
-            blocks = (_blocks(each, rows) for each in (x.astype(self.dtype), place, real))
-            self._samples = jax.device_put(tuple(blocks), self._device())
+        self.seen, self._place = places(labels)
+        self._x = x.astype(self.dtype)
 
     @property
     def columns(self) -> int:
@@ -72,94 +70,89 @@ class Logistic:
         return len(self.seen) if len(self.seen) > 2 else 1
 
     def fit(
-        self,
-        c: float,
-        *,
-        max_iter: int = 1000,
-        tolerance: float = 1e-4,
-        start: Float[np.ndarray, " p"] | None = None,
-    ) -> Fit:
-        """The classifier for one weight of the penalty.
+        self, cs: Sequence[float], *, max_iter: int = 1000, tolerance: float = 1e-4
+    ) -> list[Fit]:
+        """A classifier for each weight of the penalty, found together, each from zero.
 
         Args:
-          c: One over the weight of the penalty; larger fits closer.
+          cs: One over these weights; larger fits closer.
           max_iter: Iterations at most.
           tolerance: Of the largest entry of the gradient, of the mean loss of a sample.
-          start: `point` of another fit; zero unless given.
         """
-        point = np.zeros((self.width + 1) * self.columns) if start is None else start
+        size = (self.width + 1) * self.columns
         if len(self.seen) == 1:  # nothing to tell apart
-            return Fit(self._head(np.zeros_like(point)), point, 0, True)
-        found = minimize(
-            self._value,
-            point,
-            args=(1 / (c * self.count),),
-            method="L-BFGS-B",
-            jac=True,
-            options={
-                "maxiter": max_iter,
-                "maxls": 50,
-                "gtol": tolerance,
-                "ftol": 64 * np.finfo(float).eps,
-            },
-        )
-        return Fit(self._head(found.x), found.x, found.nit, found.nit < max_iter)
+            return [Fit(self._head(np.zeros(size)), 0, True) for _ in cs]
+        most = max(1, _REMEMBERED // (20 * size))
+        fits: list[Fit] = []
+        for first in range(0, len(cs), most):
+            fits += self._fitted(cs[first : first + most], max_iter, tolerance)
+        return fits
 
-    def _value(self, point: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
-        weights, bias = self._parts(point.astype(self.dtype))
-        with self._precision():
-            given = (weights, bias, self.dtype.type(l2), self.dtype.type(self.count))
-            found = _loss_and_gradient(*jax.device_put(given, self._device()), self._samples)
-            loss, dweights, dbias = jax.device_get(found)
-        gradient = np.concatenate([dweights.ravel(), dbias]).astype(np.float64)
-        return float(loss), gradient
-
-    def _parts(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        cut = self.width * self.columns
-        return point[:cut].reshape(self.width, self.columns), point[cut:]
+    def _fitted(self, cs: Sequence[float], max_iter: int, tolerance: float) -> list[Fit]:
+        rows = max(1, min(self.count, _HELD // (len(self.seen) * len(cs))))
+        real = np.ones(self.count, self.dtype)
+        samples = tuple(_blocks(each, rows) for each in (self._x, self._place, real))
+        l2 = 1 / (np.asarray(cs, np.float64) * self.count)
+        limits = (np.float64(tolerance), np.int32(max_iter))
+        with jax.enable_x64(True):
+            given = jax.device_put((samples, l2, limits), _device())
+            found = jax.device_get(_fit(*given, columns=self.columns))
+        return [
+            Fit(self._head(point), int(steps), bool(converged))
+            for point, steps, converged in zip(*found, strict=True)
+        ]
 
     def _head(self, point: np.ndarray) -> Linear:
-        weights, bias = self._parts(point.astype(self.dtype))
+        cut = self.width * self.columns
+        weights = point[:cut].reshape(self.width, self.columns).astype(self.dtype)
+        bias = point[cut:].astype(self.dtype)
         if len(self.seen) == 2:  # the first of the two is where nothing adds
             weights, bias = np.pad(weights, ((0, 0), (1, 0))), np.pad(bias, (1, 0))
         return spread(weights, bias, seen=self.seen, num_classes=self.num_classes)
 
-    def _precision(self) -> Any:
-        return jax.enable_x64(self.dtype == np.float64)
 
-    def _device(self) -> Any:
-        local = jax.local_devices()[0]
-        on_host = self.dtype == np.float64 and local.platform == "tpu"
-        return jax.local_devices(backend="cpu")[0] if on_host else local
+@partial(jax.jit, static_argnames="columns")
+def _fit(samples: Any, l2: Float[Array, " c"], limits: tuple[Array, Array], *, columns: int) -> Any:
+    value = partial(_losses, samples=samples, l2=l2, columns=columns)
+    start = jnp.zeros((len(l2), (samples[0].shape[2] + 1) * columns))
+    found: Found = minimise(value, start, tolerance=limits[0], max_iter=limits[1])
+    return tuple(found)
 
 
-@jax.jit
-def _loss_and_gradient(
-    weights: Float[Array, "d c"],
-    bias: Float[Array, " c"],
-    l2: Float[Array, ""],
-    count: Float[Array, ""],
-    samples: Any,
-) -> tuple[Array, Array, Array]:
-    """The mean loss with its penalty, in nats, and its gradient."""
-    one = weights.shape[1] == 1
+def _losses(
+    points: Float[Array, "c p"], *, samples: Any, l2: Float[Array, " c"], columns: int
+) -> tuple[Float[Array, " c"], Float[Array, "c p"]]:
+    """The mean losses with their penalties, in nats, and their gradients."""
+    fits, dtype, count = len(l2), samples[0].dtype, samples[2].sum(dtype=points.dtype)
+    weights, bias = jnp.split(points, [points.shape[1] - columns], axis=1)
+    weights = weights.reshape(fits, -1, columns)
+    side_by_side = weights.transpose(1, 0, 2).reshape(-1, fits * columns).astype(dtype)
 
     def step(sums: Any, block: tuple[Array, Array, Array]) -> tuple[Any, None]:
         x, place, real = block
-        scores = _exact(x, weights) + bias[None]
-        if one:
-            scores = jnp.pad(scores, ((0, 0), (1, 0)))
-        total = jax.nn.logsumexp(scores, axis=1, keepdims=True)
-        own = jax.nn.one_hot(place, scores.shape[1], dtype=scores.dtype)
-        loss = jnp.sum(real * (total[:, 0] - jnp.sum(own * scores, axis=1)))
-        error = (jnp.exp(scores - total) - own) * real[:, None]
-        error = error[:, 1:] if one else error
-        return jax.tree.map(jnp.add, sums, (loss, _exact(x.T, error), error.sum(axis=0))), None
+        scores = _exact(x, side_by_side).reshape(-1, fits, columns) + bias.astype(dtype)[None]
+        if columns == 1:
+            scores = jnp.pad(scores, ((0, 0), (0, 0), (1, 0)))
+        total = jax.nn.logsumexp(scores, axis=2, keepdims=True)
+        own = jax.nn.one_hot(place, scores.shape[2], dtype=dtype)[:, None]
+        loss = real[:, None] * (total[:, :, 0] - jnp.sum(own * scores, axis=2))
+        error = (jnp.exp(scores - total) - own) * real[:, None, None]
+        error = error[:, :, -columns:]
+        moved = _exact(x.T, error.reshape(-1, fits * columns))
+        new = (loss.sum(axis=0, dtype=points.dtype), moved, error.sum(axis=0))
+        return tuple(a + b.astype(a.dtype) for a, b in zip(sums, new, strict=True)), None
 
-    zeros = (jnp.zeros((), weights.dtype), jnp.zeros_like(weights), jnp.zeros_like(bias))
-    (loss, dweights, dbias), _ = jax.lax.scan(step, zeros, samples)
-    penalty = l2 / 2 * jnp.sum(weights * weights)
-    return loss / count + penalty, dweights / count + l2 * weights, dbias / count
+    zeros = (jnp.zeros_like(l2), jnp.zeros(side_by_side.shape, points.dtype), jnp.zeros_like(bias))
+    (loss, moved, shift), _ = jax.lax.scan(step, zeros, samples)
+    moved = moved.reshape(-1, fits, columns).transpose(1, 0, 2) / count
+    gradient = moved + l2[:, None, None] * weights
+    value = loss / count + l2 / 2 * jnp.sum(weights * weights, axis=(1, 2))
+    return value, jnp.concatenate([gradient.reshape(fits, -1), shift / count], axis=1)
+
+
+def _device() -> Any:
+    local = jax.local_devices()[0]
+    return jax.local_devices(backend="cpu")[0] if local.platform == "tpu" else local
 
 
 def _blocks(x: np.ndarray, rows: int) -> np.ndarray:

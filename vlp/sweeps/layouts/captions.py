@@ -35,6 +35,8 @@ FOLDERS = (
     "Flicker8k_Dataset", "Images", "xtd10/images", "xm3600/images",
 )  # fmt: skip
 _KARPATHY = ("dataset_coco.json", "dataset_flickr30k.json", "dataset_flickr8k.json", "dataset.json")
+# Files of other programs, and vlp's own, have these names, too.
+_MARKS = {"captions.jsonl": b'"image/key"', "dataset.json": b'"sentences"'}
 _ODD = ("restval", "train")  # what Karpathy's training split is made of
 
 
@@ -92,13 +94,13 @@ def _table(folder: str, entry: Entry) -> Path | None:
     if entry.language != "en":  # the others are English
         names = names[len(_KARPATHY) + 3 :]
     found = first_there(folder, names)
-    # A table of vlp's own has this name, too.
-    return None if found is not None and found.suffix == ".jsonl" and not _is_xm(found) else found
+    mark = None if found is None else _MARKS.get(found.name)
+    return found if found is None or mark is None or _holds(found, mark) else None
 
 
-def _is_xm(table: Path) -> bool:
+def _holds(table: Path, mark: bytes) -> bool:
     with table.open("rb") as file:
-        return b'"image/key"' in file.readline(2**20)
+        return mark in file.read(2**20)
 
 
 def _reader(table: Path) -> Callable[[Path, Entry], Iterator[Pair]]:

@@ -1,5 +1,6 @@
 """Sets that are ordinary data of vlp: tars, tables, TFDS, parquet, what `datasets` saved."""
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,15 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.layouts.derived import DERIVED
 from vlp.sweeps.sets import EvalSet
 
+QUESTIONS = ("pairs", "candidates", "associations")  # tasks of sets with questions of their own
 CAPTIONED = ("retrieval", "matching", "captioning")  # tasks that compare with captions
 USUAL = ("cls", "label")  # fields that hold a label
 
 
 def is_here(data: str, entry: Entry) -> bool:
-    """Whether a path, a pattern of paths or an address names something."""
+    """Whether a path, a pattern of paths or an address names something; no set of questions."""
+    if entry.tasks and set(entry.tasks) <= set(QUESTIONS):
+        return False
     if is_address(data):
         try:
             return exists(data)
@@ -35,7 +39,7 @@ def is_here(data: str, entry: Entry) -> bool:
     path = Path(data)
     if path.is_dir():
         return any(path.iterdir())
-    return path.is_file() or any(mark in data for mark in "*?[") and any(Path().glob(data))
+    return path.is_file() or glob.has_magic(data) and any(glob.iglob(data, recursive=True))
 
 
 def is_prepared(name: str) -> bool:
@@ -87,7 +91,7 @@ def _captions(source: Source, entry: Entry, notes: list[str]) -> dict:
 def _labels(source: Source, entry: Entry, notes: list[str]) -> dict:
     fields = (entry.label,) if entry.label else USUAL
     for field in fields:
-        labels = _values(source, field)
+        labels, several = _values(source, field)
         if any(labels):
             break
     else:
@@ -101,7 +105,7 @@ def _labels(source: Source, entry: Entry, notes: list[str]) -> dict:
     if missing:
         notes.append(f"{missing:,} pictures have no {field!r}")
     names = dict(class_names=classes.names, aliases=classes.aliases)
-    if all(len(own) < 2 for own in labels):
+    if not several:
         places = [place[own[0]] if own else -1 for own in labels]
         return dict(labels=np.asarray(places, np.int64), **names)
     truths = np.zeros((len(labels), len(classes.names)), bool)
@@ -139,14 +143,17 @@ def _names_of(source: Source, field: str) -> Sequence[str]:
     return known.get(field.removesuffix("_name"), ()) if isinstance(known, dict) else ()
 
 
-def _values(source: Source, field: str) -> list[list[str]]:
-    """The labels of each sample."""
+def _values(source: Source, field: str) -> tuple[list[list[str]], bool]:
+    """The labels of each sample, and whether a sample has a list of them."""
     make = DERIVED.get(field)
+    several = False
     found: list[list[str]] = []
     for index in range(len(source)):
         try:
             meta = metadata(source, index)
-            found.append([str(make(meta))] if make else label_names(meta.get(field)))
+            value = make(meta) if make else _plain(meta.get(field))
+            several |= isinstance(value, list)
+            found.append(label_names(value))
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(
                 f"{field} needs the fields of its set, {source.key(index)} of {source.name} lacks "
@@ -156,4 +163,11 @@ def _values(source: Source, field: str) -> list[list[str]]:
             found.append([])
         except ValueError as error:
             raise ValueError(f"{source.name}, {source.key(index)}, {field!r}: {error}") from error
-    return found
+    return found, several
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python has it; TFDS's lists hold numpy's numbers."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -23,14 +23,14 @@ def clevr_count(meta: Mapping[str, Any]) -> int:
 
 def clevr_distance(meta: Mapping[str, Any]) -> int:
     """How far the nearest thing is: 0..5."""
-    return _bin(min(place[2] for place in meta["objects"]["pixel_coords"]), _CLEVR)
+    return _bin(min(float(place[2]) for place in meta["objects"]["pixel_coords"]), _CLEVR)
 
 
 def kitti_distance(meta: Mapping[str, Any]) -> int:
     """How far the nearest vehicle is, in metres from the camera: 0..2; 3 without one."""
     found = meta["objects"]
     far = [
-        place[2]
+        float(place[2])
         for kind, place in zip(found["type"], found["location"], strict=True)
         if kind < _VEHICLES
     ]

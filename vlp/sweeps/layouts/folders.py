@@ -20,7 +20,7 @@ from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.survey import Strays
 from vlp.sweeps.classes import ClassSet, class_set, place_labels
 from vlp.sweeps.entry import Entry
-from vlp.sweeps.layouts.data import CAPTIONED, USUAL
+from vlp.sweeps.layouts.data import CAPTIONED, QUESTIONS, USUAL
 from vlp.sweeps.sets import EvalSet
 
 _SAME = {"test": ("test", "val", "validation"), "train": ("train", "training")}
@@ -29,7 +29,9 @@ _SAME = {"test": ("test", "val", "validation"), "train": ("train", "training")}
 def is_here(folder: str, entry: Entry) -> bool:
     """Whether there are two folders with pictures and no captions, and labels are asked for."""
     others = (
-        entry.label not in ("", *USUAL) or entry.tasks and not set(entry.tasks) - set(CAPTIONED)
+        entry.label not in ("", *USUAL)
+        or entry.tasks
+        and not set(entry.tasks) - {*CAPTIONED, *QUESTIONS}
     )
     if is_address(folder) or others or not Path(folder).is_dir():
         return False

@@ -4,10 +4,10 @@
                                lists tgt_text and tgt_img_path
     images/...                 or eval_images/, image-tasks/MMEB/, MMEB/ in a folder above
 
-The first candidate is the right one; equal ones count once. A query that is a picture looks for
-texts, one that is a text looks for pictures. Instructions are left out, for no tower of ours
-follows them: `columns = ["instructions"]` puts them in front. Queries or candidates that are a
-picture and a text at once are refused: they need one embedding of both.
+The first candidate is the right one; equal ones count once. What is a picture and a text at once,
+such as a question on a picture, is one embedding, the sum of both. Instructions are left out, for
+they are no part of what a dual encoder learned: `columns = ["instructions"]` puts them in front of
+queries that are texts.
 
 References:
     Jiang et al., 2024 (VLM2Vec and MMEB), https://arxiv.org/abs/2410.05160;
@@ -40,7 +40,8 @@ def is_here(folder: str, entry: Entry) -> bool:
     """Whether a folder has rows, and the entry asks for candidates."""
     if is_address(folder) or not Path(folder).is_dir() or "candidates" not in entry.tasks:
         return False
-    return rows_of_split(Path(folder), entry.split) is not None and not entry.fields
+    named = any("=" in column for column in entry.columns)  # a table of questions, see there
+    return not named and rows_of_split(Path(folder), entry.split) is not None
 
 
 def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
@@ -52,7 +53,7 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
         limits: how large samples may be.
 
     Raises:
-        ValueError: a column is missing, a picture is not there, or a query is a picture and a text.
+        ValueError: a column is missing, a picture is not there, or there are texts alone.
     """
     found = rows_of_split(Path(folder), entry.split)
     if found is None:
@@ -68,30 +69,24 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     values = (column_of(table, name) for name in _COLUMNS)
     rows = [dict(zip(_COLUMNS, each, strict=True)) for each in zip(*values, strict=True)]
     pictures = NamedPictures(*_root(folder), table=f"{entry.name}'s table")
-    of, texts, right, fused = [], [], [], 0
+    of, texts, right, beside = [], [], [], []
     for number, row in enumerate(rows):
         said, shown = _query(row, "instructions" in entry.columns)
         words, paths = _candidates(row, number, entry)
-        if shown and words and not any(paths):
-            fused += bool(said)
-            of.append([pictures.add(shown)])
-            texts.append(words)
-            right.append(np.arange(len(words))[None, :] == 0)
-        elif not shown and any(paths):
-            fused += any(words)
-            of.append([pictures.add(path) for path in paths])
-            texts.append([said])
-            right.append(np.arange(len(paths))[:, None] == 0)
-        else:
-            fused += 1
-    if fused:
-        raise ValueError(
-            f"a query and a candidate of MMEB must be a picture and a text here, or a text and a "
-            f"picture; {fused:,} of {len(rows):,} of {entry.name} are both at once, or two "
-            "pictures, which needs one embedding of both; leave the set out"
-        )
+        if not shown and not any(paths):
+            raise ValueError(
+                f"a query of MMEB or its candidates must be pictures, row {number} of {entry.name} "
+                "has texts alone; leave the set out"
+            )
+        query = [pictures.add(shown)] if shown else []
+        others = [pictures.add(path) for path in paths]
+        of.append(query + others)
+        beside.append([said] * len(query) + (words if paths else []))
+        texts.append(words if not paths else [] if shown else [said])
+        first = np.arange(len(paths or words)) == 0
+        right.append(first[:, None] if paths else first[None, :])
     source = pictures.source(entry.name, limits=limits)
-    return of_rows(entry, source, of, texts, right=right)
+    return of_rows(entry, source, of, texts, right=right, beside=beside)
 
 
 def _query(row: Mapping[str, Any], instructed: bool) -> tuple[str, str]:
@@ -103,16 +98,20 @@ def _query(row: Mapping[str, Any], instructed: bool) -> tuple[str, str]:
 
 
 def _candidates(row: Mapping[str, Any], number: int, entry: Entry) -> tuple[list[str], list[str]]:
-    """Texts and pictures of the candidates, equal ones once; none where all are blank."""
+    """Texts and pictures of the candidates, equal ones once; no pictures where all are texts."""
     words = [str(text or "").replace(_MARK, "").strip() for text in row["tgt_text"] or ()]
     paths = [str(path or "") for path in row["tgt_img_path"] or ()]
-    words = words if any(words) else []
-    paths = paths if any(paths) else []
-    if not words and not paths:
+    if not any(words) and not any(paths):
         raise ValueError(f"{entry.name}: each row must have candidates, row {number} has none")
-    if words and paths:
-        return words, paths
-    return list(dict.fromkeys(words)), list(dict.fromkeys(paths))
+    if not any(paths):
+        return list(dict.fromkeys(words)), []
+    if len(words) != len(paths) or not all(paths):
+        raise ValueError(
+            f"{entry.name}: candidates must all be pictures, or all texts, row {number} has "
+            f"{len(words)} texts and {sum(map(bool, paths))} pictures"
+        )
+    both = list(dict.fromkeys(zip(words, paths, strict=True)))
+    return [word for word, _ in both], [path for _, path in both]
 
 
 def _root(folder: str) -> tuple[str, list[str]]:

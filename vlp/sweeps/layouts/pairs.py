@@ -79,17 +79,33 @@ def of_rows(
     *,
     right: Sequence[np.ndarray],
     kinds: Sequence[str] = (),
+    beside: Sequence[Sequence[str]] = (),
 ) -> EvalSet:
-    """A set of questions, each with its pictures and its texts."""
+    """A set of questions, each with its pictures and its texts.
+
+    Args:
+        entry: the line of the suite.
+        source: all pictures.
+        pictures, texts, right, kinds: see `Choices`; texts as such.
+        beside: of each question, by picture what is shown with it, "" for nothing.
+    """
     flat = [text for own in texts for text in own]
     ends = np.cumsum([len(own) for own in texts])
+    place: dict[str, int] = {}
+    words = [
+        np.asarray(
+            [len(flat) + place.setdefault(w, len(place)) if w else -1 for w in own], np.int64
+        )
+        for own in beside
+    ]
     choices = Choices(
+        beside=words if place else (),
         pictures=[np.asarray(own, np.int64) for own in pictures],
         texts=[np.arange(end - len(own), end) for end, own in zip(ends, texts, strict=True)],
         right=right,
         kinds=kinds,
     )
-    return EvalSet(entry.name, source, texts=flat, choices=choices)
+    return EvalSet(entry.name, source, texts=[*flat, *place], choices=choices)
 
 
 def _sugar_crepe(

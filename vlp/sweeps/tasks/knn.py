@@ -62,7 +62,7 @@ def knn(
         found = classified(score, both, test.labels, num_classes=classes, tolerance=tolerance)
         own = accuracies([found], test.labels, num_classes=classes)
         measures |= {f"{k}-nn/{name}": measure for name, measure in own.items()}
-        said[f"{k}-nn/predicted"] = found.predicted
+        said["predicted"] = found.predicted  # those of the last k remain
     fewer = [k for k in ks if k > most]
     notes = [f"there are {most:,} training pictures: k = {k} takes all of them" for k in fewer]
     return Judged(measures, len(test), test.ids, said, given.counts, say([*given.notes, *notes]))

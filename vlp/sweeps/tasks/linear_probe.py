@@ -41,8 +41,7 @@ def linear_probe(
     Args:
         view: of a set with labels and a training part.
         method: "clip": float32, the penalty from 1e-6 to 1e6 in 8 steps a decade, searched from
-            coarse to fine; "dinov3": float64, C = 10^-6 to 10^5 in 45 steps, all of them, each
-            fit starting where the one before ended.
+            coarse to fine; "dinov3": float64, C = 10^-6 to 10^5 in 45 steps, all of them.
         feature: that it learns from, see `vlp.evals.features`.
         val_share: of the training pictures that is held out, drawn by the seed.
 
@@ -62,7 +61,7 @@ def linear_probe(
     part = given.train.at(kept)
     chosen = choose(Logistic(part.x, part.labels, **common), given.train.at(held), tolerance)
     whole = Logistic(given.train.x, given.train.labels, **common)
-    fit = whole.fit(chosen.c, max_iter=MAX_ITER, tolerance=tolerance)
+    (fit,) = whole.fit([chosen.c], max_iter=MAX_ITER, tolerance=tolerance)
     notes = [
         f"C = {chosen.c:.4g} chosen among {chosen.tried} on {len(held):,} held-out training "
         f"pictures (seed {view.seed})"
@@ -77,33 +76,27 @@ def linear_probe(
 
 
 def _clip(problem: Logistic, val: Part, tolerance: float) -> Chosen:
-    """From coarse to fine, each fit from zero, as published."""
-    penalties = np.logspace(-6, 6, 97)
+    """From coarse to fine."""
+    grid = 1 / np.logspace(-6, 6, 97)
     fits: dict[int, Fit] = {}
 
     def score(places: Sequence[int]) -> dict[int, float]:
-        for place in places:
-            fits[place] = problem.fit(
-                float(1 / penalties[place]), max_iter=MAX_ITER, tolerance=tolerance
-            )
+        cs = [float(grid[place]) for place in places]
+        found = problem.fit(cs, max_iter=MAX_ITER, tolerance=tolerance)
+        fits.update(zip(places, found, strict=True))
         return {place: accuracy(fits[place].head, val.x, val.labels) for place in places}
 
-    best = peak(len(penalties), score)
+    best = peak(len(grid), score)
     cut = sum(not fit.converged for fit in fits.values())
-    return Chosen(float(1 / penalties[best]), len(fits), cut)
+    return Chosen(float(grid[best]), len(fits), cut)
 
 
 def _dinov3(problem: Logistic, val: Part, tolerance: float) -> Chosen:
-    """All of a grid. The minimum is one, so that a fit may start from the one before."""
-    grid = 10 ** np.linspace(-6, 5, 45)
-    scores: list[float] = []
-    cut, point = 0, None
-    for c in grid:
-        fit = problem.fit(float(c), max_iter=MAX_ITER, tolerance=tolerance, start=point)
-        point = fit.point
-        scores.append(accuracy(fit.head, val.x, val.labels))
-        cut += not fit.converged
-    return Chosen(float(grid[int(np.argmax(scores))]), len(grid), cut)
+    """All of a grid."""
+    grid = (10 ** np.linspace(-6, 5, 45)).tolist()
+    fits = problem.fit(grid, max_iter=MAX_ITER, tolerance=tolerance)
+    scores = [accuracy(fit.head, val.x, val.labels) for fit in fits]
+    return Chosen(grid[int(np.argmax(scores))], len(grid), sum(not fit.converged for fit in fits))
 
 
 # Precision, tolerance of the gradient (scikit-learn's `tol`), and how the penalty is chosen.

@@ -43,7 +43,8 @@ def linear_probe_shots(
     heads, cut = [], 0
     for rows in shots_in_turn(labels, shots=shots, draws=draws, seed=draw_seed):
         part = given.train.at(rows)
-        fit = Logistic(part.x, part.labels, num_classes=given.num_classes).fit(c, max_iter=max_iter)
+        problem = Logistic(part.x, part.labels, num_classes=given.num_classes)
+        (fit,) = problem.fit([c], max_iter=max_iter)
         heads.append(fit.head)
         cut += not fit.converged
     notes = [f"{cut} of {draws} fits ended after {max_iter:,} iterations, not converged"] * bool(

@@ -23,7 +23,7 @@ class Question(NamedTuple):
         number: where it stands in the set.
         scores: of each picture with each text.
         right: which of them belong together.
-        pictures: indices of the pictures.
+        pictures: a number for each picture, with the text beside it, the same for equal ones.
         texts: a number for each text, the same for equal ones.
     """
 
@@ -160,12 +160,32 @@ def _asked(view: View, choices: Choices, rows: Rows) -> Iterator[Question]:
         pictures, own, right = (
             each[number] for each in (choices.pictures, choices.texts, choices.right)
         )
-        if not right.any() or right.shape != (len(pictures), len(own)):
+        shape = (len(pictures), len(own)) if len(own) else (len(pictures) - 1, 1)
+        if not right.any() or right.shape != shape:
             raise ValueError(
                 f"each question must say which of its pictures and texts belong together, question "
                 f"{number} of {view.set.name} has {int(right.sum())} right ones of {right.shape}"
             )
         if (row[pictures] >= 0).all():
-            zimg = np.asarray(rows.vectors[row[pictures]])
-            found = view.stages.scored(scores(zimg, ztxt[own]))
-            yield Question(number, found, right, pictures, texts[own])
+            zimg, names = np.asarray(rows.vectors[row[pictures]]), pictures
+            if choices.beside:
+                beside = choices.beside[number]
+                zimg = with_texts(zimg, ztxt, beside)
+                names = pictures * (len(texts) + 1) + np.where(beside < 0, 0, texts[beside] + 1)
+            if len(own):
+                found = scores(zimg, ztxt[own])
+            else:  # one picture among others
+                found, names = scores(zimg[1:], zimg[:1]), names[1:]
+            yield Question(number, view.stages.scored(found), right, names, texts[own])
+
+
+def with_texts(
+    zimg: Float[np.ndarray, "i d"], ztxt: Float[np.ndarray, "m d"], beside: Int[np.ndarray, " i"]
+) -> Float[np.ndarray, "i d"]:
+    """Pictures with the texts that are shown beside them: unit-norm sums of their embeddings.
+
+    References:
+        Wei et al., 2023 (UniIR), https://arxiv.org/abs/2311.17136: CLIP by score fusion.
+    """
+    summed = zimg + np.where((beside >= 0)[:, None], ztxt[beside], 0.0).astype(zimg.dtype)
+    return summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-12)

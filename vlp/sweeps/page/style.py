@@ -61,6 +61,8 @@ details.set > summary .by { font: 14px var(--sans); color: var(--soft); margin-l
 .apart figcaption b { color: var(--ink); font-weight: 500; display: block; }
 .said { margin: 10px 0 0; padding-left: 1.1em; font-size: 14.5px; max-width: 80ch; }
 ul.said { list-style: disc; } ul.said li { margin: 4px 0; overflow-wrap: anywhere; }
+@media (max-width: 560px) { .heat th:first-child { min-width: 6.5em; max-width: 8.5em; }
+  .heat th, .heat td { padding: 6px 7px; } .heat td { min-width: 54px; } }
 .sure { color: var(--ink); font-weight: 600; } td.unsure { color: var(--soft); }
 """ + "".join(
     f".m{i}.line {{ stroke: var(--m{i}); }} .m{i}.dot {{ fill: var(--m{i}); }}\n"

@@ -109,10 +109,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--export",
         nargs="+",
+        metavar="PROGRAM",
         choices=("clip_benchmark", "datacomp"),
         default=[],
-        help="write --out/export for the scripts of these: JSON for `clip_benchmark build`, "
-        "eval_results.jsonl for DataComp's aggregate_scores.py",
+        help="write --out/export for the scripts of clip_benchmark (JSON files for its build) or "
+        "datacomp (eval_results.jsonl for aggregate_scores.py)",
     )
     add_decoding_arguments(parser)
     add_loading_arguments(parser)

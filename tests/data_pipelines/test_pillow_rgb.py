@@ -39,3 +39,14 @@ def test_a_file_that_is_cut_is_rejected_and_the_next_one_is_read():
     with pytest.raises(Reject):
         pillow_rgb(FILES["rgba"][:200])
     assert pillow_rgb(FILES["rgba"]).odd == TRANSPARENT
+
+
+@pytest.mark.parametrize("size", [(97, 131), (640, 481), (8, 1500)])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpegs_of_every_layout_have_pillow_s_pixels(size, subsampling, mode):
+    image = Image.fromarray(picture(*size)).convert(mode)
+    for more in ({}, {"progressive": True}):
+        file = saved(image, "JPEG", quality=83, subsampling=subsampling, **more)
+        theirs = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+        np.testing.assert_array_equal(pillow_rgb(file).pixels, theirs)

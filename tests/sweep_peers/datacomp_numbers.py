@@ -24,7 +24,7 @@ from clip_benchmark.metrics import zeroshot_classification as zsc
 from tests.sweep_peers.made_sets import classification_set
 from tests.sweep_peers.small_models import clip_folder, siglip_folder
 
-SEEDS = (3, 11, 21)
+SEEDS = (3, 9, 21)
 MODELS = {"clip": clip_folder, "siglip": siglip_folder}
 
 
@@ -44,7 +44,8 @@ def numbers(folder):
             classification_set(folder / name / f"wds_set{seed}_test", seed=seed)
             for precision, classifier in amp.items():
                 with mock.patch.object(zsc, "zero_shot_classifier", classifier):
-                    found[f"{name}/{seed}/{precision}"] = evaluate_webdataset(
+                    key = f"{name}/{seed}/{precision}"
+                    found[key] = evaluate_webdataset(
                         f"set{seed}",
                         f"local-dir:{model}",
                         "none",

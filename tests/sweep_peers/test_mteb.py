@@ -47,7 +47,13 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def wrapped(clip):
+def loaded(clip):
+    """What `vlp.load` gives of the folder."""
+    return vlp.load(clip)
+
+
+@pytest.fixture(scope="module")
+def wrapped(clip, loaded):
     """MTEB's own wrapper, which looks for models on a hub, given the folder."""
     make, tokenizer = open_clip.create_model_and_transforms, open_clip.get_tokenizer
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -57,7 +63,7 @@ def wrapped(clip):
         )
         patch.setattr(open_clip, "get_tokenizer", lambda name: tokenizer(_local(name)))
         model = openclip_loader(str(clip), revision="none", device="cpu")
-    model.mteb_model_meta = MtebEncoder(*vlp.load(clip), name="a/b").mteb_model_meta
+    model.mteb_model_meta = MtebEncoder(*loaded, name="a/b").mteb_model_meta
     return model
 
 
@@ -73,28 +79,28 @@ def _scores(model, task):
     return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
-def test_it_is_an_encoder_of_mteb_s(clip):
-    assert isinstance(MtebEncoder(*vlp.load(clip), name="me/clip"), EncoderProtocol)
+def test_it_is_an_encoder_of_mteb_s(loaded):
+    assert isinstance(MtebEncoder(*loaded, name="me/clip"), EncoderProtocol)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_scores_are_those_of_mteb_s_wrapper(task, clip, wrapped):
-    ours = MtebEncoder(*vlp.load(clip), name="me/clip", normalise=False)
+def test_scores_are_those_of_mteb_s_wrapper(task, loaded, wrapped):
+    ours = MtebEncoder(*loaded, name="me/clip", normalise=False)
     found, theirs = _scores(ours, TASKS[task]()), _scores(wrapped, TASKS[task]())
     assert found == pytest.approx(theirs, abs=1e-5, nan_ok=True)
     assert 0 < len(theirs)
 
 
-def test_unit_norm_changes_the_probe_and_not_the_zero_shot_task(clip):
-    plain = MtebEncoder(*vlp.load(clip), name="me/clip", normalise=False)
-    unit = MtebEncoder(*vlp.load(clip), name="me/clip")
+def test_unit_norm_changes_the_probe_and_not_the_zero_shot_task(loaded):
+    plain = MtebEncoder(*loaded, name="me/clip", normalise=False)
+    unit = MtebEncoder(*loaded, name="me/clip")
     zero_shot = [_scores(m, TASKS["zero shot"]()) for m in (plain, unit)]
     probes = [_scores(m, TASKS["probe"]()) for m in (plain, unit)]
     assert zero_shot[0] == pytest.approx(zero_shot[1], abs=1e-5, nan_ok=True)
     assert probes[0] != probes[1]
 
 
-def test_what_it_cannot_embed_is_refused(clip):
-    model, preprocess, tokenize = vlp.load(clip)
+def test_what_it_cannot_embed_is_refused(loaded):
+    model, preprocess, tokenize = loaded
     with pytest.raises(ValueError, match='"owner/name"'):
         MtebEncoder(model, preprocess, tokenize, name="clip")

@@ -108,8 +108,8 @@ def test_a_probe_learns_from_the_other_split_what_its_own_feature_says(root, tmp
 
 def test_features_are_what_the_model_says():
     names = ("layer:0", "layer:-1", "layer:1:cls", POOLED)
-    run = tiny.make_run("clip")
-    images = np.stack([run.preprocess(picture(np.random.default_rng(0), 1)) for _ in range(2)])
+    run, rng = tiny.make_run("clip"), np.random.default_rng(0)
+    images = np.concatenate([run.preprocess(picture(rng, label)) for label in (0, 1)])
     work = Encoder.from_model(run.model).embedding([{"image": images}], names=names)
     found = finished(work).features
     states = np.asarray(run.model.image_hidden_states(images), np.float32)

@@ -175,3 +175,11 @@ def test_every_score_has_an_interval():
     found = judged(also=("recall", "nDCG"), groups={"g": list("aabb")}, group="g")
     spread = intervals(found.measures, samples=4, draws=60)
     assert spread.keys() == found.measures.keys()
+
+
+def test_the_mean_of_both_ways_is_there_where_it_is_asked_for():
+    found = judged(mean=True)
+    assert values(found)["mean/R@1"] == pytest.approx((1 / 4 + 2 / 4) / 2)
+    assert values(found)["mean/R@2"] == pytest.approx((4 / 4 + 3 / 4) / 2)
+    assert chances(found)["mean/R@1"] == pytest.approx((1 / 4 + 1 / 4) / 2)
+    assert values(found, hit=True)["mean/R@1"] >= values(found)["mean/R@1"]

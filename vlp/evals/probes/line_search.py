@@ -1,12 +1,17 @@
 """The line search of Moré and Thuente, an evaluation at a time, as L-BFGS-B uses it."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 _DECREASE, _CURVATURE, _NARROW = 1e-3, 0.9, 0.1  # of L-BFGS-B
 _LARGEST = 1e10
+
+End = tuple[Array, Array, Array]
+"""A step, with value and slope there."""
 
 
 class Search(NamedTuple):
@@ -25,8 +30,8 @@ class Search(NamedTuple):
 
     step: Array
     start: tuple[Array, Array]
-    low: tuple[Array, Array, Array]
-    other: tuple[Array, Array, Array]
+    low: End
+    other: End
     bounds: tuple[Array, Array]
     widths: tuple[Array, Array]
     bracketed: Array
@@ -63,7 +68,7 @@ def tried(at: Search, value: Array, slope: Array) -> tuple[Search, Array]:
     # Until enough decrease was seen the interval is that of the function less the decrease.
     tilt = jnp.where(~second & (value <= at.low[1]) & ~enough, wanted, 0.0)
     ends = [_tilted(end, -tilt) for end in (at.low, at.other, (step, value, slope))]
-    best, other, new, bracketed = _interval(*ends, at.bracketed, at.bounds)
+    best, other, new, bracketed = _interval(ends, at.bounds, bracketed=at.bracketed)
     best, other = _tilted(best, tilt), _tilted(other, tilt)
     size = jnp.abs(other[0] - best[0])
     slow = bracketed & (size >= 0.66 * at.widths[1])
@@ -86,15 +91,24 @@ def tried(at: Search, value: Array, slope: Array) -> tuple[Search, Array]:
     return Search(step, at.start, best, other, bounds, widths, bracketed, second), taken
 
 
-def _tilted(end: tuple[Array, Array, Array], slope: Array) -> tuple[Array, Array, Array]:
+def _tilted(end: End, slope: Array) -> End:
     return end[0], end[1] + end[0] * slope, end[2] + slope
 
 
-def _interval(low, other, new, bracketed, bounds):
-    """The interval with a new step in it, the step to try then, and whether it is bracketed."""
-    (x, fx, dx), (y, fy, dy), (t, ft, dt) = low, other, new
+def _interval(
+    ends: Sequence[End], bounds: tuple[Array, Array], *, bracketed: Array
+) -> tuple[End, End, Array, Array]:
+    """The interval with a new step in it, the step to try then, and whether it is bracketed.
+
+    Args:
+      ends: the lowest, the other one and the new one.
+      bounds: between which a step beyond lies.
+      bracketed: whether the interval holds a minimum.
+    """
+    low, other, new = ends
+    (x, fx, dx), (y, fy, dy), (t, ft, dt) = ends
     higher, turned = ft > fx, dt * jnp.sign(dx) < 0
-    theta, gamma = _cubic(fx, dx, ft, dt, t - x)
+    theta, gamma = _cubic(low, new)
     # A higher value: the minimum lies between; the cubic's, or half way to the quadratic's.
     sign = jnp.where(t < x, -gamma, gamma)
     cubic = x + ((sign - dx) + theta) / (((sign - dx) + sign) + dt) * (t - x)
@@ -118,24 +132,24 @@ def _interval(low, other, new, bracketed, bounds):
         bracketed, inside, jnp.clip(jnp.where(closer, secant, cubic), bounds[0], bounds[1])
     )
     # A lower value and a steeper slope: the cubic with the other end, or as far as allowed.
-    theta, gamma = _cubic(ft, dt, fy, dy, y - t)
+    theta, gamma = _cubic(new, other)
     sign = jnp.where(t > y, -gamma, gamma)
     cubic = t + ((sign - dt) + theta) / (((sign - dt) + sign) + dy) * (y - t)
     four = jnp.where(bracketed, cubic, end)
     flatter = jnp.abs(dt) < jnp.abs(dx)
     step = jnp.where(higher, one, jnp.where(turned, two, jnp.where(flatter, three, four)))
 
-    def chosen(a, b, c):
-        """Where the value is higher, where the slope turned, and else."""
-        triples = zip(a, b, c, strict=True)
-        return tuple(jnp.where(higher, p, jnp.where(turned, q, r)) for p, q, r in triples)
+    best: Any = jax.tree.map(lambda a, b: jnp.where(higher, a, b), low, new)
+    rest: Any = jax.tree.map(
+        lambda a, b, c: jnp.where(higher, a, jnp.where(turned, b, c)), new, low, other
+    )
+    return best, rest, step, bracketed | higher | turned
 
-    return chosen(low, new, new), chosen(new, low, other), step, bracketed | higher | turned
 
-
-def _cubic(fa, da, fb, db, length):
+def _cubic(first: End, second: End) -> tuple[Array, Array]:
     """What the minimum of the cubic through two values with their slopes is made of."""
-    theta = 3 * (fa - fb) / length + da + db
+    (a, fa, da), (b, fb, db) = first, second
+    theta = 3 * (fa - fb) / (b - a) + da + db
     size = jnp.maximum(jnp.maximum(jnp.abs(theta), jnp.abs(da)), jnp.abs(db))
     size = jnp.maximum(size, jnp.finfo(theta.dtype).tiny)
     root = (theta / size) ** 2 - (da / size) * (db / size)

@@ -99,7 +99,8 @@ def lesson(view: View, feature: str) -> Lesson:
         "occurring": len(np.unique(test.labels)),
         "training": len(train),
     }
-    notes += [f"training part: {note}" for note in found.train.notes]
+    own = [note for note in found.train.notes if note not in found.notes]
+    notes += [f"training part: {note}" for note in own]
     return Lesson(train, test, k, counts, notes)
 
 

@@ -90,12 +90,13 @@ def retrieval(
     group: str = "",
     rerank: int = 0,
     rerank_by: str = "match",
+    mean: bool = False,
 ) -> Judged:
     """Recall@k both ways, over pictures and all of their captions, ties lost.
 
     Text to image: the share of captions whose picture is among the first k. Image to text: the
     share of pictures of which one caption at least is. A picture without captions is a miss there,
-    as in CLIP_benchmark; a note says what the others alone give. `mean/R@k` is of both ways.
+    as in CLIP_benchmark; a note says what the others alone give.
 
     Args:
         view: of a set with captions.
@@ -111,6 +112,7 @@ def retrieval(
         rerank: how many of the best candidates the model orders anew by reading both, 0 for none;
             those scores are `reranked/...`, and with ties lost alone.
         rerank_by: "match" or "match_and_cosine", see `vlp.evals.rerank`.
+        mean: whether there is `mean/R@k`, of both ways, too, as DataComp has it.
 
     Raises:
         ValueError: the set has no captions, or the model cannot read pictures and texts together.
@@ -151,7 +153,7 @@ def retrieval(
                     for k in ks
                     if k <= of.candidates or name == GAIN
                 }
-                measures |= _means(measures, front, ks=ks)
+                measures |= _means(measures, front, ks=ks) if mean else {}
     if ties == REFERENCE:
         named_ways: Any = dict(ways=(TO_IMAGE, TO_TEXT), dtype=view.stages.scores)
         measures |= retrieved(zimg, pairs.ztxt, image_of_text, ks=ks, **named_ways)

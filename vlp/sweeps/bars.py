@@ -16,7 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from vlp.evals.writing import percent, plain
+from vlp.evals.results import Cell
+from vlp.evals.writing import plain
 from vlp.sweeps.entry import Entry
 
 
@@ -82,7 +83,10 @@ class Bars:
         metrics = row["metrics"]
         name = row["main"] if row["main"] in metrics else next(iter(metrics), "")
         value = metrics[name]["value"] if name else None
-        self.print(f"{where}  {name} {'-' if value is None else percent(value)}")
+        written = (
+            "-" if value is None else Cell(name.rpartition("/")[2], value, None).written(value)
+        )
+        self.print(f"{where}  {name} {written}")
 
     def print(self, line: str, *, style: str = "") -> None:
         """Prints a line above the bars."""

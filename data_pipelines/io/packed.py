@@ -17,8 +17,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from data_pipelines.caches import cache_folder
 from data_pipelines.files import write_whole
 from data_pipelines.io.disk_cache import bound, sweep
@@ -121,6 +119,8 @@ def _opened(file: File, kind: str) -> Any:
     stream = Stream(file)
     if kind == _XZ:
         return lzma.open(io.BufferedReader(stream, _CHUNK))
+    import pyarrow as pa  # takes long to import, and few tars are packed
+
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), kind)
 
 

@@ -38,14 +38,14 @@ def search(run, tmp_path, capsys):
 def embeds(monkeypatch) -> list[int]:
     """Counts the images that are embedded from now on."""
     seen: list[int] = []
-    original = Encoder.embed_images
+    original = Encoder.embedding
 
     def counted(self, *args, **kwargs):
-        found = original(self, *args, **kwargs)
+        found = yield from original(self, *args, **kwargs)
         seen.append(len(found))
         return found
 
-    monkeypatch.setattr(Encoder, "embed_images", counted)
+    monkeypatch.setattr(Encoder, "embedding", counted)
     return seen
 
 

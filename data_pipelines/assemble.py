@@ -145,14 +145,14 @@ class TrainGroups:
 
     def _fill(self, batch: Batch, row: int, place: int) -> None:
         """Writes a row, whatever is there."""
-        index, reject, found = -1, 0, {}
+        index, reject, weight, found = -1, 0, 0, {}
         if place < self._end:
             epoch, index = self._order(place)
             try:
-                found = self._loaded(epoch, index)
+                found, weight = self._loaded(epoch, index), 1
             except Reject as fault:
                 reject = fault.code
-        batch["weight"][row] = bool(found)
+        batch["weight"][row] = weight
         batch["id"][row] = index
         batch["reject"][row] = reject
         for name, field in self.fields.items():

@@ -36,7 +36,7 @@ _DIRECT = frozenset(("L", "LA", "RGB", "RGBA", "P", "PA", "1", "YCbCr", "RGBa"))
 _BY_WAY_OF = {"CMYK": "RGB", "HSV": "RGB", "RGBX": "RGB", "La": "LA"}
 _SIXTEEN_BIT = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 # Whose readers look at metadata, and warn.
-_WARNING = (
+WARNING = (
     AvifImagePlugin.AvifImageFile,
     JpegImagePlugin.JpegImageFile,
     TiffImagePlugin.TiffImageFile,
@@ -149,7 +149,7 @@ def _decode_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     if opener is PngImagePlugin.PngImageFile:
         return _decode_png(data, max_pixels)
     with reasons():
-        with quietly() if opener in _WARNING else contextlib.nullcontext():
+        with quietly() if opener in WARNING else contextlib.nullcontext():
             image = opener(io.BytesIO(data))
             if opener is TiffImagePlugin.TiffImageFile:  # turns itself, and may warn
                 _load(image, max_pixels)

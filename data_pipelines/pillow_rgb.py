@@ -5,6 +5,7 @@ white from 256 on. `decode.decode` does better; numbers that are to be compared 
 are of pictures read like those.
 """
 
+import contextlib
 import io
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, TiffImagePlugin
 
-from data_pipelines.decode import check_size, jpeg_size, reasons
+from data_pipelines.decode import WARNING, check_size, jpeg_size, reasons
 from data_pipelines.exif import image_orientation, jpeg_orientation
 from data_pipelines.faults import Reject
 from data_pipelines.kinds import reader
@@ -53,10 +54,14 @@ def pillow_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Read:
         except ValueError:
             pass  # Pillow has to decide
     opener = reader(data)
-    with reasons(), quietly():
+    # Only where Pillow may warn: there is one lock for that, and most files here are WebP.
+    warns = opener in WARNING or b"acTL" in data
+    with reasons(), quietly() if warns else contextlib.nullcontext():
         image = opener(io.BytesIO(data))
         check_size(*image.size, max_pixels)
-        pixels = np.array(image.convert("RGB"))
+        image.load()
+        with quietly() if image.mode == "P" and not warns else contextlib.nullcontext():
+            pixels = np.array(image.convert("RGB"))
     return Read(pixels, _odd(image))
 
 

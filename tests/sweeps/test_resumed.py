@@ -1,5 +1,6 @@
 """A sweep that is stopped anywhere goes on without losing or repeating a row."""
 
+import errno
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import pytest
 from tests.small.runs import command
 from tests.sweeps.small_sweep import made, swept, table
 from vlp.parallel.lock import Lock, only_writer
+from vlp.sweeps.log import Log
 from vlp.sweeps.vectors import Rows, VectorStore
 
 
@@ -142,3 +144,20 @@ def test_two_sweeps_into_one_folder_are_refused(tmp_path):
         only_writer(Lock(tmp_path)),
     ):
         pass
+
+
+def test_a_row_that_finds_the_disk_full_leaves_no_half_line(tmp_path, monkeypatch):
+    log = Log(tmp_path / "log.jsonl")
+    log.append({"key": "a"})
+    before = log.path.read_bytes()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            log.append({"key": "b"})
+    assert log.path.read_bytes() == before
+    log.append({"key": "c"})
+    assert list(Log(log.path).rows) == ["a", "c"]

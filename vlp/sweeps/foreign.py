@@ -80,7 +80,8 @@ def write_foreign(
         Sentences on what was written, and on what was not.
     """
     entries = {entry.name: entry for entry in plan.entries}
-    own = [row for row in current(rows) if row["set"] in entries and _is_of(row, plan, entries)]
+    every = current(rows)
+    own = [row for row in every if row["set"] in entries and _is_of(row, plan, entries)]
     good = [row for row in own if "failed" not in row]
     said = []
     for name in formats:
@@ -89,7 +90,8 @@ def write_foreign(
         done = write(place, good, entries)
         said.append(
             f"{done:,} rows for {name} in {place}; {len(good) - done:,} are of tasks it does not "
-            f"have, {len(own) - len(good):,} failed"
+            f"have, {len(own) - len(good):,} failed, {len(every) - len(own):,} of this folder are "
+            "of other models, sets or settings"
         )
     return said
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlp.files import named
+
 _log = logging.getLogger("vlp")
 FORMAT = 1
 
@@ -41,10 +43,14 @@ class Log:
             row: JSON values with a `key`.
         """
         line = json.dumps({"format": FORMAT, **row}, ensure_ascii=False, allow_nan=False)
-        with self.path.open("ab") as file:
-            file.write(line.encode("utf-8") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        before = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with named(self.path), self.path.open("ab", buffering=0) as file:
+                file.write(line.encode("utf-8") + b"\n")
+                os.fsync(file.fileno())
+        except OSError:  # a full disk: half a line would spoil the next one
+            os.truncate(self.path, before)
+            raise
         self.rows[row["key"]] = json.loads(line)
 
     def _read(self) -> None:

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from vlp.interop.loaded import Run
 from vlp.interop.runs import RUN, find_run, folder_of, is_run
 from vlp.remote import Place
 
+_log = logging.getLogger("vlp")
 VECTORS = "vectors:"  # in front of a folder of `vlp embed`
 _WHICH = re.compile(r"(.+)@(all|last|every:\d+|\d+)")
 _PREFIX = re.compile(r"[a-z_]+:")
@@ -106,6 +108,11 @@ def _of_spec(spec: str, settings: dict[str, Any]) -> list[ModelRef]:
     prefixed = _PREFIX.match(text) and not Path(text).exists()
     paths = [text] if prefixed or not glob.has_magic(text) else sorted(glob.glob(text))
     models = [path for path in paths if prefixed or _is_model(path)] if len(paths) > 1 else paths
+    others = [path for path in paths if path not in models]
+    if others:
+        _log.warning(
+            "%s: %d are no models, such as %s, and are left out", spec, len(others), others[0]
+        )
     if not models:
         raise ValueError(f"--models must name models, {spec!r} names none; give a run's folder")
     return [ref for path in models for ref in _of_path(path, which, settings, spec)]

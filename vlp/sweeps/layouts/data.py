@@ -32,10 +32,7 @@ def is_here(data: str, entry: Entry) -> bool:
     if entry.tasks and set(entry.tasks) <= set(QUESTIONS):
         return False
     if is_address(data):
-        try:
-            return exists(data)
-        except OSError:
-            return False
+        return exists(data)
     path = Path(data)
     if path.is_dir():
         return any(path.iterdir())

@@ -94,16 +94,17 @@ def _sets(board: Board, sets: Mapping[str, EvalSet]) -> dict[str, str]:
 
 def _computed(board: Board) -> dict[str, str]:
     seconds = sum(sum(row.get("seconds", {}).values()) for row in board.rows)
-    every: dict[str, set[str]] = {"pictures": set(), "limit": set(), "versions": set()}
+    every: dict[str, set[str]] = {name: set() for name in ("pictures", "limit", "ties", "versions")}
     for row in board.rows:
         settings = row.get("settings", {})
         every["pictures"].add(str(settings.get("pictures", "")))
+        every["ties"].add(str(settings.get("ties", "lost")))
         every["limit"].add(count(settings["limit"]) if settings.get("limit") else "all")
         every["versions"].add(", ".join(f"{k} {v}" for k, v in row.get("versions", {}).items()))
     return {
         "pictures decoded": _list(sorted(every["pictures"])),
         "pictures a set": _list(sorted(every["limit"])),
-        "ties": "lost",
+        "ties": _list(sorted(every["ties"])),
         "time": f"{count(round(seconds))} s",
         "versions": _list(sorted(every["versions"])),
     }

@@ -4,6 +4,7 @@ A row is a function of (seed, epoch, index) alone, and so are the numbers that a
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -115,7 +116,13 @@ class Pictures:
     def __init__(
         self, transform: ImageTransform, *, size: int, embedded: Embedded | None = None
     ) -> None:
-        self._transform, self._embedded = transform, embedded
+        self._embedded = embedded
+        # Told apart once: asking for a protocol takes as long as the tokens of a caption.
+        self._made: Callable[..., np.ndarray] = (
+            transform.of_file
+            if isinstance(transform, FileTransform)
+            else functools.partial(_of_pixels, transform)
+        )
         self.absent = np.zeros((size, size, 3), np.uint8)
 
     def __call__(self, example: Example) -> np.ndarray:
@@ -124,10 +131,13 @@ class Pictures:
         rng = (own or example).generator(_SAMPLE)
         rng.random(_CAPTION_DRAWS)
         data = example.source.image(example.index)
-        max_pixels = example.source.limits.pixels
-        if isinstance(self._transform, FileTransform):
-            return self._transform.of_file(data, rng, max_pixels=max_pixels)
-        return self._transform(decode(data, max_pixels=max_pixels), rng)
+        return self._made(data, rng, max_pixels=example.source.limits.pixels)
+
+
+def _of_pixels(
+    transform: PixelTransform, data: bytes, rng: np.random.Generator, *, max_pixels: int
+) -> np.ndarray:
+    return transform(decode(data, max_pixels=max_pixels), rng)
 
 
 class Sounds:

@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+
 from data_pipelines.faults import Reject
 
 # libjpeg goes over the whole picture for each scan, and one of a few bytes is enough: 60 KB can
@@ -14,7 +16,8 @@ _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # no escaped 0xff, filling
 def check_scans(data: bytes) -> None:
     """Raises Reject where a JPEG, whatever is appended to it left out, has too many scans."""
     # Nearly all are through here: what looks like a scan may be in a thumbnail or an appended film.
-    if data.count(b"\xff\xda") <= MOST_SCANS:
+    pairs = np.frombuffer(data, np.uint8)
+    if np.count_nonzero((pairs[:-1] == 0xFF) & (pairs[1:] == _SOS)) <= MOST_SCANS:
         return
     position, scans = 2, 0
     while (marker := _MARKER.search(data, position)) and marker[1][0] != _EOI:

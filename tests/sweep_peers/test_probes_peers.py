@@ -60,13 +60,16 @@ def test_where_iterations_do_not_suffice_both_are_at_the_same_place(steps):
     assert found.steps == expected.n_iter_[0]
 
 
-def test_float32_at_the_usual_tolerance_says_the_same_of_nearly_all():
+def test_float32_at_the_usual_tolerance_is_as_near_as_scikit_learn_s_own_is_to_the_minimum():
     x, labels = samples(1000, 64, 10)
     for c in (1e-3, 0.316, 1.0):
         expected = LogisticRegression(C=c, max_iter=1000).fit(x[:500], labels[:500])
+        exact = LogisticRegression(C=c, max_iter=1000, tol=1e-10)
+        exact.fit(x[:500].astype(np.float64), labels[:500])
         (found,) = Logistic(x[:500], labels[:500], num_classes=10).fit([c])
-        same = found.head(x[500:]).argmax(axis=1) == expected.predict(x[500:])
-        assert same.mean() >= 0.998
+        theirs = expected.predict(x[500:])
+        others = (found.head(x[500:]).argmax(axis=1) != theirs).sum()
+        assert others <= (theirs != exact.predict(x[500:])).sum() + 1 <= 3
         assert abs(found.steps - expected.n_iter_[0]) <= 3
 
 

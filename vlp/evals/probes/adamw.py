@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
 
 from vlp.evals.probes.linear import Linear
-
-_BETAS, _EPS = (0.9, 0.999), 1e-8  # of torch's AdamW
 
 
 def train(
@@ -49,67 +47,55 @@ def train(
     k = int(labels.max()) + 1
     rng = np.random.default_rng(seed)
     bound = 1 / math.sqrt(d)
-    weights = rng.uniform(-bound, bound, (d, 1, k)).astype(np.float32)
-    bias = rng.uniform(-bound, bound, (1, k)).astype(np.float32)
+    weights = rng.uniform(-bound, bound, (d, k)).astype(np.float32)
+    bias = rng.uniform(-bound, bound, k).astype(np.float32)
     steps = -(-n // batch_size)
     order = np.full((epochs, steps * batch_size), -1, np.int32)
     order[:, :n] = [rng.permutation(n) for _ in range(epochs)]
     order = order.reshape(epochs * steps, batch_size)
-    count = len(decays)
-    params = (np.repeat(weights, count, axis=1), np.repeat(bias, count, axis=0))
     place = np.arange(len(order)) / len(order)
     rates = (rate * 0.5 * (1 + np.cos(np.pi * place))).astype(np.float32)
     data = (x.astype(np.float32), labels.astype(np.int32))
-    found = _train(params, np.asarray(decays, np.float32), data, (order, rates))
-    weights, bias = jax.device_get(found)
+    found = _train((weights, bias), np.asarray(decays, np.float32), data, (order, rates))
+    heads = zip(*jax.device_get(found), strict=True)
     more = num_classes - k
     return [
         Linear(
-            np.pad(weights[:, i], ((0, 0), (0, more))),
-            np.pad(bias[i], (0, more), constant_values=-np.inf),
+            np.pad(weights, ((0, 0), (0, more))),
+            np.pad(bias, (0, more), constant_values=-np.inf),
         )
-        for i in range(count)
+        for weights, bias in heads
     ]
 
 
 @jax.jit
 def _train(
-    params: tuple[Float[Array, "d c k"], Float[Array, "c k"]],
+    params: tuple[Float[Array, "d k"], Float[Array, " k"]],
     decays: Float[Array, " c"],
     data: tuple[Float[Array, "n d"], Int[Array, " n"]],
     schedule: tuple[Int[Array, "s b"], Float[Array, " s"]],
-) -> Any:
+) -> tuple[Float[Array, "c d k"], Float[Array, "c k"]]:
     x, labels = data
-    exact = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    order, rates = schedule
 
-    def step(state: Any, given: tuple[Array, Array]) -> tuple[Any, None]:
-        (weights, bias), first, second, count = state
-        rows, rate = given
-        real = (rows >= 0).astype(x.dtype)
-        batch = x[jnp.maximum(rows, 0)]
-        own = jax.nn.one_hot(labels[jnp.maximum(rows, 0)], bias.shape[1], dtype=x.dtype)
-        scores = exact("bd,dck->bck", batch, weights) + bias[None]
-        error = jax.nn.softmax(scores, axis=2) - own[:, None]
-        error = error * (real / real.sum())[:, None, None]
-        gradient = (exact("bd,bck->dck", batch, error), error.sum(axis=0))
-        count = count + 1
-        first = _moved(first, gradient, _BETAS[0])
-        second = _moved(second, jax.tree.map(jnp.square, gradient), _BETAS[1])
-        kept = 1 - rate * decays[:, None]
-        params = tuple(
-            p * (kept[None] if p.ndim == 3 else kept)
-            - rate
-            * (m / (1 - _BETAS[0] ** count))
-            / (jnp.sqrt(v / (1 - _BETAS[1] ** count)) + _EPS)
-            for p, m, v in zip((weights, bias), first, second, strict=True)
-        )
-        return (params, first, second, count), None
+    def loss(params: tuple[Array, Array], rows: Int[Array, " b"]) -> Float[Array, ""]:
+        weights, bias = params
+        real, rows = rows >= 0, jnp.maximum(rows, 0)
+        scores = jnp.matmul(x[rows], weights, precision=jax.lax.Precision.HIGHEST) + bias[None]
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels[rows])
+        return jnp.mean(losses, where=real)
 
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    start = (params, zeros, zeros, jnp.zeros((), x.dtype))
-    return jax.lax.scan(step, start, schedule)[0][0]
+    def with_decay(decay: Float[Array, ""]) -> tuple[Array, Array]:
+        optimizer = optax.adamw(lambda step: rates[step], weight_decay=decay)
 
+        def step(state: Any, rows: Int[Array, " b"]) -> tuple[Any, None]:
+            params, moments = state
+            gradient = jax.grad(loss)(params, rows)
+            # optax raises Python floats to integer counters, which strict promotion refuses.
+            with jax.numpy_dtype_promotion("standard"):
+                updates, moments = optimizer.update(gradient, moments, params)
+            return (optax.apply_updates(params, updates), moments), None
 
-def _moved(mean: Any, new: Any, keeping: float) -> Any:
-    """A moving average, a step on."""
-    return jax.tree.map(lambda m, g: keeping * m + (1 - keeping) * g, mean, new)
+        return jax.lax.scan(step, (params, optimizer.init(params)), order)[0][0]
+
+    return jax.vmap(with_decay)(decays)

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
+from scipy.optimize import minimize
 
-from vlp.evals.probes.lbfgs import Found, minimise
 from vlp.evals.probes.linear import Linear, places, spread
 
 _HELD = 2**22  # scores at once
-_REMEMBERED = 2**27  # numbers that the searches remember at once, 1 GiB
-_exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+# As scikit-learn has them: evaluations of a step, and how little lower ends the search.
+_TRIES, _FLAT = 50, 64 * np.finfo(np.float64).eps
 
 
 class Fit(NamedTuple):
@@ -72,82 +73,70 @@ class Logistic:
     def fit(
         self, cs: Sequence[float], *, max_iter: int = 1000, tolerance: float = 1e-4
     ) -> list[Fit]:
-        """A classifier for each weight of the penalty, found together, each from zero.
+        """A classifier for each weight of the penalty, each found from zero.
 
         Args:
           cs: One over these weights; larger fits closer.
           max_iter: Iterations at most.
           tolerance: Of the largest entry of the gradient, of the mean loss of a sample.
         """
-        size = (self.width + 1) * self.columns
         if len(self.seen) == 1:  # nothing to tell apart
-            return [Fit(self._head(np.zeros(size)), 0, True) for _ in cs]
-        most = max(1, _REMEMBERED // (20 * size))
-        fits: list[Fit] = []
-        for first in range(0, len(cs), most):
-            fits += self._fitted(cs[first : first + most], max_iter, tolerance)
-        return fits
-
-    def _fitted(self, cs: Sequence[float], max_iter: int, tolerance: float) -> list[Fit]:
-        rows = max(1, min(self.count, _HELD // (len(self.seen) * len(cs))))
+            return [Fit(self._head(self._start), 0, True) for _ in cs]
+        rows = max(1, min(self.count, _HELD // len(self.seen)))
         real = np.ones(self.count, self.dtype)
         samples = tuple(_blocks(each, rows) for each in (self._x, self._place, real))
-        l2 = 1 / (np.asarray(cs, np.float64) * self.count)
-        limits = (np.float64(tolerance), np.int32(max_iter))
+        options = dict(maxiter=max_iter, maxls=_TRIES, gtol=tolerance, ftol=_FLAT)
         with jax.enable_x64(True):
-            given = jax.device_put((samples, l2, limits), _device())
-            found = jax.device_get(_fit(*given, columns=self.columns))
-        return [
-            Fit(self._head(point), int(steps), bool(converged))
-            for point, steps, converged in zip(*found, strict=True)
-        ]
+            held = jax.device_put(samples, _device())
 
-    def _head(self, point: np.ndarray) -> Linear:
-        cut = self.width * self.columns
-        weights = point[:cut].reshape(self.width, self.columns).astype(self.dtype)
-        bias = point[cut:].astype(self.dtype)
+            def fitted(c: float) -> Fit:
+                def value(point: np.ndarray) -> Any:
+                    return jax.device_get(_loss(point, held, 1 / (c * self.count), self.columns))
+
+                found = minimize(value, self._start, jac=True, method="L-BFGS-B", options=options)
+                return Fit(self._head(found.x), int(found.nit), bool(found.success))
+
+            return [fitted(float(c)) for c in cs]
+
+    @property
+    def _start(self) -> Float[np.ndarray, " p"]:
+        return np.zeros((self.width + 1) * self.columns)
+
+    def _head(self, point: Float[np.ndarray, " p"]) -> Linear:
+        weights, bias = (each.astype(self.dtype) for each in _shaped(point, self.columns))
         if len(self.seen) == 2:  # the first of the two is where nothing adds
             weights, bias = np.pad(weights, ((0, 0), (1, 0))), np.pad(bias, (1, 0))
         return spread(weights, bias, seen=self.seen, num_classes=self.num_classes)
 
 
 @partial(jax.jit, static_argnames="columns")
-def _fit(samples: Any, l2: Float[Array, " c"], limits: tuple[Array, Array], *, columns: int) -> Any:
-    value = partial(_losses, samples=samples, l2=l2, columns=columns)
-    start = jnp.zeros((len(l2), (samples[0].shape[2] + 1) * columns))
-    found: Found = minimise(value, start, tolerance=limits[0], max_iter=limits[1])
-    return tuple(found)
+def _loss(
+    point: Float[Array, " p"], samples: Any, l2: Float[Array, ""], columns: int
+) -> tuple[Float[Array, ""], Float[Array, " p"]]:
+    """The mean loss with its penalty, in nats, and its gradient; block by block."""
 
-
-def _losses(
-    points: Float[Array, "c p"], *, samples: Any, l2: Float[Array, " c"], columns: int
-) -> tuple[Float[Array, " c"], Float[Array, "c p"]]:
-    """The mean losses with their penalties, in nats, and their gradients."""
-    fits, dtype, count = len(l2), samples[0].dtype, samples[2].sum(dtype=points.dtype)
-    weights, bias = jnp.split(points, [points.shape[1] - columns], axis=1)
-    weights = weights.reshape(fits, -1, columns)
-    side_by_side = weights.transpose(1, 0, 2).reshape(-1, fits * columns).astype(dtype)
-
-    def step(sums: Any, block: tuple[Array, Array, Array]) -> tuple[Any, None]:
+    def of_block(point: Array, block: tuple[Array, Array, Array]) -> Array:
         x, place, real = block
-        scores = _exact(x, side_by_side).reshape(-1, fits, columns) + bias.astype(dtype)[None]
+        weights, bias = (each.astype(x.dtype) for each in _shaped(point, columns))
+        scores = jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST) + bias[None]
         if columns == 1:
-            scores = jnp.pad(scores, ((0, 0), (0, 0), (1, 0)))
-        total = jax.nn.logsumexp(scores, axis=2, keepdims=True)
-        own = jax.nn.one_hot(place, scores.shape[2], dtype=dtype)[:, None]
-        loss = real[:, None] * (total[:, :, 0] - jnp.sum(own * scores, axis=2))
-        error = (jnp.exp(scores - total) - own) * real[:, None, None]
-        error = error[:, :, -columns:]
-        moved = _exact(x.T, error.reshape(-1, fits * columns))
-        new = (loss.sum(axis=0, dtype=points.dtype), moved, error.sum(axis=0))
-        return tuple(a + b.astype(a.dtype) for a, b in zip(sums, new, strict=True)), None
+            scores = jnp.pad(scores, ((0, 0), (1, 0)))
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, place)
+        return jnp.sum(real * losses, dtype=point.dtype)
 
-    zeros = (jnp.zeros_like(l2), jnp.zeros(side_by_side.shape, points.dtype), jnp.zeros_like(bias))
-    (loss, moved, shift), _ = jax.lax.scan(step, zeros, samples)
-    moved = moved.reshape(-1, fits, columns).transpose(1, 0, 2) / count
-    gradient = moved + l2[:, None, None] * weights
-    value = loss / count + l2 / 2 * jnp.sum(weights * weights, axis=(1, 2))
-    return value, jnp.concatenate([gradient.reshape(fits, -1), shift / count], axis=1)
+    def step(sums: Any, block: Any) -> tuple[Any, None]:
+        new = jax.value_and_grad(of_block)(point, block)
+        return jax.tree.map(jnp.add, sums, new), None
+
+    sums, _ = jax.lax.scan(step, (jnp.zeros((), point.dtype), jnp.zeros_like(point)), samples)
+    loss, gradient = jax.tree.map(lambda total: total / samples[2].sum(dtype=point.dtype), sums)
+    weights = point.at[-columns:].set(0)
+    return loss + l2 / 2 * weights @ weights, gradient + l2 * weights
+
+
+def _shaped(point: Any, columns: int) -> tuple[Any, Any]:
+    """The weights `[d, columns]` and biases `[columns]` in a point."""
+    return point[:-columns].reshape(-1, columns), point[-columns:]
 
 
 def _device() -> Any:

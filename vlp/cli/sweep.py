@@ -178,6 +178,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
         on_first((out / "log.jsonl").touch)  # by which the folder is a sweep's from now on
+        on_first(lambda: _tidy_up(out))
         log = everywhere(lambda: Log(out / "log.jsonl"))
         with Bars() as bars:
             sweep = Sweep(plan, log, bars=bars)
@@ -193,6 +194,14 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
     for line in exported:
         print(line)
+
+
+def _tidy_up(out: Path) -> None:
+    """Removes what an earlier sweep into this folder left half written, when it was killed."""
+    from vlp.files import remove_partials
+
+    for folder in list(out.glob("**/")):
+        remove_partials(folder)
 
 
 def _compare(args: argparse.Namespace) -> None:

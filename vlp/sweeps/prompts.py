@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.unit_norm import unit_norm
 from vlp.settings import check_choice
 from vlp.sweeps.judged import View
 from vlp.sweeps.precision import Stages
@@ -47,7 +48,7 @@ class ClassPrompts:
         check_choice("ensemble", ensemble, ENSEMBLES)
         prompts = prompts_of(view.set, canonical=canonical)
         texts = [text for own in prompts for text, _ in own]
-        vectors = view.stages.rounded(_unit(view.prompts(texts)))
+        vectors = view.stages.rounded(unit_norm(view.prompts(texts)))
         ends = np.cumsum([len(own) for own in prompts])
         weights = [np.asarray([weight for _, weight in own]) for own in prompts]
         shared = 0 if view.set.prompts else len(view.set.templates or ("{c}",))
@@ -70,7 +71,7 @@ class ClassPrompts:
         ).astype(self.vectors[0].dtype)
         rounded = self.stages.rounded
         means = rounded(means)
-        return rounded(_unit(means)) if self.ensemble == "embeddings" else means
+        return rounded(unit_norm(means)) if self.ensemble == "embeddings" else means
 
 
 def class_vectors(
@@ -146,7 +147,3 @@ def names_twice(names: Sequence[str]) -> list[str]:
         return []
     twice = next(name for name in names if list(names).count(name) > 1)
     return [f"{several:,} classes have the name of another one, such as {twice!r}: a tie each time"]
-
-
-def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

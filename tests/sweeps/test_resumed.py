@@ -98,6 +98,21 @@ def test_what_is_there_is_not_done_again(root, tmp_path):
     assert after.startswith(before) and after[len(before) :].count(b"\n") == len(failed) == 1
 
 
+def test_other_draws_of_templates_make_the_rows_of_classification_anew_and_no_others(
+    root, tmp_path
+):
+    first = {row["task"]: row for row in swept(root, tmp_path).rows.values()}
+    before = (tmp_path / "log.jsonl").read_bytes()
+    swept(root, tmp_path, template_draws=0)
+    new = (tmp_path / "log.jsonl").read_bytes()[len(before) :].splitlines()
+    (row,) = [row for line in new if "failed" not in (row := json.loads(line))]
+    assert row["task"] == "classification" and row["decoded"] == []
+    for name, scores in row["metrics"].items():
+        with_them = first["classification"]["metrics"][name]
+        assert scores == {k: v for k, v in with_them.items() if not k.startswith("template_")}
+        assert len(with_them) == len(scores) + 2
+
+
 def test_pictures_are_decoded_once_for_all_tasks_and_sweeps(root, tmp_path):
     first = swept(root, tmp_path / "a", vectors=tmp_path / "vectors")
     again = swept(root, tmp_path / "b", vectors=tmp_path / "vectors")
@@ -125,6 +140,13 @@ def test_two_sweeps_into_one_folder_are_refused(root, tmp_path, capsys):
         assert main(["sweep", *flags, f"--out={tmp_path}"]) == 1
         assert f"{tmp_path}: another process writes there" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == [".vlp.lock"]
+
+
+@pytest.mark.parametrize("flag", ["--limit", "--draws", "--template-draws"])
+def test_numbers_below_nothing_are_refused(tmp_path, capsys, flag):
+    line = ["sweep", "--models=m", "--suite=emoji", f"--out={tmp_path / 'out'}", f"{flag}=-1"]
+    assert main(line) == 1
+    assert f"{flag} must be 0 or more, got -1" in capsys.readouterr().err
 
 
 def test_a_row_that_finds_the_disk_full_leaves_no_half_line(tmp_path, monkeypatch):

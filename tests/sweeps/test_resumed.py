@@ -134,6 +134,16 @@ def test_vectors_that_are_half_there_are_not_used(tmp_path):
     assert store.find(of) is None
 
 
+def test_what_was_left_half_written_is_removed_but_not_that_of_others(root, tmp_path):
+    names = (".a.partial", "vectors/.b.partial", "export/datacomp/m/.c.partial", "july/.d.partial")
+    for name in (*names, "log.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    assert main(["sweep", *flags, "--only=missing", f"--out={tmp_path}"]) == 0
+    assert [name for name in names if (tmp_path / name).exists()] == ["july/.d.partial"]
+
+
 def test_two_sweeps_into_one_folder_are_refused(root, tmp_path, capsys):
     flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
     with Lock(tmp_path):  # as the first of the two holds it

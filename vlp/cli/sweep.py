@@ -211,8 +211,10 @@ def _tidy_up(out: Path) -> None:
     """Removes what an earlier sweep into this folder left half written, when it was killed."""
     from vlp.files import remove_partials
 
-    for folder in list(out.glob("**/")):
-        remove_partials(folder)
+    remove_partials(out)
+    for name in ("samples", "vectors", "export"):
+        for folder in list((out / name).glob("**/")):
+            remove_partials(folder)
 
 
 def _compare(args: argparse.Namespace) -> None:

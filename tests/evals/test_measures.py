@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlp.evals.average_precision import mean_average_precision
-from vlp.evals.measures import class_mean, intervals, macro_f1, quotient, worst
+from vlp.evals.measures import class_mean, intervals, macro_f1, part_intervals, quotient, worst
 
 K = 4
 
@@ -147,3 +147,44 @@ def test_an_interval_holds_the_share_of_coins_it_should():
         low, high = intervals({"coin": coins}, samples=100, draws=200, seed=seed)["coin"]
         inside += low <= 0.4 <= high
     assert 52 <= inside <= 60
+
+
+def test_of_two_parts_there_are_three_draws_and_each_is_computed_once():
+    asked = []
+
+    def values(counts):
+        asked.append(tuple(counts))
+        return {"first": counts[0] / 2, "same": 0.25, "never": float("nan")}
+
+    found = part_intervals(values, parts=2, draws=200)
+    assert sorted(asked) == [(0, 2), (1, 1), (2, 0)]
+    # One in four draws has the first part twice, and one in four never.
+    assert found == {"first": (0.0, 1.0), "same": (0.25, 0.25)}
+
+
+@pytest.mark.parametrize(
+    ("parts", "low", "high"),
+    [
+        (3, 0, 3),  # drawn three times of three: once in 27 draws, more often than once in 40
+        (4, 0, 3),  # four times of four: once in 256; three times or more: once in 20
+    ],
+)
+def test_an_interval_over_parts_has_the_ends_of_how_often_a_part_is_drawn(parts, low, high):
+    found = part_intervals(lambda counts: {"first": counts[0]}, parts=parts, draws=4000)
+    assert found["first"] == (low, high)
+
+
+def test_the_same_seed_draws_the_same_parts_and_another_one_others():
+    values = lambda counts: {"sum": float(counts @ np.arange(30))}  # noqa: E731
+    first, again, other = (
+        part_intervals(values, parts=30, draws=50, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize(("parts", "draws"), [(0, 10), (1, 10), (2, 0)])
+def test_a_single_part_says_nothing_of_others(parts, draws):
+    def never(counts):
+        raise AssertionError(counts)
+
+    assert part_intervals(never, parts=parts, draws=draws) == {}

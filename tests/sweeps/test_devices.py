@@ -37,6 +37,8 @@ def test_eight_devices_and_two_times_four_give_the_table_of_one(tmp_path):
 
     assert table(tmp_path / "eight") == table(tmp_path / "one")
     assert table(tmp_path / "two") == table(tmp_path / "one")
+    scores = {(row["task"], row["metric"]): row for row in table(tmp_path / "one")}
+    assert scores["classification", "top1"]["template_low"] is not None
     assert [row.get("decoded") for row in eight.rows.values()] == [[70], [70], []]
     shared = [row.get("decoded") for row in Log(tmp_path / "two" / "log.jsonl").rows.values()]
     assert all(sum(counts) == 70 and min(counts) >= 32 for counts in shared[:2]), shared

@@ -3,17 +3,14 @@
 import errno
 import json
 import os
-import random
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.small.runs import command
 from tests.sweeps.small_sweep import made, swept, table
-from vlp.parallel.lock import Lock, only_writer
+from vlp.cli.main import main
+from vlp.parallel.lock import Lock
 from vlp.sweeps.log import Log
 from vlp.sweeps.vectors import Rows, VectorStore
 
@@ -81,21 +78,6 @@ def test_stopped_at_any_write_and_resumed_it_is_the_same_table(root, whole, tmp_
         check_whole(tmp_path / str(last), whole)
 
 
-@pytest.mark.slow
-def test_killed_at_random_points_and_resumed_it_is_the_same_table(root, whole, tmp_path):
-    out, rng = tmp_path / "out", random.Random(0)
-    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
-    line, environment = command("sweep", *flags, f"--out={out}", "--draws=20", devices=8)
-    for wanted in (1, rng.randint(2, 6), rng.randint(6, 9)):
-        with subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL) as process:
-            while process.poll() is None and len(list(out.rglob("*"))) <= wanted:
-                time.sleep(0.005)
-            process.kill()
-    done = subprocess.run(line, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    check_whole(out, whole)
-
-
 def test_a_torn_last_line_is_mended_and_its_row_made_anew(root, whole, tmp_path, caplog):
     swept(root, tmp_path)
     path = tmp_path / "log.jsonl"
@@ -114,6 +96,21 @@ def test_what_is_there_is_not_done_again(root, tmp_path):
     after = (tmp_path / "log.jsonl").read_bytes()
     failed = [row for row in log.rows.values() if "failed" in row]
     assert after.startswith(before) and after[len(before) :].count(b"\n") == len(failed) == 1
+
+
+def test_other_draws_of_templates_make_the_rows_of_classification_anew_and_no_others(
+    root, tmp_path
+):
+    first = {row["task"]: row for row in swept(root, tmp_path).rows.values()}
+    before = (tmp_path / "log.jsonl").read_bytes()
+    swept(root, tmp_path, template_draws=0)
+    new = (tmp_path / "log.jsonl").read_bytes()[len(before) :].splitlines()
+    (row,) = [row for line in new if "failed" not in (row := json.loads(line))]
+    assert row["task"] == "classification" and row["decoded"] == []
+    for name, scores in row["metrics"].items():
+        with_them = first["classification"]["metrics"][name]
+        assert scores == {k: v for k, v in with_them.items() if not k.startswith("template_")}
+        assert len(with_them) == len(scores) + 2
 
 
 def test_pictures_are_decoded_once_for_all_tasks_and_sweeps(root, tmp_path):
@@ -137,13 +134,29 @@ def test_vectors_that_are_half_there_are_not_used(tmp_path):
     assert store.find(of) is None
 
 
-def test_two_sweeps_into_one_folder_are_refused(tmp_path):
-    with (
-        only_writer(Lock(tmp_path)),
-        pytest.raises(ValueError, match="another process|held|writes"),
-        only_writer(Lock(tmp_path)),
-    ):
-        pass
+def test_what_was_left_half_written_is_removed_but_not_that_of_others(root, tmp_path):
+    names = (".a.partial", "vectors/.b.partial", "export/datacomp/m/.c.partial", "july/.d.partial")
+    for name in (*names, "log.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    assert main(["sweep", *flags, "--only=missing", f"--out={tmp_path}"]) == 0
+    assert [name for name in names if (tmp_path / name).exists()] == ["july/.d.partial"]
+
+
+def test_two_sweeps_into_one_folder_are_refused(root, tmp_path, capsys):
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    with Lock(tmp_path):  # as the first of the two holds it
+        assert main(["sweep", *flags, f"--out={tmp_path}"]) == 1
+        assert f"{tmp_path}: another process writes there" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == [".vlp.lock"]
+
+
+@pytest.mark.parametrize("flag", ["--limit", "--draws", "--template-draws"])
+def test_numbers_below_nothing_are_refused(tmp_path, capsys, flag):
+    line = ["sweep", "--models=m", "--suite=emoji", f"--out={tmp_path / 'out'}", f"{flag}=-1"]
+    assert main(line) == 1
+    assert f"{flag} must be 0 or more, got -1" in capsys.readouterr().err
 
 
 def test_a_row_that_finds_the_disk_full_leaves_no_half_line(tmp_path, monkeypatch):

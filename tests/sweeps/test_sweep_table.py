@@ -17,7 +17,10 @@ def row(model="runs/a", *, step=1, name="s", task="classification", value=0.5, *
         "fingerprint": "f", "versions": {"vlp": "1"}, "time": "2026-07-01T00:00:00Z",
         "dtype": "float32", "weights": "ema", "seconds": {"embedding": 1.0, "task": 0.5},
         "metrics": {
-            "top1": {"value": value, "chance": 0.1, "low": 0.4, "high": 0.6, "if_ties_hit": value},
+            "top1": {
+                "value": value, "chance": 0.1, "low": 0.4, "high": 0.6, "if_ties_hit": value,
+                "template_low": 0.3, "template_high": 0.55,
+            },
             "f1": {"value": None, "chance": None},
         },
         "counts": {"pictures": 7}, "notes": ["a, note", "another"],
@@ -64,6 +67,8 @@ def test_all_files_say_the_same(tmp_path):
     assert all(tuple(line) == COLUMNS for line in table)
     first = next(line for line in table if (line["model"], line["metric"]) == ("runs/a", "top1"))
     assert first["value"] == 0.5 and first["main"] and first["samples_seen"] == 256
+    assert (first["template_low"], first["template_high"]) == (0.3, 0.55)
+    assert next(line for line in table if line["metric"] == "f1")["template_low"] is None
     assert first["seconds"] == 1.5 and first["samples"] == 7
 
 
@@ -74,7 +79,7 @@ def test_another_reader_finds_the_same_in_csv_as_in_parquet(tmp_path):
     )
     parquet = pq.read_table(tmp_path / "results.parquet")
     assert read.column_names == parquet.column_names == list(COLUMNS)
-    for name in ("value", "low", "step", "samples", "set", "model", "main"):
+    for name in ("value", "low", "template_low", "step", "samples", "set", "model", "main"):
         assert read[name].to_pylist() == parquet[name].to_pylist()
 
 

@@ -97,6 +97,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the bootstrap behind the intervals, 0 for none (default %(default)s)",
     )
     parser.add_argument(
+        "--template-draws",
+        type=int,
+        default=100,
+        metavar="N",
+        help="of the bootstrap over the templates of zero-shot classification, 0 for no such "
+        "intervals; each ranks all pictures anew (default %(default)s)",
+    )
+    parser.add_argument(
         "--vectors", type=Path, metavar="DIR", help="where embeddings are kept; default in --out"
     )
     parser.add_argument(
@@ -123,8 +131,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, _: list[str]) -> None:
     """Sweeps, or lists."""
     check_sizes(args, "threads", "models_at_once")
-    if args.limit < 0 or args.draws < 0:
-        raise ValueError(f"--limit and --draws must be 0 or more, got {args.limit}, {args.draws}")
+    given = {name: getattr(args, name) for name in ("limit", "draws", "template_draws")}
+    for name, value in given.items():
+        if value < 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be 0 or more, got {value}")
     if args.compare:
         _compare(args)
         return
@@ -169,6 +179,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
         limit=args.limit,
         seed=args.seed,
         draws=args.draws,
+        template_draws=args.template_draws,
         precision=args.precision,
         at_once=args.models_at_once or 0,
         threads=args.threads,
@@ -178,6 +189,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     use_compilation_cache(from_s=0.3)  # many small programs: texts of several lengths
     with only_writer(Lock(out)):
         on_first((out / "log.jsonl").touch)  # by which the folder is a sweep's from now on
+        on_first(lambda: _tidy_up(out))
         log = everywhere(lambda: Log(out / "log.jsonl"))
         with Bars() as bars:
             sweep = Sweep(plan, log, bars=bars)
@@ -193,6 +205,16 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
     for line in exported:
         print(line)
+
+
+def _tidy_up(out: Path) -> None:
+    """Removes what an earlier sweep into this folder left half written, when it was killed."""
+    from vlp.files import remove_partials
+
+    remove_partials(out)
+    for name in ("samples", "vectors", "export"):
+        for folder in list((out / name).glob("**/")):
+            remove_partials(folder)
 
 
 def _compare(args: argparse.Namespace) -> None:

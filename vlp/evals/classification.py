@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from vlp.evals.class_scores import class_scores
 from vlp.evals.measures import scores_of
 from vlp.evals.ranks import class_ranks
+from vlp.evals.unit_norm import unit_norm
 
 
 def class_embeddings(
@@ -33,8 +34,8 @@ def class_embeddings(
             "class_embeddings needs names and templates, got "
             f"{len(names)} names and {len(templates)} templates"
         )
-    vectors = _unit(np.asarray(embed_texts(_prompts(names, templates)), np.float32))
-    return _unit(vectors.reshape(len(names), len(templates), -1).mean(axis=1))
+    vectors = unit_norm(np.asarray(embed_texts(_prompts(names, templates)), np.float32))
+    return unit_norm(vectors.reshape(len(names), len(templates), -1).mean(axis=1))
 
 
 def check_prompts(
@@ -118,8 +119,3 @@ def _are_full(ids: Int[np.ndarray, "n l"], blank: Int[np.ndarray, " l"]) -> Bool
     # Beside the end token on the right, or at the left end, where padding stands there.
     column = ids[:, 0] if blank[0] == blank[1] else ids[:, -2]
     return ~np.isin(column, blank)
-
-
-def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:
-    # A zero vector stays zero: it then ties with nothing better than chance.
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

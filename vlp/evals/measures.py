@@ -14,6 +14,7 @@ from vlp.settings import check_choice
 
 Weights = Float[np.ndarray, " n"]
 DRAWS = 1000
+TEMPLATE_DRAWS = 100  # fewer: each is a product of all pictures with all classes
 LEVEL = 0.95
 _HELD = 2**22  # weights at once, 32 MiB
 OCCURRING, EITHER = "occurring", "either"
@@ -216,12 +217,35 @@ def intervals(
         for name, measure in measures.items():
             if name not in sums:
                 found[name] += [measure.of(w) for w in drawn]
-    ends = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
-    return {
-        name: Interval(*map(float, np.nanpercentile(values, ends)))
-        for name, values in found.items()
-        if not np.isnan(values).all()
-    }
+    return _percentiles(found)
+
+
+def part_intervals(
+    of: Callable[[Weights], Mapping[str, float]], *, parts: int, draws: int, seed: int = 0
+) -> dict[str, Interval]:
+    """How far metrics would spread over other parts of the same kind, such as templates, by the
+    bootstrap.
+
+    Parts that are drawn equally often, whichever draw it is, are computed once.
+
+    Args:
+      of: from how often each part counts to the metrics.
+      parts: how many there are.
+      draws: repetitions.
+      seed: of the draws.
+
+    Returns:
+      Percentile intervals as those of `intervals`; none at all for a single part, which says
+      nothing of others.
+    """
+    if parts < 2 or not draws:
+        return {}
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([_drawn(rng, parts) for _ in range(draws)])
+    distinct, times = np.unique(drawn, axis=0, return_counts=True)
+    values = [of(w) for w in distinct]
+    found = {name: np.repeat([each[name] for each in values], times) for name in values[0]}
+    return _percentiles(found)
 
 
 def scores_of(
@@ -243,8 +267,18 @@ def scores_of(
     }
 
 
+def _percentiles(found: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Interval]:
+    """The ends between which values of each metric lie; none where it is never defined."""
+    ends = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
+    return {
+        name: Interval(*map(float, np.nanpercentile(values, ends)))
+        for name, values in found.items()
+        if not np.isnan(values).all()
+    }
+
+
 def _drawn(rng: np.random.Generator, samples: int) -> Weights:
-    """How often each sample is drawn, of as many as there are."""
+    """How often each is drawn, in as many draws as there are samples, or parts."""
     return np.bincount(rng.integers(samples, size=samples), minlength=samples).astype(np.float64)
 
 

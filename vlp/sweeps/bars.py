@@ -19,6 +19,7 @@ from rich.text import Text
 from vlp.evals.results import Cell
 from vlp.evals.writing import plain
 from vlp.sweeps.entry import Entry
+from vlp.sweeps.names import titled
 
 
 class Bars:
@@ -75,8 +76,7 @@ class Bars:
     def row(self, row: Mapping[str, Any]) -> None:
         """Shows a row that was written."""
         self._progress.advance(self._rows)
-        step = "" if row["step"] is None else f"@{row['step']}"
-        where = f"{row['model']}{step}  {row['set']}  {row['task']}"
+        where = f"{titled(row['model'], row['step'])}  {row['set']}  {row['task']}"
         if "failed" in row:
             self.print(f"{where}  failed: {row['failed']}", style="red")
             return

@@ -19,6 +19,7 @@ from typing import Any
 
 from vlp.files import write_json, write_text
 from vlp.sweeps.entry import Entry
+from vlp.sweeps.names import titled
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.table import current
 
@@ -144,7 +145,7 @@ def _write_datacomp(
         main = _values(row).get(row["main"])
         metrics = _metrics(row, names) | {"main_metric": main}
         about = {"key": key, "dataset": row["set"], "metrics": metrics}
-        model = row["model"] if row["step"] is None else f"{row['model']}@{row['step']}"
+        model = titled(row["model"], row["step"])
         lines.setdefault(model, []).append(json.dumps(about) + "\n")
     for model, own in lines.items():
         write_text(folder / _UNFIT.sub("_", model) / "eval_results.jsonl", "".join(own))

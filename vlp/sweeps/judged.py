@@ -1,6 +1,6 @@
 """What a task says of a model on a set, and what it is given for that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vlp.evals.features import EMBEDDING
-from vlp.evals.measures import Measure
+from vlp.evals.measures import Measure, Weights
 from vlp.sweeps.embedding import Opened
 from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
@@ -47,6 +47,19 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
+class Redrawn:
+    """A task with other templates, drawn from its own.
+
+    Attributes:
+        templates: how many there are; 0 where classes share none.
+        values: from how often each of them counts to the metrics, of all samples.
+    """
+
+    templates: int
+    values: Callable[[Weights], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class Judged:
     """The scores of a task.
 
@@ -58,6 +71,7 @@ class Judged:
             "predicted".
         counts: of what there was.
         notes: sentences for a reader of the scores.
+        redrawn: with other templates, where it has any.
     """
 
     measures: Mapping[str, Measure]
@@ -66,3 +80,4 @@ class Judged:
     said: Mapping[str, np.ndarray] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    redrawn: Redrawn | None = None

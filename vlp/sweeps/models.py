@@ -16,6 +16,7 @@ from vlp.interop.load import load_run
 from vlp.interop.loaded import Run
 from vlp.interop.runs import RUN, find_run, folder_of, is_run
 from vlp.remote import Place
+from vlp.sweeps.names import titled
 
 _log = logging.getLogger("vlp")
 VECTORS = "vectors:"  # in front of a folder of `vlp embed`
@@ -42,7 +43,7 @@ class ModelRef:
     @property
     def title(self) -> str:
         """The name with the step."""
-        return self.name if self.step is None else f"{self.name}@{self.step}"
+        return titled(self.name, self.step)
 
     @property
     def is_stored(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.threads import THREADS
-from vlp.evals.measures import DRAWS
+from vlp.evals.measures import DRAWS, TEMPLATE_DRAWS
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
 from vlp.sweeps.precision import FP32, stages_of
@@ -27,7 +27,8 @@ class Plan:
         rule: how pictures are decoded, "plain" (as the benchmarks' programs) or "upright".
         limit: pictures of a set, drawn by the seed; 0 for all.
         seed: of all draws.
-        draws: of the bootstrap; 0 for no intervals.
+        draws: of the bootstrap over samples; 0 for no intervals.
+        template_draws: of that over templates.
         precision: what is computed in what, see `vlp.sweeps.precision`.
         at_once: models in memory at the same time, which share decoding; 0 for as many as there is
             room for.
@@ -47,6 +48,7 @@ class Plan:
     limit: int = 0
     seed: int = 0
     draws: int = DRAWS
+    template_draws: int = TEMPLATE_DRAWS
     precision: str = FP32
     at_once: int = 0
     threads: int = THREADS

@@ -3,12 +3,15 @@
 import re
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from vlp.evals.unit_norm import unit_norm
 from vlp.settings import check_choice
 from vlp.sweeps.judged import View
+from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.texts import check_templates, filled
 
@@ -19,8 +22,60 @@ Prompt = tuple[str, float]
 """A text with its weight among those of its class."""
 
 
+@dataclass(frozen=True)
+class ClassPrompts:
+    """The prompts of a set's classes, embedded.
+
+    Attributes:
+        vectors: unit-norm rows of each class, `[p, d]`: name by name, of each all templates.
+        weights: of these rows, `[p]`.
+        templates: how many all classes share; 0 where each has prompts of its own.
+        stages: what is computed in what.
+        ensemble: see `class_vectors`.
+    """
+
+    vectors: Sequence[Float[np.ndarray, "_ d"]]
+    weights: Sequence[Float[np.ndarray, " _"]]
+    templates: int
+    stages: Stages
+    ensemble: str = ENSEMBLES[0]
+
+    @classmethod
+    def of(
+        cls, view: View, *, ensemble: str = ENSEMBLES[0], canonical: bool = False
+    ) -> "ClassPrompts":
+        """Those of a set; see `class_vectors`."""
+        check_choice("ensemble", ensemble, ENSEMBLES)
+        prompts = prompts_of(view.set, canonical=canonical)
+        texts = [text for own in prompts for text, _ in own]
+        vectors = view.stages.rounded(unit_norm(view.prompts(texts)))
+        ends = np.cumsum([len(own) for own in prompts])
+        weights = [np.asarray([weight for _, weight in own]) for own in prompts]
+        shared = 0 if view.set.prompts else len(view.set.templates or ("{c}",))
+        return cls(np.split(vectors, ends[:-1]), weights, shared, view.stages, ensemble)
+
+    def classes(self, counts: Float[np.ndarray, " t"] | None = None) -> Float[np.ndarray, "k d"]:
+        """One vector a class.
+
+        Args:
+            counts: how often each template counts; once unless given.
+        """
+        weights = self.weights
+        if counts is not None:
+            weights = [own * np.tile(counts, len(own) // len(counts)) for own in weights]
+        means = np.stack(
+            [
+                np.average(part, axis=0, weights=own)
+                for part, own in zip(self.vectors, weights, strict=True)
+            ]
+        ).astype(self.vectors[0].dtype)
+        rounded = self.stages.rounded
+        means = rounded(means)
+        return rounded(unit_norm(means)) if self.ensemble == "embeddings" else means
+
+
 def class_vectors(
-    view: View, *, ensemble: str = "embeddings", canonical: bool = False
+    view: View, *, ensemble: str = ENSEMBLES[0], canonical: bool = False
 ) -> Float[np.ndarray, "k d"]:
     """One vector a class: the mean of its prompts' unit-norm embeddings.
 
@@ -33,19 +88,7 @@ def class_vectors(
     Raises:
         ValueError: the set has no names, or no templates to put them into.
     """
-    check_choice("ensemble", ensemble, ENSEMBLES)
-    prompts = prompts_of(view.set, canonical=canonical)
-    rounded = view.stages.rounded
-    vectors = rounded(_unit(view.prompts([text for own in prompts for text, _ in own])))
-    ends = np.cumsum([len(own) for own in prompts])
-    means = np.stack(
-        [
-            np.average(part, axis=0, weights=[weight for _, weight in own])
-            for part, own in zip(np.split(vectors, ends[:-1]), prompts, strict=True)
-        ]
-    ).astype(vectors.dtype)
-    means = rounded(means)
-    return rounded(_unit(means)) if ensemble == "embeddings" else means
+    return ClassPrompts.of(view, ensemble=ensemble, canonical=canonical).classes()
 
 
 def prompts_of(found: EvalSet, *, canonical: bool = False) -> list[list[Prompt]]:
@@ -104,7 +147,3 @@ def names_twice(names: Sequence[str]) -> list[str]:
         return []
     twice = next(name for name in names if list(names).count(name) > 1)
     return [f"{several:,} classes have the name of another one, such as {twice!r}: a tie each time"]
-
-
-def _unit(x: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b d"]:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -19,11 +19,14 @@ from vlp.sweeps.names import short_names, titled
 
 COLUMNS = (
     "model", "step", "samples_seen", "weights", "dtype", "set", "split", "group", "task", "metric",
-    "main", "value", "low", "high", "if_ties_hit", "chance", "samples", "settings", "seconds",
-    "failed", "notes", "versions", "time", "source", "fingerprint",
+    "main", "value", "low", "high", "template_low", "template_high", "if_ties_hit", "chance",
+    "samples", "settings", "seconds", "failed", "notes", "versions", "time", "source",
+    "fingerprint",
 )  # fmt: skip
 _OF = ("model", "step", "set", "split", "task")
-_NUMBERS = ("value", "low", "high", "if_ties_hit", "chance", "seconds")
+_NUMBERS = (
+    "value", "low", "high", "template_low", "template_high", "if_ties_hit", "chance", "seconds",
+)  # fmt: skip
 _WHOLE = ("step", "samples_seen", "samples")
 
 

@@ -16,7 +16,7 @@ from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import MAIN, feature_of, learns, tasks_of
+from vlp.sweeps.tasks.table import MAIN, REDRAWN, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -56,6 +56,7 @@ class Unit:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
         parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._digest]
+        parts += [plan.template_draws] if self.task in REDRAWN else []
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

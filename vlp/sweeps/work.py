@@ -161,7 +161,9 @@ class Sweep:
             return {"failed": str(error) or type(error).__name__}
         on_first(lambda: self.samples.keep(key, judged, pictures=found.pictures))
         return {
-            "metrics": scores_of(judged, draws=plan.draws, seed=plan.seed),
+            "metrics": scores_of(
+                judged, draws=plan.draws, seed=plan.seed, template_draws=plan.template_draws
+            ),
             "counts": dict(judged.counts),
             "notes": [*found.notes, *judged.notes],
         }

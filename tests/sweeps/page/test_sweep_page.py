@@ -67,6 +67,17 @@ def test_every_score_is_there_with_its_interval_and_chance(made):
     assert "by chance 20.0 %" in board.score("runs/model-0", ("objects-0", "classification")).said
 
 
+def test_an_interval_over_templates_stands_beside_that_over_samples(made):
+    _, rows = made(models=1, sets=1)
+    first = next(iter(rows[0]["metrics"].values()))
+    other = rows[0] | {"key": "x", "set": "other"}
+    other["metrics"] = {"top1": first | {"template_low": 0.125, "template_high": 0.375}}
+    page, _ = made(models=1, sets=1, more=[other])
+    said = [title for title in page.titles if "with other templates" in title]
+    assert len(said) == 1 and "95 % between" in said[0]
+    assert "; with other templates between 12.5 % and 37.5 %;" in said[0]
+
+
 def test_classes_confusions_and_differing_samples_are_shown_with_pictures(made):
     page, _ = made(models=2, sets=1)
     assert "recognises worst" in page.text and "taken for" in page.text

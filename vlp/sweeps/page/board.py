@@ -13,6 +13,7 @@ from vlp.sweeps.table import current, main_metric
 Row = Mapping[str, Any]
 Place = tuple[str, str]
 """A set and a task on it."""
+_NUMBERS = ("value", "low", "high", "template_low", "template_high", "chance", "if_ties_hit")
 DRAWN = 8  # models that lines and colours can tell apart
 
 
@@ -23,6 +24,7 @@ class Score:
     Attributes:
         metric: its name.
         value, low, high, chance, if_ties_hit: see `vlp.evals.measures.Measure`.
+        template_low, template_high: the interval over templates.
         failed: why there is none.
     """
 
@@ -30,6 +32,8 @@ class Score:
     value: Number | None
     low: Number | None
     high: Number | None
+    template_low: Number | None
+    template_high: Number | None
     chance: Number | None
     if_ties_hit: Number | None
     failed: str
@@ -39,9 +43,9 @@ class Score:
         """The main metric of a row."""
         metric = main_metric(row)
         found = row.get("metrics", {}).get(metric, {})
-        numbers = {name: found.get(name) for name in ("value", "low", "high", "chance")}
+        numbers = {name: found.get(name) for name in _NUMBERS}
         failed = row.get("failed", "") or ("" if metric else "the task gave no metric")
-        return cls(metric, **numbers, if_ties_hit=found.get("if_ties_hit"), failed=failed)
+        return cls(metric, **numbers, failed=failed)
 
     def written(self, value: Number | None) -> str:
         """A value of this metric for people; - for none."""
@@ -55,6 +59,9 @@ class Score:
         parts = [f"{label(self.metric)} {self.written(self.value)}"]
         if self.low is not None:
             parts.append(f"95 % between {self.written(self.low)} and {self.written(self.high)}")
+        if self.template_low is not None:
+            ends = [self.written(end) for end in (self.template_low, self.template_high)]
+            parts.append(f"with other templates between {ends[0]} and {ends[1]}")
         if self.chance is not None:
             parts.append(f"by chance {self.written(self.chance)}")
         if self.if_ties_hit is not None and self.if_ties_hit != self.value:

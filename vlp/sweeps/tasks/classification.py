@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from vlp.evals.class_scores import LOST, TIES, TOPS, class_scores, tops
-from vlp.evals.measures import OCCURRING, Measure
-from vlp.evals.ranks import class_ranks
+from vlp.evals.measures import OCCURRING, Measure, Weights
+from vlp.evals.ranks import Classified, class_ranks
 from vlp.evals.reference_ties import check_torch
 from vlp.settings import check_choice
-from vlp.sweeps.judged import Judged, View
-from vlp.sweeps.prompts import ENSEMBLES, class_vectors, names_twice
+from vlp.sweeps.judged import Judged, Redrawn, View
+from vlp.sweeps.prompts import ENSEMBLES, ClassPrompts, names_twice
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.tasks.groups import by_group, group_values
 from vlp.sweeps.tasks.reference import REFERENCE, classified
@@ -83,22 +83,35 @@ def classification(
     labelled = np.flatnonzero(labels.any(axis=1) if labels.ndim == 2 else labels >= 0)
     if not len(labelled):
         raise ValueError(f"{found.name} must hold a picture with a label that can be read")
-    zclass = class_vectors(view, ensemble=ensemble, canonical=canonical)
+    prompts = ClassPrompts.of(view, ensemble=ensemble, canonical=canonical)
+    zclass = prompts.classes()
     check_labels(found, classes=len(zclass))
     ids, own = rows.ids[labelled], labels[labelled]
     zimg = view.stages.logits_of(np.asarray(rows.vectors[labelled]))
-    named = class_ranks(zimg, zclass, own, dtype=view.stages.scores)
     rule = LOST if ties == REFERENCE else ties
-    measures: dict[str, Measure] = class_scores(named, own, num_classes=len(zclass), ties=rule)
+
+    def ranked(classes: np.ndarray) -> Classified:
+        return class_ranks(zimg, classes, own, dtype=view.stages.scores)
+
+    def scored(named: Classified) -> dict[str, Measure]:
+        measures = class_scores(named, own, num_classes=len(zclass), ties=rule)
+        if group:
+            right, best = tops(named, rule)[by]
+            chance = measures[by].chance if by in measures else None
+            named_by: Any = dict(field=group, if_hit=best, without=without, chance=chance)
+            scores = by_group(group_values(found, group), ids, right, **named_by)
+            measures |= {f"{name}/{by}": measure for name, measure in scores.items()}
+        return measures
+
+    def redrawn(counts: Weights) -> dict[str, float]:
+        once, measures = np.ones(len(ids)), scored(ranked(prompts.classes(counts)))
+        return {name: measure.of(once) for name, measure in measures.items()}
+
+    named = ranked(zclass)
+    measures = scored(named)
     if ties == REFERENCE:
         vectors = np.asarray(rows.vectors[labelled])
         measures |= classified(vectors, zclass, own, dtype=view.stages.scores)
-    if group:
-        right, best = tops(named, rule)[by]
-        chance = measures[by].chance if by in measures else None
-        named_by: Any = dict(field=group, if_hit=best, without=without, chance=chance)
-        scores = by_group(group_values(found, group), ids, right, **named_by)
-        measures |= {f"{name}/{by}": measure for name, measure in scores.items()}
     occurring = own.any(axis=0).sum() if own.ndim == 2 else len(np.unique(own))
     counts = {"pictures": len(ids), "classes": len(zclass), "occurring": int(occurring)}
     without_label = len(rows.ids) - len(ids)
@@ -106,9 +119,9 @@ def classification(
     if competing is not None:
         said.append(f"only the {len(zclass):,} classes that occur compete")
     notes = [*rows.notes, *said, *names_twice(found.class_names)]
-    return Judged(
-        measures, len(ids), ids, {"label": own, "predicted": named.predicted}, counts, notes
-    )
+    said_of = {"label": own, "predicted": named.predicted}
+    with_others = Redrawn(prompts.templates, redrawn)
+    return Judged(measures, len(ids), ids, said_of, counts, notes, with_others)
 
 
 def check_labels(found: EvalSet, *, classes: int) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from vlp.evals.features import POOLED
 from vlp.evals.measures import Measure
 from vlp.evals.probes.linear import classified
 from vlp.evals.probes.neighbours import nearest, votes
+from vlp.evals.unit_norm import unit_norm
 from vlp.metrics import TIE_TOLERANCE
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.tasks.accuracies import accuracies
@@ -47,7 +47,7 @@ def knn(
     given = lesson(view, feature)
     train, test, classes = given.train, given.test, given.num_classes
     most = min(max(ks), len(train))
-    cosines, which = nearest(_unit(test.x), _unit(train.x), k=most)
+    cosines, which = nearest(unit_norm(test.x), unit_norm(train.x), k=most)
     both = np.concatenate([cosines, which], axis=1, dtype=np.float64)
     measures: dict[str, Measure] = {}
     said = {"label": test.labels}
@@ -66,7 +66,3 @@ def knn(
     fewer = [k for k in ks if k > most]
     notes = [f"there are {most:,} training pictures: k = {k} takes all of them" for k in fewer]
     return Judged(measures, len(test), test.ids, said, given.counts, say([*given.notes, *notes]))
-
-
-def _unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

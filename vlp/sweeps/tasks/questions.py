@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from vlp.evals.measures import Measure, Weights, quotient
+from vlp.evals.unit_norm import unit_norm
 from vlp.metrics import scores
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.sets import Choices
@@ -187,5 +188,4 @@ def with_texts(
     References:
         Wei et al., 2023 (UniIR), https://arxiv.org/abs/2311.17136: CLIP by score fusion.
     """
-    summed = zimg + np.where((beside >= 0)[:, None], ztxt[beside], 0.0).astype(zimg.dtype)
-    return summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-12)
+    return unit_norm(zimg + np.where((beside >= 0)[:, None], ztxt[beside], 0.0).astype(zimg.dtype))

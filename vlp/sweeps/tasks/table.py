@@ -52,6 +52,8 @@ MAIN = {
     "few_shot": "10-shot/top1",
     "knn": "20-nn/top1",
 }
+# Whose scores have an interval over templates.
+REDRAWN = ("classification",)
 # What settings may be, where that is known before the work.
 CHECKS: dict[str, Callable[..., None]] = {
     "classification": check_classification,

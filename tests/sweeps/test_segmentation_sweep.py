@@ -24,8 +24,17 @@ from tests.sweeps.segmentation_sweep import (
     swept,
 )
 from tests.sweeps.small_sweep import table
+from vlp.evals.embed import Encoder
 from vlp.nn.stack import layer_of
+from vlp.parallel.mesh import make_mesh
 from vlp.sweeps.entry import Entry
+from vlp.sweeps.live import Live, LiveRun, LiveSet
+from vlp.sweeps.vectors import MemoryStore
+
+QUERIES = {
+    "image.pool": "queries",
+    "image.queries": dict(width=24, num_queries=4, num_heads=2),
+}
 
 
 def entry(name="pasted", **settings):
@@ -191,6 +200,23 @@ def test_a_sweep_goes_on_and_judges_again_what_has_other_masks(root, tmp_path):
     again = lines()
     assert len(again) == 2 and again[0] == first[0]
     assert len([*(out / "vectors").glob("*.npy")]) == 1  # pictures are the same
+
+
+def test_a_model_in_training_is_judged_as_a_sweep_judges_it(log, root, tmp_path):
+    suite = tmp_path / "suite.toml"
+    suite.write_text('[[set]]\nname = "pasted"\ntasks = ["segmentation"]\n')
+    live, run = LiveSet(str(suite), entry="pasted", data=str(root), draws=20), tiny.make_run("clip")
+    live.check(run.model)
+    now = Live.now(
+        LiveRun(run, run.model, run.card, 3, "params"),
+        Encoder.from_model(run.model, mesh=make_mesh()),
+    )
+    result = live.judged(now, store=MemoryStore())
+    whole = row(log, "clip", "last")["metrics"]
+    assert result["metrics"]["mIoU"] == pytest.approx(whole["mIoU"]["value"], abs=1e-4)
+    assert result["rejected"] == 0 and result["chance"]["mIoU"] == whole["mIoU"]["chance"]
+    with pytest.raises(ValueError, match="pools by 'queries'"):
+        live.check(tiny.make_run("clip", **QUERIES).model)
 
 
 @pytest.mark.slow

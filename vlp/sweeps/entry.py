@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LAYOUTS = (
-    "auto", "masks", "clip_benchmark", "captions", "pairs", "questions", "mmeb", "objectnet",
+    "auto", "clip_benchmark", "captions", "pairs", "questions", "masks", "mmeb", "objectnet",
     "folders", "data",
 )  # fmt: skip
 

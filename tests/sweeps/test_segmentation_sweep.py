@@ -159,6 +159,21 @@ def test_masks_without_a_pixel_that_counts_are_a_row_with_its_reason(root, tmp_p
     assert "must have a pixel that counts" in row_of(found)["failed"]
 
 
+def test_pictures_that_cannot_be_read_are_left_out_and_without_any_other_the_row_says_so(
+    root, tmp_path
+):
+    put(tmp_path, {"pasted/images/a.png": b"<html>", "pasted/classnames.txt": "\n".join(NAMES)})
+    put(tmp_path, {"pasted/masks/a.png": saved_array(np.zeros((9, 9), np.uint8))})
+    found = swept(tmp_path, tmp_path / "out", [str(root / "clip")])
+    assert "pasted must hold a picture that can be read" in row_of(found)["failed"]
+    file = root / "pasted/images/p00.png"
+    put(tmp_path, {"pasted/images/b.png": file.read_bytes()})
+    put(tmp_path, {"pasted/masks/b.png": (root / "pasted/masks/p00.png").read_bytes()})
+    again = [*swept(tmp_path, tmp_path / "out2", [str(root / "clip")]).rows.values()][0]
+    assert again["counts"]["pictures"] == 1 and "failed" not in again
+    assert "pictures left out: image not recognised 1" in again["notes"]
+
+
 def test_pictures_turned_upright_are_refused(root, tmp_path):
     found = swept(root, tmp_path, ["clip"], rule="upright")
     assert "take --pictures=plain" in row_of(found)["failed"]

@@ -23,9 +23,8 @@ def overlap_scores(found: Found, names: Sequence[str]) -> dict[str, Measure]:
       names: Of the classes; one that is there twice gets its number behind it.
 
     References:
-      Everingham et al., 2010, https://doi.org/10.1007/s11263-009-0275-4 (as of 2008 Pascal VOC
-      judges segmentation by intersection over union); Shelhamer et al., 2017,
-      https://arxiv.org/abs/1605.06211, section 5 (pixel and mean accuracy).
+      Everingham et al., 2010, https://doi.org/10.1007/s11263-009-0275-4 (intersection over union);
+      Long et al., 2015, https://arxiv.org/abs/1411.4038, section 5 (pixel and mean accuracy).
     """
     lost, won = (Areas(*(x.astype(np.float64) for x in each)) for each in found)
     k = lost.there.shape[1]

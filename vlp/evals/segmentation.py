@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Real, UInt8
 from vlp.metrics import TIE_TOLERANCE
 
 IGNORED = 255
-_HELD = 2**22  # scores at once, 16 MiB
+_HELD = 2**18  # scores at once, 1 MiB: three times as fast as 16, for they stay in caches
 
 
 class Areas(NamedTuple):

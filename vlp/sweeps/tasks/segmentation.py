@@ -1,11 +1,14 @@
 """Zero-shot segmentation: the class whose prompts are nearest to the patches around a pixel."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from data_pipelines.threads import THREADS
 from vlp.evals.features import PATCH_VALUES, PATCHES
 from vlp.evals.overlap import overlap_scores
 from vlp.evals.segmentation import Areas, Found, areas
@@ -74,16 +77,16 @@ def segmentation(
             f"--pictures={view.rule}, which turns some; take --pictures=plain"
         )
     rows = view.pictures(feature=TOKENS[tokens])
+    if not len(rows.ids):
+        raise ValueError(f"{found.name} must hold a picture that can be read")
     zclass = class_vectors(view, ensemble=ensemble, canonical=canonical)
-    by_picture = [
-        _judged(view, found.masks, int(index), np.asarray(vectors), zclass)
-        for index, vectors in zip(rows.ids, rows.vectors, strict=True)
-    ]
-    judged = _together(by_picture)
+    judge = partial(_judged, view, found.masks, zclass)
+    with ThreadPoolExecutor(THREADS) as pool:
+        judged = _together(list(pool.map(judge, rows.ids.tolist(), rows.vectors)))
     there = judged.lost.there.sum(axis=0)
     if not there.any():
         raise ValueError(f"{found.name} must have a pixel that counts, in a picture that is read")
-    names = list(found.class_names) or [f"class {c}" for c in range(len(zclass))]
+    names = found.class_names
     counts = {
         "pictures": len(rows.ids),
         "classes": len(zclass),
@@ -98,13 +101,14 @@ def segmentation(
 def _judged(
     view: View,
     masks: Masks,
+    zclass: Float[np.ndarray, "k d"],
     index: int,
     vectors: Float[np.ndarray, "p d"],
-    zclass: Float[np.ndarray, "k d"],
 ) -> Found:
     """The areas of one picture."""
     stages, tower = view.stages, view.opened.run.model.image
-    given = stages.scored(scores(stages.logits_of(stages.rounded(vectors)), zclass))
+    zimg = stages.logits_of(stages.rounded(np.asarray(vectors)))
+    given = stages.scored(scores(zimg, zclass))
     side = math.isqrt(len(given))
     labels = masks.read(index)
     try:

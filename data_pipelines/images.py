@@ -133,6 +133,13 @@ class ImagePreprocess(Preprocess):
         return ImagePreprocess(**(self._settings() | {"size": size, "resize_size": between}))
 
     @property
+    def whole(self) -> "ImagePreprocess":
+        """The same of the whole picture, squashed to the output: nothing cut off, no borders."""
+        return ImagePreprocess(
+            **(self._settings() | {"resize": "squash", "resize_size": self.size})
+        )
+
+    @property
     def portable(self) -> "ImagePreprocess":
         """The same as other stacks have it: by Pillow's filter, which SIMD is within a level of."""
         name = self.interpolation.removesuffix("_simd")

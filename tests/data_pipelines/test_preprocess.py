@@ -119,6 +119,15 @@ def test_another_resolution_keeps_the_proportions():
     assert larger.resized(32).to_dict() == preprocess.to_dict()
 
 
+@pytest.mark.parametrize("resize", ["squash", "shortest", "longest"])
+def test_the_whole_picture_is_squashed_whatever_is_cut_off_otherwise(resize):
+    preprocess = ImagePreprocess(32, resize=resize, resize_size=40, interpolation="bilinear")
+    image = pixels(0, height=50, width=90)
+    squashed = ImagePreprocess(32, interpolation="bilinear")(image)
+    np.testing.assert_array_equal(preprocess.whole(image), squashed)
+    assert (preprocess(image) != squashed).any()
+
+
 def test_an_image_of_the_right_size_passes_unchanged():
     array = pixels(1, height=16, width=16)
     for resize in ("squash", "shortest", "longest"):

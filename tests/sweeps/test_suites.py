@@ -11,7 +11,7 @@ from vlp.sweeps.tasks.table import MAIN, TASKS, check_task
 
 COUNTS = {
     "vtab": 19, "vtab+": 36, "datacomp38": 40, "imagenet-robustness": 8, "retrieval": 5,
-    "retrieval-multilingual": 47, "compositional": 12, "mmeb": 36,
+    "retrieval-multilingual": 47, "compositional": 12, "mmeb": 36, "segmentation": 3,
 }  # fmt: skip
 
 

@@ -6,14 +6,19 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vlp.models.blip2 import Blip2
 from vlp.models.naflex import NaflexImages
+from vlp.models.vit import QUERY_POOLS, VisionTransformer
 
 EMBEDDING, POOLED = "embedding", "pooled"
+PATCHES, PATCH_VALUES = "patches", "patches:values"
+OF_PATCHES = (PATCHES, PATCH_VALUES)
 _LAYER = re.compile(r"layer:(-?\d+)(:cls)?")
 NAMES = (
     f'"{EMBEDDING}" (unit norm, in the shared space), "{POOLED}" (the tower\'s own vector, before '
-    'the projection), "layer:K" (the mean of the patches behind block K, -1 for the last) or '
-    '"layer:K:cls" (the class token there)'
+    'the projection), "layer:K" (the mean of the patches behind block K, -1 for the last), '
+    '"layer:K:cls" (the class token there), "patches" (each patch as if it were pooled alone, in '
+    'the shared space) or "patches:values" (the same, each alone in the last block, too)'
 )
 
 
@@ -23,7 +28,7 @@ def check_feature(name: str) -> None:
     Raises:
       ValueError: says which there are.
     """
-    if name not in (EMBEDDING, POOLED) and not _LAYER.fullmatch(name):
+    if name not in (EMBEDDING, POOLED, *OF_PATCHES) and not _LAYER.fullmatch(name):
         raise ValueError(f"feature must be {NAMES}, got {name!r}")
 
 
@@ -35,6 +40,8 @@ def lacks(model: Any, name: str) -> str:
       name: of the feature.
     """
     match, tower = _LAYER.fullmatch(name), model.image
+    if name in OF_PATCHES:
+        return _lacks_patches(model)
     if not match:
         return ""
     kind = type(tower).__name__
@@ -55,18 +62,41 @@ def features(model: Any, images: Any, names: tuple[str, ...]) -> tuple[Float[Arr
       model: that encodes pictures.
       images: as its image tower takes them.
       names: of features.
+
+    Returns:
+      One array a name: `[n, f]`, or `[n, q, d]` of several embeddings an image, or of its patches.
     """
     layers = {name: match for name in names if (match := _LAYER.fullmatch(name))}
-    encoded = model.encode_image(images) if len(layers) < len(names) else None
+    encoded = None if {*names} <= {*layers, *OF_PATCHES} else model.encode_image(images)
     states: Any = model.hidden_states("image", images) if layers else None
     found = []
     for name in names:
+        if name in OF_PATCHES:
+            found.append(_patches(model, images, last_alone=name == PATCH_VALUES))
+            continue
         if name not in layers:
             found.append(getattr(encoded, name).astype(jnp.float32))
             continue
         index, token = layers[name].groups()
         found.append(_of_tokens(states[int(index)], model.image, images, first=bool(token)))
     return tuple(found)
+
+
+def _lacks_patches(model: Any) -> str:
+    tower = model.image
+    if not isinstance(tower, VisionTransformer):
+        kind = type(tower).__name__
+        return f"the image tower is a {kind}, and only a VisionTransformer has vectors of patches"
+    if tower.pool in QUERY_POOLS:
+        return f"the image tower pools by {tower.pool!r}, queries that read all patches together"
+    if isinstance(model, Blip2) or model.kwargs.get("image_projection", "") is None:
+        return "its embeddings are no projection of what the image tower pools"
+    return "" if tower.stack is not None else "the image tower's blocks are those of another tower"
+
+
+def _patches(model: Any, images: Any, *, last_alone: bool) -> Float[Array, "n p d"]:
+    vectors = model.image.patch_vectors(model.normalise(images), last_alone=last_alone)
+    return model.embed("image", vectors)
 
 
 def _of_tokens(tokens: Array, tower: Any, images: Any, *, first: bool) -> Array:

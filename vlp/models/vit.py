@@ -131,16 +131,45 @@ class VisionTransformer(nnx.Module):
             tokens = self.head(tokens)
         if not self.norm_after_pool:
             tokens = self.norm(tokens)
-        pooled = self._pool(tokens)
-        if self.norm_after_pool:
-            pooled = self.norm(pooled)
-        if self.pooler is not None:
-            pooled = jnp.tanh(self.pooler(pooled))
-        return pooled, tokens
+        return self._pooled(self._pool(tokens)), tokens
 
     def hidden_states(self, pixels: Float[Array, "n h w 3"]) -> Float[Array, "states n t f"]:
         """The input of the first block and the output of each, none of them normalised."""
         return self.stack.hidden_states(self.embed(pixels))
+
+    def patch_vectors(
+        self, pixels: Float[Array, "n h w 3"], *, last_alone: bool = False
+    ) -> Float[Array, "n p f"]:
+        """Of each patch what the tower would pool if its token were all that there is to pool.
+
+        By a class token or a mean that is the token itself, normalised; by attention pooling
+        ("map") what the head makes of its value.
+
+        Args:
+            pixels: normalised pixels.
+            last_alone: in the last block each token sees itself alone, and so adds its own value
+                in place of the mixture that it would attend to.
+
+        Raises:
+            ValueError: learned queries pool, or the image size does not fit.
+
+        References:
+            Zhou et al., 2022 (MaskCLIP), https://arxiv.org/abs/2112.01071, section 3.2, and its
+            released code, which leaves the residual connections and the last perceptron in place.
+        """
+        if self.pool in QUERY_POOLS:
+            raise ValueError(
+                f'pool must be "cls", "mean" or "map" for vectors of patches, got {self.pool!r}, '
+                "whose learned queries read all of them together; take another model"
+            )
+        x = self.embed(pixels)
+        tokens = self.stack.last_alone(x) if last_alone else self.stack(x)
+        if not self.norm_after_pool:
+            tokens = self.norm(tokens)
+        patches = tokens if self.class_token is None else tokens[:, 1:]
+        if self.pool == "map":
+            patches = self.head.alone(patches)
+        return self._pooled(patches)
 
     def embed(
         self,
@@ -182,6 +211,12 @@ class VisionTransformer(nnx.Module):
         if keys is None:
             raise ValueError(f"patch_drop {patch_drop} needs keys: one random key an example")
         return kept_patches(keys, num_patches=self.num_patches, patch_drop=patch_drop)
+
+    def _pooled(self, vectors: Float[Array, "*n f"]) -> Float[Array, "*n f"]:
+        """Behind the pooling."""
+        if self.norm_after_pool:
+            vectors = self.norm(vectors)
+        return vectors if self.pooler is None else jnp.tanh(self.pooler(vectors))
 
     def _pool(self, tokens: Float[Array, "n t f"]) -> Float[Array, "n f"]:
         if self.pool == "cls" or self.pool in QUERY_POOLS:

@@ -85,6 +85,10 @@ class SelfAttention(nnx.Module):
         )
         return self.out(y.reshape(x.shape))
 
+    def alone(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        """What each token would get if it saw itself alone: its own value."""
+        return self.out(self.qkv.split(x, 3)[2])
+
     def next(
         self, x: Float[Array, "n 1 w"], cache: KeyValue, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], KeyValue]:

@@ -96,6 +96,10 @@ class Block(nnx.Module):
         seen = self.attention(self._attending(x), mask=mask)
         return self._add(x, seen, None if self.cross is None else self.cross.keys(context))
 
+    def alone(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        """The sequence behind the block, each token of which sees itself alone; without context."""
+        return self._add(x, self.attention.alone(self._attending(x)), None)
+
     def next(
         self, x: Float[Array, "n 1 w"], cache: Any, *, position: Int[Array, ""]
     ) -> tuple[Float[Array, "n 1 w"], Any]:

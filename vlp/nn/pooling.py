@@ -79,5 +79,13 @@ class AttentionPool(nnx.Module):
             mask=mask,
             implementation=self.implementation,
         )
-        x = self.out(x.reshape(n, w))
+        return self._behind(x.reshape(n, w))
+
+    def alone(self, tokens: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        """Of each token what the pool gives for it alone: its value, whatever the query."""
+        return self._behind(self.key_value.split(tokens, 2)[1])
+
+    def _behind(self, seen: Float[Array, "*n w"]) -> Float[Array, "*n w"]:
+        """The vector of what the query sees."""
+        x = self.out(seen)
         return x + self.mlp(self.norm(x))

@@ -122,6 +122,10 @@ class Stack(Layers):
         """The input and the output of every block, `[depth + 1, n, l, w]`."""
         return jnp.concatenate([x[None], self.outputs(x, mask=mask)])
 
+    def last_alone(self, x: Float[Array, "n l w"]) -> Float[Array, "n l w"]:
+        """The sequence behind all blocks, in the last of which each token sees itself alone."""
+        return layer_of(self.blocks, -1).alone(self.hidden_states(x)[-2])
+
 
 def through_layers(
     blocks: nnx.Module,

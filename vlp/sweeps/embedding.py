@@ -17,7 +17,7 @@ from data_pipelines.pillow_rgb import ODD
 from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
 from vlp.evals.embed import Embeddings, Encoder, Progress
-from vlp.evals.features import EMBEDDING, lacks
+from vlp.evals.features import EMBEDDING, OF_PATCHES, lacks
 from vlp.interop.loaded import fingerprint
 from vlp.jobs.embedding import embed_source, reasons
 from vlp.parallel.mesh import batch_parts, make_mesh
@@ -124,13 +124,20 @@ def picture_key(
     opened: Opened, pictures: Source, *, rule: str, feature: str = EMBEDDING
 ) -> dict[str, Any]:
     """What the embeddings, or another feature, of a set's pictures are of."""
+    own = opened.run.card["preprocess"]
     return {
         "feature": feature,
         "model": opened.fingerprint,
-        "preprocess": opened.run.card["preprocess"],
+        "preprocess": whole_preprocess(opened).to_dict() if feature in OF_PATCHES else own,
         "pictures": pictures.fingerprint,
         "rule": rule,
     }
+
+
+def whole_preprocess(opened: Opened) -> Any:
+    """How a model takes pictures whose patches are asked for: whole, so that it is known where in
+    the picture each of them lies."""
+    return opened.run.preprocess.whole
 
 
 def text_key(opened: Opened, texts: Sequence[str]) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def embed_pictures(
         found: the set.
         store: where they are kept.
         rule: how pictures are decoded, "plain" or "upright".
-        features: what is kept of them, see `vlp.evals.features`.
+        features: what is kept of them, see `vlp.evals.features`; of patches alone, or of none.
         threads: batches that are decoded at the same time.
         progress: called with the number of pictures that are done.
 
@@ -183,7 +190,8 @@ def embed_pictures(
     lacking = [model for model, is_lacking in zip(models, seen, strict=True) if is_lacking]
     if not lacking:
         return []
-    preprocess: Any = lacking[0].run.preprocess
+    of_patches = features[0] in OF_PATCHES
+    preprocess: Any = whole_preprocess(lacking[0]) if of_patches else lacking[0].run.preprocess
     shown = PlainPreprocess(preprocess) if rule == PLAIN else preprocess
     done, loaded = embed_source(
         [model.encoder for model in lacking],

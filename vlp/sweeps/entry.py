@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 LAYOUTS = (
-    "auto", "clip_benchmark", "captions", "pairs", "questions", "mmeb", "objectnet", "folders",
-    "data",
+    "auto", "clip_benchmark", "captions", "pairs", "questions", "masks", "mmeb", "objectnet",
+    "folders", "data",
 )  # fmt: skip
 
 

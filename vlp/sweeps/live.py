@@ -116,10 +116,9 @@ class LiveSet:
         if model.image is None:
             raise ValueError(f"{self._entry.name} is of pictures, the model has no image tower")
         for unit in self._units:
-            if learns(unit.task):
-                if why := lacks(model, feature_of(unit.task, unit.settings)):
-                    raise ValueError(why)
-            elif model.text is None:
+            if why := lacks(model, feature_of(unit.task, unit.settings)):
+                raise ValueError(why)
+            if not learns(unit.task) and model.text is None:
                 raise ValueError(
                     f"the task {unit.task} compares with texts, the model has no text tower; take "
                     "probes, such as task knn"

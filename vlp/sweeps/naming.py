@@ -20,7 +20,7 @@ def named(entry: Entry, found: EvalSet) -> dict[str, Any]:
     Raises:
         ValueError: a file of names or of prompts is none, or says too little.
     """
-    if found.labels is None:
+    if found.labels is None and found.masks is None:
         return {}
     changed: dict[str, Any] = {}
     names = entry.classes or ("" if found.class_names else entry.default_classes)
@@ -35,10 +35,9 @@ def named(entry: Entry, found: EvalSet) -> dict[str, Any]:
 
 
 def _check_enough(entry: Entry, found: EvalSet, count: int) -> None:
-    labels = found.labels
-    assert labels is not None
-    wanted = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
-    wanted = max(wanted, len(found.class_names))
+    labels, wanted = found.labels, len(found.class_names)
+    if labels is not None:
+        wanted = max(wanted, labels.shape[1] if labels.ndim == 2 else labels.max(initial=-1) + 1)
     if count < wanted:
         raise ValueError(
             f"{entry.classes or entry.default_classes} must name all {wanted:,} classes of "

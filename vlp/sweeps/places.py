@@ -15,6 +15,7 @@ from vlp.sweeps.layouts import (
     clip_benchmark,
     data,
     folders,
+    masks,
     mmeb,
     objectnet,
     pairs,
@@ -29,6 +30,7 @@ from vlp.sweeps.tasks.table import learns
 
 # Each knows whether a folder is of its kind, and opens it; looked through in this order.
 LAYOUTS: Mapping[str, ModuleType] = {
+    "masks": masks,  # its classnames.txt would be CLIP_benchmark's
     "clip_benchmark": clip_benchmark,
     "mmeb": mmeb,
     "pairs": pairs,

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from data_pipelines.sources import Source
+from vlp.sweeps.masks import Masks
 
 PLAIN, UPRIGHT = "plain", "upright"
 PICTURES = (PLAIN, UPRIGHT)
@@ -53,6 +54,7 @@ class EvalSet:
       picture_of_text: the picture that each describes, int64 `[m]`.
       groups: values by field, one a picture; "" for none.
       choices: questions with candidates of their own.
+      masks: the class of each pixel, a mask a picture.
       train: the pictures and labels that probes learn from.
       notes: sentences on what was found, for a reader of the scores.
     """
@@ -68,6 +70,7 @@ class EvalSet:
     picture_of_text: Int[np.ndarray, " m"] | None = None
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     choices: Choices | None = None
+    masks: Masks | None = None
     train: "EvalSet | None" = None
     notes: Sequence[str] = ()
 

@@ -165,7 +165,7 @@ class StoredView:
             ValueError: they are not there, or another feature is asked for.
         """
         if feature != EMBEDDING:
-            self.opened.without_model(f"learns from the feature {feature!r}")
+            self.opened.without_model(f"reads the feature {feature!r}")
         if of is not None and (why := self.opened.problem(of)):
             raise ValueError(why)
         return self.opened.pictures((of or self.set).pictures)

@@ -64,6 +64,7 @@ def drawn(whole: EvalSet, count: int, *, seed: int = 0) -> EvalSet:
         whole,
         pictures=ChosenSource(whole.pictures, rows),
         labels=None if whole.labels is None else whole.labels[rows],
+        masks=None if whole.masks is None else whole.masks.at(rows),
         groups={field: [values[row] for row in rows] for field, values in whole.groups.items()},
         notes=[*whole.notes, note],
     )

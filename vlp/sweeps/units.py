@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vlp.evals.features import OF_PATCHES
 from vlp.parallel.together import everywhere
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.models import ModelRef
@@ -74,6 +75,8 @@ class Unit:
         if found.choices is not None:
             asked = found.choices
             arrays += [*asked.pictures, *asked.texts, *asked.right, *asked.beside]
+        if found.masks is not None:
+            digest.update(found.masks.fingerprint.encode())
         if found.train is not None:
             digest.update(found.train.pictures.fingerprint.encode())
             arrays.append(found.train.labels)
@@ -104,14 +107,17 @@ def by_set(units: Sequence[Unit]) -> list[list[Unit]]:
 
 def embedded_parts(units: Sequence[Unit]) -> list[tuple[EvalSet, list[str]]]:
     """What must be embedded for tasks on one set: the set, and where tasks learn its training part;
-    each with the features that are read."""
+    each with the features that are read of pictures as the model takes them, or of whole ones."""
     found, learning = units[0].found, [unit for unit in units if learns(unit.task)]
     assert found is not None
-    parts = [(found, _features(units))]
+    parts = [(found, features) for features in _features(units)]
     if found.train is not None and learning:
-        parts.append((found.train, _features(learning)))
+        parts += [(found.train, features) for features in _features(learning)]
     return parts
 
 
-def _features(units: Sequence[Unit]) -> list[str]:
-    return sorted({feature_of(unit.task, unit.settings) for unit in units})
+def _features(units: Sequence[Unit]) -> list[list[str]]:
+    """The features that are read, those of patches by themselves."""
+    names = sorted({feature_of(unit.task, unit.settings) for unit in units})
+    kinds = [[name for name in names if (name in OF_PATCHES) == of] for of in (False, True)]
+    return [kind for kind in kinds if kind]

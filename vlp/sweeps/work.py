@@ -140,7 +140,7 @@ class Sweep:
                 threads=self.plan.threads,
                 progress=self.bars.pictures,
             )
-            loaded = own if part is found else loaded
+            loaded = _sums(loaded, own) if part is found else loaded
         return loaded
 
     def _judged(self, model: AnyModel, unit: Unit) -> dict[str, Any]:

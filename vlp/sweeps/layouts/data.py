@@ -22,14 +22,15 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.layouts.derived import DERIVED
 from vlp.sweeps.sets import EvalSet
 
-QUESTIONS = ("pairs", "candidates", "associations")  # tasks of sets with questions of their own
+# Tasks of sets with questions of their own, or with masks: these lie in layouts of their own.
+OWN_LAYOUTS = ("pairs", "candidates", "associations", "segmentation")
 CAPTIONED = ("retrieval", "matching", "captioning")  # tasks that compare with captions
 USUAL = ("cls", "label")  # fields that hold a label
 
 
 def is_here(data: str, entry: Entry) -> bool:
     """Whether a path, a pattern of paths or an address names something; no set of questions."""
-    if entry.tasks and set(entry.tasks) <= set(QUESTIONS):
+    if entry.tasks and set(entry.tasks) <= set(OWN_LAYOUTS):
         return False
     if is_address(data):
         return exists(data)
@@ -63,7 +64,7 @@ def open_set(entry: Entry, data: str, *, limits: Limits) -> EvalSet:
     tasks = set(entry.tasks or CAPTIONED[:1])
     if tasks & set(CAPTIONED):
         found |= _captions(source, entry, notes)
-    if tasks - set(CAPTIONED):
+    if tasks - {*CAPTIONED, *OWN_LAYOUTS}:
         found |= _labels(source, entry, notes)
     groups = {name: [v or "" for v in read_labels(source, name)] for name in entry.fields}
     return EvalSet(entry.name, source, groups=groups, notes=notes, **found)

@@ -20,7 +20,7 @@ from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.survey import Strays
 from vlp.sweeps.classes import ClassSet, class_set, place_labels
 from vlp.sweeps.entry import Entry
-from vlp.sweeps.layouts.data import CAPTIONED, QUESTIONS, USUAL
+from vlp.sweeps.layouts.data import CAPTIONED, OWN_LAYOUTS, USUAL
 from vlp.sweeps.sets import EvalSet
 
 _SAME = {"test": ("test", "val", "validation"), "train": ("train", "training")}
@@ -31,7 +31,7 @@ def is_here(folder: str, entry: Entry) -> bool:
     others = (
         entry.label not in ("", *USUAL)
         or entry.tasks
-        and not set(entry.tasks) - {*CAPTIONED, *QUESTIONS}
+        and not set(entry.tasks) - {*CAPTIONED, *OWN_LAYOUTS}
     )
     if is_address(folder) or others or not Path(folder).is_dir():
         return False

@@ -19,6 +19,7 @@ from vlp.sweeps.tasks.linear_probe_shots import linear_probe_shots
 from vlp.sweeps.tasks.matching import matching
 from vlp.sweeps.tasks.multilabel import multilabel
 from vlp.sweeps.tasks.retrieval import TO_TEXT, check_retrieval, retrieval
+from vlp.sweeps.tasks.segmentation import check_segmentation, segmentation, tokens_feature
 
 TASKS: dict[str, Callable[..., Judged]] = {
     "classification": classification,
@@ -30,6 +31,7 @@ TASKS: dict[str, Callable[..., Judged]] = {
     "associations": associations,
     "matching": matching,
     "captioning": captioning,
+    "segmentation": segmentation,
     "linear_probe": linear_probe,
     "linear_probe_adamw": linear_probe_adamw,
     "linear_probe_shots": linear_probe_shots,
@@ -46,6 +48,7 @@ MAIN = {
     "associations": "10-12/jaccard",
     "matching": "all/accuracy",
     "captioning": "captions/CIDEr",
+    "segmentation": "mIoU",
     "linear_probe": "top1",
     "linear_probe_adamw": "top1",
     "linear_probe_shots": "top1",
@@ -59,7 +62,10 @@ CHECKS: dict[str, Callable[..., None]] = {
     "classification": check_classification,
     "retrieval": check_retrieval,
     "captioning": check_captioning,
+    "segmentation": check_segmentation,
 }
+# Which feature a task reads by its other settings, where it has none of that name.
+READS: dict[str, Callable[..., str]] = {"segmentation": tokens_feature}
 
 
 def tasks_of(found: EvalSet) -> tuple[str, ...]:
@@ -67,6 +73,8 @@ def tasks_of(found: EvalSet) -> tuple[str, ...]:
     tasks = []
     if found.labels is not None:
         tasks.append("multilabel" if found.labels.ndim == 2 else "classification")
+    if found.masks is not None:
+        tasks.append("segmentation")
     if found.choices is not None:
         tasks.append("pairs")
     elif len(found.texts):
@@ -76,6 +84,8 @@ def tasks_of(found: EvalSet) -> tuple[str, ...]:
 
 def feature_of(task: str, settings: Mapping[str, Any]) -> str:
     """Which feature of pictures a task reads."""
+    if task in READS:
+        return READS[task](**settings)
     parameter = inspect.signature(TASKS[task]).parameters.get("feature")
     return EMBEDDING if parameter is None else settings.get("feature", parameter.default)
 

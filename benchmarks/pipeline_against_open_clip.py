@@ -90,11 +90,19 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def measured(side: str, folder: Path, workers: int) -> float:
-    """Pictures a second, in a process of its own."""
-    command = [sys.executable, __file__, f"--side={side}", f"--folder={folder}"]
+def measured(side: str, folder: Path, workers: int, *, script: str = __file__) -> float:
+    """Pictures a second, in a process of its own.
+
+    Raises:
+      RuntimeError: that process failed; with the last line of what it said.
+    """
+    command = [sys.executable, script, f"--side={side}", f"--folder={folder}"]
     command += ["--workers", str(workers)]
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True)
+    said = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    sys.stderr.write(said.stderr)
+    if said.returncode:
+        last = (said.stderr.splitlines() or ["it said nothing"])[-1]
+        raise RuntimeError(f"{side} ended with status {said.returncode}: {last}")
     return float(said.stdout.splitlines()[-1])
 
 

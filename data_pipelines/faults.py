@@ -40,6 +40,8 @@ REASONS: tuple[str, ...] = (
 )
 # Of the file that a sample lies in: to read the sample's key from it would fail as well, or wait.
 OF_FILES = frozenset(("shard gone", "shard changed", "shard damaged", "read failed"))
+# What may be otherwise another time: nothing that stays must be worked out from its absence.
+PASSING = OF_FILES - {"shard damaged"}
 
 
 class Reject(ValueError):

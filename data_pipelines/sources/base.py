@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from data_pipelines.faults import OF_FILES, Reject
+from data_pipelines.faults import PASSING, Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources.survey import Survey
 
@@ -111,7 +111,7 @@ def lasting_key(source: Source, index: int) -> str:
 
 def check_lasting(fault: Reject, file: str) -> None:
     """Raises ValueError where a sample, or what tells which it is, may be read another time."""
-    if fault.reason in OF_FILES and fault.reason != "shard damaged":
+    if fault.reason in PASSING:
         raise ValueError(
             f"{file} must be read to know which samples are used, but: {fault}; put it back or "
             "try again, or index its folder anew (`vlp data index`), which makes other data"

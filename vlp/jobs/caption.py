@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections import Counter
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from vlp.evals.embed import Progress, lagging
 from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.loaded import Run
 from vlp.jobs.caption_file import CaptionFile
-from vlp.jobs.job import Job, origin
+from vlp.jobs.job import Job, check_read, origin
 from vlp.models.naflex import device_images
 from vlp.parallel.ids import device_ids
 
@@ -57,6 +58,7 @@ class Caption(Job[CaptionFile]):
         texts = tokenizer.decode(self.method.written(np.asarray(captions.ids)))
         scores = np.asarray(captions.scores).tolist()
         lines = []
+        check_read(Counter(REASONS[code - 1] for code in batch["reject"] if code), part)
         for row in np.flatnonzero(batch["id"] >= 0).tolist():
             reject = int(batch["reject"][row])
             said = {"error": REASONS[reject - 1]}

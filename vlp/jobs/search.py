@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import PASSING, Reject
 from data_pipelines.limits import Limits
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
@@ -127,8 +127,12 @@ def _embedded_images(run: Run, source: Source, threads: int, *, folder: Path | N
     for note in images.notes():
         print(note)
     made = Kept(images.zimg, images.ids)
-    place = keep(name, made, folder)
-    print(f"embedded {len(made.ids):,} images, " + (f"kept in {place}" if place else "not kept"))
+    passing = sum(count for reason, count in images.rejects.items() if reason in PASSING)
+    place = None if passing else keep(name, made, folder)
+    said = f"kept in {place}" if place else "not kept"
+    if passing:
+        said += f", for {passing:,} lie in files that another time may be read"
+    print(f"embedded {len(made.ids):,} images, {said}")
     return made
 
 

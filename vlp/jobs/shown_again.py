@@ -38,7 +38,12 @@ def shown_again(
     """
     size = min(rows, len(source))
     if encoder.processes == 1:
-        yield from eval_images(source, preprocess, batch_size=size, num_threads=threads)
+        for batch in eval_images(source, preprocess, batch_size=size, num_threads=threads):
+            if lost := _lost(source, batch, ids):
+                raise lost
+            # What could not be read before has no row among the embeddings, readable or not.
+            known = np.isin(batch["id"], ids)
+            yield batch | {"weight": known.astype(batch["weight"].dtype)}
         return
     size = encoder.divisible(size)
     process, local = _owners(encoder, size)
@@ -47,16 +52,28 @@ def shown_again(
     deal = Deal(jax.process_index(), encoder.processes, failures)
     batches = eval_images(source, preprocess, batch_size=own, num_threads=threads, deal=deal)
     for number, batch in enumerate(batches):
-        lost = np.isin(batch["id"], ids) & (batch["weight"] <= 0)
-        if lost.any() and not failures:
-            sample = int(batch["id"][lost][0])
-            failures.append(ValueError(f"sample {sample} of {source.name} cannot be read again"))
+        if not failures and (lost := _lost(source, batch, ids)):
+            failures.append(lost)
         # Which sample each row of the whole batch is: processes have a stretch each.
         samples = (number * encoder.processes + process) * own + local
         readable = np.flatnonzero(np.isin(samples, ids))
         places = readable[np.argsort(samples[readable], kind="stable")]
         yield {"image": batch["image"], "places": places}
     raise_anywhere(failures)
+
+
+def _lost(
+    source: Source, batch: Mapping[str, Any], ids: Int[np.ndarray, " n"]
+) -> ValueError | None:
+    """The error where a sample that could be read before no longer can."""
+    lost = np.isin(batch["id"], ids) & (batch["weight"] <= 0)
+    if not lost.any():
+        return None
+    sample = int(batch["id"][lost][0])
+    return ValueError(
+        f"every picture that was embedded must be read once more, sample {sample} "
+        f"({source.key(sample)}) of {source.name} cannot; put its file back and start again"
+    )
 
 
 def _owners(encoder: Encoder, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ A tar that is another one now (by size or time) is scanned; one that is not ther
 samples in the order, as rejects.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -48,7 +47,7 @@ def find(addresses: Sequence[str]) -> Found:
     """The index of each tar; those that no index knows are scanned. What is not used is said.
 
     Raises:
-      ValueError: an index is damaged.
+      ValueError: an index is damaged, or a tar cannot be read now.
     """
     indexes, known, stale, gone = _looked_up(addresses)
     _say_stale(stale)
@@ -118,7 +117,7 @@ def load_index(folder: str) -> TarIndex | None:
     """The index of a folder, the newer one of two; None where there is none.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: it is damaged, or a store does not give it.
     """
     places = [_in_cache(folder)]
     places.append(_copied(folder) if is_address(folder) else Path(folder) / NAME)
@@ -136,13 +135,21 @@ def _loaded(path: Path, _: tuple[int, int, int]) -> TarIndex:
 
 
 def scanned(address: str) -> Tar:
-    """What a scan finds; of a tar that cannot be read, that."""
+    """What a scan finds; of a tar that is not there, that.
+
+    Raises:
+      ValueError: it cannot be read now; another time its samples would be data.
+    """
     try:
         return scan(address)
-    except OSError as error:
+    except FileNotFoundError as error:
         nothing = np.empty(0, np.uint16), np.empty(0, np.uint32), np.empty(0, ODD)
         why = f"cannot be read: {error.strerror or error}"
         return Tar(name_of(address), -1, "", "", *nothing, (0, 0, 0), ("", ""), (), why, 0)
+    except OSError as error:
+        raise ValueError(
+            f"{address} cannot be read: {error.strerror or error}; try again, or leave it out"
+        ) from error
 
 
 def _in_cache(folder: str) -> Path:
@@ -150,19 +157,42 @@ def _in_cache(folder: str) -> Path:
 
 
 def _copied(folder: str) -> Path:
-    """A copy here of the index that lies beside the tars of a store, made anew when it changes."""
+    """A copy here of the index that lies beside the tars of a store, made anew when it changes.
+
+    Raises:
+      ValueError: it is not known whether there is one, or it cannot be copied.
+    """
     address, here = child(folder, NAME), _in_cache(folder)
-    none = here.with_suffix(".none")
-    with contextlib.suppress(OSError):
-        if not exists(address):
-            return none
-        file = open_file(address)
-        which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
-        copy = here.with_suffix(f".{which}")
+    file = _opened(address)
+    if file is None:
+        return here.with_suffix(".none")
+    which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
+    copy = here.with_suffix(f".{which}")
+    try:
         if not copy.exists():
             write_whole(copy, functools.partial(_copy, file))
-        return copy
-    return none
+    except OSError as error:
+        raise ValueError(
+            f"{address} cannot be copied: {error}; try again, make room, or let VLP_CACHE name a "
+            "folder of another disk"
+        ) from error
+    return copy
+
+
+def _opened(address: str) -> File | None:
+    """An index in a store; None where there is none, or none that may be read, which is said."""
+    try:
+        return open_file(address) if exists(address) else None
+    except FileNotFoundError:  # removed since
+        return None
+    except PermissionError as error:  # what many stores answer where there is nothing
+        _LOG.warning("%s is not used: %s", address, error)
+        return None
+    except OSError as error:
+        raise ValueError(
+            f"{address} must be read where it is there, but: {error}; without it other samples "
+            "may be used; try again"
+        ) from error
 
 
 def _copy(file: File, path: Path) -> None:

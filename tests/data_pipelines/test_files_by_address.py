@@ -1,6 +1,8 @@
 """Files by address: stretches are what was written; blocks come once, ahead, again on faults."""
 
+import errno
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
@@ -23,7 +25,7 @@ from data_pipelines.io import (
     retries,
 )
 from data_pipelines.opening import open_source
-from data_pipelines.sources import TarSource, build_indexes
+from data_pipelines.sources import TarSource, build_indexes, tar_indexes
 from data_pipelines.sources import tar as tar_module
 
 BLOCK = 1000
@@ -126,6 +128,21 @@ def test_faults_that_pass_are_not_seen_and_others_are_raised_as_they_are(store, 
         open_file(put("z", data)).read(0, BLOCK)
 
 
+class RefreshError(Exception):
+    """As google.auth raises it, which gcsfs lets through."""
+
+    __module__ = "google.auth.exceptions"
+
+
+def test_credentials_that_are_not_renewed_at_once_are_asked_for_again(store, monkeypatch):
+    data = some(BLOCK)
+    failing(monkeypatch, [RefreshError("metadata server")] * 4)
+    assert open_file(put("x", data)).read(0, BLOCK) == data
+    failing(monkeypatch, [RefreshError("metadata server")] * 5)
+    with pytest.raises(OSError, match="RefreshError: metadata server"):
+        open_file(put("y", data)).read(0, BLOCK)
+
+
 def test_a_store_that_hangs_is_an_error(store, monkeypatch):
     monkeypatch.setattr(blocks, "PATIENCE_S", 0.01)
     hangs, data = threading.Event(), some(BLOCK)
@@ -137,6 +154,54 @@ def test_a_store_that_hangs_is_an_error(store, monkeypatch):
     monkeypatch.setattr(blocks, "PATIENCE_S", 60.0)
     assert file.read(0, 10) == data[:10]  # by another thread
     hangs.set()
+
+
+@pytest.fixture
+def hanging(store, monkeypatch):
+    """Files of which eight hang, as many as there are threads; what lets them go; what is begun."""
+    monkeypatch.setattr(blocks, "PATIENCE_S", 0.1)
+    files = [open_file(put(f"{number}", some(BLOCK, number))) for number in range(10)]
+    goes, begun, real = threading.Event(), [], MemoryFileSystem.cat_file
+
+    def hangs(self, path, *how, **more):
+        begun.append(path)
+        if path[-1] < "8":
+            goes.wait()
+        return real(self, path, *how, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", hangs)
+    with ThreadPoolExecutor(8) as threads:
+        errors = [*threads.map(lambda file: failure(file.read, 0, 10), files[:8])]
+    assert {type(error) for error in errors} == {TimeoutError} and len(begun) == 8
+    yield files, goes, begun
+    goes.set()
+
+
+def failure(function, *given):
+    try:
+        function(*given)
+    except OSError as error:
+        return error
+
+
+def test_reads_that_hang_keep_no_others_waiting(hanging, caplog):
+    files, _, begun = hanging
+    time.sleep(0.1)
+    for number in (8, 9):
+        assert files[number].read(0, 10) == some(BLOCK, number)[:10]
+    assert len(begun) == 10 and caplog.text.count("8 reads of stores have hung") == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(hanging, monkeypatch):
+    files, goes, begun = hanging
+    monkeypatch.setattr(blocks._Threads, "all_hang", lambda _: False)
+    with ThreadPoolExecutor(2) as threads:  # one of the two finds what it waits for cancelled
+        errors = [*threads.map(lambda _: failure(files[8].read, 0, 10), range(2))]
+    assert {type(error) for error in errors} == {TimeoutError}
+    goes.set()
+    monkeypatch.setattr(blocks, "PATIENCE_S", 60.0)
+    assert files[9].read(0, 10) == some(BLOCK, 9)[:10]
+    assert sorted(path[-1] for path in begun) == [*"012345679"]
 
 
 def test_a_file_that_changes_is_seen(store, monkeypatch):
@@ -175,6 +240,28 @@ def test_a_folder_on_a_disk_keeps_blocks_between_processes_within_its_bound(
     monkeypatch.setattr(disk_cache, "_written", 0)
     open_file(put("z", data)).read(0, BLOCK)
     assert sum(path.stat().st_size for path in (tmp_path / "blocks").glob("*/*")) <= 5000
+
+
+@pytest.mark.parametrize("said", ["16GB", "-1", "nan"])
+def test_a_bound_that_is_no_number_is_refused_when_a_file_is_opened(
+    store, monkeypatch, tmp_path, said
+):
+    monkeypatch.setenv("VLP_BLOCK_CACHE", str(tmp_path / "blocks"))
+    monkeypatch.setenv("VLP_BLOCK_CACHE_GB", said)
+    name = put("x", some(BLOCK))
+    with pytest.raises(ValueError, match=f"VLP_BLOCK_CACHE_GB must be .* such as 16, got '{said}'"):
+        open_file(name)
+    monkeypatch.setenv("VLP_BLOCK_CACHE_GB", "")
+    assert open_file(name).read(0, BLOCK) == some(BLOCK)
+
+
+def test_a_folder_in_which_no_block_can_be_kept_is_said_once(store, monkeypatch, tmp_path, caplog):
+    (tmp_path / "blocks").write_bytes(b"a file")
+    monkeypatch.setenv("VLP_BLOCK_CACHE", str(tmp_path / "blocks"))
+    data = some(5 * BLOCK)
+    assert open_file(put("x", data)).read(0, len(data)) == data
+    (said,) = caplog.messages
+    assert f"cannot be kept in {tmp_path / 'blocks'}" in said and "VLP_BLOCK_CACHE name" in said
 
 
 def test_names_are_listed_and_known(store):
@@ -240,6 +327,35 @@ def test_an_index_spares_a_store_all_reading_at_opening(store, tars, beside):
     assert len(source) == 123 and [name[-5:] for name in source.survey()[0].gone] == ["1.tar"]
     with pytest.raises(Reject, match="shard gone"):
         source[45]
+
+
+def test_an_index_that_a_store_does_not_give_is_not_taken_for_none(
+    store, tars, monkeypatch, caplog
+):
+    (built,) = build_indexes(tars)
+    put("d/tars.index", built.path.read_bytes())
+    for path in tars[:2]:  # the third is gone
+        put(f"d/{path.name}", path.read_bytes())
+
+    def opened(owner, name, error):
+        def fails(*_, **__):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fails)
+            return open_source("memory://b/d")
+
+    with pytest.raises(
+        ValueError, match="d/tars.index must be read where it is there, but: .*down"
+    ):
+        opened(MemoryFileSystem, "exists", OSError("down"))
+    with pytest.raises(ValueError, match="tars.index cannot be copied: .*No space.*; .*make room"):
+        opened(tar_indexes, "_copy", OSError(errno.ENOSPC, "No space left on device"))
+    assert not caplog.text
+    refused = opened(MemoryFileSystem, "exists", PermissionError("no listing"))
+    assert len(refused) == 81 and "d/tars.index is not used: no listing" in caplog.text
+    source = open_source("memory://b/d")
+    assert len(source) == 123 and source.survey()[0].gone == ("memory://b/d/2.tar",)
 
 
 def test_a_store_that_fails_costs_its_samples_for_a_while(store, tars, monkeypatch):

@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from data_pipelines.faults import Reject
 from data_pipelines.fields import Pictures
-from data_pipelines.io import address, packed, plain, retries
+from data_pipelines.io import address, blocks, packed, plain, remote, retries
 from data_pipelines.io.packed import PackedTar, packed_kind
 from data_pipelines.loader import make_loader
 from data_pipelines.opening import open_source
@@ -139,6 +139,14 @@ def test_room_is_bounded_and_an_order_that_wastes_is_said_once(tmp_path, room, m
     assert caplog.text.count("are unpacked for") == 1 and "VLP_UNPACKED_GB" in caplog.text
 
 
+def test_room_that_is_no_number_is_refused_before_anything_is_unpacked(tmp_path, room, monkeypatch):
+    _, small = written(tmp_path)
+    monkeypatch.setenv("VLP_UNPACKED_GB", "16GB")
+    with pytest.raises(ValueError, match="VLP_UNPACKED_GB must be .* such as 16, got '16GB'"):
+        TarSource(small)
+    assert not unpacked(room)
+
+
 @pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
 @pytest.mark.parametrize("fault", ["cut", "changed", "appended"])
 def test_of_a_damaged_one_what_comes_before_is_used(tmp_path, monkeypatch, caplog, kind, fault):
@@ -239,6 +247,32 @@ def test_those_of_a_store_are_read_there(tmp_path, monkeypatch):
     try:
         for spec in ("memory://b", "memory://b/*.tar.zst", "memory://b/{0..2}.tar.zst"):
             assert everything(open_source(spec)) == everything(TarSource(plain_ones))
+    finally:
+        MemoryFileSystem.store.clear()
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.xz", "tar.zst"])
+def test_a_store_that_forbids_amid_a_tar_is_no_damage(tmp_path, room, monkeypatch, kind):
+    """As gcsfs says it: by an OSError that has no number."""
+    monkeypatch.setitem(address.SCHEMES, "memory", ("fsspec", ""))
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 100)
+    _, (small,) = written(tmp_path, kind, counts=(9,))
+    fsspec.filesystem("memory").pipe_file(f"/b/{small.name}", small.read_bytes())
+    real = MemoryFileSystem.cat_file
+
+    def forbidden(self, path, start=None, end=None, **more):
+        if start >= 300:
+            raise OSError("Forbidden: no access to this bucket")
+        return real(self, path, start, end, **more)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryFileSystem, "cat_file", forbidden)
+            with pytest.raises(ValueError, match="cannot be read: Forbidden: no access.*try again"):
+                TarSource(f"memory://b/{small.name}")
+        assert not unpacked(room)
+        blocks._after_fork()  # those ahead that failed as well
+        assert len(TarSource(f"memory://b/{small.name}")) == 9
     finally:
         MemoryFileSystem.store.clear()
 

@@ -12,6 +12,7 @@ from tests.sweeps.small_sweep import made, swept, table
 from vlp.cli.main import main
 from vlp.parallel.lock import Lock
 from vlp.sweeps.log import Log
+from vlp.sweeps.table import write_tables
 from vlp.sweeps.vectors import Rows, VectorStore
 
 
@@ -111,6 +112,32 @@ def test_other_draws_of_templates_make_the_rows_of_classification_anew_and_no_ot
         with_them = first["classification"]["metrics"][name]
         assert scores == {k: v for k, v in with_them.items() if not k.startswith("template_")}
         assert len(with_them) == len(scores) + 2
+
+
+def test_the_protocol_that_was_asked_for_last_counts_for_every_reader_and_nothing_is_done_again(
+    root, whole, tmp_path
+):
+    seven = {"entry": {"templates": "clip7"}}
+    swept(root, tmp_path)
+    swept(root, tmp_path, **seven)
+    other = table(tmp_path)
+    assert other != whole
+    for changed, wanted in (({}, whole), (seven, other)):
+        log = swept(root, tmp_path, **changed)
+        assert table(tmp_path) == wanted
+        assert list(Log(tmp_path / "log.jsonl").rows.values()) == list(log.rows.values())
+    made_once = {(row["key"], row["time"]) for row in rows_of(tmp_path) if "failed" not in row}
+    assert len(made_once) == 3  # retrieval, and classification by either
+    write_tables(tmp_path, Log(tmp_path / "log.jsonl").rows.values())
+    assert table(tmp_path) == other
+
+
+def test_a_row_that_failed_and_is_made_again_is_the_newest(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    for row in ({"key": "a", "failed": "no"}, {"key": "b"}, {"key": "a"}):
+        log.append(row)
+    assert list(log.rows) == list(Log(log.path).rows) == ["b", "a"]
+    assert log.done("a")
 
 
 def test_pictures_are_decoded_once_for_all_tasks_and_sweeps(root, tmp_path):

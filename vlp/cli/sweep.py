@@ -198,7 +198,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
             finally:
                 on_first(lambda: write_tables(out, log.rows.values()))
                 on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
-        asked: Any = dict(plan=plan, formats=args.export)
+        asked: Any = dict(entries=entries, keys=sweep.keys, formats=args.export)
         exported = list[str]()
         on_first(lambda: exported.extend(write_foreign(out, log.rows.values(), **asked)))
     failed = sum("failed" in row for row in log.rows.values())

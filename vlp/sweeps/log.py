@@ -20,7 +20,7 @@ class Log:
         path: of the file; made with its first line.
 
     Attributes:
-        rows: those of earlier, and of this sweep, in their order; the last of each key.
+        rows: those of earlier, and of this sweep, in their order; of each key the last alone.
 
     Raises:
         ValueError: the file is no such log.
@@ -51,7 +51,7 @@ class Log:
         except OSError:  # a full disk: half a line would spoil the next one
             os.truncate(self.path, before)
             raise
-        self.rows[row["key"]] = json.loads(line)
+        self._take(json.loads(line))
 
     def _read(self) -> None:
         data = self.path.read_bytes()
@@ -70,7 +70,11 @@ class Log:
                     f"{self.path} must hold a row of a sweep in each line, line {number} is none; "
                     "give another --out"
                 )
-            self.rows[row["key"]] = row
+            self._take(row)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.rows.pop(row["key"], None)  # the newest is the last
+        self.rows[row["key"]] = row
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

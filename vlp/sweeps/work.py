@@ -17,6 +17,7 @@ from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.stored import Stored, StoredView
+from vlp.sweeps.table import place_of
 from vlp.sweeps.tasks.table import TASKS
 from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
 from vlp.sweeps.vectors import VectorStore
@@ -38,6 +39,7 @@ class Sweep:
 
     Attributes:
         sets: those that could be opened, by name, once it is carried out.
+        keys: of the rows that the plan asks for, likewise.
     """
 
     def __init__(self, plan: Plan, log: Log, *, bars: Bars) -> None:
@@ -45,11 +47,14 @@ class Sweep:
         self.store = VectorStore(plan.vectors or plan.out / "vectors")
         self.samples = SampleStore(plan.out / "samples")
         self.sets: dict[str, EvalSet] = {}
+        self.keys: set[str] = set()
 
     def carry_out(self) -> None:
         """Judges every model on every set."""
         units = list(open_units(self.plan, self.bars.opening(self.plan.entries)))
         self.sets = {u.entry.name: u.found for u in units if u.found is not None}
+        self.keys = {unit.key(self.plan, ref) for unit in units for ref in self.plan.models}
+        on_first(lambda: self._affirm(units))
         missing = {
             ref: [u for u in units if not self.log.done(u.key(self.plan, ref))]
             for ref in self.plan.models
@@ -66,6 +71,16 @@ class Sweep:
                 wanted = [m for m in models if any(u in missing[m.ref] for u in own)]
                 if wanted:
                     self._on_set(wanted, own, missing)
+
+    def _affirm(self, units: Sequence[Unit]) -> None:
+        """Writes rows that are there already once more where another protocol came since, so that
+        every reader of the log takes these for the newest."""
+        rows = self.log.rows
+        newest = {place_of(row): key for key, row in rows.items()}
+        for unit in units:
+            for key in (unit.key(self.plan, ref) for ref in self.plan.models):
+                if self.log.done(key) and newest[place_of(rows[key])] != key:
+                    self.log.append(rows[key])
 
     def _opened(self, refs: deque[ModelRef], missing: Missing) -> list[AnyModel]:
         """The next models that can be opened; of the others every row says why not."""
@@ -177,10 +192,8 @@ class Sweep:
             "step": ref.step,
             "samples_seen": ref.samples_seen,
             "set": entry.name,
-            "split": entry.split,
-            "group": entry.group,
             "task": unit.task or "-",
-            "main": unit.main,
+            **unit.about(plan),
             "settings": unit.settings
             | {"pictures": plan.rule, "limit": plan.limit, "precision": plan.precision},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",

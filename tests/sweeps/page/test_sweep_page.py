@@ -101,6 +101,25 @@ def test_a_failure_is_a_cell_and_a_sentence(made):
     assert "1 of them failed" in page.text
 
 
+def test_models_that_were_judged_by_other_prompts_are_not_to_be_compared(made):
+    own: dict = dict(models=1, sets=1, protocol={"prompts": "a", "seed": 0})
+    _, rows = made(**own)
+    other = rows[0] | {"model": "runs/other", "key": "x"}
+    page, _ = made(more=[other], **own)
+    assert "not to be compared" not in page.text
+    page, _ = made(more=[other | {"protocol": {"prompts": "b", "seed": 0}}], **own)
+    said = "classification is not to be compared, models differ in prompts."
+    assert f"objects-0 : {said}" in page.text
+
+
+def test_of_several_settings_those_that_were_asked_for_last_are_drawn(made):
+    _, rows = made(models=1, sets=1)
+    again = rows[0]
+    other = again | {"settings": {"limit": 9}, "key": "x", "time": "2027-01-01T00:00:00Z"}
+    assert Board([other, again]).rows == [again]
+    assert Board([again, other]).rows == [other]
+
+
 def test_curves_and_laws_appear_with_the_steps(made):
     page, _ = made(models=1, sets=1, steps=4)
     assert "How they learned" in page.text and "error ≈" not in page.text

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +186,31 @@ def test_numbers_below_nothing_are_refused(tmp_path, capsys, flag):
     line = ["sweep", "--models=m", "--suite=emoji", f"--out={tmp_path / 'out'}", f"{flag}=-1"]
     assert main(line) == 1
     assert f"{flag} must be 0 or more, got -1" in capsys.readouterr().err
+
+
+AT_A_LIMIT = """
+import resource, sys
+from pathlib import Path
+from vlp.sweeps.log import Log
+log = Log(Path(sys.argv[1]))
+log.append({"key": "a"})
+size = log.path.stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
+try:
+    log.append({"key": "b"})
+except OSError as error:
+    print(error.strerror, log.path.stat().st_size == size, list(log.rows))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.append({"key": "c"})
+"""
+
+
+def test_a_row_that_has_only_half_the_room_is_an_error_and_leaves_nothing(tmp_path):
+    path = tmp_path / "log.jsonl"
+    line = [sys.executable, "-c", AT_A_LIMIT, str(path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "File too large True ['a']\n", done.stderr
+    assert list(Log(path).rows) == ["a", "c"]
 
 
 def test_a_row_that_finds_the_disk_full_leaves_no_half_line(tmp_path, monkeypatch):

@@ -41,12 +41,16 @@ class Log:
 
         Args:
             row: JSON values with a `key`.
+
+        Raises:
+            OSError: it cannot be written; nothing of it is in the file.
         """
         line = json.dumps({"format": FORMAT, **row}, ensure_ascii=False, allow_nan=False)
         before = self.path.stat().st_size if self.path.exists() else 0
         try:
-            with named(self.path), self.path.open("ab", buffering=0) as file:
+            with named(self.path), self.path.open("ab") as file:
                 file.write(line.encode("utf-8") + b"\n")
+                file.flush()  # all of it, or an error
                 os.fsync(file.fileno())
         except OSError:  # a full disk: half a line would spoil the next one
             os.truncate(self.path, before)

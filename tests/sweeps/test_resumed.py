@@ -92,6 +92,19 @@ def test_a_torn_last_line_is_mended_and_its_row_made_anew(root, whole, tmp_path,
     assert [row["key"] for row in rows_of(tmp_path)] == list(log.rows)
 
 
+def test_a_reader_leaves_a_torn_line_as_it_is_and_the_next_row_takes_it_off(tmp_path, caplog):
+    path = tmp_path / "log.jsonl"
+    Log(path).append({"key": "a"})
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"format": 1, "ke')
+    log = Log(path)
+    assert list(log.rows) == ["a"] and "its last line was not whole" in caplog.text
+    assert path.read_bytes() == whole + b'{"format": 1, "ke'
+    log.append({"key": "b"})
+    log.append({"key": "c"})
+    assert [row["key"] for row in rows_of(tmp_path)] == ["a", "b", "c"]
+
+
 def test_what_is_there_is_not_done_again(root, tmp_path):
     swept(root, tmp_path)
     before = (tmp_path / "log.jsonl").read_bytes()

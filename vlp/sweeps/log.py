@@ -14,7 +14,8 @@ FORMAT = 1
 
 
 class Log:
-    """A file of JSON lines that only grows; each line is whole, or is taken off at opening.
+    """A file of JSON lines that only grows. A line that is not whole is left out, and is taken off
+    before the next one is written: only by the process that holds the lock of the folder.
 
     Args:
         path: of the file; made with its first line.
@@ -29,6 +30,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
+        self._torn = 0  # bytes of a line that is not whole
         if path.is_file():
             self._read()
 
@@ -46,7 +48,10 @@ class Log:
             OSError: it cannot be written; nothing of it is in the file.
         """
         line = json.dumps({"format": FORMAT, **row}, ensure_ascii=False, allow_nan=False)
-        before = self.path.stat().st_size if self.path.exists() else 0
+        before = self.path.stat().st_size - self._torn if self.path.exists() else 0
+        if self._torn:
+            os.truncate(self.path, before)
+            self._torn = 0
         try:
             with named(self.path), self.path.open("ab") as file:
                 file.write(line.encode("utf-8") + b"\n")
@@ -60,13 +65,13 @@ class Log:
     def _read(self) -> None:
         data = self.path.read_bytes()
         whole, _, torn = data.rpartition(b"\n")
+        self._torn = len(torn)
         if torn:
             _log.warning(
-                "%s: its last line was not whole, as a sweep leaves it that is killed while it "
-                "writes; that row is made anew",
+                "%s: its last line was not whole, as of a sweep that writes it now or was killed "
+                "then; that row is left out, and the same sweep makes it anew",
                 self.path,
             )
-            os.truncate(self.path, len(data) - len(torn))
         for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
             row = _row(line)
             if row is None:

@@ -61,6 +61,14 @@ def test_what_cannot_be_compared_is_refused(finished, flags, said, capsys):
     assert not (finished / "compare.json").exists()
 
 
+def test_a_comparison_changes_nothing_of_a_log_that_a_sweep_writes_just_now(finished):
+    log = finished / "log.jsonl"
+    half = log.read_bytes() + b'{"format": 1, "ke'
+    log.write_bytes(half)
+    assert main(["sweep", "--compare", "model-1", "model-0", "--out", str(finished)]) == 0
+    assert log.read_bytes() == half
+
+
 def test_a_folder_without_a_sweep_is_refused(tmp_path, capsys):
     assert main(["sweep", "--compare", "a", "b", "--out", str(tmp_path)]) != 0
     assert "log.jsonl" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """A sweep that takes seconds: a small model on small sets in CLIP_benchmark's layout."""
 
+import dataclasses
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +56,10 @@ def picture(rng: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
-def plan_of(root: Path, out: Path, **others: Any) -> Plan:
-    """The sweep of everything in a folder of `made`."""
+def plan_of(root: Path, out: Path, *, entry: Mapping[str, Any] = {}, **others: Any) -> Plan:
+    """The sweep of everything in a folder of `made`, of whose sets `entry` says something else."""
     models = expand([str(root / "model")])
-    entries = read_suites([str(root / "suite.toml")])
+    entries = [dataclasses.replace(e, **entry) for e in read_suites([str(root / "suite.toml")])]
     return Plan(models, entries, out, str(root), **{"draws": 20, **others})
 
 

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from tests.sweeps.small_sweep import made, swept, table
 from vlp.cli.main import main
 from vlp.parallel.lock import Lock
 from vlp.sweeps.log import Log
+from vlp.sweeps.table import write_tables
 from vlp.sweeps.vectors import Rows, VectorStore
 
 
@@ -89,6 +93,19 @@ def test_a_torn_last_line_is_mended_and_its_row_made_anew(root, whole, tmp_path,
     assert [row["key"] for row in rows_of(tmp_path)] == list(log.rows)
 
 
+def test_a_reader_leaves_a_torn_line_as_it_is_and_the_next_row_takes_it_off(tmp_path, caplog):
+    path = tmp_path / "log.jsonl"
+    Log(path).append({"key": "a"})
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"format": 1, "ke')
+    log = Log(path)
+    assert list(log.rows) == ["a"] and "its last line was not whole" in caplog.text
+    assert path.read_bytes() == whole + b'{"format": 1, "ke'
+    log.append({"key": "b"})
+    log.append({"key": "c"})
+    assert [row["key"] for row in rows_of(tmp_path)] == ["a", "b", "c"]
+
+
 def test_what_is_there_is_not_done_again(root, tmp_path):
     swept(root, tmp_path)
     before = (tmp_path / "log.jsonl").read_bytes()
@@ -111,6 +128,48 @@ def test_other_draws_of_templates_make_the_rows_of_classification_anew_and_no_ot
         with_them = first["classification"]["metrics"][name]
         assert scores == {k: v for k, v in with_them.items() if not k.startswith("template_")}
         assert len(with_them) == len(scores) + 2
+
+
+def test_the_protocol_that_was_asked_for_last_counts_for_every_reader_and_nothing_is_done_again(
+    root, whole, tmp_path
+):
+    seven = {"entry": {"templates": "clip7"}}
+    swept(root, tmp_path)
+    swept(root, tmp_path, **seven)
+    other = table(tmp_path)
+    assert other != whole
+    for changed, wanted in (({}, whole), (seven, other)):
+        log = swept(root, tmp_path, **changed)
+        assert table(tmp_path) == wanted
+        assert list(Log(tmp_path / "log.jsonl").rows.values()) == list(log.rows.values())
+    made_once = {(row["key"], row["time"]) for row in rows_of(tmp_path) if "failed" not in row}
+    assert len(made_once) == 3  # retrieval, and classification by either
+    write_tables(tmp_path, Log(tmp_path / "log.jsonl").rows.values())
+    assert table(tmp_path) == other
+
+
+def test_another_main_metric_or_group_of_the_suite_is_in_the_table_and_nothing_is_done_again(
+    root, whole, tmp_path
+):
+    swept(root, tmp_path)
+    changed = {"metric": "classification/mean_per_class_recall", "group": "ours"}
+    swept(root, tmp_path, entry=changed)
+    lines = [line for line in table(tmp_path) if line["task"] == "classification"]
+    assert [line["metric"] for line in lines if line["main"]] == ["mean_per_class_recall"]
+    assert {line["group"] for line in lines} == {"ours"}
+    assert "classification, mean_per_class_recall" in (tmp_path / "table.md").read_text()
+    swept(root, tmp_path)
+    assert table(tmp_path) == whole
+    made_once = {(row["key"], row["time"]) for row in rows_of(tmp_path) if "failed" not in row}
+    assert len(made_once) == 2
+
+
+def test_a_row_that_failed_and_is_made_again_is_the_newest(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    for row in ({"key": "a", "failed": "no"}, {"key": "b"}, {"key": "a"}):
+        log.append(row)
+    assert list(log.rows) == list(Log(log.path).rows) == ["b", "a"]
+    assert log.done("a")
 
 
 def test_pictures_are_decoded_once_for_all_tasks_and_sweeps(root, tmp_path):
@@ -144,6 +203,28 @@ def test_what_was_left_half_written_is_removed_but_not_that_of_others(root, tmp_
     assert [name for name in names if (tmp_path / name).exists()] == ["july/.d.partial"]
 
 
+def test_a_page_that_cannot_be_drawn_keeps_no_export_back(root, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("no page")
+
+    monkeypatch.setattr("vlp.sweeps.page.write.write_page", broken)
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    flags += ["--only=classification", "--draws=0", "--export=clip_benchmark"]
+    assert main(["sweep", *flags, f"--out={tmp_path}"]) == 1
+    assert len([*(tmp_path / "export" / "clip_benchmark").iterdir()]) == 1
+
+
+def test_a_set_that_is_there_by_now_is_not_counted_as_failed(root, tmp_path, capsys):
+    out, later = tmp_path / "out", tmp_path / "data"
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", "--only=missing"]
+    flags += ["--draws=0", "--template-draws=0", f"--out={out}"]
+    assert main(["sweep", *flags, f"--data={later}"]) == 0
+    assert f"1 rows in {out}, 1 of them failed" in capsys.readouterr().out
+    shutil.copytree(root / "wds_classification_test", later / "wds_missing_test")
+    assert main(["sweep", *flags, f"--data={later}"]) == 0
+    assert f"1 rows in {out}, 0 of them failed" in capsys.readouterr().out
+
+
 def test_two_sweeps_into_one_folder_are_refused(root, tmp_path, capsys):
     flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
     with Lock(tmp_path):  # as the first of the two holds it
@@ -157,6 +238,31 @@ def test_numbers_below_nothing_are_refused(tmp_path, capsys, flag):
     line = ["sweep", "--models=m", "--suite=emoji", f"--out={tmp_path / 'out'}", f"{flag}=-1"]
     assert main(line) == 1
     assert f"{flag} must be 0 or more, got -1" in capsys.readouterr().err
+
+
+AT_A_LIMIT = """
+import resource, sys
+from pathlib import Path
+from vlp.sweeps.log import Log
+log = Log(Path(sys.argv[1]))
+log.append({"key": "a"})
+size = log.path.stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
+try:
+    log.append({"key": "b"})
+except OSError as error:
+    print(error.strerror, log.path.stat().st_size == size, list(log.rows))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.append({"key": "c"})
+"""
+
+
+def test_a_row_that_has_only_half_the_room_is_an_error_and_leaves_nothing(tmp_path):
+    path = tmp_path / "log.jsonl"
+    line = [sys.executable, "-c", AT_A_LIMIT, str(path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "File too large True ['a']\n", done.stderr
+    assert list(Log(path).rows) == ["a", "c"]
 
 
 def test_a_row_that_finds_the_disk_full_leaves_no_half_line(tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ def row(model, *, step=None, metrics=("top1",), **changed):
     return {
         "key": f"{model}{step}", "model": model, "step": step, "set": "s", "split": "test",
         "task": "classification", "main": "top1", "settings": {}, "fingerprint": "f",
+        "protocol": {"seed": 0, "prompts": "a"},
         "metrics": {name: {"value": 0.0} for name in metrics},
     } | changed  # fmt: skip
 
@@ -133,6 +134,8 @@ def test_metrics_that_are_no_quotients_of_samples_are_not_compared(tmp_path):
     [
         ({"fingerprint": "g"}, "their data are not the same"),
         ({"settings": {"limit": 5}}, "other settings"),
+        ({"protocol": {"seed": 0, "prompts": "c"}}, "the same protocol, theirs differ in prompts;"),
+        ({"protocol": {"seed": 1, "prompts": "a"}}, "theirs differ in seed; sweep both again"),
         ({"failed": "no"}, "one of them failed"),
         ({"key": "nowhere"}, "nothing is kept"),
     ],

@@ -40,7 +40,12 @@ def test_rows_come_by_model_step_and_set():
 
 def test_the_newest_row_of_the_same_settings_counts():
     rows = [row(value=0.1), row(value=0.2, settings={"limit": 9}), row(value=0.3)]
-    assert [r["metrics"]["top1"]["value"] for r in current(rows)] == [0.3, 0.2]
+    assert [r["metrics"]["top1"]["value"] for r in current(rows)] == [0.2, 0.3]
+
+
+def test_of_several_settings_the_paper_s_table_shows_those_that_came_last():
+    rows = [row(value=0.1), row(value=0.2, settings={"limit": 9}), row(value=0.3)]
+    assert markdown(current(rows)).splitlines()[-1] == "| a@1 | **30.0** |"
 
 
 def test_a_set_that_was_opened_later_did_not_fail():

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from vlp.evals.measures import DRAWS, LEVEL
 from vlp.sweeps.names import Model, short_names, titled
+from vlp.sweeps.protocol import differing
 from vlp.sweeps.samples import COUNTED, VALUE, SampleStore
 from vlp.sweeps.table import current, main_metric
 
@@ -216,6 +217,12 @@ def _not_comparable(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         return "their data are not the same; sweep both again"
     if row.get("settings") != other.get("settings"):
         return "they were judged with other settings; sweep both again with the same"
+    others = differing(each.get("protocol", {}) for each in (row, other))
+    if others:
+        return (
+            "they must be judged by the same protocol, theirs differ in "
+            f"{', '.join(others)}; sweep both again with the same"
+        )
     return ""
 
 

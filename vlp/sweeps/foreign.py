@@ -13,14 +13,13 @@ References:
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlp.files import write_json, write_text
 from vlp.sweeps.entry import Entry
 from vlp.sweeps.names import titled
-from vlp.sweeps.plan import Plan
 from vlp.sweeps.table import current
 
 CLIP_BENCHMARK, DATACOMP = "clip_benchmark", "datacomp"
@@ -67,44 +66,41 @@ _WORST = {
 
 
 def write_foreign(
-    folder: Path, rows: Iterable[Mapping[str, Any]], *, plan: Plan, formats: Sequence[str]
+    folder: Path,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    entries: Sequence[Entry],
+    keys: Collection[str],
+    formats: Sequence[str],
 ) -> list[str]:
     """Writes the scores of a sweep that other programs have a name for.
 
     Args:
         folder: of the sweep; they lie in its `export`.
-        rows: of its log, of which those of this plan count.
-        plan: of the sweep.
+        rows: of its log.
+        entries: the sets of the sweep.
+        keys: of the rows that it asked for, which are written.
         formats: "clip_benchmark", "datacomp".
 
     Returns:
         Sentences on what was written, and on what was not.
     """
-    entries = {entry.name: entry for entry in plan.entries}
-    every = current(rows)
-    own = [row for row in every if row["set"] in entries and _is_of(row, plan, entries)]
+    by_name = {entry.name: entry for entry in entries}
+    every = list(rows)
+    own = current(row for row in every if row["key"] in keys)
     good = [row for row in own if "failed" not in row]
+    others = sum(row["key"] not in keys for row in current(every))
     said = []
     for name in formats:
         write = {CLIP_BENCHMARK: _write_clip_benchmark, DATACOMP: _write_datacomp}[name]
         place = folder / FOLDER / name
-        done = write(place, good, entries)
+        done = write(place, good, by_name)
         said.append(
             f"{done:,} rows for {name} in {place}; {len(good) - done:,} are of tasks it does not "
-            f"have, {len(own) - len(good):,} failed, {len(every) - len(own):,} of this folder are "
-            "of other models, sets or settings"
+            f"have, {len(own) - len(good):,} failed, {others:,} of this folder are of other "
+            "models, sets or protocols"
         )
     return said
-
-
-def _is_of(row: Mapping[str, Any], plan: Plan, entries: Mapping[str, Entry]) -> bool:
-    """Whether a row was made as this plan makes rows."""
-    wanted = {"pictures": plan.rule, "limit": plan.limit, "precision": plan.precision}
-    wanted |= entries[row["set"]].settings.get(row["task"], {})
-    models = {(ref.name, ref.step) for ref in plan.models}
-    return (row["model"], row["step"]) in models and row["settings"] == json.loads(
-        json.dumps(wanted)
-    )
 
 
 def _write_clip_benchmark(

@@ -14,13 +14,14 @@ FORMAT = 1
 
 
 class Log:
-    """A file of JSON lines that only grows; each line is whole, or is taken off at opening.
+    """A file of JSON lines that only grows. A line that is not whole is left out, and is taken off
+    before the next one is written: only by the process that holds the lock of the folder.
 
     Args:
         path: of the file; made with its first line.
 
     Attributes:
-        rows: those of earlier, and of this sweep, in their order; the last of each key.
+        rows: those of earlier, and of this sweep, in their order; of each key the last alone.
 
     Raises:
         ValueError: the file is no such log.
@@ -29,6 +30,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
+        self._torn = 0  # bytes of a line that is not whole
         if path.is_file():
             self._read()
 
@@ -41,28 +43,35 @@ class Log:
 
         Args:
             row: JSON values with a `key`.
+
+        Raises:
+            OSError: it cannot be written; nothing of it is in the file.
         """
         line = json.dumps({"format": FORMAT, **row}, ensure_ascii=False, allow_nan=False)
-        before = self.path.stat().st_size if self.path.exists() else 0
+        before = self.path.stat().st_size - self._torn if self.path.exists() else 0
+        if self._torn:
+            os.truncate(self.path, before)
+            self._torn = 0
         try:
-            with named(self.path), self.path.open("ab", buffering=0) as file:
+            with named(self.path), self.path.open("ab") as file:
                 file.write(line.encode("utf-8") + b"\n")
+                file.flush()  # all of it, or an error
                 os.fsync(file.fileno())
         except OSError:  # a full disk: half a line would spoil the next one
             os.truncate(self.path, before)
             raise
-        self.rows[row["key"]] = json.loads(line)
+        self._take(json.loads(line))
 
     def _read(self) -> None:
         data = self.path.read_bytes()
         whole, _, torn = data.rpartition(b"\n")
+        self._torn = len(torn)
         if torn:
             _log.warning(
-                "%s: its last line was not whole, as a sweep leaves it that is killed while it "
-                "writes; that row is made anew",
+                "%s: its last line was not whole, as of a sweep that writes it now or was killed "
+                "then; that row is left out, and the same sweep makes it anew",
                 self.path,
             )
-            os.truncate(self.path, len(data) - len(torn))
         for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
             row = _row(line)
             if row is None:
@@ -70,7 +79,11 @@ class Log:
                     f"{self.path} must hold a row of a sweep in each line, line {number} is none; "
                     "give another --out"
                 )
-            self.rows[row["key"]] = row
+            self._take(row)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.rows.pop(row["key"], None)  # the newest is the last
+        self.rows[row["key"]] = row
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

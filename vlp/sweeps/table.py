@@ -31,15 +31,18 @@ _WHOLE = ("step", "samples_seen", "samples")
 
 
 def current(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a log that count, by model, step, set and task.
+    """The rows of a log that count, by model, step, set and task, then the newest last.
 
-    Of rows of the same model, set, task and settings the newest counts: others are of data or
-    weights that changed. A set that could not be opened once, and was judged later, did not fail.
+    Of rows of the same model, set, task and settings the newest counts: others are of data, weights
+    or prompts that changed. A set that could not be opened once, and was judged later, did not
+    fail.
     """
     newest: dict[str, dict[str, Any]] = {}
     for row in rows:
-        of = [*(row.get(name) for name in _OF), row.get("settings")]
-        newest[json.dumps(of, sort_keys=True)] = dict(row)
+        parts = [*(row.get(name) for name in _OF), row.get("settings")]
+        of = json.dumps(parts, sort_keys=True)
+        newest.pop(of, None)
+        newest[of] = dict(row)
     opened = {(row["model"], row["step"], row["set"]) for row in newest.values() if _opened(row)}
     found = [
         row
@@ -47,6 +50,11 @@ def current(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if _opened(row) or (row["model"], row["step"], row["set"]) not in opened
     ]
     return sorted(found, key=lambda row: (row["model"], row["step"] or 0, row["set"], row["task"]))
+
+
+def place_of(row: Mapping[str, Any]) -> tuple[str, int | None, str, str]:
+    """Where the main metric of a row stands: by model, step, set and task."""
+    return row["model"], row["step"], row["set"], row["task"]
 
 
 def main_metric(row: Mapping[str, Any]) -> str:
@@ -102,7 +110,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     places = list(dict.fromkeys((row["set"], row["task"]) for row in rows if "failed" not in row))
     short = short_names(row["model"] for row in rows)
     models = list(dict.fromkeys((row["model"], row["step"]) for row in rows))
-    values = {(row["model"], row["step"], row["set"], row["task"]): _value(row) for row in rows}
+    values = {place_of(row): _value(row) for row in rows}
     head = ["model", *(_column(rows, name, task) for name, task in places)]
     lines = [head, ["---", *["---:"] * len(places)]]
     best: dict[tuple[str, str], Number] = {}

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from vlp.evals.features import OF_PATCHES
 from vlp.parallel.together import everywhere
 from vlp.sweeps.entry import Entry
@@ -16,8 +14,9 @@ from vlp.sweeps.models import ModelRef
 from vlp.sweeps.places import open_entry
 from vlp.sweeps.plan import Plan
 from vlp.sweeps.precision import Stages, stages_of
+from vlp.sweeps.protocol import protocol_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import MAIN, REDRAWN, feature_of, learns, tasks_of
+from vlp.sweeps.tasks.table import MAIN, REDRAWN, check_set, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -30,7 +29,7 @@ class Unit:
         entry: the line of the suite.
         found: the set; None where it could not be opened.
         task: the name of the task; "" where the set could not be opened.
-        problem: why it could not.
+        problem: why it could not, or why the task cannot be asked of it.
     """
 
     entry: Entry
@@ -56,33 +55,23 @@ class Unit:
     def key(self, plan: Plan, ref: ModelRef) -> str:
         """What a row is of; another key means other scores."""
         parts = [ref.name, ref.step, ref.identity, self.entry.name, self.task, self.settings]
-        parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._digest]
+        parts += [plan.rule, plan.limit, plan.seed, plan.draws, plan.precision, self._protocol]
         parts += [plan.template_draws] if self.task in REDRAWN else []
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def about(self, plan: Plan) -> dict[str, Any]:
+        """What rows say of the set beside what a key is made of, and by which protocol they are."""
+        return {
+            "split": self.entry.split,
+            "group": self.entry.group,
+            "main": self.main,
+            "protocol": {"seed": plan.seed, **self._protocol},
+        }
+
     @cached_property
-    def _digest(self) -> str:
-        """A hash of the set's pictures and of what it says of them."""
-        found = self.found
-        if found is None:
-            return ""
-        digest = hashlib.sha256(found.pictures.fingerprint.encode())
-        names = (found.class_names, found.aliases, found.templates, found.prompts)
-        for part in (*names, found.texts, found.groups):
-            digest.update(repr(part).encode("utf-8", "surrogatepass"))
-        arrays = [found.labels, found.picture_of_text]
-        if found.choices is not None:
-            asked = found.choices
-            arrays += [*asked.pictures, *asked.texts, *asked.right, *asked.beside]
-        if found.masks is not None:
-            digest.update(found.masks.fingerprint.encode())
-        if found.train is not None:
-            digest.update(found.train.pictures.fingerprint.encode())
-            arrays.append(found.train.labels)
-        for array in arrays:
-            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+    def _protocol(self) -> dict[str, str]:
+        return {} if self.found is None else protocol_of(self.found)
 
 
 def open_units(plan: Plan, entries: Iterable[Entry]) -> Iterator[Unit]:
@@ -94,7 +83,16 @@ def open_units(plan: Plan, entries: Iterable[Entry]) -> Iterator[Unit]:
             yield Unit(entry, None, "", str(error))
             continue
         for task in entry.tasks or tasks_of(found):
-            yield Unit(entry, found, task)
+            yield Unit(entry, found, task, _problem(task, found, plan))
+
+
+def _problem(task: str, found: EvalSet, plan: Plan) -> str:
+    """Why a task cannot be asked of a set; "" where it can."""
+    try:
+        check_set(task, found, rule=plan.rule)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def by_set(units: Sequence[Unit]) -> list[list[Unit]]:

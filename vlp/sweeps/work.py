@@ -17,6 +17,7 @@ from vlp.sweeps.samples import SampleStore
 from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.stored import Stored, StoredView
+from vlp.sweeps.table import place_of
 from vlp.sweeps.tasks.table import TASKS
 from vlp.sweeps.units import REFUSALS, Unit, by_set, embedded_parts, open_units
 from vlp.sweeps.vectors import VectorStore
@@ -38,6 +39,7 @@ class Sweep:
 
     Attributes:
         sets: those that could be opened, by name, once it is carried out.
+        keys: of the rows that the plan asks for, likewise.
     """
 
     def __init__(self, plan: Plan, log: Log, *, bars: Bars) -> None:
@@ -45,11 +47,14 @@ class Sweep:
         self.store = VectorStore(plan.vectors or plan.out / "vectors")
         self.samples = SampleStore(plan.out / "samples")
         self.sets: dict[str, EvalSet] = {}
+        self.keys: set[str] = set()
 
     def carry_out(self) -> None:
         """Judges every model on every set."""
         units = list(open_units(self.plan, self.bars.opening(self.plan.entries)))
         self.sets = {u.entry.name: u.found for u in units if u.found is not None}
+        self.keys = {unit.key(self.plan, ref) for unit in units for ref in self.plan.models}
+        on_first(lambda: self._affirm(units))
         missing = {
             ref: [u for u in units if not self.log.done(u.key(self.plan, ref))]
             for ref in self.plan.models
@@ -66,6 +71,18 @@ class Sweep:
                 wanted = [m for m in models if any(u in missing[m.ref] for u in own)]
                 if wanted:
                     self._on_set(wanted, own, missing)
+
+    def _affirm(self, units: Sequence[Unit]) -> None:
+        """Writes rows that are there already once more where another protocol came since, or where
+        the suite says another main metric or group: every reader of the log takes the last one."""
+        rows = self.log.rows
+        newest = {place_of(row): key for key, row in rows.items()}
+        for unit in units:
+            for key in (unit.key(self.plan, ref) for ref in self.plan.models):
+                if self.log.done(key):
+                    row = rows[key] | unit.about(self.plan)
+                    if row != rows[key] or newest[place_of(row)] != key:
+                        self.log.append(row)
 
     def _opened(self, refs: deque[ModelRef], missing: Missing) -> list[AnyModel]:
         """The next models that can be opened; of the others every row says why not."""
@@ -100,16 +117,18 @@ class Sweep:
     def _embedded(
         self, models: Sequence[AnyModel], units: Sequence[Unit]
     ) -> tuple[dict[ModelRef, str], dict[ModelRef, list[int]]]:
-        """Embeds the pictures of a set.
+        """Embeds the pictures of a set, for the tasks that can be asked of it.
 
         Returns:
             By model, why that failed, and how many pictures each process decoded.
         """
-        found = units[0].found
         problems: dict[ModelRef, str] = {}
         decoded: dict[ModelRef, list[int]] = {}
-        if found is None:
+        units = [unit for unit in units if not unit.problem]
+        if not units:
             return problems, decoded
+        found = units[0].found
+        assert found is not None
         stored = [model for model in models if isinstance(model, Stored)]
         problems |= {model.ref: why for model in stored if (why := model.problem(found))}
         for stages in dict.fromkeys(unit.stages(self.plan) for unit in units):
@@ -177,10 +196,8 @@ class Sweep:
             "step": ref.step,
             "samples_seen": ref.samples_seen,
             "set": entry.name,
-            "split": entry.split,
-            "group": entry.group,
             "task": unit.task or "-",
-            "main": unit.main,
+            **unit.about(plan),
             "settings": unit.settings
             | {"pictures": plan.rule, "limit": plan.limit, "precision": plan.precision},
             "fingerprint": unit.found.pictures.fingerprint if unit.found else "",

@@ -82,6 +82,25 @@ def test_other_files_are_said(tmp_path):
     assert opens(tmp_path).notes == ["1 files in images/ are no pictures: readme.txt"]
 
 
+def test_a_picture_and_a_mask_that_are_links_to_nothing_are_said(tmp_path):
+    put(tmp_path, files())
+    for name in ("images/c.jpg", "masks/c.png"):
+        (tmp_path / "birds" / name).symlink_to(tmp_path / "nothing")
+    found = opens(tmp_path)
+    assert len(found) == 2 and found.notes == [
+        "1 files in images/ are passed over: 1 like c.jpg (no file, or a link to nothing)",
+        "1 files in masks/ are passed over: 1 like c.png (no file, or a link to nothing)",
+    ]
+
+
+def test_a_folder_of_links_to_nothing_is_refused_with_what_it_has(tmp_path):
+    put(tmp_path, files(**{"images/a.png": None, "images/b.jpg": None}))
+    (tmp_path / "birds" / "images").mkdir()
+    (tmp_path / "birds/images/a.png").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="it has 0 other files; 1 files .* a link to nothing"):
+        opens(tmp_path, tasks=["segmentation"])
+
+
 def grey_of(bits):
     """A PNG of 8 x 6 pixels whose header says so many bits of grey."""
     data = bytearray(mask())
@@ -129,6 +148,20 @@ def test_a_mask_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "birds/masks/a.png").write_bytes(bytes(data))
     with pytest.raises(ValueError, match="must be a PNG that can be read: image too large"):
         found.masks.read(0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "JPEG2000"])
+def test_the_size_of_a_picture_of_any_kind_is_compared(tmp_path, kind):
+    noise = Image.fromarray(
+        np.random.default_rng(0).integers(256, size=(70, 90, 3), dtype=np.uint8)
+    )
+    file = f"images/a.{dict(JPEG2000='jp2').get(kind, kind.lower())}"
+    changes = {"images/a.png": None, file: saved(noise, kind)}
+    put(tmp_path, files(**changes))
+    with pytest.raises(ValueError, match="as large as .* 8 x 6 pixels and .* 90 x 70; write"):
+        opens(tmp_path)
+    put(tmp_path, files(**changes | {"masks/a.png": saved_array(np.zeros((70, 90), np.uint8))}))
+    assert len(opens(tmp_path)) == 2
 
 
 def test_a_picture_that_cannot_be_read_is_left_to_the_embedding(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 from vlp.evals.results import LABELS, NO_SHARES
 from vlp.evals.writing import Number, percent
 from vlp.sweeps.names import models_of, short_names
-from vlp.sweeps.table import current, main_metric
+from vlp.sweeps.table import current, main_metric, place_of
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]
@@ -110,10 +110,9 @@ class Board:
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        counting = sorted(current(rows), key=lambda row: row.get("time", ""))
-        newest = {(r["model"], r["step"], r["set"], r["task"]): r for r in counting}
-        self._at = newest
-        self.rows = list(newest.values())
+        counting = current(rows)
+        self._at = newest = {place_of(row): row for row in counting}
+        self.rows = sorted(newest.values(), key=lambda row: row.get("time", ""))
         self.hidden = len(counting) - len(newest)
         self.steps = models_of(self.rows)
         self.short = short_names(self.steps)

@@ -60,6 +60,30 @@ def test_leaks_of_other_data_are_left_out(tmp_path, job, capsys):
     assert found[4] == "duplicate of a picture to be judged on"
 
 
+@pytest.mark.parametrize("kind", ["tar", "folder"])
+def test_pictures_to_be_judged_on_need_no_captions(tmp_path, job, capsys, kind):
+    leak = encoded(noise(4, size=24))
+    if kind == "tar":
+        judged = write_samples(tmp_path / "t.tar", [(leak, ""), (b"no picture", "")])
+    else:
+        judged = tmp_path / "t"
+        (judged / "cat").mkdir(parents=True)
+        (judged / "cat/1.png").write_bytes(leak)
+        (judged / "cat/2.png").write_bytes(b"no picture")
+    assert job("dedup", f"--against={judged}", "--layout=none") == 0
+    found = {line["index"]: line["reason"] for line in lines(tmp_path / "out") if not line["kept"]}
+    assert found[4] == "duplicate of a picture to be judged on"
+    said = "--against: 1 of 2 pictures can be read; others: image not recognised 1"
+    assert said in capsys.readouterr().out
+
+
+def test_pictures_to_be_judged_on_of_which_none_can_be_read_are_refused(tmp_path, job, capsys):
+    judged = write_samples(tmp_path / "t.tar", [(b"no picture", "words")])
+    assert job("dedup", f"--against={judged}") == 1
+    assert "--against must have a picture that can be read" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.tar"))
+
+
 def test_a_filter_goes_by_rules_or_by_vectors(job, capsys):
     for flags, said in (
         ((), "give one of --min-side"),

@@ -121,19 +121,25 @@ def index_once(spec: str) -> None:
 
 
 def gather(
-    work: "Work", flags: list[str], *, pictures: bool, where: str = "facts", doing: str = "reading"
+    work: "Work",
+    flags: list[str],
+    *,
+    pictures: bool,
+    captions: bool = True,
+    where: str = "facts",
+    doing: str = "reading",
 ) -> None:
     """`gather_facts`, with what is done shown.
 
     Args:
-        work, flags, pictures, where: as there.
+        work, flags, pictures, captions, where: as there.
         doing: a word for it.
     """
     from data_pipelines.jobs.facts import gather_facts
 
     folder = work.out / where
     with showing(doing, total=len(work), done=lambda: parts_in(folder)):
-        gather_facts(work, flags, pictures=pictures, where=where)
+        gather_facts(work, flags, pictures=pictures, captions=captions, where=where)
 
 
 def judge(work: "Work", flags: list[str], judging: Callable[..., Any]) -> None:

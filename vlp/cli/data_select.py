@@ -160,10 +160,33 @@ def _dedup(args: argparse.Namespace, _: list[str]) -> None:
     near, against = Near(bits=args.bits), None
     if judged_on is not None:
         against = dataclasses.replace(work, spec=args.against, samples=len(judged_on))
-        gather(against, flags, pictures=True, where="against", doing="reading --against")
+        _gather_judged_on(against, flags)
     gather(work, flags, pictures=True)
     judge(work, flags, partial(by_look, work=work, near=near, against=against))
     write_and_say(args, work, flags)
+
+
+def _gather_judged_on(against: Any, flags: list[str]) -> None:
+    """Reads the pictures of --against, whether they have captions or not, and says how many.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    from data_pipelines.faults import summary
+    from data_pipelines.jobs.facts import count_usable
+
+    where = "against"
+    gather(against, flags, pictures=True, captions=False, where=where, doing="reading --against")
+    readable, rejects = count_usable(against, where=where)
+    print(
+        f"--against: {readable:,} of {against.samples:,} pictures can be read; others: "
+        f"{summary(rejects)}"
+    )
+    if not readable:
+        raise ValueError(
+            f"--against must have a picture that can be read, {against.spec} has none "
+            f"({summary(rejects)}); give pictures, and another --out"
+        )
 
 
 def _dedup_by_embedding(args: argparse.Namespace) -> None:

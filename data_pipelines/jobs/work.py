@@ -45,7 +45,7 @@ class Work:
     @property
     def source(self) -> Source:
         """The data, opened once in each process."""
-        return _opened(self.spec, self.limits)
+        return opened(self.spec, self.limits)
 
     def missing(self, path: Callable[[int], Path]) -> list[int]:
         """The parts whose file is not there yet."""
@@ -53,7 +53,8 @@ class Work:
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(spec: str, limits: Limits) -> Source:
+def opened(spec: str, limits: Limits) -> Source:
+    """The data, opened once in each process. Raises ValueError."""
     return open_source(spec, limits=limits)
 
 
@@ -79,7 +80,7 @@ def begin(
     """
     if part_size < 1:
         raise ValueError(f"a part must be of at least 1 sample, got {part_size}")
-    source = _opened(spec, limits)
+    source = opened(spec, limits)
     told = {**settings, "data": source.fingerprint, "part_size": part_size}
     told = json.loads(json.dumps(told))  # as it is read back
     path = out / SETTINGS

@@ -125,11 +125,39 @@ def test_a_filter_by_score_reads_the_vectors_of_the_same_data(tmp_path, data, jo
     (vectors / "done/00000.json").unlink()
     assert job("filter", f"--embeddings={vectors}", "--threshold=0.5", out="two") == 1
     assert "must be whole, it has 0 of 1 shards" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
     other = write_embeddings(tmp_path / "w", open_source(data))
     manifest = json.loads((other / "manifest.json").read_text()) | {"data": "other"}
     (other / "manifest.json").write_text(json.dumps(manifest))
     assert job("filter", f"--embeddings={other}", "--threshold=0.5", out="three") == 1
     assert "must have the vectors of --data" in capsys.readouterr().err
+    assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("convert", ["--resize=0"], "resize must be a whole number of at least 1, got 0"),
+        ("reshard", ["--resize=16", "--quality=101"], "quality must be of 1 to 100, got 101"),
+        ("dedup", ["--bits=99"], "bits that differ must be of -1"),
+        ("filter", ["--min-side=-3"], "min_side must be at least 0, got -3"),
+        ("filter", ["--embeddings=v"], "needs a threshold or a share"),
+        ("filter", ["--embeddings=v", "--share=30"], "share must be over 0 and at most 1"),
+        ("balance", ["--queries=queries.txt", "--most=0"], "--most must be at least 1, got 0"),
+        ("label", ["--wordnet=none"], "a WordNet folder must have index.noun"),
+        ("label", ["--wordnet=none", "--min-count=0"], "--min-count must be at least 1, got 0"),
+    ],
+)
+def test_a_job_that_is_refused_leaves_nothing_behind(
+    tmp_path, data, job, capsys, monkeypatch, name, flags, said
+):
+    """So that the same command, put right, is not another job in the same folder."""
+    monkeypatch.chdir(tmp_path)
+    write_embeddings(tmp_path / "v", open_source(data))
+    (tmp_path / "queries.txt").write_text("photo\n")
+    assert job(name, *flags) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_stats_count_everything_once(tmp_path, job, capsys):

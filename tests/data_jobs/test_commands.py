@@ -134,6 +134,16 @@ def test_a_filter_by_score_reads_the_vectors_of_the_same_data(tmp_path, data, jo
     assert not (tmp_path / "three").exists()
 
 
+def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    x = np.eye(9, dtype=np.float32)
+    x[5, 2], x[5, 5] = 0.9, np.sqrt(1 - 0.9**2)
+    np.save(vectors / "images/00000.npy", x)
+    for out, flags, left_out in (("near", ["--cosine=0.85"], [5]), ("default", [], [])):
+        assert job("dedup", f"--embeddings={vectors}", "--layout=none", *flags, out=out) == 0
+        assert [line["index"] for line in lines(tmp_path / out) if not line["kept"]] == left_out
+
+
 @pytest.mark.parametrize(
     ("name", "flags", "said"),
     [
@@ -146,6 +156,13 @@ def test_a_filter_by_score_reads_the_vectors_of_the_same_data(tmp_path, data, jo
         ("balance", ["--queries=queries.txt", "--most=0"], "--most must be at least 1, got 0"),
         ("label", ["--wordnet=none"], "a WordNet folder must have index.noun"),
         ("label", ["--wordnet=none", "--min-count=0"], "--min-count must be at least 1, got 0"),
+        ("dedup", ["--cosine=0.9"], "--cosine is of vectors, got 0.9 without --embeddings"),
+        ("dedup", ["--embeddings=v", "--cosine=95"], "--cosine must be of -1 to 1, got 95"),
+        ("dedup", ["--embeddings=v", "--cosine=nan"], "--cosine must be of -1 to 1, got nan"),
+        ("dedup", ["--embeddings=v", "--bits=3"], "--bits compares by look"),
+        ("dedup", ["--layout=none", "--resize=16"], "--layout=none writes none, got 16"),
+        ("filter", ["--min-side=3", "--layout=none", "--quality=80"], "writes none, got 80"),
+        ("convert", ["--quality=80"], "--quality is of the JPEGs that --resize makes, got 80"),
     ],
 )
 def test_a_job_that_is_refused_leaves_nothing_behind(

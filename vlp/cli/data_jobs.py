@@ -86,7 +86,9 @@ def add_form(parser: argparse.ArgumentParser, *, none: bool) -> None:
     parser.add_argument(
         "--resize", type=int, metavar="PIXELS", help="scale larger pictures to this shorter side"
     )
-    add_count_argument(parser, "--quality", default=95, what="of the JPEGs that these become")
+    parser.add_argument(
+        "--quality", type=int, metavar="N", help="of the JPEGs that these become (default 95)"
+    )
 
 
 def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work", list[str]]:
@@ -185,13 +187,25 @@ def form_of(args: argparse.Namespace) -> "Form | None":
     """How samples are written by the flags of `add_form`; None where none are.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value out of its range, or a flag that would change nothing.
     """
     from data_pipelines.jobs.shards import Form
 
+    given = {name: getattr(args, name) for name in ("resize", "quality")}
+    given = {name: value for name, value in given.items() if value is not None}
     if args.layout == NO_SHARDS:
+        for name, value in given.items():
+            raise ValueError(
+                f"--{name} is of pictures that are written, and --layout=none writes none, got "
+                f"{value}; leave it out, or give another --layout"
+            )
         return None
-    return Form(args.layout, args.resize, args.quality)
+    if given.keys() == {"quality"}:
+        raise ValueError(
+            f"--quality is of the JPEGs that --resize makes, got {args.quality} without --resize; "
+            "give --resize=PIXELS, or leave it out"
+        )
+    return Form(args.layout, **given)
 
 
 def form_settings(form: "Form | None") -> dict[str, Any]:

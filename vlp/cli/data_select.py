@@ -83,6 +83,7 @@ _RULES = {
     "max-words": (int, "N", "of the caption"),
     "min-characters": (int, "N", "of the caption"),
 }
+_BITS, _COSINE = 4, 0.95
 
 
 def add_jobs(commands: Any) -> None:
@@ -120,10 +121,12 @@ def _add_dedup(commands: Any) -> None:
     )  # fmt: skip
     dedup.add_argument("--against", metavar="DATA", help="pictures to be judged on")
     dedup.add_argument(
-        "--bits", type=int, default=4, help="-1: equal files only (default %(default)s)"
+        "--bits", type=int, metavar="N", help=f"-1: equal files only (default {_BITS})"
     )
     dedup.add_argument("--embeddings", metavar="DIR", help="of vlp embed")
-    dedup.add_argument("--cosine", type=float, default=0.95, help="default %(default)s")
+    dedup.add_argument(
+        "--cosine", type=float, metavar="X", help=f"least of near ones (default {_COSINE})"
+    )
     add_form(dedup, none=True)
 
 
@@ -152,9 +155,15 @@ def _dedup(args: argparse.Namespace, _: list[str]) -> None:
     if args.embeddings:
         _dedup_by_embedding(args)
         return
+    if args.cosine is not None:
+        raise ValueError(
+            f"--cosine is of vectors, got {args.cosine:g} without --embeddings; give "
+            "--embeddings=DIR, or --bits in its place"
+        )
     from data_pipelines.jobs.duplicates import Near, by_look
 
-    form, near, against = form_of(args), Near(bits=args.bits), None
+    near, against = Near(bits=_BITS if args.bits is None else args.bits), None
+    form = form_of(args)
     judged_on = open_indexed(args.against, args) if args.against else None
     how = {"bits": near.bits, "against": judged_on and judged_on.fingerprint}
     work, flags = begin(args, {**how, **form_settings(form)})
@@ -190,18 +199,24 @@ def _gather_judged_on(against: Any, flags: list[str]) -> None:
 
 
 def _dedup_by_embedding(args: argparse.Namespace) -> None:
-    if args.against:
-        raise ValueError("--against compares by look, --embeddings by vectors; give one of them")
+    for name in ("against", "bits"):
+        if getattr(args, name) is not None:
+            raise ValueError(
+                f"--{name} compares by look, --embeddings by vectors; give one of them"
+            )
+    cosine = _COSINE if args.cosine is None else args.cosine
+    if not -1 <= cosine <= 1:
+        raise ValueError(f"--cosine must be of -1 to 1, got {cosine:g}; try {_COSINE}")
     from data_pipelines.jobs.duplicates import by_embedding
     from vlp.jobs.embedded import embedded_by, embedded_shards
 
     form = form_of(args)
     shards = embedded_shards(args.embeddings, open_indexed(args.data, args))
     images = [image for image, _ in shards]
-    how = {"embeddings": embedded_by(args.embeddings), "cosine": args.cosine}
+    how = {"embeddings": embedded_by(args.embeddings), "cosine": cosine}
     work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
-    judge(work, flags, partial(by_embedding, shards=images, cosine=args.cosine))
+    judge(work, flags, partial(by_embedding, shards=images, cosine=cosine))
     write_and_say(work, flags, form)
 
 

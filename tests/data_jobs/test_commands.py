@@ -134,6 +134,17 @@ def test_a_filter_by_score_reads_the_vectors_of_the_same_data(tmp_path, data, jo
     assert not (tmp_path / "three").exists()
 
 
+@pytest.mark.parametrize("flags", [("dedup",), ("filter", "--share=0.5")])
+def test_vectors_of_augmentations_are_refused(tmp_path, data, job, capsys, flags):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    manifest = json.loads((vectors / "manifest.json").read_text())
+    manifest["views"] = {"count": 2, "seed": 0}
+    (vectors / "manifest.json").write_text(json.dumps(manifest))
+    assert job(*flags, f"--embeddings={vectors}") == 1
+    assert "run vlp embed without --views" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
     vectors = write_embeddings(tmp_path / "v", open_source(data))
     x = np.eye(9, dtype=np.float32)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from data_pipelines.checks import check_choice
 from data_pipelines.files import json_bytes, read_lines, write_lines, write_whole
+from data_pipelines.sources.rows import JSON
 from data_pipelines.sources.tar_build import build_indexes
 from data_pipelines.tar_write import kind_of, sample_bytes, write_tar
 
@@ -20,7 +21,7 @@ PARQUET = pa.schema(
         "key": pa.string(),
         "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
         "captions": pa.list_(pa.string()),
-        "json": pa.string(),
+        JSON: pa.string(),
     }
 )
 
@@ -77,7 +78,9 @@ def _tars(out: Path, name: str, items: Iterable[Item]) -> str:
 
 
 def _parquet(out: Path, name: str, items: Iterable[Item]) -> str:
-    """Columns as Hugging Face's image feature has them, {bytes, path}."""
+    """Columns as Hugging Face's image feature has them, {bytes, path}; fields, which need not be of
+    one type, as JSON.
+    """
     path = out / f"{name}.parquet"
 
     def write(partial: Path) -> None:
@@ -94,7 +97,7 @@ def _row(item: Item) -> dict[str, Any]:
         "key": item.key,
         "image": {"bytes": item.image, "path": _file(item)},
         "captions": list(item.captions),
-        "json": json_bytes(item.meta).decode(),
+        JSON: json_bytes(item.meta).decode(),
     }
 
 

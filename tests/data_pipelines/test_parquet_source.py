@@ -208,6 +208,24 @@ def test_columns_go_by_their_names_and_by_what_they_hold(tmp_path, schema):
     assert source.image(0) == b"x" and source.captions(0) == (b"said",)
 
 
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ('{"cls": 3, "text": "within"}', {"cls": 3, "text": "within", "number": 1}),
+        ('{"number": 9, "json": "own"}', {"number": 1, "json": "own"}),
+        ("[1, 2]", {"json": "[1, 2]", "number": 1}),
+        ("no JSON", {"json": "no JSON", "number": 1}),
+        (None, {"json": None, "number": 1}),
+    ],
+)
+def test_an_object_in_the_column_json_is_further_fields_and_another_text_is_one(
+    tmp_path, text, fields
+):
+    schema = pa.schema([("jpg", pa.binary()), ("json", pa.string()), ("number", pa.int64())])
+    write(tmp_path / "a.parquet", [dict(jpg=b"x", json=text, number=1)], schema)
+    assert open_source(tmp_path / "a.parquet").meta(0) == fields
+
+
 def test_sounds_are_in_a_column_of_their_own(tmp_path):
     rows = [dict(audio=dict(bytes=b"sound", path=""), text="said"), dict(audio=None, text="said")]
     write(tmp_path / "a.parquet", rows, pa.schema([("audio", PICTURE), ("text", pa.string())]))

@@ -2,6 +2,8 @@
 
 import abc
 import contextlib
+import datetime
+import decimal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,8 @@ from data_pipelines.sources.row_columns import Columns
 _NAME = "_name"
 # Its texts are to a row what KEY.json is to a sample of a tar.
 JSON = "json"
+# What JSON has not, and so becomes text: fields are written again by jobs.
+_TOLD = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 
 
 class RowSource(Source):
@@ -117,11 +121,11 @@ def texts_of(value: Any) -> tuple[str | bytes, ...]:
 
 
 def _said(value: Any) -> Any:
-    """A value with its texts as such."""
+    """A value with its texts as such, and as a text what JSON has not."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list):
         return [_said(one) for one in value]
     if isinstance(value, dict):
         return {name: _said(one) for name, one in value.items()}
-    return value
+    return str(value) if isinstance(value, _TOLD) else value

@@ -1,5 +1,7 @@
 """Parquet files as img2dataset and Hugging Face write them; what pyarrow reads is the reference."""
 
+import datetime
+import decimal
 import json
 import logging
 import pickle
@@ -224,6 +226,19 @@ def test_an_object_in_the_column_json_is_further_fields_and_another_text_is_one(
     schema = pa.schema([("jpg", pa.binary()), ("json", pa.string()), ("number", pa.int64())])
     write(tmp_path / "a.parquet", [dict(jpg=b"x", json=text, number=1)], schema)
     assert open_source(tmp_path / "a.parquet").meta(0) == fields
+
+
+def test_dates_and_decimals_are_fields_of_text_as_json_has_them(tmp_path):
+    row = dict(
+        jpg=b"x",
+        taken=datetime.datetime(2024, 2, 3, 4, 5, 6),
+        day=datetime.date(2024, 2, 3),
+        prices=[decimal.Decimal("1.50"), None],
+    )
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    found = open_source(tmp_path / "a.parquet").meta(0)
+    assert found == dict(taken="2024-02-03 04:05:06", day="2024-02-03", prices=["1.50", None])
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_sounds_are_in_a_column_of_their_own(tmp_path):

@@ -21,7 +21,7 @@ from data_pipelines.jobs.layouts import LAYOUTS, WITH_SOUND, Item, finish, write
 from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.verdicts import manifest_path
 from data_pipelines.jobs.work import Work
-from data_pipelines.sources.base import Source
+from data_pipelines.sources.base import Source, sound_of
 
 DONE = "done"  # the folder that says which shards are whole
 _ORIGIN = ("source_key", "source_file")
@@ -129,17 +129,7 @@ def _item(source: Source, index: int, *, form: Form, more: dict[str, Any]) -> It
     origin = (source.key(index), source.file(index))
     # Of samples that were written before, where they came from at first.
     meta = dict(zip(_ORIGIN, map(utf8, origin), strict=True)) | _meta(source, index) | more
-    return Item(f"{index:09d}", image, _captions(source, index), meta, _sound(source, index))
-
-
-def _sound(source: Source, index: int) -> bytes | None:
-    """None of a sample that has none. Raises Reject."""
-    try:
-        return source.audio(index)
-    except Reject as fault:
-        if fault.is_missing:
-            return None
-        raise
+    return Item(f"{index:09d}", image, _captions(source, index), meta, sound_of(source, index))
 
 
 def _captions(source: Source, index: int) -> tuple[str, ...]:

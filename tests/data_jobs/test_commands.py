@@ -212,6 +212,15 @@ def test_the_page_shows_pictures_and_reasons_and_asks_the_network_for_nothing(
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert job("inspect", f"--manifest={tmp_path}", out="other") == 1
     assert "--manifest must be the --out of a job" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_page_of_a_manifest_that_is_not_whole_is_refused(tmp_path, job, capsys):
+    assert job("dedup", "--layout=none", out="once") == 0
+    (tmp_path / "once/manifest/00002.jsonl").unlink()
+    assert job("inspect", f"--manifest={tmp_path / 'once'}") == 1
+    assert "must have its whole manifest, it has 2 of 3 parts" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_tars_are_indexed_once_and_what_is_done_is_shown(tmp_path, capsys, monkeypatch):

@@ -10,12 +10,16 @@ import pyarrow.parquet as pq
 
 from data_pipelines.checks import check_choice
 from data_pipelines.files import json_bytes, read_lines, write_lines, write_whole
+from data_pipelines.sources import table
 from data_pipelines.sources.rows import JSON
 from data_pipelines.sources.tar_build import build_indexes
 from data_pipelines.tar_write import kind_of, sample_bytes, write_tar
 
 _ROW_GROUP = 128  # samples that a reader takes from the disk for one
 _LINES = "captions.jsonl"
+# The first names that its reader looks for: another field may be called by one of the later ones.
+_COLUMNS = (table.IMAGE_COLUMNS[0], table.CAPTION_COLUMNS[0])
+SOUND, FIELD = "sound left out", "field left out"
 PARQUET = pa.schema(
     {
         "key": pa.string(),
@@ -43,6 +47,14 @@ class Item:
     captions: tuple[str, ...]
     meta: Mapping[str, Any]
     sound: bytes | None = None
+
+
+def left_out(layout: str, item: Item) -> Iterator[str]:
+    """What of a sample a layout has no place for: `SOUND`, `FIELD`."""
+    if item.sound is not None and layout != "tars":
+        yield SOUND
+    if layout == "folder" and any(map(_is_column, item.meta)):
+        yield FIELD
 
 
 def write_shard(layout: str, out: Path, part: int, items: Iterable[Item]) -> str:
@@ -120,19 +132,24 @@ def _folder(out: Path, name: str, items: Iterable[Item]) -> str:
         lines = []
         for item in items:
             (partial / _file(item)).write_bytes(item.image)
-            told = {"image": f"{name}/{_file(item)}", "captions": list(item.captions)}
-            lines.append(told | {k: v for k, v in item.meta.items() if k not in told})
+            told = (f"{name}/{_file(item)}", list(item.captions) or None)
+            fields = {name: value for name, value in item.meta.items() if not _is_column(name)}
+            lines.append(dict(zip(_COLUMNS, told, strict=True)) | fields)
         write_lines(partial / f"{_LINES}.part", lines)
 
     write_whole(out / name, write)
     return name
 
 
+def _is_column(field: str) -> bool:
+    """Whether a reader of the table takes a field for the picture or the captions."""
+    return field.strip().lower() in _COLUMNS
+
+
 def _file(item: Item) -> str:
     return f"{item.key}.{kind_of(item.image)}"
 
 
-WITH_SOUND = ("tars",)
 LAYOUTS: dict[str, Callable[[Path, str, Iterable[Item]], str]] = {
     "tars": _tars,
     "parquet": _parquet,

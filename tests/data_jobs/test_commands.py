@@ -145,6 +145,20 @@ def test_vectors_of_augmentations_are_refused(tmp_path, data, job, capsys, flags
     assert not (tmp_path / "out").exists()
 
 
+def test_new_labels_take_the_place_of_old_ones_and_that_is_said(tmp_path, capsys):
+    image = encoded(noise(0))
+    data = write_samples(tmp_path / "l.tar", [(image, "a cat")] * 2, labels=[7])
+    (tmp_path / "wn").mkdir()
+    (tmp_path / "wn/index.noun").write_text("cat n 1 1 @ 1 1 00000001\n")
+    out = tmp_path / "out"
+    own = [f"--data={data}", f"--out={out}", f"--wordnet={tmp_path / 'wn'}", "--min-count=2"]
+    assert main(["data", "label", *own, "--layout=parquet"]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 samples written" in said and "2 of them with a new value of a field" in said
+    found = open_source(f"{out}/*.parquet")
+    assert [found.meta(i)["labels"] for i in range(len(found))] == [[0], [0]]
+
+
 def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
     vectors = write_embeddings(tmp_path / "v", open_source(data))
     x = np.eye(9, dtype=np.float32)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_pipelines.decode import decode
+from data_pipelines.faults import Reject
 from data_pipelines.jobs.facts import gather_facts
 from data_pipelines.jobs.layouts import LAYOUTS
 from data_pipelines.jobs.rules import Rules, by_rules
@@ -168,6 +169,34 @@ def test_sounds_go_into_tars_and_are_counted_where_there_is_no_place_for_them(
     assert open_source(str(tars.out)).audio(0) == b"OggS..."
     counts = write_shards(folder, flags, Form("folder"), chosen=False)
     assert counts == {"written": 1, "sound left out": 1}
+
+
+def test_captions_in_a_folder_are_the_sample_s_own_whatever_its_fields_are_called(
+    tmp_path, start, flags
+):
+    fields = {"Caption": "of the page", "captions": "more", "title": "page", "file": "a.html"}
+    samples = [
+        sample_bytes("a", encoded(noise(0)), ["one", "two"], meta=fields),
+        sample_bytes("b", encoded(noise(1)), [], meta={"number": 1}),
+    ]
+    write_tar(tmp_path / "d.tar", samples)
+    work = start(tmp_path / "d.tar")
+    counts = write_shards(work, flags, Form("folder"), chosen=False)
+    assert counts == {"written": 2, "field left out": 1}
+    found = open_source(str(work.out))
+    assert found.captions(0) == ("one", "two")
+    assert found.meta(0).items() >= {"captions": "more", "title": "page", "file": "a.html"}.items()
+    with pytest.raises(Reject, match="caption missing"):
+        found.captions(1)
+
+
+def test_fields_that_cannot_be_read_are_counted_and_the_sample_is_written(tmp_path, start, flags):
+    image = encoded(noise(0))
+    odd = b"".join((member("k.png", image), member("k.json", b"no JSON")))
+    write_tar(tmp_path / "d.tar", [odd, sample_bytes("l", image, ["words"], meta={})])
+    work = start(tmp_path / "d.tar")
+    counts = write_shards(work, flags, Form(), chosen=False)
+    assert counts == {"written": 2, "fields left out": 1}
 
 
 def test_a_folder_of_another_job_is_refused(tmp_path, data, start):

@@ -225,7 +225,7 @@ def write_and_say(
         chosen: whether a manifest says what stays.
     """
     from data_pipelines.faults import summary
-    from data_pipelines.jobs.shards import DONE, write_shards
+    from data_pipelines.jobs.shards import CHANGED, DONE, LEFT_OUT, write_shards
     from data_pipelines.jobs.verdicts import reasons
 
     if chosen:
@@ -238,10 +238,11 @@ def write_and_say(
     with showing("writing", total=len(work), done=lambda: parts_in(work.out / DONE)):
         counts = write_shards(work, flags, form, chosen=chosen)
     written = counts.pop("written")
-    counts.pop("left out", None)  # told above
-    if silent := counts.pop("sound left out", 0):
-        print(f"{silent:,} of them without their sound, which --layout=tars alone holds")
+    counts.pop(LEFT_OUT, None)  # told above
+    changed = {how: number for name, how in CHANGED.items() if (number := counts.pop(name, 0))}
     print(f"{written:,} of {work.samples:,} samples written; could not be: {summary(counts)}")
+    for how, number in changed.items():
+        print(f"{number:,} of them {how}")
     if not written:
         raise ValueError(f"{work.out} has no shard: no sample was to be written, or none could be")
     pattern = {"tars": "/*.tar", "parquet": "/*.parquet", "folder": ""}[form.layout]

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.files import remove_partials, write_json
+from data_pipelines.formats import JOB
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.opening import open_source
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
-
-SETTINGS = "job.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +82,7 @@ def begin(
     source = opened(spec, limits)
     told = {**settings, "data": source.fingerprint, "part_size": part_size}
     told = json.loads(json.dumps(told))  # as it is read back
-    path = out / SETTINGS
+    path = out / JOB
     if path.is_file():
         _check_same(path, told)
         for folder in (out, *(each for each in out.iterdir() if each.is_dir())):

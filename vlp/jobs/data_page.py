@@ -14,8 +14,9 @@ from rich.table import Table
 
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject, summary
+from data_pipelines.formats import JOB
 from data_pipelines.jobs.facts import read_facts
-from data_pipelines.jobs.work import SETTINGS, Work
+from data_pipelines.jobs.work import Work
 from data_pipelines.sources import Source
 from data_pipelines.sources.fingerprints import same_data
 from vlp.evals import page
@@ -99,7 +100,7 @@ def manifest_files(job: Path, source: Source) -> list[Path]:
         ValueError: it is no such folder, of other data, or not finished.
     """
     try:
-        told = json.loads((job / SETTINGS).read_text(encoding="utf-8"))
+        told = json.loads((job / JOB).read_text(encoding="utf-8"))
         data, parts = told["data"], -(-len(source) // told["part_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"--manifest must be the --out of a job of vlp data, got {job}") from error

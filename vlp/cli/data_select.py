@@ -216,7 +216,8 @@ def _dedup_by_embedding(args: argparse.Namespace) -> None:
     how = {"embeddings": embedded_by(args.embeddings), "cosine": cosine}
     work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
-    judge(work, flags, partial(by_embedding, shards=images, cosine=cosine))
+    judging = partial(by_embedding, samples=work.samples, shards=images, cosine=cosine)
+    judge(work, flags, judging)
     write_and_say(work, flags, form)
 
 

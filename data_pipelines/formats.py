@@ -57,8 +57,8 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
 
     Args:
       folder: where they lie.
-      files: all of its files, by their paths below it.
-        Of a folder that a job wrote, what lies deeper is what it knows of its samples, and no data.
+      files: all of its files, by their paths below it. Of a folder that a job wrote, those in
+        folders are what it knows of its samples, and no data.
       beside: whether there are tars or pictures as well: then parquet without pictures is what
         img2dataset says of them, and no data of its own.
 

@@ -133,7 +133,7 @@ def _folder(out: Path, name: str, items: Iterable[Item]) -> str:
         for item in items:
             (partial / _file(item)).write_bytes(item.image)
             told = (f"{name}/{_file(item)}", list(item.captions) or None)
-            fields = {name: value for name, value in item.meta.items() if not _is_column(name)}
+            fields = {field: item.meta[field] for field in item.meta if not _is_column(field)}
             lines.append(dict(zip(_COLUMNS, told, strict=True)) | fields)
         write_lines(partial / f"{_LINES}.part", lines)
 

@@ -37,7 +37,7 @@ _UNREAD, _REPLACED = "fields left out", "field replaced"
 # What is said of samples that were written, but not as they were, by the name of their count.
 CHANGED = {
     SOUND: "without their sound, which tars alone hold",
-    FIELD: "without a field that is called as a column of the table is",
+    FIELD: "without a field called image or caption, as columns of the table are",
     _UNREAD: "without their fields, which cannot be read",
     _REPLACED: "with a new value of a field that they had",
 }

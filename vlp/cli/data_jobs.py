@@ -106,6 +106,7 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
     from data_pipelines.jobs.work import begin
 
     flags = [f"--runner={args.runner}"] if args.runner else in_process(args.workers)
+    flags += shlex.split(args.beam)
     open_indexed(args.data, args)
     work = begin(
         args.data,
@@ -114,7 +115,7 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
         part_size=args.shard_size,
         limits=limits(args),
     )
-    return work, [*flags, *shlex.split(args.beam)]
+    return work, flags
 
 
 def open_indexed(spec: str, args: argparse.Namespace) -> "Source":

@@ -122,7 +122,8 @@ class Filter(Job[FilterFolder]):
     def _beside(self, index: int) -> tuple[dict[str, Any], bytes | None, list[str]]:
         """Fields and sound of a sample, and why one of them cannot be read, which is left out."""
         meta: dict[str, Any] = {}
-        sound, lost = None, []
+        sound: bytes | None = None
+        lost: list[str] = []
         try:
             meta = dict(self.source.meta(index))
         except Reject as fault:

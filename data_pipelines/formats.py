@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from data_pipelines.sources.groups import GroupSource
 
 PARQUET, ARROW, RECORDS = "parquet file", "Arrow file", "ArrayRecord file"
+JOB = "job.json"  # in the folder of a job of `vlp data`
 _FILES = {".parquet": PARQUET, ".arrow": ARROW}
 # a.array_record, or a.array_record-00000-of-00001.
 _RECORDS = re.compile(r"\.array_?record(?=$|-\d+-of-\d+$)", re.IGNORECASE)
@@ -56,13 +57,16 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
 
     Args:
       folder: where they lie.
-      files: all of its files, by their paths below it.
+      files: all of its files, by their paths below it. Of a folder that a job wrote, those in
+        folders are what it knows of its samples, and no data.
       beside: whether there are tars or pictures as well: then parquet without pictures is what
         img2dataset says of them, and no data of its own.
 
     Raises:
       ValueError: they are those of several splits.
     """
+    if JOB in files:
+        files = [file for file in files if "/" not in file]
     for wanted in (PARQUET, ARROW, RECORDS):
         names = [file for file in files if kind_of_file(file) == wanted]
         if names and (not beside or (wanted == PARQUET and _has_pictures(folder / names[0]))):

@@ -19,6 +19,7 @@ from data_pipelines.jobs.vectors import read_vectors
 from data_pipelines.jobs.verdicts import Verdict
 from data_pipelines.jobs.work import Work
 
+NO_VECTOR = "no vector"
 _BLOCK = 1024  # rows compared at once
 
 
@@ -81,13 +82,16 @@ def by_look(
     return (equal, pairs) | "both" >> beam.Flatten() | beam.Filter(lambda said: said[0] >= 0)
 
 
-def by_embedding(made: beam.Pipeline, *, shards: Sequence[str], cosine: float) -> beam.PCollection:
-    """Verdicts on pictures whose embedding is near to that of one before it.
+def by_embedding(
+    made: beam.Pipeline, *, samples: int, shards: Sequence[str], cosine: float
+) -> beam.PCollection:
+    """Verdicts on pictures whose embedding is near to that of one before it, or that have none.
 
     Every shard is compared with every other: exact, and quadratic in the data.
 
     Args:
       made: a pipeline.
+      samples: of the data; those without a vector, whose pictures could not be read, do not stay.
       shards: the vectors of each stretch of the data, see `read_vectors`.
       cosine: the least of near ones.
 
@@ -96,7 +100,7 @@ def by_embedding(made: beam.Pipeline, *, shards: Sequence[str], cosine: float) -
       clusters only.
     """
     pairs = [(a, b) for j, b in enumerate(shards) for a in shards[: j + 1]]
-    return (
+    near = (
         made
         | beam.Create(pairs)
         | beam.Reshuffle()
@@ -104,6 +108,14 @@ def by_embedding(made: beam.Pipeline, *, shards: Sequence[str], cosine: float) -
         | "first alike" >> beam.CombinePerKey(min)
         | beam.MapTuple(partial(_verdict, "near duplicate"))
     )
+    embedded = made | "shards" >> beam.Create(list(shards)) | "ids" >> beam.FlatMap(_ids)
+    every = made | "every sample" >> beam.Create(range(samples)) | beam.Map(lambda i: (i, None))
+    missing = (
+        {"embedded": embedded, "every": every}
+        | beam.CoGroupByKey()
+        | "without" >> beam.FlatMapTuple(_without_vector)
+    )
+    return (near, missing) | "both" >> beam.Flatten()
 
 
 def _readable(row: dict[str, Any]) -> bool:
@@ -152,6 +164,16 @@ def _near(near: Near, _: tuple[int, int], rows: Iterable[tuple]) -> Iterator[tup
 
 def _same_cells(one: np.ndarray, other: np.ndarray, most: float) -> bool:
     return float(np.abs(one - other).reshape(-1, 3).mean(axis=1).max()) <= most
+
+
+def _ids(shard: str) -> Iterator[tuple[int, None]]:
+    ids, _ = read_vectors(shard)
+    yield from ((index, None) for index in ids.tolist())
+
+
+def _without_vector(index: int, groups: dict[str, Iterable[None]]) -> Iterator[Verdict]:
+    if not any(True for _ in groups["embedded"]):
+        yield index, {"reason": NO_VECTOR}
 
 
 def _alike(cosine: float, one: str, other: str) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """What every job wants to know of a sample, read once and kept as parquet, a file a part."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,25 @@ SCHEMA = pa.schema(
 _UNSEEN = dict(bytes=0, width=0, height=0, sha256=b"", hash=0, small=b"", spread=0.0)
 
 
-def gather_facts(work: Work, flags: Sequence[str], *, pictures: bool, where: str = "facts") -> None:
+def gather_facts(
+    work: Work,
+    flags: Sequence[str],
+    *,
+    pictures: bool,
+    captions: bool = True,
+    where: str = "facts",
+) -> None:
     """Writes the facts of all samples that are not written yet.
 
     Args:
       work: the data and the folder.
       flags: of the runner.
-      pictures: whether pictures are read too; without, their facts are zeros.
+      pictures: whether pictures are read; without, their facts are zeros.
+      captions: whether captions are read; without, a picture that has none can be used.
       where: the folder in that of the work.
     """
     path = partial(facts_path, work, where=where)
-    writing = partial(_write, work, pictures=pictures, where=where)
+    writing = partial(_write, work, pictures=pictures, captions=captions, where=where)
     for_each(work.missing(path), flags, writing)
 
 
@@ -60,6 +69,15 @@ def facts_path(work: Work, part: int, *, where: str = "facts") -> Path:
 def read_facts(work: Work, part: int, *, where: str = "facts") -> list[dict[str, Any]]:
     """The facts of a part's samples, in order; the names are those of `SCHEMA`."""
     return pq.read_table(facts_path(work, part, where=where)).to_pylist()
+
+
+def count_usable(work: Work, *, where: str = "facts") -> tuple[int, Counter[str]]:
+    """How many samples can be used, and how many cannot by reason."""
+    counts: Counter[str] = Counter()
+    for part in range(len(work)):
+        table = pq.read_table(facts_path(work, part, where=where), columns=["reject"])
+        counts.update(table["reject"].to_pylist())
+    return counts.pop("", 0), counts
 
 
 def all_facts(
@@ -74,7 +92,7 @@ def all_facts(
     )
 
 
-def facts_of(source: Source, index: int, *, pictures: bool) -> dict[str, Any]:
+def facts_of(source: Source, index: int, *, pictures: bool, captions: bool) -> dict[str, Any]:
     """The facts of one sample; what cannot be read has its reason in "reject"."""
     known = {
         "index": index,
@@ -84,7 +102,8 @@ def facts_of(source: Source, index: int, *, pictures: bool) -> dict[str, Any]:
         "captions": [],
     } | _UNSEEN
     try:
-        known["captions"] = captions_of(source, index)
+        if captions:
+            known["captions"] = captions_of(source, index)
         if pictures:
             known |= _seen(source, index)
     except Reject as fault:
@@ -111,12 +130,10 @@ def _seen(source: Source, index: int) -> dict[str, Any]:
     }
 
 
-def _write(work: Work, part: int, *, pictures: bool, where: str) -> None:
-    rows = list(_rows(work, part, pictures=pictures))
+def _write(work: Work, part: int, *, pictures: bool, captions: bool, where: str) -> None:
+    rows = [
+        facts_of(work.source, index, pictures=pictures, captions=captions)
+        for index in work.indices(part)
+    ]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     write_whole(facts_path(work, part, where=where), partial(pq.write_table, table))
-
-
-def _rows(work: Work, part: int, *, pictures: bool) -> Iterator[dict[str, Any]]:
-    for index in work.indices(part):
-        yield facts_of(work.source, index, pictures=pictures)

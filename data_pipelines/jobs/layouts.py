@@ -10,17 +10,22 @@ import pyarrow.parquet as pq
 
 from data_pipelines.checks import check_choice
 from data_pipelines.files import json_bytes, read_lines, write_lines, write_whole
+from data_pipelines.sources import table
+from data_pipelines.sources.rows import JSON
 from data_pipelines.sources.tar_build import build_indexes
 from data_pipelines.tar_write import kind_of, sample_bytes, write_tar
 
 _ROW_GROUP = 128  # samples that a reader takes from the disk for one
 _LINES = "captions.jsonl"
+# The first names that its reader looks for: another field may be called by one of the later ones.
+_COLUMNS = (table.IMAGE_COLUMNS[0], table.CAPTION_COLUMNS[0])
+SOUND, FIELD = "sound left out", "field left out"
 PARQUET = pa.schema(
     {
         "key": pa.string(),
         "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
         "captions": pa.list_(pa.string()),
-        "json": pa.string(),
+        JSON: pa.string(),
     }
 )
 
@@ -42,6 +47,14 @@ class Item:
     captions: tuple[str, ...]
     meta: Mapping[str, Any]
     sound: bytes | None = None
+
+
+def left_out(layout: str, item: Item) -> Iterator[str]:
+    """What of a sample a layout has no place for: `SOUND`, `FIELD`."""
+    if item.sound is not None and layout != "tars":
+        yield SOUND
+    if layout == "folder" and any(map(_is_column, item.meta)):
+        yield FIELD
 
 
 def write_shard(layout: str, out: Path, part: int, items: Iterable[Item]) -> str:
@@ -77,7 +90,9 @@ def _tars(out: Path, name: str, items: Iterable[Item]) -> str:
 
 
 def _parquet(out: Path, name: str, items: Iterable[Item]) -> str:
-    """Columns as Hugging Face's image feature has them, {bytes, path}."""
+    """Columns as Hugging Face's image feature has them, {bytes, path}; fields, which need not be of
+    one type, as JSON.
+    """
     path = out / f"{name}.parquet"
 
     def write(partial: Path) -> None:
@@ -94,7 +109,7 @@ def _row(item: Item) -> dict[str, Any]:
         "key": item.key,
         "image": {"bytes": item.image, "path": _file(item)},
         "captions": list(item.captions),
-        "json": json_bytes(item.meta).decode(),
+        JSON: json_bytes(item.meta).decode(),
     }
 
 
@@ -117,19 +132,24 @@ def _folder(out: Path, name: str, items: Iterable[Item]) -> str:
         lines = []
         for item in items:
             (partial / _file(item)).write_bytes(item.image)
-            told = {"image": f"{name}/{_file(item)}", "captions": list(item.captions)}
-            lines.append(told | {k: v for k, v in item.meta.items() if k not in told})
+            told = (f"{name}/{_file(item)}", list(item.captions) or None)
+            fields = {field: item.meta[field] for field in item.meta if not _is_column(field)}
+            lines.append(dict(zip(_COLUMNS, told, strict=True)) | fields)
         write_lines(partial / f"{_LINES}.part", lines)
 
     write_whole(out / name, write)
     return name
 
 
+def _is_column(field: str) -> bool:
+    """Whether a reader of the table takes a field for the picture or the captions."""
+    return field.strip().lower() in _COLUMNS
+
+
 def _file(item: Item) -> str:
     return f"{item.key}.{kind_of(item.image)}"
 
 
-WITH_SOUND = ("tars",)
 LAYOUTS: dict[str, Callable[[Path, str, Iterable[Item]], str]] = {
     "tars": _tars,
     "parquet": _parquet,

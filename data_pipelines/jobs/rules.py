@@ -49,7 +49,7 @@ class Rules:
         if not any(value not in (None, ()) for value in given.values()):
             raise ValueError(f"a filter needs a rule, got none; give one of {', '.join(given)}")
         for name, value in given.items():
-            if isinstance(value, int | float) and value < 0:
+            if isinstance(value, int | float) and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
 
     def reason(self, fact: dict[str, Any]) -> str:

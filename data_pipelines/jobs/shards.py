@@ -17,13 +17,30 @@ from data_pipelines.decode import decode
 from data_pipelines.faults import Reject
 from data_pipelines.files import read_lines, utf8, write_json
 from data_pipelines.jobs.facts import captions_of
-from data_pipelines.jobs.layouts import LAYOUTS, WITH_SOUND, Item, finish, write_shard
+from data_pipelines.jobs.layouts import (
+    FIELD,
+    LAYOUTS,
+    SOUND,
+    Item,
+    finish,
+    left_out,
+    write_shard,
+)
 from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.verdicts import manifest_path
 from data_pipelines.jobs.work import Work
-from data_pipelines.sources.base import Source
+from data_pipelines.sources.base import Source, sound_of
 
 DONE = "done"  # the folder that says which shards are whole
+LEFT_OUT = "left out"
+_UNREAD, _REPLACED = "fields left out", "field replaced"
+# What is said of samples that were written, but not as they were, by the name of their count.
+CHANGED = {
+    SOUND: "without their sound, which tars alone hold",
+    FIELD: "without a field called image or caption, as columns of the table are",
+    _UNREAD: "without their fields, which cannot be read",
+    _REPLACED: "with a new value of a field that they had",
+}
 _ORIGIN = ("source_key", "source_file")
 
 
@@ -62,8 +79,8 @@ def write_shards(work: Work, flags: Sequence[str], form: Form, *, chosen: bool) 
       chosen: whether a manifest says what stays; else all does that can be read.
 
     Returns:
-      How many samples were written ("written"), were not to be ("left out") and could not be
-      written, by reason; and how many were written without their sound ("sound left out").
+      How many samples were written ("written"), were not to be (`LEFT_OUT`) and could not be
+      written, by reason; and how many were written in part, by the names in `CHANGED`.
     """
     missing = [part for part in range(len(work)) if not _is_done(work, part)]
     for_each(missing, flags, partial(_write, work, form, chosen=chosen))
@@ -109,37 +126,32 @@ def _items(
     for index in work.indices(part):
         line = said.get(index, {})
         if not line.get("kept", True):
-            counts["left out"] += 1
+            counts[LEFT_OUT] += 1
             continue
         try:
-            item = _item(work.source, index, form=form, more=line.get("meta", {}))
+            item, lost = _item(work.source, index, form=form, more=line.get("meta", {}))
         except Reject as fault:
             counts[fault.reason] += 1
             continue
         counts["written"] += 1
-        if item.sound is not None and form.layout not in WITH_SOUND:
-            counts["sound left out"] += 1
+        counts.update([*lost, *left_out(form.layout, item)])
         yield item
 
 
-def _item(source: Source, index: int, *, form: Form, more: dict[str, Any]) -> Item:
+def _item(
+    source: Source, index: int, *, form: Form, more: dict[str, Any]
+) -> tuple[Item, list[str]]:
+    """A sample as it is written, and which of its fields are not."""
     image = source.image(index)
     if form.resize is not None:
         image = resized(image, form.resize, quality=form.quality, max_pixels=source.limits.pixels)
+    captions, sound = _captions(source, index), sound_of(source, index)
+    fields, lost = _fields(source, index)
+    lost += [_REPLACED] * any(fields.get(name, value) != value for name, value in more.items())
     origin = (source.key(index), source.file(index))
     # Of samples that were written before, where they came from at first.
-    meta = dict(zip(_ORIGIN, map(utf8, origin), strict=True)) | _meta(source, index) | more
-    return Item(f"{index:09d}", image, _captions(source, index), meta, _sound(source, index))
-
-
-def _sound(source: Source, index: int) -> bytes | None:
-    """None of a sample that has none. Raises Reject."""
-    try:
-        return source.audio(index)
-    except Reject as fault:
-        if fault.is_missing:
-            return None
-        raise
+    meta = dict(zip(_ORIGIN, map(utf8, origin), strict=True)) | fields | more
+    return Item(f"{index:09d}", image, captions, meta, sound), lost
 
 
 def _captions(source: Source, index: int) -> tuple[str, ...]:
@@ -152,12 +164,12 @@ def _captions(source: Source, index: int) -> tuple[str, ...]:
         raise
 
 
-def _meta(source: Source, index: int) -> dict[str, Any]:
-    """What the source knows beside the pair; what cannot be read is left out."""
+def _fields(source: Source, index: int) -> tuple[dict[str, Any], list[str]]:
+    """What the source knows beside the pair, or that it cannot be read."""
     try:
-        return dict(source.meta(index))
+        return dict(source.meta(index)), []
     except Reject:
-        return {}
+        return {}, [_UNREAD]
 
 
 def resized(data: bytes, size: int, *, quality: int, max_pixels: int) -> bytes:

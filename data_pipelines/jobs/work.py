@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.files import remove_partials, write_json
+from data_pipelines.formats import JOB
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.opening import open_source
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
-
-SETTINGS = "job.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Work:
     @property
     def source(self) -> Source:
         """The data, opened once in each process."""
-        return _opened(self.spec, self.limits)
+        return opened(self.spec, self.limits)
 
     def missing(self, path: Callable[[int], Path]) -> list[int]:
         """The parts whose file is not there yet."""
@@ -53,7 +52,8 @@ class Work:
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(spec: str, limits: Limits) -> Source:
+def opened(spec: str, limits: Limits) -> Source:
+    """The data, opened once in each process. Raises ValueError."""
     return open_source(spec, limits=limits)
 
 
@@ -79,10 +79,10 @@ def begin(
     """
     if part_size < 1:
         raise ValueError(f"a part must be of at least 1 sample, got {part_size}")
-    source = _opened(spec, limits)
+    source = opened(spec, limits)
     told = {**settings, "data": source.fingerprint, "part_size": part_size}
     told = json.loads(json.dumps(told))  # as it is read back
-    path = out / SETTINGS
+    path = out / JOB
     if path.is_file():
         _check_same(path, told)
         for folder in (out, *(each for each in out.iterdir() if each.is_dir())):

@@ -127,6 +127,16 @@ def all_captions(source: Source) -> Iterator[str | bytes]:
             continue
 
 
+def sound_of(source: Source, index: int) -> bytes | None:
+    """The sound file of a sample, None of one that has none. Raises Reject."""
+    try:
+        return source.audio(index)
+    except Reject as fault:
+        if fault.is_missing:
+            return None
+        raise
+
+
 def joined_captions(text: bytes | None, lines: bytes | None, *, by_line: bool) -> tuple[bytes, ...]:
     """The captions of a sample: its text, then those that stand one a line; blanks do not count.
 

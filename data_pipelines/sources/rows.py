@@ -1,17 +1,24 @@
 """What sources have in common whose samples are rows of named columns: parquet, Arrow, records."""
 
 import abc
+import contextlib
+import datetime
+import decimal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.faults import Reject
 from data_pipelines.limits import Limits
-from data_pipelines.sources.base import Source, check_index
+from data_pipelines.sources.base import Source, check_index, parse_metadata
 from data_pipelines.sources.members import AUDIO, IMAGE, MISSING, TOO_LARGE
 from data_pipelines.sources.row_columns import Columns
 
 # Beside a class's number stands its name, where the data know it: label and label_name.
 _NAME = "_name"
+# Its texts are to a row what KEY.json is to a sample of a tar.
+JSON = "json"
+# What JSON has not, and so becomes text: fields are written again by jobs.
+_TOLD = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 
 
 class RowSource(Source):
@@ -65,13 +72,18 @@ class RowSource(Source):
         return texts_of(self._cell(index, self.columns.caption))
 
     def meta(self, index: int) -> Mapping[str, Any]:
-        """The other columns, and the names of classes where they are known."""
+        """The other columns, and the names of classes where they are known; of a column `json` that
+        holds an object its fields, as far as no column has their name.
+        """
         check_index(index, len(self))
         found = {name: _said(self._cell(index, name)) for name in self.columns.fields}
         for name, names in self.classes.items():
             number = found.get(name)
             if isinstance(number, int) and 0 <= number < len(names):
                 found[name + _NAME] = names[number]
+        if isinstance(text := found.get(JSON), str):
+            with contextlib.suppress(Reject):  # other texts are a field as any
+                found = parse_metadata(text) | {n: v for n, v in found.items() if n != JSON}
         return found
 
     def _encoded(self, index: int, column: str | None, role: str, limit: int) -> bytes:
@@ -109,11 +121,11 @@ def texts_of(value: Any) -> tuple[str | bytes, ...]:
 
 
 def _said(value: Any) -> Any:
-    """A value with its texts as such."""
+    """A value with its texts as such, and as a text what JSON has not."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list):
         return [_said(one) for one in value]
     if isinstance(value, dict):
         return {name: _said(one) for name, one in value.items()}
-    return value
+    return str(value) if isinstance(value, _TOLD) else value

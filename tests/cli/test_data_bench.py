@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.small.runs import TINY, write_pairs
 from vlp.cli.main import main
 
@@ -28,3 +30,9 @@ def test_both_or_neither_are_refused(capsys):
     for given in ([], ["--config=x.py", "--data=y.tar"]):
         assert main(["data", "bench", *given]) == 2
         assert "takes either --config or --data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--seconds=0", "--seconds=nan", "--pairs-per-second=0"])
+def test_a_pace_and_a_time_are_above_nothing(capsys, flag):
+    assert main(["data", "bench", "--data=y.tar", flag]) == 2
+    assert f"{flag.partition('=')[0]} must be above 0" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import subprocess
+import tarfile
 from pathlib import Path
 
 import jax
@@ -12,9 +13,11 @@ import pytest
 
 from data_pipelines.decode import decode
 from data_pipelines.images import ImagePreprocess
+from data_pipelines.limits import Limits
 from data_pipelines.opening import open_source
+from data_pipelines.sources.base import sound_of
 from data_pipelines.text import clean_caption, train_sentencepiece
-from tests.small.runs import COLOURS, SHAPES, TINY, command, last_of_each, losses, write_pairs
+from tests.small.runs import COLOURS, SHAPES, TINY, add, command, last_of_each, losses, write_pairs
 from vlp.cli.main import main
 from vlp.interop.card import build_card
 from vlp.interop.load import load_run
@@ -242,6 +245,31 @@ def test_fields_of_the_data_stay_and_a_second_filter_keeps_what_the_first_said(
     for meta in metas:
         told = meta.pop("vlp_filter")
         assert meta == before.meta(keys[told["before"]["key"]])
+
+
+def test_sounds_stay_and_what_cannot_be_read_of_a_sample_is_counted(
+    model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("vlp.cli.arguments.LIMITS", Limits(audio_bytes=20))
+    pairs = write_pairs(tmp_path / "pairs.tar", copies=1, replace={"red-bar-0.json": b"no JSON"})
+    sounds = {"red-bar-0": b"OggS of a bar", "red-dot-0": b"fLaC of a dot", "blue-bar-0": bytes(99)}
+    data, out = tmp_path / "heard.tar", tmp_path / "out"
+    with tarfile.open(pairs) as silent, tarfile.open(data, "w") as tar:
+        for member in silent:
+            add(tar, member.name, silent.extractfile(member).read())
+            if member.name.endswith(".txt") and (key := member.name[:-4]) in sounds:
+                add(tar, f"{key}.ogg", sounds[key])
+    assert main(arguments(model, data, out, "--threshold=0")) == 0
+    said = "left out of samples that were kept: audio too large 1, metadata invalid 1"
+    assert said in capsys.readouterr().out
+    after = open_source(f"{out}/*.tar")
+    heard = {after.meta(i)["vlp_filter"]["key"]: sound_of(after, i) for i in range(len(after))}
+    assert len(heard) == 12
+    assert {key: sound for key, sound in heard.items() if sound} == {
+        key: sound for key, sound in sounds.items() if key != "blue-bar-0"
+    }
+    lost = {line["key"]: line["left_out"] for line in manifest(out) if "left_out" in line}
+    assert lost == {"red-bar-0": ["metadata invalid"], "blue-bar-0": ["audio too large"]}
 
 
 def test_data_without_a_caption_end_with_an_error(model, tmp_path, capsys):

@@ -60,6 +60,30 @@ def test_leaks_of_other_data_are_left_out(tmp_path, job, capsys):
     assert found[4] == "duplicate of a picture to be judged on"
 
 
+@pytest.mark.parametrize("kind", ["tar", "folder"])
+def test_pictures_to_be_judged_on_need_no_captions(tmp_path, job, capsys, kind):
+    leak = encoded(noise(4, size=24))
+    if kind == "tar":
+        judged = write_samples(tmp_path / "t.tar", [(leak, ""), (b"no picture", "")])
+    else:
+        judged = tmp_path / "t"
+        (judged / "cat").mkdir(parents=True)
+        (judged / "cat/1.png").write_bytes(leak)
+        (judged / "cat/2.png").write_bytes(b"no picture")
+    assert job("dedup", f"--against={judged}", "--layout=none") == 0
+    found = {line["index"]: line["reason"] for line in lines(tmp_path / "out") if not line["kept"]}
+    assert found[4] == "duplicate of a picture to be judged on"
+    said = "--against: 1 of 2 pictures can be read; others: image not recognised 1"
+    assert said in capsys.readouterr().out
+
+
+def test_pictures_to_be_judged_on_of_which_none_can_be_read_are_refused(tmp_path, job, capsys):
+    judged = write_samples(tmp_path / "t.tar", [(b"no picture", "words")])
+    assert job("dedup", f"--against={judged}") == 1
+    assert "--against must have a picture that can be read" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.tar"))
+
+
 def test_a_filter_goes_by_rules_or_by_vectors(job, capsys):
     for flags, said in (
         ((), "give one of --min-side"),
@@ -101,11 +125,82 @@ def test_a_filter_by_score_reads_the_vectors_of_the_same_data(tmp_path, data, jo
     (vectors / "done/00000.json").unlink()
     assert job("filter", f"--embeddings={vectors}", "--threshold=0.5", out="two") == 1
     assert "must be whole, it has 0 of 1 shards" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
     other = write_embeddings(tmp_path / "w", open_source(data))
     manifest = json.loads((other / "manifest.json").read_text()) | {"data": "other"}
     (other / "manifest.json").write_text(json.dumps(manifest))
     assert job("filter", f"--embeddings={other}", "--threshold=0.5", out="three") == 1
     assert "must have the vectors of --data" in capsys.readouterr().err
+    assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize("flags", [("dedup",), ("filter", "--share=0.5")])
+def test_vectors_of_augmentations_are_refused(tmp_path, data, job, capsys, flags):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    manifest = json.loads((vectors / "manifest.json").read_text())
+    manifest["views"] = {"count": 2, "seed": 0}
+    (vectors / "manifest.json").write_text(json.dumps(manifest))
+    assert job(*flags, f"--embeddings={vectors}") == 1
+    assert "run vlp embed without --views" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_new_labels_take_the_place_of_old_ones_and_that_is_said(tmp_path, capsys):
+    image = encoded(noise(0))
+    data = write_samples(tmp_path / "l.tar", [(image, "a cat")] * 2, labels=[7])
+    (tmp_path / "wn").mkdir()
+    (tmp_path / "wn/index.noun").write_text("cat n 1 1 @ 1 1 00000001\n")
+    out = tmp_path / "out"
+    own = [f"--data={data}", f"--out={out}", f"--wordnet={tmp_path / 'wn'}", "--min-count=2"]
+    assert main(["data", "label", *own, "--layout=parquet"]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 samples written" in said and "2 of them with a new value of a field" in said
+    found = open_source(str(out))  # without the facts, which are parquet, too
+    assert [found.meta(i)["labels"] for i in range(len(found))] == [[0], [0]]
+
+
+def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    x = np.eye(9, dtype=np.float32)
+    x[5, 2], x[5, 5] = 0.9, np.sqrt(1 - 0.9**2)
+    np.save(vectors / "images/00000.npy", x)
+    for out, flags, left_out in (("near", ["--cosine=0.85"], [5]), ("default", [], [])):
+        assert job("dedup", f"--embeddings={vectors}", "--layout=none", *flags, out=out) == 0
+        assert [line["index"] for line in lines(tmp_path / out) if not line["kept"]] == left_out
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("convert", ["--resize=0"], "resize must be a whole number of at least 1, got 0"),
+        ("reshard", ["--resize=16", "--quality=101"], "quality must be of 1 to 100, got 101"),
+        ("dedup", ["--bits=99"], "bits that differ must be of -1"),
+        ("filter", ["--min-side=-3"], "min_side must be at least 0, got -3"),
+        ("filter", ["--max-aspect=nan"], "max_aspect must be at least 0, got nan"),
+        ("filter", ["--embeddings=v"], "needs a threshold or a share"),
+        ("filter", ["--embeddings=v", "--share=30"], "share must be over 0 and at most 1"),
+        ("balance", ["--queries=queries.txt", "--most=0"], "--most must be at least 1, got 0"),
+        ("label", ["--wordnet=none"], "a WordNet folder must have index.noun"),
+        ("label", ["--wordnet=none", "--min-count=0"], "--min-count must be at least 1, got 0"),
+        ("dedup", ["--cosine=0.9"], "--cosine is of vectors, got 0.9 without --embeddings"),
+        ("dedup", ["--embeddings=v", "--cosine=95"], "--cosine must be of -1 to 1, got 95"),
+        ("dedup", ["--embeddings=v", "--cosine=nan"], "--cosine must be of -1 to 1, got nan"),
+        ("dedup", ["--embeddings=v", "--bits=3"], "--bits compares by look"),
+        ("dedup", ["--layout=none", "--resize=16"], "--layout=none writes none, got 16"),
+        ("filter", ["--min-side=3", "--layout=none", "--quality=80"], "writes none, got 80"),
+        ("convert", ["--quality=80"], "--quality is of the JPEGs that --resize makes, got 80"),
+    ],
+)
+def test_a_job_that_is_refused_leaves_nothing_behind(
+    tmp_path, data, job, capsys, monkeypatch, name, flags, said
+):
+    """So that the same command, put right, is not another job in the same folder."""
+    monkeypatch.chdir(tmp_path)
+    write_embeddings(tmp_path / "v", open_source(data))
+    (tmp_path / "queries.txt").write_text("photo\n")
+    assert job(name, *flags) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_stats_count_everything_once(tmp_path, job, capsys):
@@ -132,6 +227,15 @@ def test_the_page_shows_pictures_and_reasons_and_asks_the_network_for_nothing(
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert job("inspect", f"--manifest={tmp_path}", out="other") == 1
     assert "--manifest must be the --out of a job" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_page_of_a_manifest_that_is_not_whole_is_refused(tmp_path, job, capsys):
+    assert job("dedup", "--layout=none", out="once") == 0
+    (tmp_path / "once/manifest/00002.jsonl").unlink()
+    assert job("inspect", f"--manifest={tmp_path / 'once'}") == 1
+    assert "must have its whole manifest, it has 2 of 3 parts" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_tars_are_indexed_once_and_what_is_done_is_shown(tmp_path, capsys, monkeypatch):

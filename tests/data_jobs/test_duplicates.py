@@ -130,7 +130,9 @@ def test_copies_among_photographs_are_found_and_nothing_else(tmp_path, start, fl
     assert len(pictures) > 50 and precision == 1.0 and recall > 0.97
 
 
-def test_embeddings_that_are_near_are_found_across_shards(tmp_path, start, flags):
+def test_embeddings_that_are_near_are_found_across_shards_and_a_missing_one_is_said(
+    tmp_path, start, flags
+):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -142,12 +144,14 @@ def test_embeddings_that_are_near_are_found_across_shards(tmp_path, start, flags
     stems = []
     for shard in range(3):
         ids = np.arange(4 * shard, 4 * shard + 4)
+        ids = ids[ids != 6]  # its picture could not be read
         stems.append(str(tmp_path / f"{shard}"))
         np.save(f"{stems[-1]}.npy", vectors[ids].astype(np.float32))
         pq.write_table(pa.table({"id": ids}), f"{stems[-1]}.parquet")
     data = write_samples(tmp_path / "d.tar", [(encoded(noise(i)), "words") for i in range(12)])
     work = start(data)
     gather_facts(work, flags, pictures=False)
-    judge(work, flags, partial(by_embedding, shards=stems, cosine=0.9))
-    found = {line["index"]: line["of"] for line in lines(work.out) if not line["kept"]}
-    assert found == {7: 2, 9: 8}
+    judge(work, flags, partial(by_embedding, samples=12, shards=stems, cosine=0.9))
+    left_out = {line["index"]: line for line in lines(work.out) if not line["kept"]}
+    assert left_out.pop(6)["reason"] == "no vector"
+    assert {index: line["of"] for index, line in left_out.items()} == {7: 2, 9: 8}

@@ -1,6 +1,5 @@
 """What jobs write: whole or not at all, the same whoever carries it out, and read back."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_pipelines.decode import decode
+from data_pipelines.faults import Reject
 from data_pipelines.jobs.facts import gather_facts
+from data_pipelines.jobs.layouts import LAYOUTS
 from data_pipelines.jobs.rules import Rules, by_rules
 from data_pipelines.jobs.runners import in_process
 from data_pipelines.jobs.shards import Form, write_shards
@@ -38,18 +39,39 @@ def same_samples(one, other):
     for i in range(len(one)):
         assert one.image(i) == other.image(i)
         assert [_text(c) for c in one.captions(i)] == [_text(c) for c in other.captions(i)]
-        assert one.meta(i)["number"] == other.meta(i)["number"]
+        assert one.meta(i).items() <= other.meta(i).items()
 
 
 def _text(caption):
     return caption if isinstance(caption, str) else caption.decode()
 
 
-@pytest.mark.parametrize("layout", ["tars", "folder"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_data_come_back_from_each_layout(tmp_path, data, start, flags, layout):
     work = start(data)
     assert write_shards(work, flags, Form(layout), chosen=False) == {"written": 10}
     same_samples(open_source(data), open_source(str(work.out)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fields_of_every_kind_come_back_from_each_layout(tmp_path, start, flags, layout):
+    fields = dict(
+        cls=3, uid="0" * 32, score=0.1, large=2**60, flag=True, nothing=None, labels=[5, 7],
+        names=["a", "b"], nested={"x": [1.5, None]}, json="mine",
+    )  # fmt: skip
+    data = write_samples(tmp_path / "d.tar", [(encoded(noise(i)), "words") for i in (0, 1)])
+    odd = sample_bytes("b", encoded(noise(2)), ["words"], meta=fields | {"cls": "cat"})
+    write_tar(tmp_path / "e.tar", [sample_bytes("a", encoded(noise(3)), ["w"], meta=fields), odd])
+    work = start(f"{data},{tmp_path / 'e.tar'}", part_size=2)
+    assert write_shards(work, flags, Form(layout), chosen=False) == {"written": 4}
+    found = open_source(str(work.out))
+    assert found.meta(1)["number"] == 1 and found.meta(1)["source_key"] == "000001"
+    for place, cls in ((2, 3), (3, "cat")):
+        said = dict(found.meta(place))
+        assert (said.pop("source_key"), said.pop("source_file")) == (
+            "ab"[place - 2], str(tmp_path / "e.tar"),
+        )  # fmt: skip
+        assert said == fields | {"cls": cls}
 
 
 def test_parquet_has_pictures_as_hugging_face_writes_them(data, start, flags):
@@ -60,7 +82,7 @@ def test_parquet_has_pictures_as_hugging_face_writes_them(data, start, flags):
     source = open_source(data)
     assert [row["image"]["bytes"] for row in rows] == [source.image(i) for i in range(10)]
     assert [row["captions"] for row in rows] == [[f"words of {i}"] for i in range(10)]
-    assert json.loads(rows[4]["json"])["source_key"] == "000004"
+    assert open_source(str(work.out)).meta(4)["source_key"] == "000004"
     assert rows[4]["image"]["path"] == "000000004.png"
 
 
@@ -109,7 +131,7 @@ def test_samples_that_cannot_be_read_are_counted_and_the_others_written(tmp_path
     assert len(open_source(str(work.out))) == 2
 
 
-@pytest.mark.parametrize("layout", ["tars", "parquet", "folder"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_half_a_surrogate_in_json_costs_nothing(tmp_path, start, flags, layout):
     image = encoded(noise(0))
     odd = b"".join((member("k.png", image), member("k.txt", b"words"),
@@ -117,9 +139,7 @@ def test_half_a_surrogate_in_json_costs_nothing(tmp_path, start, flags, layout):
     write_tar(tmp_path / "d.tar", [odd])
     work = start(tmp_path / "d.tar")
     assert write_shards(work, flags, Form(layout), chosen=False) == {"written": 1}
-    source = open_source(str(work.out))
-    said = source.meta(0) if layout != "parquet" else json.loads(source.meta(0)["json"])
-    assert said["title"] == "\ud83d cut"
+    assert open_source(str(work.out)).meta(0)["title"] == "\ud83d cut"
 
 
 def test_parts_that_are_done_stay_and_missing_ones_are_made_as_they_were(data, start, flags):
@@ -149,6 +169,34 @@ def test_sounds_go_into_tars_and_are_counted_where_there_is_no_place_for_them(
     assert open_source(str(tars.out)).audio(0) == b"OggS..."
     counts = write_shards(folder, flags, Form("folder"), chosen=False)
     assert counts == {"written": 1, "sound left out": 1}
+
+
+def test_captions_in_a_folder_are_the_sample_s_own_whatever_its_fields_are_called(
+    tmp_path, start, flags
+):
+    fields = {"Caption": "of the page", "captions": "more", "title": "page", "file": "a.html"}
+    samples = [
+        sample_bytes("a", encoded(noise(0)), ["one", "two"], meta=fields),
+        sample_bytes("b", encoded(noise(1)), [], meta={"number": 1}),
+    ]
+    write_tar(tmp_path / "d.tar", samples)
+    work = start(tmp_path / "d.tar")
+    counts = write_shards(work, flags, Form("folder"), chosen=False)
+    assert counts == {"written": 2, "field left out": 1}
+    found = open_source(str(work.out))
+    assert found.captions(0) == ("one", "two")
+    assert found.meta(0).items() >= {"captions": "more", "title": "page", "file": "a.html"}.items()
+    with pytest.raises(Reject, match="caption missing"):
+        found.captions(1)
+
+
+def test_fields_that_cannot_be_read_are_counted_and_the_sample_is_written(tmp_path, start, flags):
+    image = encoded(noise(0))
+    odd = b"".join((member("k.png", image), member("k.json", b"no JSON")))
+    write_tar(tmp_path / "d.tar", [odd, sample_bytes("l", image, ["words"], meta={})])
+    work = start(tmp_path / "d.tar")
+    counts = write_shards(work, flags, Form(), chosen=False)
+    assert counts == {"written": 2, "fields left out": 1}
 
 
 def test_a_folder_of_another_job_is_refused(tmp_path, data, start):

@@ -1,5 +1,7 @@
 """Parquet files as img2dataset and Hugging Face write them; what pyarrow reads is the reference."""
 
+import datetime
+import decimal
 import json
 import logging
 import pickle
@@ -206,6 +208,37 @@ def test_columns_go_by_their_names_and_by_what_they_hold(tmp_path, schema):
     write(tmp_path / "a.parquet", [{schema.names[0]: value, schema.names[1]: "said"}], schema)
     source = open_source(tmp_path / "a.parquet")
     assert source.image(0) == b"x" and source.captions(0) == (b"said",)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ('{"cls": 3, "text": "within"}', {"cls": 3, "text": "within", "number": 1}),
+        ('{"number": 9, "json": "own"}', {"number": 1, "json": "own"}),
+        ("[1, 2]", {"json": "[1, 2]", "number": 1}),
+        ("no JSON", {"json": "no JSON", "number": 1}),
+        (None, {"json": None, "number": 1}),
+    ],
+)
+def test_an_object_in_the_column_json_is_further_fields_and_another_text_is_one(
+    tmp_path, text, fields
+):
+    schema = pa.schema([("jpg", pa.binary()), ("json", pa.string()), ("number", pa.int64())])
+    write(tmp_path / "a.parquet", [dict(jpg=b"x", json=text, number=1)], schema)
+    assert open_source(tmp_path / "a.parquet").meta(0) == fields
+
+
+def test_dates_and_decimals_are_fields_of_text_as_json_has_them(tmp_path):
+    row = dict(
+        jpg=b"x",
+        taken=datetime.datetime(2024, 2, 3, 4, 5, 6),
+        day=datetime.date(2024, 2, 3),
+        prices=[decimal.Decimal("1.50"), None],
+    )
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    found = open_source(tmp_path / "a.parquet").meta(0)
+    assert found == dict(taken="2024-02-03 04:05:06", day="2024-02-03", prices=["1.50", None])
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_sounds_are_in_a_column_of_their_own(tmp_path):

@@ -1,5 +1,7 @@
 """Stored vectors are judged as the model is that made them, on the data that they are of."""
 
+import json
+
 import pytest
 
 from tests.small.runs import write_pairs
@@ -10,6 +12,7 @@ from vlp.sweeps.entry import Entry
 from vlp.sweeps.log import Log
 from vlp.sweeps.models import expand
 from vlp.sweeps.plan import Plan
+from vlp.sweeps.stored import Stored
 from vlp.sweeps.work import Sweep
 
 
@@ -47,6 +50,14 @@ def test_they_have_the_scores_of_the_model(folders, tmp_path, limit):
     for name, value in one["metrics"].items():
         assert other["metrics"][name] == pytest.approx(value, abs=1e-6), name
     assert any("stored vectors" in note for note in other["notes"])
+
+
+def test_those_of_augmentations_are_refused(tmp_path):
+    manifest = dict(format=1, dim=8, samples=0, shard_size=1, views=dict(count=2, seed=0))
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (ref,) = expand([f"vectors:{tmp_path}"])
+    with pytest.raises(ValueError, match="run vlp embed without --views"):
+        Stored.of(ref)
 
 
 def test_what_they_cannot_do_is_a_row_that_says_so(folders, tmp_path):

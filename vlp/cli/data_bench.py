@@ -49,8 +49,10 @@ def _bench(args: argparse.Namespace, overrides: list[str]) -> None:
 
     if bool(args.config) == bool(args.data):
         raise UsageError("vlp data bench takes either --config or --data")
-    if args.seconds <= 0:
-        raise UsageError(f"--seconds must be above 0, got {args.seconds}")
+    for flag in ("seconds", "pairs_per_second"):
+        value = getattr(args, flag)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{flag.replace('_', '-')} must be above 0, got {value}")
     path = args.config or "experiments/own_data.py:data=DATA,tokenizer=clip"
     named = [] if args.config else [f"--config.data.train={args.data}"]
     config = load_config(path, [*named, *overrides])

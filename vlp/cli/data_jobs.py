@@ -1,9 +1,11 @@
 """What the jobs of `vlp data` that Apache Beam carries out have in common."""
 
 import argparse
+import dataclasses
 import logging
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,9 @@ from vlp.cli.arguments import (
 from vlp.cli.data_progress import indexed, parts_in, showing
 
 if TYPE_CHECKING:
+    from data_pipelines.jobs.shards import Form
     from data_pipelines.jobs.work import Work
+    from data_pipelines.sources import Source
 
 SHARED = """\
 Stop it at any time and start the same command again: parts that are done stay. --runner is who
@@ -38,7 +42,7 @@ def add_job(
         name: of the job.
         summary: a line for the list of jobs.
         about: what its help says.
-        run: called with the flags.
+        run: called with the flags, once Beam is there and those that all jobs have are right.
     """
     parser = commands.add_parser(
         name, help=summary, description=f"{about}\n\n{SHARED}", allow_abbrev=False
@@ -54,8 +58,19 @@ def add_job(
     add_count_argument(parser, "--workers", default=1, what="processes of this machine")
     parser.add_argument("--runner", metavar="NAME", help="of Apache Beam; default: this process")
     parser.add_argument("--beam", default="", metavar="FLAGS", help="more flags for the runner")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=partial(_checked, run))
     return parser
+
+
+def _checked(run: Callable[..., None], args: argparse.Namespace, overrides: list[str]) -> None:
+    check_sizes(args, "shard_size", "workers", "max_pixels")
+    if args.runner and args.workers > 1:
+        raise ValueError(
+            "--workers are processes of this machine, and --runner has its own; say how many by "
+            "--beam"
+        )
+    check_beam()
+    run(args, overrides)
 
 
 def add_form(parser: argparse.ArgumentParser, *, none: bool) -> None:
@@ -71,7 +86,9 @@ def add_form(parser: argparse.ArgumentParser, *, none: bool) -> None:
     parser.add_argument(
         "--resize", type=int, metavar="PIXELS", help="scale larger pictures to this shorter side"
     )
-    add_count_argument(parser, "--quality", default=95, what="of the JPEGs that these become")
+    parser.add_argument(
+        "--quality", type=int, metavar="N", help="of the JPEGs that these become (default 95)"
+    )
 
 
 def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work", list[str]]:
@@ -79,23 +96,18 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
 
     Args:
         args: the flags.
-        settings: JSON values: what changes the job's results.
+        settings: JSON values: what changes the job's results. They stay in the folder, so that
+            whatever can be refused must have been before.
 
     Raises:
-        ValueError: Beam is not installed, or the folder is of something else.
+        ValueError: the folder is of something else.
     """
-    check_sizes(args, "shard_size", "workers", "max_pixels")
-    check_beam()
     from data_pipelines.jobs.runners import in_process
     from data_pipelines.jobs.work import begin
 
-    if args.runner and args.workers > 1:
-        raise ValueError(
-            "--workers are processes of this machine, and --runner has its own; say how many by "
-            "--beam"
-        )
     flags = [f"--runner={args.runner}"] if args.runner else in_process(args.workers)
-    index_once(args.data)
+    flags += shlex.split(args.beam)
+    open_indexed(args.data, args)
     work = begin(
         args.data,
         Path(args.out).absolute(),
@@ -103,14 +115,20 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
         part_size=args.shard_size,
         limits=limits(args),
     )
-    return work, [*flags, *shlex.split(args.beam)]
+    return work, flags
 
 
-def index_once(spec: str) -> None:
-    """Indexes the tars of data that have no index: else each worker would read all their headers.
+def open_indexed(spec: str, args: argparse.Namespace) -> "Source":
+    """Data as workers open them, once in this process.
 
-    A single tar is read as fast as an index would be.
+    Tars without an index are indexed first: else each worker would read all their headers. A single
+    tar is read as fast as an index would be.
+
+    Args:
+        spec: of the data.
+        args: the flags of the job.
     """
+    from data_pipelines.jobs.work import opened
     from data_pipelines.opening import tars_within
     from data_pipelines.sources.tar_indexes import unindexed
 
@@ -118,22 +136,29 @@ def index_once(spec: str) -> None:
     if len(missing) > 1:
         for built in indexed(missing):
             print(f"{built.path}: {len(built.tars):,} tars, {built.scanned:,} of them read now")
+    return opened(spec, limits(args))
 
 
 def gather(
-    work: "Work", flags: list[str], *, pictures: bool, where: str = "facts", doing: str = "reading"
+    work: "Work",
+    flags: list[str],
+    *,
+    pictures: bool,
+    captions: bool = True,
+    where: str = "facts",
+    doing: str = "reading",
 ) -> None:
     """`gather_facts`, with what is done shown.
 
     Args:
-        work, flags, pictures, where: as there.
+        work, flags, pictures, captions, where: as there.
         doing: a word for it.
     """
     from data_pipelines.jobs.facts import gather_facts
 
     folder = work.out / where
     with showing(doing, total=len(work), done=lambda: parts_in(folder)):
-        gather_facts(work, flags, pictures=pictures, where=where)
+        gather_facts(work, flags, pictures=pictures, captions=captions, where=where)
 
 
 def judge(work: "Work", flags: list[str], judging: Callable[..., Any]) -> None:
@@ -159,24 +184,49 @@ def check_beam() -> None:
         logging.disable(logging.NOTSET)
 
 
-def form_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The flags of `add_form` as JSON values."""
-    return {"layout": args.layout, "resize": args.resize, "quality": args.quality}
+def form_of(args: argparse.Namespace) -> "Form | None":
+    """How samples are written by the flags of `add_form`; None where none are.
+
+    Raises:
+        ValueError: a value out of its range, or a flag that would change nothing.
+    """
+    from data_pipelines.jobs.shards import Form
+
+    given = {name: getattr(args, name) for name in ("resize", "quality")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.layout == NO_SHARDS:
+        for name, value in given.items():
+            raise ValueError(
+                f"--{name} is of pictures that are written, and --layout=none writes none, got "
+                f"{value}; leave it out, or give another --layout"
+            )
+        return None
+    if given.keys() == {"quality"}:
+        raise ValueError(
+            f"--quality is of the JPEGs that --resize makes, got {args.quality} without --resize; "
+            "give --resize=PIXELS, or leave it out"
+        )
+    return Form(args.layout, **given)
+
+
+def form_settings(form: "Form | None") -> dict[str, Any]:
+    """The same as JSON values."""
+    return {"layout": NO_SHARDS} if form is None else dataclasses.asdict(form)
 
 
 def write_and_say(
-    args: argparse.Namespace, work: "Work", flags: list[str], *, chosen: bool = True
+    work: "Work", flags: list[str], form: "Form | None", *, chosen: bool = True
 ) -> None:
     """Writes what stays and says how much that was.
 
     Args:
-        args: the flags of the job.
         work: whose manifest is there, if `chosen`.
         flags: of Beam.
+        form: how; None writes nothing.
         chosen: whether a manifest says what stays.
     """
     from data_pipelines.faults import summary
-    from data_pipelines.jobs.shards import DONE, Form, write_shards
+    from data_pipelines.jobs.shards import CHANGED, DONE, LEFT_OUT, write_shards
     from data_pipelines.jobs.verdicts import reasons
 
     if chosen:
@@ -184,16 +234,17 @@ def write_and_say(
         print(f"{kept:,} of {work.samples:,} samples stay ({kept / max(1, work.samples):.1%})")
         print(f"others: {summary(why)}")
         print(f"manifest: {work.out}/manifest")
-    if args.layout == NO_SHARDS:
+    if form is None:
         return
     with showing("writing", total=len(work), done=lambda: parts_in(work.out / DONE)):
-        counts = write_shards(work, flags, Form(**form_settings(args)), chosen=chosen)
+        counts = write_shards(work, flags, form, chosen=chosen)
     written = counts.pop("written")
-    counts.pop("left out", None)  # told above
-    if silent := counts.pop("sound left out", 0):
-        print(f"{silent:,} of them without their sound, which --layout=tars alone holds")
+    counts.pop(LEFT_OUT, None)  # told above
+    changed = {how: number for name, how in CHANGED.items() if (number := counts.pop(name, 0))}
     print(f"{written:,} of {work.samples:,} samples written; could not be: {summary(counts)}")
+    for how, number in changed.items():
+        print(f"{number:,} of them {how}")
     if not written:
         raise ValueError(f"{work.out} has no shard: no sample was to be written, or none could be")
-    pattern = {"tars": "/*.tar", "parquet": "/*.parquet", "folder": ""}[args.layout]
+    pattern = {"tars": "/*.tar", "parquet": "/*.parquet", "folder": ""}[form.layout]
     print(f"train on {work.out}{pattern}")

@@ -1,10 +1,11 @@
 """`vlp data stats | inspect`: what a data set is like, in numbers and to look at."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from vlp.cli.arguments import add_count_argument
-from vlp.cli.data_jobs import add_job, begin, gather
+from vlp.cli.arguments import add_count_argument, check_sizes
+from vlp.cli.data_jobs import add_job, begin, gather, open_indexed
 from vlp.cli.data_progress import showing
 
 STATS = """\
@@ -44,13 +45,15 @@ def _stats(args: argparse.Namespace, _: list[str]) -> None:
 
 
 def _inspect(args: argparse.Namespace, _: list[str]) -> None:
-    if args.samples < 1:
-        raise ValueError(f"--samples must be at least 1, got {args.samples}")
-    work, statistics = _gathered(args)
-    from vlp.jobs.data_page import write_page
+    from vlp.jobs.data_page import manifest_files, write_page
 
+    check_sizes(args, "samples")
+    manifest = []
+    if args.manifest:  # refused before anything is read
+        manifest = manifest_files(Path(args.manifest), open_indexed(args.data, args))
+    work, statistics = _gathered(args)
     path = work.out / PAGE
-    write_page(path, work=work, statistics=statistics, samples=args.samples, job=args.manifest)
+    write_page(path, work=work, statistics=statistics, samples=args.samples, manifest=manifest)
     print(f"open {path}")
 
 

@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vlp.cli.arguments import add_count_argument, limits
+from vlp.cli.arguments import add_count_argument, check_sizes
 from vlp.cli.data_jobs import (
     add_form,
     add_job,
     begin,
+    form_of,
     form_settings,
     gather,
-    index_once,
     judge,
+    open_indexed,
     write_and_say,
 )
 
@@ -82,6 +83,7 @@ _RULES = {
     "max-words": (int, "N", "of the caption"),
     "min-characters": (int, "N", "of the caption"),
 }
+_BITS, _COSINE = 4, 0.95
 
 
 def add_jobs(commands: Any) -> None:
@@ -119,10 +121,12 @@ def _add_dedup(commands: Any) -> None:
     )  # fmt: skip
     dedup.add_argument("--against", metavar="DATA", help="pictures to be judged on")
     dedup.add_argument(
-        "--bits", type=int, default=4, help="-1: equal files only (default %(default)s)"
+        "--bits", type=int, metavar="N", help=f"-1: equal files only (default {_BITS})"
     )
     dedup.add_argument("--embeddings", metavar="DIR", help="of vlp embed")
-    dedup.add_argument("--cosine", type=float, default=0.95, help="default %(default)s")
+    dedup.add_argument(
+        "--cosine", type=float, metavar="X", help=f"least of near ones (default {_COSINE})"
+    )
     add_form(dedup, none=True)
 
 
@@ -142,49 +146,79 @@ def _add_filter(commands: Any) -> None:
 
 
 def _convert(args: argparse.Namespace, _: list[str]) -> None:
-    work, flags = begin(args, form_settings(args))
-    write_and_say(args, work, flags, chosen=False)
+    form = form_of(args)
+    work, flags = begin(args, form_settings(form))
+    write_and_say(work, flags, form, chosen=False)
 
 
 def _dedup(args: argparse.Namespace, _: list[str]) -> None:
     if args.embeddings:
         _dedup_by_embedding(args)
         return
-    if args.against:
-        index_once(args.against)
-    judged_on = _open(args.against, args) if args.against else None
-    how = {"bits": args.bits, "against": judged_on and judged_on.fingerprint}
-    work, flags = begin(args, {**how, **form_settings(args)})
+    if args.cosine is not None:
+        raise ValueError(
+            f"--cosine is of vectors, got {args.cosine:g} without --embeddings; give "
+            "--embeddings=DIR, or --bits in its place"
+        )
     from data_pipelines.jobs.duplicates import Near, by_look
 
-    near, against = Near(bits=args.bits), None
+    near, against = Near(bits=_BITS if args.bits is None else args.bits), None
+    form = form_of(args)
+    judged_on = open_indexed(args.against, args) if args.against else None
+    how = {"bits": near.bits, "against": judged_on and judged_on.fingerprint}
+    work, flags = begin(args, {**how, **form_settings(form)})
     if judged_on is not None:
         against = dataclasses.replace(work, spec=args.against, samples=len(judged_on))
-        gather(against, flags, pictures=True, where="against", doing="reading --against")
+        _gather_judged_on(against, flags)
     gather(work, flags, pictures=True)
     judge(work, flags, partial(by_look, work=work, near=near, against=against))
-    write_and_say(args, work, flags)
+    write_and_say(work, flags, form)
+
+
+def _gather_judged_on(against: Any, flags: list[str]) -> None:
+    """Reads the pictures of --against, whether they have captions or not, and says how many.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    from data_pipelines.faults import summary
+    from data_pipelines.jobs.facts import count_usable
+
+    where = "against"
+    gather(against, flags, pictures=True, captions=False, where=where, doing="reading --against")
+    readable, rejects = count_usable(against, where=where)
+    print(
+        f"--against: {readable:,} of {against.samples:,} pictures can be read; others: "
+        f"{summary(rejects)}"
+    )
+    if not readable:
+        raise ValueError(
+            f"--against must have a picture that can be read, {against.spec} has none "
+            f"({summary(rejects)}); give pictures, and another --out"
+        )
 
 
 def _dedup_by_embedding(args: argparse.Namespace) -> None:
-    if args.against:
-        raise ValueError("--against compares by look, --embeddings by vectors; give one of them")
+    for name in ("against", "bits"):
+        if getattr(args, name) is not None:
+            raise ValueError(
+                f"--{name} compares by look, --embeddings by vectors; give one of them"
+            )
+    cosine = _COSINE if args.cosine is None else args.cosine
+    if not -1 <= cosine <= 1:
+        raise ValueError(f"--cosine must be of -1 to 1, got {cosine:g}; try {_COSINE}")
+    from data_pipelines.jobs.duplicates import by_embedding
     from vlp.jobs.embedded import embedded_by, embedded_shards
 
-    how = {"embeddings": embedded_by(args.embeddings), "cosine": args.cosine}
-    work, flags = begin(args, {**how, **form_settings(args)})
-    from data_pipelines.jobs.duplicates import by_embedding
-
-    images = [image for image, _ in embedded_shards(args.embeddings, work.source)]
+    form = form_of(args)
+    shards = embedded_shards(args.embeddings, open_indexed(args.data, args))
+    images = [image for image, _ in shards]
+    how = {"embeddings": embedded_by(args.embeddings), "cosine": cosine}
+    work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
-    judge(work, flags, partial(by_embedding, shards=images, cosine=args.cosine))
-    write_and_say(args, work, flags)
-
-
-def _open(spec: str, args: argparse.Namespace) -> Any:
-    from data_pipelines.opening import open_source
-
-    return open_source(spec, limits=limits(args))
+    judging = partial(by_embedding, samples=work.samples, shards=images, cosine=cosine)
+    judge(work, flags, judging)
+    write_and_say(work, flags, form)
 
 
 def _filter(args: argparse.Namespace, _: list[str]) -> None:
@@ -203,60 +237,57 @@ def _filter(args: argparse.Namespace, _: list[str]) -> None:
         return
     if args.threshold is not None or args.share is not None:
         raise ValueError("--threshold and --share are of scores; give --embeddings too")
+    from data_pipelines.jobs.rules import Rules, by_rules
     from data_pipelines.jobs.words_file import read_words
 
     rules["forbidden"] = read_words(args.forbidden) if args.forbidden else ()
-    work, flags = begin(args, {**rules, **form_settings(args)})
-    from data_pipelines.jobs.rules import Rules, by_rules
-
-    judging = partial(by_rules, work=work, rules=Rules(**rules))
+    form, kept = form_of(args), Rules(**rules)
+    work, flags = begin(args, {**rules, **form_settings(form)})
     gather(work, flags, pictures=True)
-    judge(work, flags, judging)
-    write_and_say(args, work, flags)
+    judge(work, flags, partial(by_rules, work=work, rules=kept))
+    write_and_say(work, flags, form)
 
 
 def _filter_by_score(args: argparse.Namespace) -> None:
+    from data_pipelines.jobs.scores import Wanted, by_score
     from vlp.jobs.embedded import embedded_by, embedded_shards
 
-    how = {"threshold": args.threshold, "share": args.share}
-    work, flags = begin(
-        args, {"embeddings": embedded_by(args.embeddings), **how, **form_settings(args)}
-    )
-    from data_pipelines.jobs.scores import Wanted, by_score
-
-    wanted = Wanted(**how)
-    shards = embedded_shards(args.embeddings, work.source)
+    form, wanted = form_of(args), Wanted(args.threshold, args.share)
+    shards = embedded_shards(args.embeddings, open_indexed(args.data, args))
+    how = {"embeddings": embedded_by(args.embeddings), **dataclasses.asdict(wanted)}
+    work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
     judge(work, flags, partial(by_score, samples=work.samples, shards=shards, wanted=wanted))
-    write_and_say(args, work, flags)
+    write_and_say(work, flags, form)
 
 
 def _balance(args: argparse.Namespace, _: list[str]) -> None:
+    from data_pipelines.jobs.balance import by_queries
     from data_pipelines.jobs.words_file import read_words
 
-    queries = read_words(args.queries)
+    check_sizes(args, "most")
+    form, queries = form_of(args), read_words(args.queries)
     how = {"method": args.method, "most": args.most, "seed": args.seed}
-    told = {**how, "queries": _digest(queries), **form_settings(args)}
-    work, flags = begin(args, told)
-    from data_pipelines.jobs.balance import by_queries
-
+    work, flags = begin(args, {**how, "queries": _digest(queries), **form_settings(form)})
     gather(work, flags, pictures=False)
     judge(work, flags, partial(by_queries, work=work, queries=queries, **how))
-    write_and_say(args, work, flags)
+    write_and_say(work, flags, form)
 
 
 def _label(args: argparse.Namespace, _: list[str]) -> None:
-    how = {"wordnet": str(Path(args.wordnet).absolute()), "min_count": args.min_count}
-    work, flags = begin(args, {**how, **form_settings(args)})
     from data_pipelines.jobs.label import VOCABULARY, by_nouns
     from data_pipelines.jobs.wordnet import WordNet
 
+    check_sizes(args, "min_count")
+    form = form_of(args)
     WordNet(args.wordnet)  # refused before anything is read
+    how = {"wordnet": str(Path(args.wordnet).absolute()), "min_count": args.min_count}
+    work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
     judge(work, flags, partial(by_nouns, work=work, **how))
     labels = len((work.out / VOCABULARY).read_text(encoding="utf-8").splitlines())
     print(f"{labels:,} labels: {work.out / VOCABULARY}")
-    write_and_say(args, work, flags)
+    write_and_say(work, flags, form)
 
 
 def _digest(lines: tuple[str, ...]) -> str:

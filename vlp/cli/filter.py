@@ -12,14 +12,14 @@ https://arxiv.org/abs/2201.12086, section 3.3), which keeps what is likelier to 
 experiments/capfilt.py trains filter and captioner and has the whole recipe.
 
 --out becomes a folder:
-  00000.tar ...     the kept samples; .captions has a line a caption, the data's own first,
-                    .json the sample's metadata and under "vlp_filter" its old key and file,
-                    sources and scores
+  00000.tar ...     the kept samples with their sounds; .captions has a line a caption, the data's
+                    own first, .json the sample's metadata and under "vlp_filter" its old key and
+                    file, sources and scores
   manifest.jsonl    a line a caption, kept or not:
                     {"key": "017", "index": 17, "file": "web/0.tar", "source": "web",
                      "caption": "a red heart", "score": 0.93, "kept": true}
                     and {"key": ..., "index": ..., "error": ...} for a picture that cannot be read
-                    or has no caption
+                    or has no caption; "left_out" says why a sample lost its sound or metadata
   filter.json       the model, the data and the settings
 
 In the end it says what share of each source was kept, and below which probability 5 %, 25 %, 50 %,
@@ -102,9 +102,11 @@ def _report(folder: Any) -> None:
 
     from data_pipelines.faults import summary
 
-    scored, faults = folder.scores()
+    scored, faults, lost = folder.scores()
     found = {name: both for name, both in scored.items() if len(both[1])}
     print(f"samples left out: {summary(faults)}")
+    if lost:
+        print(f"sounds and fields left out of samples that were kept: {summary(lost)}")
     for name, (kept, scores) in found.items():
         print(f"{kept:,} of {len(scores):,} {name} captions kept ({kept / len(scores):.1%})")
     if not found:

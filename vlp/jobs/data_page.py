@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from rich.table import Table
 
 from data_pipelines.decode import decode
 from data_pipelines.faults import Reject, summary
+from data_pipelines.formats import JOB
 from data_pipelines.jobs.facts import read_facts
-from data_pipelines.jobs.work import SETTINGS, Work
+from data_pipelines.jobs.work import Work
+from data_pipelines.sources import Source
 from data_pipelines.sources.fingerprints import same_data
 from vlp.evals import page
 from vlp.evals.writing import Number, count, escape, percent, short
@@ -54,7 +56,12 @@ def print_statistics(statistics: Mapping[str, Any], *, console: Console | None =
 
 
 def write_page(
-    path: Path, *, work: Work, statistics: Mapping[str, Any], samples: int, job: str | None = None
+    path: Path,
+    *,
+    work: Work,
+    statistics: Mapping[str, Any],
+    samples: int,
+    manifest: Sequence[Path] = (),
 ) -> None:
     """Writes a self-contained page, see `vlp.evals.page`.
 
@@ -63,10 +70,8 @@ def write_page(
         work: the data, whose facts are there.
         statistics: of `gather_statistics`.
         samples: how many pictures to show, spread evenly over those that can be read.
-        job: the folder of another job over the same data, whose manifest is shown; None for none.
-
-    Raises:
-        ValueError: the job is of other data, or not finished.
+        manifest: what another job over the same data made of them, see `manifest_files`; none is
+            not shown.
     """
     rejects, readable = _sorted_out(work)
     places = np.linspace(0, len(readable) - 1, min(samples, len(readable))).astype(int)
@@ -75,13 +80,41 @@ def write_page(
         f"<header><h1>{escape(work.source.name)}</h1>"
         f'<p class="lead">{escape(_lead(statistics))}</p></header>\n<main>',
         _shots("Samples", "Spread evenly over the data.", work, shown),
-        *(_by_reason(work, job) if job else ()),
+        *(_by_reason(work, manifest) if manifest else ()),
         _rejects(statistics["rejects"], rejects),
         _distributions(statistics["distributions"]),
         "</main>\n<footer></footer>",
     ]
     title = f"{work.source.name}: {count(statistics['samples'])} samples"
     write_text(path, page.document(title=title, body="\n".join(body), style=_STYLE))
+
+
+def manifest_files(job: Path, source: Source) -> list[Path]:
+    """The manifest of a job over these data, a file a part.
+
+    Args:
+        job: its folder.
+        source: the data.
+
+    Raises:
+        ValueError: it is no such folder, of other data, or not finished.
+    """
+    try:
+        told = json.loads((job / JOB).read_text(encoding="utf-8"))
+        data, parts = told["data"], -(-len(source) // told["part_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"--manifest must be the --out of a job of vlp data, got {job}") from error
+    if not same_data(data, source.fingerprint):
+        raise ValueError(f"--manifest must be of a job over --data, {job} is of other data")
+    files = sorted((job / "manifest").glob("[0-9]*.jsonl"))
+    if not files:
+        raise ValueError(f"{job} must have a manifest, which a job writes that chooses samples")
+    if len(files) < parts:
+        raise ValueError(
+            f"{job} must have its whole manifest, it has {len(files)} of {parts} parts; start the "
+            "same job again, which goes on"
+        )
+    return files
 
 
 def _lead(statistics: Mapping[str, Any]) -> str:
@@ -135,11 +168,11 @@ def _caption(text: str | bytes) -> str:
     return text if isinstance(text, str) else text.decode("utf-8", "replace")
 
 
-def _by_reason(work: Work, job: str) -> Iterator[str]:
+def _by_reason(work: Work, manifest: Sequence[Path]) -> Iterator[str]:
     """A section a reason of another job's manifest, the most frequent first; then what stayed."""
     found: dict[str, list[int]] = defaultdict(list)
     numbers: dict[str, int] = defaultdict(int)
-    for line in _manifest(work, Path(job)):
+    for line in itertools.chain.from_iterable(map(read_lines, manifest)):
         reason = "" if line["kept"] else line["reason"]
         numbers[reason] += 1
         if len(found[reason]) < _BY_REASON:
@@ -148,19 +181,6 @@ def _by_reason(work: Work, job: str) -> Iterator[str]:
         note = f"{count(numbers[reason])} of {count(work.samples)} samples; the first of them."
         title = f"Left out: {reason}" if reason else "Stayed"
         yield _shots(title, note, work, found[reason])
-
-
-def _manifest(work: Work, job: Path) -> Iterable[dict[str, Any]]:
-    try:
-        data = json.loads((job / SETTINGS).read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"--manifest must be the --out of a job of vlp data, got {job}") from error
-    if not same_data(data, work.source.fingerprint):
-        raise ValueError(f"--manifest must be of a job over --data, {job} is of other data")
-    files = sorted((job / "manifest").glob("[0-9]*.jsonl"))
-    if not files:
-        raise ValueError(f"{job} must have a manifest, which a job writes that chooses samples")
-    return itertools.chain.from_iterable(map(read_lines, files))
 
 
 def _rejects(counts: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -> str:

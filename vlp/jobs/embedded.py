@@ -2,7 +2,7 @@
 
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
-from vlp.vectors.shards import done_files, read_manifest, stem
+from vlp.vectors.shards import check_plain, done_files, read_manifest, stem
 
 
 def embedded_by(folder: str) -> str:
@@ -22,9 +22,10 @@ def embedded_shards(folder: str, source: Source) -> list[tuple[str, str]]:
         source: the data that must be embedded there, whole.
 
     Raises:
-        ValueError: it is no such folder, of other data, or not finished.
+        ValueError: it is no such folder, of other data or of augmented pictures, or not finished.
     """
     manifest = read_manifest(folder)
+    check_plain(manifest, folder)
     if not same_data(manifest.get("data"), source.fingerprint):
         raise ValueError(
             f"{folder} must have the vectors of --data, it has those of {manifest['data_source']}; "

@@ -13,6 +13,7 @@ from scipy.special import expit
 from data_pipelines.evaluation import eval_captions
 from data_pipelines.faults import REASONS, Reject
 from data_pipelines.sources import Source
+from data_pipelines.sources.base import sound_of
 from data_pipelines.sources.part import PartSource
 from data_pipelines.tar_write import sample_bytes
 from data_pipelines.text import clean_caption
@@ -23,7 +24,6 @@ from vlp.files import utf8
 from vlp.interop.loaded import Run
 from vlp.jobs.filter_folder import SOURCES, FilterFolder
 from vlp.jobs.job import Job, origin
-from vlp.jobs.labels import metadata
 from vlp.models.protocols import Matches, offers
 
 FIELD = "vlp_filter"  # of the metadata; the data may have a field "filter" of their own
@@ -93,14 +93,16 @@ class Filter(Job[FilterFolder]):
                 lines.append(origin(part, place) | {"source": name, "caption": text})
         return lines
 
-    def _kept(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:
-        """The samples that have a caption left."""
-        by_index: dict[int, list[Mapping[str, Any]]] = {}
+    def _kept(self, lines: Iterable[dict[str, Any]]) -> Iterable[bytes]:
+        """The samples that have a caption left; the first of these says what else was left out."""
+        by_index: dict[int, list[dict[str, Any]]] = {}
         for line in lines:
             if line.get("kept"):
                 by_index.setdefault(line["index"], []).append(line)
         for index, kept in by_index.items():
-            meta = dict(metadata(self.source, index))  # what cannot be read is left out
+            meta, sound, lost = self._beside(index)
+            if lost:
+                kept[0]["left_out"] = lost
             told = {
                 "key": kept[0]["key"],
                 "file": kept[0]["file"],
@@ -114,7 +116,23 @@ class Filter(Job[FilterFolder]):
                 self.source.image(index),
                 [line["caption"] for line in kept],
                 meta=meta | {FIELD: told},
+                sound=sound,
             )
+
+    def _beside(self, index: int) -> tuple[dict[str, Any], bytes | None, list[str]]:
+        """Fields and sound of a sample, and why one of them cannot be read, which is left out."""
+        meta: dict[str, Any] = {}
+        sound: bytes | None = None
+        lost: list[str] = []
+        try:
+            meta = dict(self.source.meta(index))
+        except Reject as fault:
+            lost.append(fault.reason)
+        try:
+            sound = sound_of(self.source, index)
+        except Reject as fault:
+            lost.append(fault.reason)
+        return meta, sound, lost
 
 
 def check_matches(run: Run) -> None:

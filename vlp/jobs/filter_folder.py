@@ -80,17 +80,20 @@ class FilterFolder(LineParts):
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_text(self.part(part), text)
 
-    def scores(self) -> tuple[dict[str, tuple[int, np.ndarray]], Counter[str]]:
-        """Captions kept and all scores, by source; and the samples without any, by reason."""
+    def scores(self) -> tuple[dict[str, tuple[int, np.ndarray]], Counter[str], Counter[str]]:
+        """Captions kept and all scores, by source; by reason the samples without any, and those
+        that were kept without their sound or their fields.
+        """
         kept, found = Counter[str](), {name: array("d") for name in SOURCES}
-        faults = Counter[str]()
+        faults, lost = Counter[str](), Counter[str]()
         for line in self.rows():
             if "error" in line:
                 faults[line["error"]] += 1
                 continue
+            lost.update(line.get("left_out", ()))
             kept[line["source"]] += line["kept"]
             found[line["source"]].append(line["score"])
-        return {name: (kept[name], np.asarray(found[name])) for name in SOURCES}, faults
+        return {name: (kept[name], np.asarray(found[name])) for name in SOURCES}, faults, lost
 
     def _without_tar(self) -> list[int]:
         """The parts that kept captions and whose tar is not there."""

@@ -17,7 +17,7 @@ from vlp.sweeps.precision import Stages
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.subsets import ChosenSource
 from vlp.sweeps.vectors import Rows
-from vlp.vectors.shards import read_captions, read_vectors
+from vlp.vectors.shards import check_plain, read_captions, read_vectors
 from vlp.vectors.stored import StoredVectors
 
 OWN_RULE = (
@@ -46,11 +46,7 @@ class Stored:
             ValueError: it is none, is not finished, or is of augmented pictures.
         """
         vectors = StoredVectors(ref.source.removeprefix(VECTORS))
-        if vectors.manifest.get("views"):
-            raise ValueError(
-                f"{ref.title} must have the vectors of pictures as they are, it has those of a "
-                "training's augmentations; run vlp embed without --views"
-            )
+        check_plain(vectors.manifest, ref.title)
         return cls(ref, vectors.manifest)
 
     @property

@@ -12,7 +12,7 @@ vector database wants to know of them.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +52,15 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{path} must have format {FORMAT}; embed the data again")
     return manifest
+
+
+def check_plain(manifest: Mapping[str, Any], folder: str | os.PathLike) -> None:
+    """Raises ValueError where the vectors of a folder are of augmentations (vlp embed --views)."""
+    if manifest.get("views"):
+        raise ValueError(
+            f"{folder} must have the vectors of pictures as they are, it has those of a training's "
+            "augmentations; run vlp embed without --views"
+        )
 
 
 def read_vectors(

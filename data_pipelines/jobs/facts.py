@@ -17,7 +17,7 @@ from data_pipelines.files import utf8, write_whole
 from data_pipelines.jobs.look import look_at
 from data_pipelines.jobs.runners import for_each
 from data_pipelines.jobs.work import Work
-from data_pipelines.sources.base import Source
+from data_pipelines.sources.base import Source, check_read
 from data_pipelines.text import clean_caption
 
 SCHEMA = pa.schema(
@@ -135,5 +135,7 @@ def _write(work: Work, part: int, *, pictures: bool, captions: bool, where: str)
         facts_of(work.source, index, pictures=pictures, captions=captions)
         for index in work.indices(part)
     ]
+    rejects = Counter(row["reject"] for row in rows if row["reject"])
+    check_read(rejects, f"part {part} of {work.source.name}")
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     write_whole(facts_path(work, part, where=where), partial(pq.write_table, table))

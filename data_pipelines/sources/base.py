@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from data_pipelines.faults import PASSING, Reject
+from data_pipelines.faults import PASSING, Reject, summary
 from data_pipelines.limits import Limits
 from data_pipelines.sources.survey import Survey
 
@@ -116,6 +116,25 @@ def check_lasting(fault: Reject, file: str) -> None:
             f"{file} must be read to know which samples are used, but: {fault}; put it back or "
             "try again, or index its folder anew (`vlp data index`), which makes other data"
         ) from fault
+
+
+def check_read(rejects: Mapping[str, int], name: str) -> None:
+    """Refuses to write down what would be other if files could be read that now cannot.
+
+    Args:
+      rejects: samples that could not be used, by reason.
+      name: of what they are of.
+
+    Raises:
+      ValueError: some of them may be read another time.
+    """
+    passing = {reason: count for reason, count in rejects.items() if reason in PASSING}
+    if passing:
+        raise ValueError(
+            f"all files of {name} must be read, {sum(passing.values()):,} samples lie in files "
+            f"that were not: {summary(passing)}; put them back and start the same command again, "
+            "or index their folder anew (`vlp data index`) if they are gone for good"
+        )
 
 
 def all_captions(source: Source) -> Iterator[str | bytes]:

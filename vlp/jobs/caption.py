@@ -11,12 +11,13 @@ from flax import nnx
 
 from data_pipelines.assemble import Batch
 from data_pipelines.faults import REASONS
+from data_pipelines.sources.base import check_read
 from data_pipelines.sources.part import PartSource
 from vlp.evals.embed import Progress, lagging
 from vlp.generation import Captions, Method, check_writes, prompt_tokens
 from vlp.interop.loaded import Run
 from vlp.jobs.caption_file import CaptionFile
-from vlp.jobs.job import Job, check_read, origin
+from vlp.jobs.job import Job, origin
 from vlp.models.naflex import device_images
 from vlp.parallel.ids import device_ids
 
@@ -58,7 +59,7 @@ class Caption(Job[CaptionFile]):
         texts = tokenizer.decode(self.method.written(np.asarray(captions.ids)))
         scores = np.asarray(captions.scores).tolist()
         lines = []
-        check_read(Counter(REASONS[code - 1] for code in batch["reject"] if code), part)
+        check_read(Counter(REASONS[code - 1] for code in batch["reject"] if code), part.name)
         for row in np.flatnonzero(batch["id"] >= 0).tolist():
             reject = int(batch["reject"][row])
             said = {"error": REASONS[reject - 1]}

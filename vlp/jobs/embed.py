@@ -10,11 +10,12 @@ import numpy as np
 from data_pipelines.assemble import Batch
 from data_pipelines.evaluation import eval_captions, eval_rows
 from data_pipelines.fields import Example, Pictures
+from data_pipelines.sources.base import check_read
 from data_pipelines.sources.part import PartSource
 from vlp.evals.embed import Embeddings, Progress
 from vlp.jobs.embed_folder import EmbedFolder
 from vlp.jobs.embedding import reasons
-from vlp.jobs.job import Job, check_read
+from vlp.jobs.job import Job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +61,14 @@ class Embed(Job[EmbedFolder]):
         """Embeds the samples of a shard."""
         whole = PartSource(self.source, *out.samples(part))
         texts, sample_of_text, left_out = eval_captions(whole, captions=self.captions)
-        check_read(left_out, whole)
+        check_read(left_out, whole.name)
         first_caption = dict(zip(sample_of_text[::-1].tolist(), texts[::-1], strict=True))
         nothing = np.zeros((0, self.run.card["model"]["embed_dim"]), np.float32)
         images = captions = self._table(whole, np.zeros(0, np.int64), [], nothing)
         rejected = 0
         if self.run.model.image is not None:
             found = self._embed_images(whole, progress=progress)
-            check_read(reasons(found), whole)
+            check_read(reasons(found), whole.name)
             names = [first_caption.get(sample, "") for sample in found.ids.tolist()]
             images = self._table(whole, found.ids, names, found.vectors)
             rejected = found.rejected

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from scipy.special import expit
 from data_pipelines.evaluation import eval_captions
 from data_pipelines.faults import REASONS, Reject
 from data_pipelines.sources import Source
-from data_pipelines.sources.base import sound_of
+from data_pipelines.sources.base import check_read, sound_of
 from data_pipelines.sources.part import PartSource
 from data_pipelines.tar_write import sample_bytes
 from data_pipelines.text import clean_caption
@@ -53,6 +54,7 @@ class Filter(Job[FilterFolder]):
             np.concatenate([batch[name] for batch in batches])
             for name in ("id", "weight", "reject")
         )
+        check_read(Counter(REASONS[code - 1] for code in reject if code), part.name)
         readable = ids[weight > 0]
         lines = self._candidates(part)
         found = set(readable.tolist())
@@ -80,7 +82,8 @@ class Filter(Job[FilterFolder]):
 
     def _candidates(self, part: PartSource) -> list[dict[str, Any]]:
         """Every caption of a part once, without its score, the data's own first."""
-        texts, places, _ = eval_captions(part, captions="all")
+        texts, places, left_out = eval_captions(part, captions="all")
+        check_read(left_out, part.name)
         web = list(zip(places.tolist(), texts, strict=True))
         indices = range(part.first, part.stop)
         made = [(i - part.first, text) for i in indices for text in self.synthetic.get(i, [])]

@@ -3,7 +3,7 @@
 import abc
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,6 @@ from jax.experimental import multihost_utils
 
 from data_pipelines.assemble import Batch
 from data_pipelines.evaluation import eval_images
-from data_pipelines.faults import PASSING, summary
 from data_pipelines.sources import Source
 from data_pipelines.sources.part import PartSource
 from vlp.caches import use_compilation_cache
@@ -112,25 +111,6 @@ class Job(abc.ABC, Generic[P]):
     def images(self, part: PartSource, *, rows: int) -> Iterator[Batch]:
         """The images of a part in batches; see `eval_images`."""
         return eval_images(part, self.run.preprocess, batch_size=rows, num_threads=self.threads)
-
-
-def check_read(rejects: Mapping[str, int], part: PartSource) -> None:
-    """Refuses to write what would be other if files could be read that now cannot.
-
-    Args:
-        rejects: samples of the part that could not be used, by reason.
-        part: that they are of.
-
-    Raises:
-        ValueError: some of them may be read another time.
-    """
-    passing = {reason: count for reason, count in rejects.items() if reason in PASSING}
-    if passing:
-        raise ValueError(
-            f"all files of {part.name} must be read, {sum(passing.values()):,} of its samples lie "
-            f"in files that were not: {summary(passing)}; put them back and start the same command "
-            "again, or index their folder anew (`vlp data index`) if they are gone for good"
-        )
 
 
 def provenance(args: argparse.Namespace, loaded: Run, source: Source) -> dict[str, Any]:

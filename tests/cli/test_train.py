@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -254,3 +255,15 @@ def test_resume_refuses_to_begin_anew(train, capsys):
     code, workdir = train("--resume")
     assert code == 1 and "--resume needs a run" in capsys.readouterr().err
     assert not workdir.exists()
+
+
+@pytest.mark.slow
+def test_resume_refuses_a_run_whose_checkpoints_are_gone(train, capsys, caplog):
+    _, workdir = train(arg="steps=2")
+    whole = losses(workdir)
+    shutil.rmtree(workdir / "checkpoints")
+    code, _ = train("--resume", arg="steps=2")
+    assert code == 1 and "--resume needs a checkpoint" in capsys.readouterr().err
+    assert losses(workdir) == whole
+    code, _ = train(arg="steps=2")
+    assert code == 0 and "has no checkpoint: its steps are done again" in caplog.text

@@ -180,11 +180,22 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(
     assert (directory / "3.damaged-1").exists()
 
 
-def test_with_all_damaged_nothing_is_restored_silently(directory, training):
+@pytest.mark.parametrize("damage", [flip_byte_of_an_array, lose_every_marker])
+def test_with_all_damaged_every_start_refuses(directory, training, damage):
     for step in (1, 2, 3):
-        flip_byte_of_an_array(directory / str(step))
-    with pytest.raises(ValueError, match=r"none of \[1, 2, 3\] is"):
-        restore(directory, training)
+        damage(directory / str(step))
+    with pytest.raises(ValueError, match="none of 1, 2, 3 is"):
+        find_checkpoint(directory)
+    for _ in range(2):  # launchers start a run that failed once more
+        with pytest.raises(ValueError, match="none of 1.damaged-1, 2.damaged-1, 3.damaged-1 is"):
+            restore(directory, training)
+    with pytest.raises(ValueError, match="none of 1.damaged-1, .* is"):
+        find_checkpoint(directory)
+
+
+def test_what_was_set_aside_hinders_no_run_that_has_another(directory, training):
+    flip_byte_of_an_array(directory / "3")
+    assert [restore(directory, training).step for _ in range(2)] == [2, 2]
 
 
 def test_a_damaged_checkpoint_asked_for_by_name_is_refused(directory):

@@ -84,6 +84,11 @@ def prepare(
         )
     )
     found = Checkpoints(workdir.checkpoints).newest()
+    if found is None and must_exist:
+        raise ValueError(
+            f"--resume needs a checkpoint in --workdir, {workdir.address} holds none; restore one "
+            "from a copy, or leave --resume out to begin anew"
+        )
     frozen = everywhere(lambda: _frozen(config, inputs, found, accept_changes=accept_changes))
     planned = everywhere(lambda: _planned(config, inputs, found, frozen))
     evaluations = everywhere(lambda: Evaluations(config, planned, inputs, workdir))
@@ -99,6 +104,8 @@ def prepare(
         before_commit=workdir.put_up,
     )
     if found is None:
+        if workdir.begun:
+            _log.warning("%s has no checkpoint: its steps are done again", workdir.address)
         state = planned.training.init(everywhere(lambda: given_params(config)))
     else:
         state = checkpoints.read(found, planned.training.abstract)

@@ -137,13 +137,13 @@ class Checkpoints:
             self._writer.close()
 
     def newest(self) -> Found | None:
-        """The newest undamaged checkpoint without its arrays; None where none was ever committed.
+        """The newest undamaged checkpoint without its arrays; None where there is none at all.
 
-        A damaged one is reported, set aside as `<step>.damaged`, and the one before it taken; what
-        a run that was cut off left half written is removed.
+        A damaged one is reported, set aside as `<step>.damaged-1`, and the one before it taken;
+        what a run that was cut off left half written is removed.
 
         Raises:
-            ValueError: when all checkpoints are damaged.
+            ValueError: when all checkpoints are damaged, those set aside by an earlier start too.
         """
         step = self._newest_intact()
         if step is None:
@@ -176,8 +176,6 @@ class Checkpoints:
         """As `folders.newest_intact`, by all processes: each looks at its share of the files."""
         on_first(lambda: folders.tidy(self.directory))
         share = dict(process=jax.process_index(), processes=jax.process_count())
-        committed: list[int] = []
-        on_first(lambda: committed.extend(saved_steps(self.directory)))
         while (step := self._newest()) is not None:
             folder = self.directory / str(step)
             problem = said_anywhere(functools.partial(manifest.problem, folder, **share))
@@ -185,7 +183,7 @@ class Checkpoints:
                 return step
             folders.say_damaged(folder, problem)
             on_first(functools.partial(folders.set_aside, folder))
-        on_first(lambda: folders.check_some_left(self.directory, committed))
+        on_first(lambda: folders.check_none_lost(self.directory))
         return None
 
     def _newest(self) -> int | None:

@@ -17,7 +17,12 @@ from tests.small.runs import TINY, command, losses
 from vlp.cli.main import main
 from vlp.interop.load import load_run
 from vlp.training.checkpoint import contents
-from vlp.training.checkpoint.checkpoints import find_checkpoint, load_params, read_json
+from vlp.training.checkpoint.checkpoints import (
+    find_checkpoint,
+    load_params,
+    read_json,
+    saved_steps,
+)
 
 
 def test_one_command_trains_judges_reports_and_exports(train, capsys):
@@ -267,3 +272,12 @@ def test_resume_refuses_a_run_whose_checkpoints_are_gone(train, capsys, caplog):
     assert losses(workdir) == whole
     code, _ = train(arg="steps=2")
     assert code == 0 and "has no checkpoint: its steps are done again" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_every_so_many_epochs_is_kept(train):
+    _, workdir = train(
+        "--config.checkpoint.every=1 epochs", "--config.checkpoint.keep_every=3 epochs",
+        "--config.checkpoint.keep=1", "--config.train.total=8 epochs",
+    )  # fmt: skip
+    assert saved_steps(workdir / "checkpoints") == [8, 14, 18]  # 128, 224 and 288 of 36 samples

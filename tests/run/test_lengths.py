@@ -47,6 +47,14 @@ def test_a_length_in_steps_cannot_follow_another_batch_size():
     planned(
         optim__schedule__name="rsqrt", optim__schedule__timescale="2 epochs", **changed
     )  # fmt: skip
+    said = refused(checkpoint__keep_every="5 steps", **changed)
+    assert "config.checkpoint.keep_every=5 steps" in said and '"320 samples"' in said
+
+
+def test_samples_are_not_rounded_to_steps():
+    lengths = planned(train__global_batch_size=96).lengths
+    assert (lengths.steps("5 epochs"), lengths.samples("5 epochs")) == (213, 5 * SAMPLES)
+    assert lengths.samples(7) == lengths.samples("672 samples") == 672
 
 
 def test_objectives_that_keep_whole_batches_refuse_another_size():

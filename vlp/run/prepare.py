@@ -98,7 +98,7 @@ def prepare(
     checkpoints = Checkpoints(
         workdir.checkpoints,
         keep=config.checkpoint.keep,
-        keep_every=planned.duration(config.checkpoint.keep_every) or None,
+        keep_every=planned.lengths.samples(config.checkpoint.keep_every) or None,
         config=settings,
         card=card,
         before_commit=workdir.put_up,
@@ -189,7 +189,7 @@ def _planned(
         frozen=foreign,
         **place,
     ).with_frozen({name: each.params for name, each in frozen.items()})
-    planned.duration(config.checkpoint.every)
+    planned.lengths.steps(config.checkpoint.every)
     check_export(config, with_frozen(planned.model_kwargs, foreign))
     for step in (planned.position.step, planned.steps - 1):
         training = planned.training_at(step)

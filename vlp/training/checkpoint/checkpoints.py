@@ -50,7 +50,8 @@ class Checkpoints:
     Args:
         directory: made if missing; a local path, `gs://...` or `s3://...`.
         keep: how many of the newest checkpoints to keep.
-        keep_every: also keep for good those whose step it divides; None for none.
+        keep_every: also keep for good the first after each so many samples, which the state of the
+            loader counts as `samples`; None for none.
         config: JSON value stored in each.
         card: JSON value stored in each.
         before_commit: called on every process when its arrays are written, before the commit.
@@ -69,7 +70,7 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1 checkpoint, got {keep}; try 3")
         if keep_every is not None and keep_every < 1:
-            raise ValueError(f"keep_every must be at least 1 step, got {keep_every}; or None")
+            raise ValueError(f"keep_every must be at least 1 sample, got {keep_every}; or None")
         self.directory = folders.absolute(directory)
         self._keep, self._keep_every = keep, keep_every
         self._json = {"config": config, "card": card}
@@ -205,9 +206,28 @@ class Checkpoints:
         self._writer.wait_until_finished()
         if jax.process_index() == 0:
             _log.info("saved checkpoint %d in %s", step, self.directory)
-            for old in saved_steps(self.directory)[: -self._keep]:
-                if self._keep_every is None or old % self._keep_every:
-                    folders.remove(self.directory / str(old))
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Removes all but the newest, and but the first in each period of `keep_every`."""
+        kept = 0
+        for step in saved_steps(self.directory)[: -self._keep]:
+            folder = self.directory / str(step)
+            period = self._period(folder)
+            if period > kept:
+                kept = period
+            else:
+                folders.remove(folder)
+
+    def _period(self, folder: epath.Path) -> int:
+        """How often `keep_every` was full at a checkpoint; 0 for one that cannot be read."""
+        if self._keep_every is None:
+            return 0
+        try:
+            return contents.read_json(folder, "loader")["samples"] // self._keep_every
+        except (OSError, ValueError) as error:
+            _log.warning("checkpoint %s is damaged: %s; not kept", folder, error)
+            return 0
 
 
 def find_checkpoint(

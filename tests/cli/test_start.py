@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 import shlex
+import signal
 import tarfile
 
 import pytest
 from rich.console import Console
 
 from experiments import emoji
-from tests.small.runs import TINY, add, losses, write_pairs
+from tests.small.runs import SHAPES, TINY, add, losses, write_pairs
 from vlp import remote
 from vlp.cli.config import load_config
 from vlp.cli.main import main
@@ -17,6 +19,7 @@ from vlp.parallel.lock import Lock
 from vlp.run import evaluations
 from vlp.run.banner import say_start
 from vlp.run.build import plan
+from vlp.training.checkpoint.checkpoints import saved_steps
 
 
 def files(folder):
@@ -47,6 +50,7 @@ REFUSED = {
     "--config.train.total=0.1 epochs": "config.train.total",
     "--config.objective.name=siglip": "the sigmoid loss needs a bias",
     "--config.train.global_batch_size=40": "more than the 36 samples",
+    "--config.export.out=results": "config.export.out must be a folder in the workdir",
 }
 
 
@@ -215,6 +219,35 @@ def test_an_evaluation_that_fails_later_is_left_out_and_counted(train, monkeypat
     assert "eval/same/text_to_image/R@1" in rows[-1]
 
 
+def test_a_score_that_is_not_finite_is_said_and_ends_no_run(train, monkeypatch, caplog):
+    before = evaluations.evaluate
+
+    def evaluate(evaluator, task, **settings):
+        result = before(evaluator, task, **settings)
+        if task == "classification":
+            result["metrics"]["top1"] = float("nan")
+        return result
+
+    monkeypatch.setattr(evaluations, "evaluate", evaluate)
+    code, workdir = train("--config.evals.kinds.every=2 steps", arg="steps=4")
+    assert code == 0 and sorted(losses(workdir)) == [1, 2, 3, 4]
+    assert "kinds at step 2: not finite, null in its file: top1" in caplog.text
+    metrics = json.loads((workdir / "results" / "kinds.json").read_text())["metrics"]
+    assert metrics["top1"] is None and metrics["mean_per_class_recall"] >= 0
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["eval/kinds/top1"] is None
+
+
+def test_a_result_that_cannot_be_written_is_left_out(train, monkeypatch, capsys):
+    def full(path, value):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluations, "write_json", full)
+    code, _ = train(arg="steps=2")
+    said = capsys.readouterr().out
+    assert code == 0 and "left out     same at step 2: [Errno 28] No space" in said
+
+
 @pytest.mark.parametrize(
     ("settings", "evaluated"),
     [
@@ -247,3 +280,18 @@ def test_a_run_that_saw_too_many_bad_samples_ends_with_their_reason(train, tmp_p
     said = capsys.readouterr().err
     assert "of the samples may be bad" in said and "image empty" in said
     assert (workdir / "checkpoints" / "1").exists()
+
+
+def test_a_run_that_is_told_to_stop_saves_whatever_it_saw(train, tmp_path, monkeypatch, capsys):
+    bad = {f"{colour}-{shape}-0.png": b"" for colour in ("red", "green") for shape in SHAPES}
+    data = write_pairs(tmp_path / "some.tar", replace=bad)
+    before = evaluations.evaluate
+
+    def evaluate(evaluator, task, **settings):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return before(evaluator, task, **settings)
+
+    monkeypatch.setattr(evaluations, "evaluate", evaluate)
+    code, workdir = train("--config.evals.kinds.every=1 steps", data=data)
+    assert code == 75, capsys.readouterr().err
+    assert saved_steps(workdir / "checkpoints") == [1]

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -16,7 +17,12 @@ from tests.small.runs import TINY, command, losses
 from vlp.cli.main import main
 from vlp.interop.load import load_run
 from vlp.training.checkpoint import contents
-from vlp.training.checkpoint.checkpoints import find_checkpoint, load_params, read_json
+from vlp.training.checkpoint.checkpoints import (
+    find_checkpoint,
+    load_params,
+    read_json,
+    saved_steps,
+)
 
 
 def test_one_command_trains_judges_reports_and_exports(train, capsys):
@@ -254,3 +260,32 @@ def test_resume_refuses_to_begin_anew(train, capsys):
     code, workdir = train("--resume")
     assert code == 1 and "--resume needs a run" in capsys.readouterr().err
     assert not workdir.exists()
+
+
+@pytest.mark.slow
+def test_resume_refuses_a_run_whose_checkpoints_are_gone(train, capsys, caplog):
+    _, workdir = train(arg="steps=2")
+    whole = losses(workdir)
+    shutil.rmtree(workdir / "checkpoints")
+    code, _ = train("--resume", arg="steps=2")
+    assert code == 1 and "--resume needs a checkpoint" in capsys.readouterr().err
+    assert losses(workdir) == whole
+    code, _ = train(arg="steps=2")
+    assert code == 0 and "has no checkpoint: its steps are done again" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_every_so_many_epochs_is_kept(train):
+    _, workdir = train(
+        "--config.checkpoint.every=1 epochs", "--config.checkpoint.keep_every=3 epochs",
+        "--config.checkpoint.keep=1", "--config.train.total=8 epochs",
+    )  # fmt: skip
+    assert saved_steps(workdir / "checkpoints") == [8, 14, 18]  # 128, 224 and 288 of 36 samples
+
+
+def test_checkpoints_and_evaluations_of_less_than_a_step_are_of_each_step(train):
+    often = ("--config.checkpoint.every=5 samples", "--config.evals.kinds.every=0.01 epochs")
+    code, workdir = train(*often, arg="steps=3")
+    assert code == 0 and saved_steps(workdir / "checkpoints") == [1, 2, 3]
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert all("eval/kinds/top1" in row for row in rows) and len(rows) == 3

@@ -41,7 +41,7 @@ def test_the_paper_s_numbers_arrive():
     planned = plan(config, samples_per_epoch=None)
     assert planned.steps == 500_000
     settings = config.optim.schedule.to_dict()
-    settings |= {name: planned.duration(settings[name]) for name in ("warmup", "cooldown")}
+    settings |= {name: planned.lengths.steps(settings[name]) for name in ("warmup", "cooldown")}
     schedule = make_schedule(**settings, steps=planned.steps)
     rates = [float(schedule(step)) for step in (10_000, 255_000, 500_000)]
     np.testing.assert_allclose(rates, [8e-4, 4e-4, 0.0], atol=1e-9)

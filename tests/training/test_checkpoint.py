@@ -180,11 +180,22 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(
     assert (directory / "3.damaged-1").exists()
 
 
-def test_with_all_damaged_nothing_is_restored_silently(directory, training):
+@pytest.mark.parametrize("damage", [flip_byte_of_an_array, lose_every_marker])
+def test_with_all_damaged_every_start_refuses(directory, training, damage):
     for step in (1, 2, 3):
-        flip_byte_of_an_array(directory / str(step))
-    with pytest.raises(ValueError, match=r"none of \[1, 2, 3\] is"):
-        restore(directory, training)
+        damage(directory / str(step))
+    with pytest.raises(ValueError, match="none of 1, 2, 3 is"):
+        find_checkpoint(directory)
+    for _ in range(2):  # launchers start a run that failed once more
+        with pytest.raises(ValueError, match="none of 1.damaged-1, 2.damaged-1, 3.damaged-1 is"):
+            restore(directory, training)
+    with pytest.raises(ValueError, match="none of 1.damaged-1, .* is"):
+        find_checkpoint(directory)
+
+
+def test_what_was_set_aside_hinders_no_run_that_has_another(directory, training):
+    flip_byte_of_an_array(directory / "3")
+    assert [restore(directory, training).step for _ in range(2)] == [2, 2]
 
 
 def test_a_damaged_checkpoint_asked_for_by_name_is_refused(directory):
@@ -232,13 +243,43 @@ def test_leftovers_of_a_killed_run_are_removed(directory, training):
     assert sorted(path.name for path in directory.iterdir()) == ["2", "3"]
 
 
-def test_the_newest_and_every_kth_are_kept(tmp_path, training):
-    checkpoints = Checkpoints(tmp_path, keep=2, keep_every=3)
-    state = training.init()
-    for step in range(1, 9):
-        checkpoints.save(step, state)
+def save(directory, state, samples, **retention):
+    """Saves checkpoints at these steps, with so many samples seen."""
+    checkpoints = Checkpoints(directory, **retention)
+    for step, seen in samples.items():
+        checkpoints.save(step, state, loader={"samples": seen})
     checkpoints.close()
-    assert saved_steps(tmp_path) == [3, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("keep_every", "kept"),
+    [
+        (30, [3, 6, 7, 8]),
+        (25, [3, 5, 7, 8]),  # 30 and 50 are the first with 25 and 50 full
+        (15, [2, 3, 5, 6, 7, 8]),
+        (70, [7, 8]),
+        (None, [7, 8]),
+    ],
+)
+def test_the_newest_and_the_first_of_each_period_are_kept(tmp_path, training, keep_every, kept):
+    samples = {step: 10 * step for step in range(1, 9)}
+    save(tmp_path, training.init(), samples, keep=2, keep_every=keep_every)
+    assert saved_steps(tmp_path) == kept
+
+
+def test_periods_are_counted_in_samples_through_another_batch_size_and_start(tmp_path, training):
+    state, retention = training.init(), dict(keep=1, keep_every=30)
+    save(tmp_path, state, {1: 10, 2: 20, 3: 30, 4: 40}, **retention)
+    save(tmp_path, state, {5: 65, 6: 90, 7: 115}, **retention)
+    assert saved_steps(tmp_path) == [3, 5, 6, 7]
+
+
+def test_an_old_checkpoint_that_cannot_be_read_is_not_kept(tmp_path, training, caplog):
+    state, retention = training.init(), dict(keep=1, keep_every=10)
+    save(tmp_path, state, {1: 10, 2: 20}, **retention)
+    lose_the_loader(tmp_path / "1")
+    save(tmp_path, state, {3: 30}, **retention)
+    assert saved_steps(tmp_path) == [2, 3] and "1 is damaged" in caplog.text
 
 
 def test_saved_is_said_only_after_the_commit_and_failures_surface(

@@ -109,7 +109,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
         position=plan.position,
         samples_per_epoch=samples,
         checkpoints=prepared.checkpoints,
-        checkpoint_every=plan.duration(config.checkpoint.every) or None,
+        checkpoint_every=plan.lengths.every(config.checkpoint.every),
         trackers=[progress, *_trackers(config, workdir, start=start)],
         hooks=prepared.evaluations.hooks(pause=progress.pause),
         pause=progress.pause,
@@ -123,11 +123,11 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
     )
     prepared.checkpoints.close()
     inputs.loader.close()
-    read, rejects = judge_rejects(inputs.loader)
     if outcome.preempted:
         say_end(account)
         print(f"stopped at step {outcome.step} after saving; the same command goes on from there")
         return EXIT_PREEMPTED
+    read, rejects = judge_rejects(inputs.loader)
     finish(config, outcome, prepared, workdir, read=read, rejects=rejects, pause=progress.pause)
     say_end(account)
     return 0

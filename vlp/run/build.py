@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -37,7 +37,7 @@ class Plan:
         tuning: the same training without patch dropping, or None.
         evaluated: which weights are judged, "params" or "averaged".
         model_kwargs: see `vlp.models.build.model_class`.
-        duration: parses "2 epochs" and the like to steps.
+        lengths: what "2 epochs" and the like are in steps.
         groups: a line for each group of parameters that learn in a way of their own.
     """
 
@@ -48,7 +48,7 @@ class Plan:
     tuning: Training | None
     evaluated: str
     model_kwargs: dict[str, Any]
-    duration: Callable[[Any], int]
+    lengths: Lengths
     groups: dict[str, str]
 
     def with_frozen(self, params: Mapping[str, Any]) -> "Plan":
@@ -211,7 +211,7 @@ def plan(
         tuning=training.with_objective(unmasked) if unmasked else None,
         evaluated=_evaluated(config),
         model_kwargs=kwargs,
-        duration=duration,
+        lengths=lengths,
         groups=said,
     )
 

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from vlp.run.sections import DURATIONS
 from vlp.training.loop.position import Position
-from vlp.training.optim.schedules import parse_duration, unit_of
+from vlp.training.optim.schedules import parse_duration, parse_samples, unit_of
 
 _log = logging.getLogger("vlp")
 
@@ -52,6 +52,20 @@ class Lengths:
     def steps(self, duration: Any) -> int:
         """The steps that a duration lasts."""
         return self._parsed(duration, global_batch_size=self._batch)
+
+    def every(self, duration: Any) -> int | None:
+        """The steps between two times of what is done that often, at least 1; None for never."""
+        steps = self.steps(duration)
+        return max(steps, 1) if unit_of(duration) else None
+
+    def every_samples(self, duration: Any) -> int | None:
+        """As `every`, in samples."""
+        samples = parse_samples(
+            duration,
+            global_batch_size=self._batch,
+            samples_per_epoch=self._samples_per_epoch,
+        )
+        return max(samples, 1) if unit_of(duration) else None
 
     def step_at(self, duration: Any) -> int:
         """The step of this run at which so much of it is over."""
@@ -125,6 +139,7 @@ class Lengths:
         config = self._config
         is_rsqrt = config.optim.schedule.get("name") == "rsqrt"
         said = {f"train.{key}": config.train[key] for key in ("total", "unmasked_tuning")}
+        said["checkpoint.keep_every"] = config.checkpoint.keep_every
         for section, values in (
             ("optim.schedule", {"timescale": 10_000} if is_rsqrt else {}),
             ("optim.schedule", config.optim.schedule.to_dict()),

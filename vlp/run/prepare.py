@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vlp.interop.export import check_model
+from vlp.interop.export import check_model, check_request
 from vlp.jobs.data_checks import check_whole
 from vlp.models.build import with_frozen
 from vlp.parallel.together import everywhere, on_first, sharing_cores
@@ -77,6 +77,7 @@ def prepare(
     everywhere(
         lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)
     )
+    everywhere(lambda: _check_out(config, workdir))
     sharing = sharing_cores()
     inputs = everywhere(
         lambda: _checked_inputs(
@@ -84,6 +85,11 @@ def prepare(
         )
     )
     found = Checkpoints(workdir.checkpoints).newest()
+    if found is None and must_exist:
+        raise ValueError(
+            f"--resume needs a checkpoint in --workdir, {workdir.address} holds none; restore one "
+            "from a copy, or leave --resume out to begin anew"
+        )
     frozen = everywhere(lambda: _frozen(config, inputs, found, accept_changes=accept_changes))
     planned = everywhere(lambda: _planned(config, inputs, found, frozen))
     evaluations = everywhere(lambda: Evaluations(config, planned, inputs, workdir))
@@ -93,12 +99,14 @@ def prepare(
     checkpoints = Checkpoints(
         workdir.checkpoints,
         keep=config.checkpoint.keep,
-        keep_every=planned.duration(config.checkpoint.keep_every) or None,
+        keep_every=planned.lengths.every_samples(config.checkpoint.keep_every),
         config=settings,
         card=card,
         before_commit=workdir.put_up,
     )
     if found is None:
+        if workdir.begun:
+            _log.warning("%s has no checkpoint: its steps are done again", workdir.address)
         state = planned.training.init(everywhere(lambda: given_params(config)))
     else:
         state = checkpoints.read(found, planned.training.abstract)
@@ -115,6 +123,15 @@ def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
         settings = config.export.to_dict()
         del settings["out"]
         check_model(model_kwargs, **settings)
+
+
+def _check_out(config: ConfigDict, workdir: Workdir) -> None:
+    """Raises ValueError before training where an export after it would have no place."""
+    if config.export:
+        settings = config.export.to_dict()
+        out = settings.pop("out")
+        workdir.check_free("config.export.out", out)
+        check_request(workdir.path / out, overwrite=True, **settings)
 
 
 def _say_place(found: Found, *, steps: int, optimizer: str) -> None:
@@ -182,7 +199,7 @@ def _planned(
         frozen=foreign,
         **place,
     ).with_frozen({name: each.params for name, each in frozen.items()})
-    planned.duration(config.checkpoint.every)
+    planned.lengths.every(config.checkpoint.every)
     check_export(config, with_frozen(planned.model_kwargs, foreign))
     for step in (planned.position.step, planned.steps - 1):
         training = planned.training_at(step)

@@ -18,7 +18,7 @@ from vlp.parallel.lock import Lock
 from vlp.parallel.store_lock import StoreLock
 from vlp.parallel.together import everywhere
 from vlp.remote import place, put_folder, resolved
-from vlp.run.config_changes import check_same_config
+from vlp.run.config_changes import check_same_config, check_same_words
 from vlp.run.mirror import Mirror, PutUp
 from vlp.training.checkpoint.checkpoints import saved_steps
 from vlp.training.loop.trackers import Tracker, read_rows
@@ -110,14 +110,34 @@ class Workdir:
         """Refuses a folder that is not this config's; writes nothing.
 
         Raises:
-            ValueError: when it holds a run of another config and changes are not accepted.
+            ValueError: when it holds a run of another config and changes are not accepted, or of
+                another tokenizer.
         """
         existing = self.config.is_file()
         if must_exist and not existing:
             raise ValueError(f"--resume needs a run in --workdir, {self.address} holds none")
         check_folder("--workdir", self.address, manifest=self.config.name, ours="a run of vlp")
-        if existing and self.begun and not accept_changes:
-            check_same_config(self.read_config(), config, self.address)
+        if existing and self.begun:
+            before = self.read_config()
+            check_same_words(before, config, self.address)
+            if not accept_changes:
+                check_same_config(before, config, self.address)
+
+    def check_free(self, setting: str, name: str) -> None:
+        """Refuses a folder for what a run makes in the end that is not in this one, or not free.
+
+        Raises:
+            ValueError: names the setting that says it.
+        """
+        files = (self.config, self.versions, self.data, self.metrics, self.ids, self.rejects)
+        folders = (self.checkpoints, self.results, self.tensorboard, self.profile)
+        own = sorted({path.name for path in (*files, self.report, *folders)} | {FILE, "wandb"})
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts or parts[0] in own:
+            raise ValueError(
+                f"{setting} must be a folder in the workdir beside what a run has there "
+                f'({", ".join(own)}), got {name!r}; try "exported"'
+            )
 
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""

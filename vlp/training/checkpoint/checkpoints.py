@@ -50,7 +50,8 @@ class Checkpoints:
     Args:
         directory: made if missing; a local path, `gs://...` or `s3://...`.
         keep: how many of the newest checkpoints to keep.
-        keep_every: also keep for good those whose step it divides; None for none.
+        keep_every: also keep for good the first after each so many samples, which the state of the
+            loader counts as `samples`; None for none.
         config: JSON value stored in each.
         card: JSON value stored in each.
         before_commit: called on every process when its arrays are written, before the commit.
@@ -69,7 +70,7 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1 checkpoint, got {keep}; try 3")
         if keep_every is not None and keep_every < 1:
-            raise ValueError(f"keep_every must be at least 1 step, got {keep_every}; or None")
+            raise ValueError(f"keep_every must be at least 1 sample, got {keep_every}; or None")
         self.directory = folders.absolute(directory)
         self._keep, self._keep_every = keep, keep_every
         self._json = {"config": config, "card": card}
@@ -137,13 +138,13 @@ class Checkpoints:
             self._writer.close()
 
     def newest(self) -> Found | None:
-        """The newest undamaged checkpoint without its arrays; None where none was ever committed.
+        """The newest undamaged checkpoint without its arrays; None where there is none at all.
 
-        A damaged one is reported, set aside as `<step>.damaged`, and the one before it taken; what
-        a run that was cut off left half written is removed.
+        A damaged one is reported, set aside as `<step>.damaged-1`, and the one before it taken;
+        what a run that was cut off left half written is removed.
 
         Raises:
-            ValueError: when all checkpoints are damaged.
+            ValueError: when all checkpoints are damaged, those set aside by an earlier start too.
         """
         step = self._newest_intact()
         if step is None:
@@ -176,8 +177,6 @@ class Checkpoints:
         """As `folders.newest_intact`, by all processes: each looks at its share of the files."""
         on_first(lambda: folders.tidy(self.directory))
         share = dict(process=jax.process_index(), processes=jax.process_count())
-        committed: list[int] = []
-        on_first(lambda: committed.extend(saved_steps(self.directory)))
         while (step := self._newest()) is not None:
             folder = self.directory / str(step)
             problem = said_anywhere(functools.partial(manifest.problem, folder, **share))
@@ -185,7 +184,7 @@ class Checkpoints:
                 return step
             folders.say_damaged(folder, problem)
             on_first(functools.partial(folders.set_aside, folder))
-        on_first(lambda: folders.check_some_left(self.directory, committed))
+        on_first(lambda: folders.check_none_lost(self.directory))
         return None
 
     def _newest(self) -> int | None:
@@ -207,9 +206,28 @@ class Checkpoints:
         self._writer.wait_until_finished()
         if jax.process_index() == 0:
             _log.info("saved checkpoint %d in %s", step, self.directory)
-            for old in saved_steps(self.directory)[: -self._keep]:
-                if self._keep_every is None or old % self._keep_every:
-                    folders.remove(self.directory / str(old))
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Removes all but the newest, and but the first in each period of `keep_every`."""
+        kept = 0
+        for step in saved_steps(self.directory)[: -self._keep]:
+            folder = self.directory / str(step)
+            period = self._period(folder)
+            if period > kept:
+                kept = period
+            else:
+                folders.remove(folder)
+
+    def _period(self, folder: epath.Path) -> int:
+        """How often `keep_every` was full at a checkpoint; 0 for one that cannot be read."""
+        if self._keep_every is None:
+            return 0
+        try:
+            return contents.read_json(folder, "loader")["samples"] // self._keep_every
+        except (OSError, ValueError) as error:
+            _log.warning("checkpoint %s is damaged: %s; not kept", folder, error)
+            return 0
 
 
 def find_checkpoint(

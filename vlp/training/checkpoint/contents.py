@@ -132,10 +132,8 @@ def read_arrays(folder: epath.Path, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_json(folder: epath.Path, name: str) -> Any:
-    """One of the JSON values."""
-    args = ocp.args.Composite(**{name: ocp.args.JsonRestore()})
-    with ocp.Checkpointer(_handler()) as reader:
-        return reader.restore(folder, args=args)[name]["value"]
+    """One of the JSON values; waits for no other process."""
+    return ocp.JsonCheckpointHandler().restore(folder / name)["value"]
 
 
 def _handler() -> ocp.CompositeCheckpointHandler:

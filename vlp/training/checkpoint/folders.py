@@ -49,7 +49,7 @@ def newest_intact(directory: epath.Path, problem: Callable[[epath.Path], str | N
         if said is None:
             return directory / str(step)
         say_damaged(directory / str(step), said)
-    check_some_left(directory, saved_steps(directory))
+    check_none_lost(directory)
     raise ValueError(f"a checkpoint must be at {directory}, found none; train first")
 
 
@@ -58,12 +58,14 @@ def say_damaged(folder: epath.Path, problem: str) -> None:
     _log.error("checkpoint %s is damaged: %s; trying the one before", folder, problem)
 
 
-def check_some_left(directory: epath.Path, committed: list[int]) -> None:
-    """Raises ValueError where checkpoints were committed, and all of them are damaged."""
-    if committed:
+def check_none_lost(directory: epath.Path) -> None:
+    """Raises ValueError where checkpoints are left, damaged ones: for those who found no other."""
+    aside = [name for name in names_in(directory) if f"{_DAMAGED}-" in name]
+    lost = [*map(str, steps_in(directory)), *aside]
+    if lost:
         raise ValueError(
-            f"a checkpoint in {directory} must be undamaged, none of {committed} is; restore one "
-            "from a copy, or remove them to start from the beginning"
+            f"a checkpoint in {directory} must be undamaged, none of {', '.join(lost)} is; restore "
+            "one from a copy, or remove them to start from the beginning"
         )
 
 

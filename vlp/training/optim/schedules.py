@@ -37,11 +37,24 @@ def parse_duration(
     Raises:
         ValueError: when the duration cannot be read, or is negative.
     """
+    return round(_samples(duration, global_batch_size, samples_per_epoch) / global_batch_size)
+
+
+def parse_samples(
+    duration: int | float | str, *, global_batch_size: int, samples_per_epoch: int | None = None
+) -> int:
+    """The number of samples that a duration lasts; as `parse_duration`."""
+    return round(_samples(duration, global_batch_size, samples_per_epoch))
+
+
+def _samples(
+    duration: int | float | str, global_batch_size: int, samples_per_epoch: int | None
+) -> float:
     amount, unit = _read(duration)
     if unit == "epochs" and samples_per_epoch is None:
         raise ValueError(f"this data has no epochs, got {duration!r}; say it in steps or samples")
     samples = {"steps": global_batch_size, "epochs": samples_per_epoch or 0, "samples": 1}[unit]
-    return round(amount * samples / global_batch_size)
+    return amount * samples
 
 
 def unit_of(duration: int | float | str) -> str:

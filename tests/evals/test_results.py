@@ -126,7 +126,6 @@ def test_scores_that_are_no_shares_are_numbers():
     assert "123" not in text
 
 
-<<<<<<< HEAD
 SEGMENTATION = {
     "metrics": {"mIoU": 0.51, "pixel_accuracy": 0.62, "IoU/red heart": 0.73, "IoU/door/all": 0.84},
     "chance": {"mIoU": 0.05, "IoU/red heart": 0.06},
@@ -158,8 +157,8 @@ def test_scores_stand_below_their_names_where_lines_have_different_ones():
                         ("acc_race", "44.0 %")):  # fmt: skip
         (line,) = [line for line in lines if value in line]
         assert head.index(name) + len(name) == line.index(value) + len(value)
-=======
+
+
 def test_what_is_not_finite_is_none_however_deep_it_lies():
     value = {"a": float("nan"), "b": [1, (float("-inf"), 0.5)], "c": {"d": float("inf"), "e": "x"}}
     assert finite(value) == {"a": None, "b": [1, [None, 0.5]], "c": {"d": None, "e": "x"}}
->>>>>>> train

@@ -66,7 +66,8 @@ def resized(
     rgb, resizer = PixelType.U8x3, Resizer()
     height, width = pixels.shape[:2]
     left, top, right, bottom = box
-    source, out = ImageData(width, height, rgb, pixels.tobytes()), ImageData(*shape, rgb)
+    data = np.ascontiguousarray(pixels).tobytes()  # of a part numpy < 2.4 copies value by value
+    source, out = ImageData(width, height, rgb, data), ImageData(*shape, rgb)
     if down_first:
         low = ImageData(width, shape[1], rgb)
         resizer.resize(source, low, _options(interpolation, 0, top, width, bottom - top))

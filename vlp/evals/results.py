@@ -203,9 +203,11 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_row(Text(plain(row.group), style="italic"))
             group = row.group
         values = [
-            cell.written(part) if cell else ""
+            part
             for cell in row.at(columns)
-            for part in (cell and cell.value, cell and cell.chance)
+            for part in (
+                (cell.written(cell.value), cell.written(cell.chance)) if cell else ("", "")
+            )
         ]
         table.add_row(row.label, "" if row.queries is None else count(row.queries), *values)
     return table

@@ -13,7 +13,7 @@ import functools
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -246,7 +246,7 @@ class Loader:
         """Where the stream stands, as JSON-able values.
 
         Equal on all processes but for "seen", "rejects" and "parts" (the good ones of each part of
-        a mixture), which count this process's share.
+        a mixture), which count this process's share: `joined_state` adds them up.
         """
         return {
             "samples": self._samples,
@@ -259,7 +259,8 @@ class Loader:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on where `get_state` was called, bit for bit.
 
-        The number of processes, workers, threads and the batch size may differ from then.
+        The number of processes, workers, threads and the batch size may differ from then. What was
+        counted is process 0's from now on, so that all processes together have it once.
 
         Raises:
           ValueError: the state is of another version, seed, source, mixture or way of shuffling.
@@ -274,9 +275,12 @@ class Loader:
                 )
         self.close()
         self._samples = int(state["samples"])
-        self._of_part[:] = state["parts"]
-        self.seen = int(state["seen"])
-        self.rejects = {str(reason): int(count) for reason, count in state["rejects"].items()}
+        self._of_part[:] = 0
+        self.seen, self.rejects = 0, {}
+        if self.groups.process_index == 0:
+            self._of_part[:] = state["parts"]
+            self.seen = int(state["seen"])
+            self.rejects = {str(reason): int(count) for reason, count in state["rejects"].items()}
 
     def check(self) -> None:
         """Raises ValueError when no sample at all can be used; looks at some until one can.
@@ -340,6 +344,21 @@ class Loader:
     def _judge_in_time(self) -> None:
         if self.seen >= min(self.min_samples_before_stop, self.samples_per_epoch):
             self.judge()
+
+
+def joined_state(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of a run from those of the loaders of all its processes: what they count, added up.
+
+    Args:
+      states: of `Loader.get_state`, after the same batch.
+    """
+    rejects = sum((Counter(each["rejects"]) for each in states), Counter())
+    return {
+        **states[0],
+        "seen": sum(each["seen"] for each in states),
+        "rejects": dict(rejects),
+        "parts": [sum(counts) for counts in zip(*(each["parts"] for each in states), strict=True)],
+    }
 
 
 def _stop(running: list[Any]) -> None:

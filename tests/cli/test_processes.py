@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.small.runs import TINY, command, losses
+from vlp.training.checkpoint.checkpoints import read_json
 
 pytestmark = pytest.mark.slow
 STEPS = 10
@@ -49,6 +50,8 @@ def test_two_processes_give_the_losses_of_one(pairs, tmp_path, one_device):
     assert sorted(one_device) == list(range(1, STEPS + 1))
     np.testing.assert_allclose(list(losses(workdir).values()), list(one_device.values()), rtol=1e-5)
     assert (workdir / "results" / "same.json").exists() and (workdir / "report.html").exists()
+    data = read_json(workdir / "checkpoints" / str(STEPS), "loader")
+    assert data["seen"] == data["samples"] > 0  # by both
     # By a process of its own, while the others wait.
     exported = json.loads((workdir / "exported" / "parity.json").read_text())
     assert exported["verified"] and exported["step"] == STEPS

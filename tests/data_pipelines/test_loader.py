@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from data_makers import Noisy, encoded, pair, pairs, pixels, write_tar
 
 from data_pipelines.faults import REASONS
 from data_pipelines.fields import Pictures, Texts
-from data_pipelines.loader import make_loader
+from data_pipelines.loader import joined_state, make_loader
+from data_pipelines.mixtures import Mixture
 from data_pipelines.sources import TarSource
 from data_pipelines.text import train_sentencepiece
 
@@ -238,6 +240,34 @@ def test_the_state_is_the_same_on_all_processes(source):
         take(share, 4)
         states.append(share.get_state())
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("processes", [1, 4, 8])
+def test_what_four_processes_counted_is_counted_once_by_any_number_that_go_on(tmp_path, processes):
+    source = tar_with(tmp_path, b"", b"words")
+    how = dict(global_batch_size=8, mixture=Mixture((4,), (Fraction(1, 2),)), max_reject_share=1.0)
+
+    def loaders(count):
+        return [loader(source, process_index=i, process_count=count, **how) for i in range(count)]
+
+    def counted(shares):
+        state = joined_state([share.get_state() for share in shares])
+        return json.loads(json.dumps(state))
+
+    before, whole = loaders(4), loaders(1)
+    for share in (*before, *whole):
+        take(share, 5)
+    state = counted(before)
+    assert state == counted(whole) and state["seen"] == 40 == sum(state["parts"]) + 5
+    assert state["rejects"] == {"image empty": 5}
+    assert sum("image empty" in share.rejects for share in before[1:])  # not of process 0 alone
+    after = loaders(processes)
+    for share in after:
+        share.set_state(state)
+    assert counted(after) == state
+    for share in (*after, *whole):
+        take(share, 5)
+    assert counted(after) == counted(whole)
 
 
 def test_a_state_of_another_stream_is_refused(source, tmp_path):

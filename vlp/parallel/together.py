@@ -1,8 +1,9 @@
 """What the processes of one command do together: where one is refused, all are, with its reason."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -71,6 +72,17 @@ def said_anywhere(function: Callable[[], str | None]) -> str | None:
         return said
     texts = map(_unpacked, multihost_utils.process_allgather(_packed(said)))
     return next((text for text in texts if text), None)
+
+
+def of_all(value: Any) -> list[Any]:
+    """What each process gives, a JSON value, by process; all must call this at the same time."""
+    if jax.process_count() == 1:
+        return [value]
+    own = json.dumps(value).encode()
+    room = int(np.max(multihost_utils.process_allgather(np.int32(len(own)))))
+    padded = np.frombuffer(own.ljust(room), np.uint8)
+    texts = np.asarray(multihost_utils.process_allgather(padded), np.uint8)
+    return [json.loads(text.tobytes()) for text in texts]
 
 
 def sharing_cores() -> int:

@@ -4,13 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
-from data_pipelines.faults import REASONS, summary
+from data_pipelines.faults import summary
 from data_pipelines.ledger import Ledger, cut
 from data_pipelines.loader import Loader
-from vlp.parallel.ids import id_words
+from vlp.parallel.together import of_all
 from vlp.run.workdir import Workdir
 
 
@@ -40,10 +38,7 @@ def judge_rejects(loader: Loader) -> tuple[int, Counter[str]]:
     Raises:
         ValueError: on all processes, when too much of what they saw was bad.
     """
-    own = [loader.seen, *(loader.rejects.get(reason, 0) for reason in REASONS)]
-    words = multihost_utils.process_allgather(id_words(np.asarray(own, np.int64)))
-    numbers = np.ascontiguousarray(words, "<i4").view("<i8").reshape(-1, len(own)).tolist()
-    counts = [(seen, dict(zip(REASONS, bad, strict=True))) for seen, *bad in numbers]
+    counts = [(seen, bad) for seen, bad in of_all([loader.seen, loader.rejects])]
     loader.judge(counts)
     return sum(seen for seen, _ in counts), sum((Counter(bad) for _, bad in counts), Counter())
 

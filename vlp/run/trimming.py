@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from vlp.models.trim import takes_short_rows, trimmed
 from vlp.objectives import Objective
+from vlp.run.one_state import OneState
 
 
 class ShortCaptions:
@@ -41,7 +42,8 @@ class ShortCaptions:
 
 def batches_of(loader: Any, config: ConfigDict, model_kwargs: Mapping[str, Any]) -> Any:
     """What a run trains on: a loader's batches, with short captions if the config says so."""
-    return ShortCaptions(loader, model_kwargs["text"]) if config.data.trim_captions else loader
+    batches = OneState(loader)
+    return ShortCaptions(batches, model_kwargs["text"]) if config.data.trim_captions else batches
 
 
 def check_trimming(

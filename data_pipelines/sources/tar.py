@@ -67,7 +67,8 @@ class TarSource(ByMember):
       limits: how large the parts of a sample may be.
 
     Raises:
-      ValueError: no tar has a sample that can be used, or an index is damaged.
+      ValueError: no tar has a sample that can be used, one cannot be read now, or an index is
+        damaged.
     """
 
     def __init__(

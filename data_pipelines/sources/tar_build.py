@@ -57,6 +57,7 @@ def build_indexes(
 
     Raises:
       OSError: an index cannot be written.
+      ValueError: a tar cannot be read now; the next call goes on.
     """
     places = sorted({os.fspath(address) for address in addresses}, key=folder_of)
     return [

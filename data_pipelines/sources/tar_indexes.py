@@ -48,7 +48,7 @@ def find(addresses: Sequence[str]) -> Found:
     """The index of each tar; those that no index knows are scanned. What is not used is said.
 
     Raises:
-      ValueError: an index is damaged.
+      ValueError: an index is damaged, or a tar cannot be read now.
     """
     indexes, known, stale, gone = _looked_up(addresses)
     _say_stale(stale)
@@ -136,13 +136,21 @@ def _loaded(path: Path, _: tuple[int, int, int]) -> TarIndex:
 
 
 def scanned(address: str) -> Tar:
-    """What a scan finds; of a tar that cannot be read, that."""
+    """What a scan finds; of a tar that is not there, that.
+
+    Raises:
+      ValueError: it cannot be read now; another time its samples would be data.
+    """
     try:
         return scan(address)
-    except OSError as error:
+    except FileNotFoundError as error:
         nothing = np.empty(0, np.uint16), np.empty(0, np.uint32), np.empty(0, ODD)
         why = f"cannot be read: {error.strerror or error}"
         return Tar(name_of(address), -1, "", "", *nothing, (0, 0, 0), ("", ""), (), why, 0)
+    except OSError as error:
+        raise ValueError(
+            f"{address} cannot be read: {error.strerror or error}; try again, or leave it out"
+        ) from error
 
 
 def _in_cache(folder: str) -> Path:

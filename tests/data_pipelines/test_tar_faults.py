@@ -175,6 +175,27 @@ def test_a_file_that_cannot_be_read_is_no_end_of_the_run(tmp_path, monkeypatch):
     assert seeds(source) == ["read failed", 1]
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_tar_that_cannot_be_read_now_is_not_taken_for_an_empty_one(tmp_path, monkeypatch, code):
+    paths = [write_tar(tmp_path / f"{n}.tar", pair(f"k{n}", n)) for n in range(3)]
+    whole, real = TarSource(paths), os.open
+
+    def away(path, *how, **more):
+        if path == str(paths[1]):
+            raise OSError(code, "away")
+        return real(path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plain.os, "open", away)
+        for opened in (TarSource, build_indexes):
+            with pytest.raises(ValueError, match="1.tar cannot be read: away; try again"):
+                opened(paths)
+    assert not (tmp_path / "tars.index").exists()
+    build_indexes(paths)
+    source = TarSource(paths)
+    assert seeds(source) == [0, 1, 2] and source.fingerprint == whole.fingerprint
+
+
 def test_tars_that_go_are_said_once_a_reason(tmp_path, caplog):
     paths = [write_tar(tmp_path / f"{n}.tar", pair(f"k{n}", n)) for n in range(4)]
     source = TarSource(paths)

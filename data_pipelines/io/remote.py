@@ -79,7 +79,8 @@ class RemoteFile:
         found = answered(lambda: store.info(path))
         size = found.get("size")
         if size is None:
-            raise OSError(f"{self.address}: the server does not say how large the file is")
+            said = "the server does not say how large the file is"
+            raise OSError(errno.EIO, said, self.address)
         return int(size), next((f"{name}={found[name]}" for name in _TAGS if found.get(name)), "")
 
 
@@ -92,15 +93,15 @@ def store_of(address: str) -> tuple[Any, str]:
 
 
 def answered(ask: Callable[[], _Read]) -> _Read:
-    """What a store answers, asked again where it fails; its own errors become OSErrors."""
+    """What a store answers, asked again where it fails; its own errors become OSErrors with a
+    number, for one without is what decoders say of damaged bytes."""
     try:
         return with_retries(ask)
-    except OSError:
-        raise
     except Exception as error:
-        if not is_of_a_store(error):
+        bare = type(error) is OSError and error.errno is None  # gcsfs: "Forbidden: ..."
+        if not bare and (isinstance(error, OSError) or not is_of_a_store(error)):
             raise
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason = f"{'' if bare else f'{type(error).__name__}: '}{error}".partition("\n")[0]
         if getattr(error, "status", None) in (401, 403):
             raise PermissionError(reason) from error
         raise OSError(errno.EIO, reason) from error

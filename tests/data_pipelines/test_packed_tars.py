@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from data_pipelines.faults import Reject
 from data_pipelines.fields import Pictures
-from data_pipelines.io import address, packed, plain, retries
+from data_pipelines.io import address, blocks, packed, plain, remote, retries
 from data_pipelines.io.packed import PackedTar, packed_kind
 from data_pipelines.loader import make_loader
 from data_pipelines.opening import open_source
@@ -239,6 +239,32 @@ def test_those_of_a_store_are_read_there(tmp_path, monkeypatch):
     try:
         for spec in ("memory://b", "memory://b/*.tar.zst", "memory://b/{0..2}.tar.zst"):
             assert everything(open_source(spec)) == everything(TarSource(plain_ones))
+    finally:
+        MemoryFileSystem.store.clear()
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.xz", "tar.zst"])
+def test_a_store_that_forbids_amid_a_tar_is_no_damage(tmp_path, room, monkeypatch, kind):
+    """As gcsfs says it: by an OSError that has no number."""
+    monkeypatch.setitem(address.SCHEMES, "memory", ("fsspec", ""))
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 100)
+    _, (small,) = written(tmp_path, kind, counts=(9,))
+    fsspec.filesystem("memory").pipe_file(f"/b/{small.name}", small.read_bytes())
+    real = MemoryFileSystem.cat_file
+
+    def forbidden(self, path, start=None, end=None, **more):
+        if start >= 300:
+            raise OSError("Forbidden: no access to this bucket")
+        return real(self, path, start, end, **more)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryFileSystem, "cat_file", forbidden)
+            with pytest.raises(ValueError, match="cannot be read: Forbidden: no access.*try again"):
+                TarSource(f"memory://b/{small.name}")
+        assert not unpacked(room)
+        blocks._after_fork()  # those ahead that failed as well
+        assert len(TarSource(f"memory://b/{small.name}")) == 9
     finally:
         MemoryFileSystem.store.clear()
 

@@ -66,12 +66,13 @@ def test_of_a_store_rows_of_other_files_are_refused(tmp_path, store):
         open_source(f"{store}/a.arrow")
 
 
-def test_a_store_that_does_not_answer_is_no_damage(tmp_path, store, monkeypatch):
+@pytest.mark.parametrize("error", [ConnectionResetError("away"), OSError("Forbidden: as in gcsfs")])
+def test_a_store_that_does_not_answer_is_no_damage(tmp_path, store, monkeypatch, error):
     put(store, write(tmp_path / "a.parquet", hf_rows(40), HF))
     source = open_source(store)
 
     def away(*_, **__):
-        raise ConnectionResetError("away")
+        raise error
 
     monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
     monkeypatch.setattr(MemoryFileSystem, "cat_file", away)

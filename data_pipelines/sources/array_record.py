@@ -21,6 +21,7 @@ from data_pipelines.sources.base import check_index
 from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.recent import Recent
+from data_pipelines.sources.record_faults import fault_of
 from data_pipelines.sources.row_columns import (
     AUDIO_COLUMNS,
     BYTES,
@@ -105,7 +106,7 @@ class ArrayRecordSource(RowSource):
         try:
             data = self._records[index]
         except Exception as error:  # as above
-            raise Reject("shard damaged", f"record {index}: {error}") from error
+            raise fault_of(error, f"record {index}") from error
         return parse_example(data)
 
     def _cell(self, index: int, column: str) -> Any:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.faults import Reject
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.recent import Recent
+from data_pipelines.sources.record_faults import fault_of
 from data_pipelines.sources.row_columns import BYTES, OTHER, TEXT, find_columns
 from data_pipelines.sources.rows import RowSource
 from data_pipelines.sources.saved import is_prepared
@@ -119,7 +119,7 @@ class TfdsSource(RowSource):
         except IndexError:
             raise
         except Exception as error:  # ArrayRecord's and the features' own
-            raise Reject("shard damaged", f"example {index}: {error}") from error
+            raise fault_of(error, f"example {index}") from error
 
     def _place(self, index: int) -> str:
         return f"{self.name}:{index}"

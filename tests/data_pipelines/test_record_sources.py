@@ -1,8 +1,11 @@
 """ArrayRecord: a data set that TFDS itself writes, and files of tf.train.Example."""
 
 import io
+import os
 import pickle
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from data_pipelines.faults import Reject
 from data_pipelines.opening import open_source
+from data_pipelines.sources.base import check_lasting
 
 FEATURES = tfds.features.FeaturesDict(
     {
@@ -125,6 +129,37 @@ def write_records(path, records):
         writer.write(record)
     writer.close()
     return path
+
+
+def break_reading(folder):
+    """From now on the system fails to read what this process has open there; undone when closed."""
+    opened = {number: Path(f"/proc/self/fd/{number}").resolve() for number in descriptors()}
+    with open("/proc/self/mem", "rb", buffering=0) as unreadable:  # an I/O error at its beginning
+        for number, path in opened.items():
+            if path.is_relative_to(folder):
+                os.dup2(unreadable.fileno(), number)
+
+
+def descriptors():
+    return [int(name) for name in os.listdir("/proc/self/fd")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux")
+@pytest.mark.parametrize("kind", ["records", "tfds"])
+def test_a_record_that_the_disk_does_not_give_is_no_damage(prepared, tmp_path, kind):
+    if kind == "tfds":
+        shutil.copytree(prepared, tmp_path / "own")
+        source = open_source(f"tfds:{tmp_path}/own/sketches/1.0.0[test]")
+    else:
+        records = [example(image=encoded(pixels(i)), caption=b"a") for i in range(3)]
+        source = open_source(write_records(tmp_path / "a.array_record", records))
+    source.captions(0)
+    break_reading(tmp_path)
+    with pytest.raises(Reject, match="Input/output error") as caught:
+        source.captions(1)
+    assert caught.value.reason == "read failed"
+    with pytest.raises(ValueError, match="must be read to know"):
+        check_lasting(caught.value, source.file(1))
 
 
 def test_files_of_examples_are_one_after_the_other(tmp_path):

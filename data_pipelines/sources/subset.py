@@ -134,16 +134,26 @@ def _said(source: Source, index: int) -> str:
 
 
 def _beside(file: str) -> dict[str, str]:
-    """Uids by key, of the parquet that img2dataset wrote beside a tar; empty without one."""
+    """Uids by key, of the parquet that img2dataset wrote beside a tar; empty where it has none.
+
+    Raises:
+      ValueError: it cannot be read; which samples are used is kept, and must not be a guess.
+    """
     path = Path(file).with_suffix(".parquet")
     if not file.endswith(".tar") or not path.is_file():
         return {}
+    columns = ["key", UID]
     try:
-        table = pq.read_table(path, columns=["key", UID])
+        with pq.ParquetFile(path) as opened:
+            if not {*columns} <= {*opened.schema_arrow.names}:
+                return {}
+            table = opened.read(columns)
         return dict(zip(table["key"].to_pylist(), table[UID].to_pylist(), strict=True))
     except (OSError, pa.ArrowException, UnicodeError) as error:
-        _LOG.warning("%s says no uids (%s); those of the samples' JSON are read", path, error)
-        return {}
+        raise ValueError(
+            f"{path} must be read to know which samples are used, but: {error}; try again, put a "
+            "whole one there, or remove it where the samples' JSON holds their uids"
+        ) from error
 
 
 def _example(source: Source, listed: Listed) -> str:

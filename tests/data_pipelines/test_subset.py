@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import pickle
 from pathlib import Path
@@ -210,13 +209,38 @@ def test_uids_that_share_a_half_are_told_apart(tmp_path):
         assert found.tolist() == [*range(kept)] + [-1] * (10 - kept)
 
 
-def test_a_damaged_parquet_beside_a_tar_is_said_and_the_json_is_read(tmp_path, caplog):
-    source = datacomp(tmp_path / "shards")
-    (tmp_path / "shards" / "00000000.parquet").write_bytes(b"no parquet")
+@pytest.mark.parametrize("fault", ["damaged", "away"])
+def test_a_parquet_beside_a_tar_that_cannot_be_read_is_no_parquet_without_uids(
+    tmp_path, cache, monkeypatch, fault
+):
+    source = datacomp(tmp_path / "shards", uids="parquet")
+    beside = tmp_path / "shards" / "00000001.parquet"
+    whole, real = beside.read_bytes(), pq.ParquetFile
     file = datacomp_list(tmp_path / "subset.npy", [1, 8])
-    with caplog.at_level(logging.WARNING):
-        assert captions_of(SubsetSource(source, file)) == [1, 8]
-    assert "00000000.parquet says no uids" in caplog.text
+
+    def away(path):
+        if path == beside:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        if fault == "damaged":
+            beside.write_bytes(b"no parquet")
+        else:
+            patch.setattr("data_pipelines.sources.subset.pq.ParquetFile", away)
+        with pytest.raises(ValueError, match="1.parquet must be read to know .*; try again, put"):
+            SubsetSource(source, file)
+    assert not [*cache.glob("*")]
+    beside.write_bytes(whole)
+    assert captions_of(SubsetSource(source, file)) == [1, 8]
+
+
+def test_beside_a_parquet_without_uids_those_of_the_json_are_read(tmp_path):
+    source = datacomp(tmp_path / "shards")
+    table = pa.table({"key": [f"{1:012d}"], "status": ["success"]})
+    pq.write_table(table, tmp_path / "shards" / "00000000.parquet")
+    file = datacomp_list(tmp_path / "subset.npy", [1, 8])
+    assert captions_of(SubsetSource(source, file)) == [1, 8]
 
 
 def test_a_sample_whose_json_is_broken_has_no_uid(tmp_path):

@@ -3,7 +3,7 @@
 import abc
 from typing import Any
 
-from data_pipelines.faults import Reject
+from data_pipelines.faults import OF_FILES, Reject
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Source, joined_captions, parse_metadata
 from data_pipelines.sources.labels import label_names, parse_class
@@ -68,7 +68,8 @@ class ByMember(Source):
         elsewhere.
 
         Raises:
-          Reject: none of it can be used, or JSON and KEY.cls name different classes.
+          Reject: none of it can be used, JSON cannot be read now, or JSON and KEY.cls name
+            different classes.
         """
         said = self._member(index, CLASS)
         label = None if said is None else parse_class(said)
@@ -77,8 +78,8 @@ class ByMember(Source):
         try:
             text = self._member(index, META)
             found = {} if text is None else parse_metadata(text)
-        except Reject:
-            if not known:
+        except Reject as fault:
+            if not known or fault.reason in OF_FILES:
                 raise
             return known
         if found.get(CLASS) in _NO_CLASS:

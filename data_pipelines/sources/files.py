@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines.faults import Reject
+from data_pipelines.io.retries import with_retries
 from data_pipelines.sources.fingerprints import TAIL, TEXT_BYTES, Fingerprint
 from data_pipelines.sources.members import MISSING, TOO_LARGE, UNUSABLE
 from data_pipelines.sources.survey import Strays
+
+
+class _NoFile(OSError):
+    """What is there is a folder, a pipe or a device."""
 
 
 def walk(folder: Path, strays: Strays) -> list[str]:
@@ -48,7 +53,7 @@ def _below(
 
 
 def read_file(path: Path, role: str, *, limit: int) -> bytes:
-    """A file's bytes.
+    """A file's bytes, tried again where the disk fails.
 
     Args:
       path: the file.
@@ -56,15 +61,21 @@ def read_file(path: Path, role: str, *, limit: int) -> bytes:
       limit: its largest size; a larger one is not read.
 
     Raises:
-      Reject: it is not a file that can be read, or it is too large.
+      Reject: it is missing, or no file; it cannot be read now; or it is too large.
     """
-    try:
+
+    def once() -> bytes:
         with _opened(path) as (file, size):
             if size > limit:
                 raise Reject(TOO_LARGE.get(role, UNUSABLE), f"{size} > {limit} bytes")
             return os.pread(file, size, 0)
+
+    try:
+        return with_retries(once)
     except OSError as error:
-        raise Reject(MISSING.get(role, UNUSABLE), f"{path}: {error.strerror}") from error
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError | _NoFile)
+        reason = MISSING.get(role, UNUSABLE) if missing else "read failed"
+        raise Reject(reason, f"{path}: {error.strerror}") from error
 
 
 def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
@@ -90,7 +101,7 @@ def _opened(path: Path) -> Iterator[tuple[int, int]]:
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is not a file", str(path))
+            raise _NoFile(errno.EINVAL, "is not a file", str(path))
         yield file, status.st_size
     finally:
         os.close(file)

@@ -1,5 +1,6 @@
 """Pictures as people have them: a folder, one file, the standard input, with anything beside."""
 
+import errno
 import io
 import os
 import sys
@@ -9,6 +10,7 @@ import pytest
 from data_makers import encoded, pixels, write_tar
 
 from data_pipelines.faults import Reject
+from data_pipelines.io import retries
 from data_pipelines.opening import open_source
 from data_pipelines.sources import PictureSource, Source
 from data_pipelines.text import clean_caption
@@ -190,6 +192,33 @@ def test_a_folder_nobody_may_read_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(ValueError, match=f"^{tmp_path} cannot be read: Permission denied$"):
         open_source(tmp_path)
+
+
+def test_what_the_disk_does_not_give_is_read_again_and_never_missing(tmp_path, monkeypatch):
+    put(tmp_path, {"cat/0.png": IMAGES["0.png"], "cat/0.txt": b"a cat", "cat/0.json": b"{}"})
+    source, real, failing = open_source(tmp_path), os.pread, iter([True] * 4)
+
+    def flaky(*how):
+        if next(failing, False):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*how)
+
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(os, "pread", flaky)
+    assert source.image(0) == IMAGES["0.png"]
+    for read in (source.image, source.captions, source.meta):
+        failing = iter([True] * 5)
+        with pytest.raises(Reject, match="0.*: Input/output error") as caught:
+            read(0)
+        assert caught.value.reason == "read failed" and not caught.value.is_missing
+    failing = iter([])
+    (tmp_path / "cat/0.png").unlink()
+    (tmp_path / "cat/0.txt").unlink()
+    (tmp_path / "cat/0.txt").mkdir()
+    for read, reason in ((source.image, "image missing"), (source.captions, "caption missing")):
+        with pytest.raises(Reject) as caught:
+            read(0)
+        assert caught.value.reason == reason
 
 
 def test_the_fingerprint_follows_pictures_captions_and_names(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 from data_pipelines.io.packed import PackedTar, packed_kind
 from data_pipelines.io.plain import File, LocalFile
 from data_pipelines.io.remote import RemoteFile, answered, store_of
+from data_pipelines.io.retries import is_final
 
 # What reaches each kind of store, and the extra that brings it.
 SCHEMES = {
@@ -71,6 +72,7 @@ def exists(address: str | Path) -> bool:
 
     Raises:
       OSError: nobody answers.
+      PermissionError: who asks may not know.
       ValueError: see `checked`.
     """
     if not is_address(address):
@@ -86,10 +88,14 @@ def _served(store: Any, path: str) -> bool:
     try:
         store.info(path)
     except FileNotFoundError as error:
-        status = getattr(error.__cause__, "status", 404)
-        if status not in _NOT_THERE:
-            raise OSError(errno.EIO, f"the server answers {status}", path) from error
-        return False
+        cause = error.__cause__
+        status = getattr(cause, "status", 404)
+        if status in _NOT_THERE:
+            return False
+        said = f"the server answers {status}"
+        if isinstance(cause, Exception) and is_final(cause):
+            raise PermissionError(errno.EACCES, said, path) from error
+        raise OSError(errno.EIO, said, path) from error
     return True
 
 

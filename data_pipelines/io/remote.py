@@ -102,6 +102,6 @@ def answered(ask: Callable[[], _Read]) -> _Read:
         if not bare and (isinstance(error, OSError) or not is_of_a_store(error)):
             raise
         reason = f"{'' if bare else f'{type(error).__name__}: '}{error}".partition("\n")[0]
-        if getattr(error, "status", None) in (401, 403):
+        if getattr(error, "status", None) in (401, 403) or reason.startswith("Forbidden"):
             raise PermissionError(reason) from error
         raise OSError(errno.EIO, reason) from error

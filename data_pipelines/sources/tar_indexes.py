@@ -6,7 +6,6 @@ A tar that is another one now (by size or time) is scanned; one that is not ther
 samples in the order, as rejects.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -118,7 +117,7 @@ def load_index(folder: str) -> TarIndex | None:
     """The index of a folder, the newer one of two; None where there is none.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: it is damaged, or a store does not give it.
     """
     places = [_in_cache(folder)]
     places.append(_copied(folder) if is_address(folder) else Path(folder) / NAME)
@@ -158,19 +157,42 @@ def _in_cache(folder: str) -> Path:
 
 
 def _copied(folder: str) -> Path:
-    """A copy here of the index that lies beside the tars of a store, made anew when it changes."""
+    """A copy here of the index that lies beside the tars of a store, made anew when it changes.
+
+    Raises:
+      ValueError: it is not known whether there is one, or it cannot be copied.
+    """
     address, here = child(folder, NAME), _in_cache(folder)
-    none = here.with_suffix(".none")
-    with contextlib.suppress(OSError):
-        if not exists(address):
-            return none
-        file = open_file(address)
-        which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
-        copy = here.with_suffix(f".{which}")
+    file = _opened(address)
+    if file is None:
+        return here.with_suffix(".none")
+    which = hashlib.sha256(f"{file.size} {file.tag}".encode()).hexdigest()[:8]
+    copy = here.with_suffix(f".{which}")
+    try:
         if not copy.exists():
             write_whole(copy, functools.partial(_copy, file))
-        return copy
-    return none
+    except OSError as error:
+        raise ValueError(
+            f"{address} cannot be copied: {error}; try again, make room, or let VLP_CACHE name a "
+            "folder of another disk"
+        ) from error
+    return copy
+
+
+def _opened(address: str) -> File | None:
+    """An index in a store; None where there is none, or none that may be read, which is said."""
+    try:
+        return open_file(address) if exists(address) else None
+    except FileNotFoundError:  # removed since
+        return None
+    except PermissionError as error:  # what many stores answer where there is nothing
+        _LOG.warning("%s is not used: %s", address, error)
+        return None
+    except OSError as error:
+        raise ValueError(
+            f"{address} must be read where it is there, but: {error}; without it other samples "
+            "may be used; try again"
+        ) from error
 
 
 def _copy(file: File, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files by address: stretches are what was written; blocks come once, ahead, again on faults."""
 
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,7 @@ from data_pipelines.io import (
     retries,
 )
 from data_pipelines.opening import open_source
-from data_pipelines.sources import TarSource, build_indexes
+from data_pipelines.sources import TarSource, build_indexes, tar_indexes
 from data_pipelines.sources import tar as tar_module
 
 BLOCK = 1000
@@ -240,6 +241,35 @@ def test_an_index_spares_a_store_all_reading_at_opening(store, tars, beside):
     assert len(source) == 123 and [name[-5:] for name in source.survey()[0].gone] == ["1.tar"]
     with pytest.raises(Reject, match="shard gone"):
         source[45]
+
+
+def test_an_index_that_a_store_does_not_give_is_not_taken_for_none(
+    store, tars, monkeypatch, caplog
+):
+    (built,) = build_indexes(tars)
+    put("d/tars.index", built.path.read_bytes())
+    for path in tars[:2]:  # the third is gone
+        put(f"d/{path.name}", path.read_bytes())
+
+    def opened(owner, name, error):
+        def fails(*_, **__):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fails)
+            return open_source("memory://b/d")
+
+    with pytest.raises(
+        ValueError, match="d/tars.index must be read where it is there, but: .*down"
+    ):
+        opened(MemoryFileSystem, "exists", OSError("down"))
+    with pytest.raises(ValueError, match="tars.index cannot be copied: .*No space.*; .*make room"):
+        opened(tar_indexes, "_copy", OSError(errno.ENOSPC, "No space left on device"))
+    assert not caplog.text
+    refused = opened(MemoryFileSystem, "exists", PermissionError("no listing"))
+    assert len(refused) == 81 and "d/tars.index is not used: no listing" in caplog.text
+    source = open_source("memory://b/d")
+    assert len(source) == 123 and source.survey()[0].gone == ("memory://b/d/2.tar",)
 
 
 def test_a_store_that_fails_costs_its_samples_for_a_while(store, tars, monkeypatch):

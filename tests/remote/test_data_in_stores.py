@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.faults import Reject
-from data_pipelines.io import FileChanged, blocks, open_file, remote, retries
+from data_pipelines.io import FileChanged, blocks, exists, open_file, remote, retries
 from data_pipelines.opening import open_source
 from data_pipelines.sources import TarSource, build_indexes
 from tests.small.http_server import serving
@@ -83,6 +83,20 @@ def test_a_server_without_ranges_is_an_error_and_no_wrong_bytes(web):
     (folder / "x").write_bytes(bytes(4 * 4096))
     with pytest.raises(FileChanged):
         file.read(5000, 10)
+
+
+@needs_http
+@pytest.mark.parametrize(("status", "kind"), [(403, PermissionError), (409, PermissionError),
+                                              (500, OSError), (429, OSError)])  # fmt: skip
+def test_a_server_that_may_not_say_whether_a_file_is_there_is_told_from_one_that_is_away(
+    web, status, kind
+):
+    folder, place, faults = web
+    assert not exists(f"{place}/tars.index")
+    faults.status = status
+    with pytest.raises(OSError, match=f"the server answers {status}") as caught:
+        exists(f"{place}/tars.index")
+    assert type(caught.value) is kind
 
 
 READER = """

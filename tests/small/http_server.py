@@ -16,12 +16,14 @@ class Faults:
       latency: seconds before every answer.
       plan: what becomes of the first tries of each stretch of each file: a status, "cut", or None.
       repeats: whether the plan begins anew behind its end.
+      status: of every answer about what is not there.
       ranges: whether it knows them.
       reads: how many it was asked for.
     """
 
     def __init__(self) -> None:
         self.latency, self.ranges, self.reads = 0.0, True, 0
+        self.status = 404
         self.plan: Sequence[int | str | None] = ()
         self.repeats = False
         self.tries: Counter[tuple[str, str | None]] = Counter()
@@ -72,7 +74,7 @@ def serving(folder: Path) -> Iterator[tuple[str, Faults]]:
         def _answer(self, *, with_body: bool, cut: bool = False) -> None:
             path = Path(self.translate_path(self.path))
             if not path.is_file():
-                self.send_error(404)
+                self.send_error(faults.status)
                 return
             status = path.stat()
             first, last = 0, status.st_size - 1

@@ -184,6 +184,7 @@ class Loader:
             "seed": self.groups.seed,
             "source": self.groups.source.fingerprint,
             "mixture": None if mixture is None else mixture.to_json(),
+            "shuffle": self.groups.shuffle,
             "blocks": None if blocks is None else [blocks.size, blocks.window],
         }
 
@@ -267,11 +268,12 @@ class Loader:
         """
         if state.get("version") != _STATE_VERSION:
             raise ValueError(_OLDER.format(found=state.get("version")))
+        said = {"shuffle": True, **state}  # of earlier versions, which did not say it
         for name, mine in self._stream.items():
-            if not same_data(state.get(name), mine):
+            if not same_data(said.get(name), mine):
                 raise ValueError(
                     f"a data state only fits the stream it was taken from: its {name} is "
-                    f"{state.get(name)!r}, here it is {mine!r}; use the same {name} or start anew"
+                    f"{said.get(name)!r}, here it is {mine!r}; use the same {name} or start anew"
                 )
         self.close()
         self._samples = int(state["samples"])

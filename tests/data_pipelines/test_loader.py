@@ -288,6 +288,18 @@ def test_a_state_of_an_earlier_version_goes_on_with_the_same_data(source):
     assert after.get_state() == state | {"samples": 8}
 
 
+def test_a_state_of_another_way_of_shuffling_is_refused(source):
+    shuffled, in_order = loader(source).get_state(), loader(source, shuffle=False).get_state()
+    with pytest.raises(ValueError, match="its shuffle is False, here it is True"):
+        loader(source).set_state(in_order)
+    with pytest.raises(ValueError, match="its shuffle is True, here it is False"):
+        loader(source, shuffle=False).set_state(shuffled)
+    earlier = {name: value for name, value in shuffled.items() if name != "shuffle"}
+    loader(source).set_state(earlier)
+    with pytest.raises(ValueError, match="its shuffle is True, here it is False"):
+        loader(source, shuffle=False).set_state(earlier)
+
+
 @pytest.mark.parametrize("reason", BAD)
 def test_a_bad_sample_is_a_row_of_weight_zero_and_its_neighbours_do_not_move(
     source, tmp_path, reason

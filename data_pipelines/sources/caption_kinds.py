@@ -59,13 +59,15 @@ class CaptionKinds(Within):
         return f"{self.source.fingerprint}[captions: {said}]"
 
     def captions(self, index: int) -> ByWeight:
-        """The captions of all kinds that the sample has."""
+        """The captions of all kinds that the sample has. Raises Reject: none, or one is damaged."""
         found: list[tuple[str | bytes, float]] = []
         fault = Reject("caption missing")
         for name, weight in self.weights.items():
             try:
                 texts = self._texts(index, name)
             except Reject as error:
+                if not error.is_missing and error.reason != "caption empty":
+                    raise  # what it has is not known
                 fault = error
                 continue
             found += [(text, weight / len(texts)) for text in texts]

@@ -38,11 +38,24 @@ def test_each_kind_is_drawn_as_often_as_its_weight_says(tmp_path):
 
 
 def test_what_a_sample_lacks_leaves_its_weight_to_the_others(tmp_path):
-    source = source_of(tmp_path, dict(re="a"), dict(re=None), dict(re=["", " "]), dict(re=7), b"{")
+    source = source_of(tmp_path, dict(re="a"), dict(re=None), dict(re=["", " "]), dict(re=7))
     kinds = CaptionKinds(source, dict(own=0.25, re=0.75))
     assert drawn(kinds, 0) == pytest.approx({"alt text": 0.25, "a": 0.75}, abs=0.03)
-    for index in (1, 2, 3, 4):
+    for index in (1, 2, 3):
         assert kinds.captions(index) == (b"alt text",)
+
+
+def test_what_is_damaged_leaves_its_weight_to_nothing(tmp_path, monkeypatch):
+    kinds = CaptionKinds(source_of(tmp_path, dict(re="a"), b"{"), dict(own=0.25, re=0.75))
+    with pytest.raises(Reject, match="metadata invalid"):
+        kinds.captions(1)
+
+    def away(index):
+        raise Reject("read failed")
+
+    monkeypatch.setattr(kinds.source, "captions", away)
+    with pytest.raises(Reject, match="read failed"):
+        kinds.captions(0)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def with_retries(read: Callable[[], _Read]) -> _Read:
 
 def is_of_a_store(error: Exception) -> bool:
     """Whether an error was raised by what reaches a store, which have no class in common."""
-    known = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "fsspec", "s3fs", "asyncio")
+    known = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "fsspec", "s3fs", "asyncio")
     return type(error).__module__.partition(".")[0] in known
 
 

@@ -127,6 +127,21 @@ def test_faults_that_pass_are_not_seen_and_others_are_raised_as_they_are(store, 
         open_file(put("z", data)).read(0, BLOCK)
 
 
+class RefreshError(Exception):
+    """As google.auth raises it, which gcsfs lets through."""
+
+    __module__ = "google.auth.exceptions"
+
+
+def test_credentials_that_are_not_renewed_at_once_are_asked_for_again(store, monkeypatch):
+    data = some(BLOCK)
+    failing(monkeypatch, [RefreshError("metadata server")] * 4)
+    assert open_file(put("x", data)).read(0, BLOCK) == data
+    failing(monkeypatch, [RefreshError("metadata server")] * 5)
+    with pytest.raises(OSError, match="RefreshError: metadata server"):
+        open_file(put("y", data)).read(0, BLOCK)
+
+
 def test_a_store_that_hangs_is_an_error(store, monkeypatch):
     monkeypatch.setattr(blocks, "PATIENCE_S", 0.01)
     hangs, data = threading.Event(), some(BLOCK)

@@ -159,6 +159,8 @@ class Feed:
                 for _ in range(self._groups.groups_per_batch):
                     rows = self._groups.rows_of(self._laid)
                     while (group := self._next(groups)) is None:
+                        if self._over.is_set():
+                            return
                         self._close(groups)
                         groups = self._begin()
                     self.core_s += float(group.pop(SECONDS)[0])
@@ -195,10 +197,12 @@ class Feed:
         return prefetch(rest, num_threads=self._threads)
 
     def _next(self, groups: "grain.DatasetIterator[Batch] | Workers") -> Batch | None:
-        """The next group; None where a worker was lost, and others are to begin."""
+        """The next group; None where a worker was lost, and others are to begin, or all is over."""
         try:
             return next(groups)
         except WorkerLost as error:
+            if self._over.is_set():  # it hung, and was ended with the others
+                return None
             said = self._lost()
             if self._failed_at == self._laid:
                 raise RuntimeError(

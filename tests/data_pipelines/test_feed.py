@@ -22,6 +22,7 @@ from data_pipelines.loader import make_loader
 from data_pipelines.order import Mixture
 from data_pipelines.sources import TarSource
 from data_pipelines.sources.within import Within
+from data_pipelines.workers import WorkerLost
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,29 @@ def test_an_error_of_the_data_reaches_who_asks_and_is_said_again(source):
         with pytest.raises(OSError, match="the disk is gone"):
             next(stream)
     stream.close()
+
+
+def test_closing_while_a_worker_hangs_begins_no_other(source, monkeypatch, caplog):
+    made, killed = [], threading.Event()
+
+    class Hanging:
+        def __init__(self, _, *, count):
+            made.append(count)
+
+        def __next__(self):
+            killed.wait()
+            raise WorkerLost("killed")
+
+        def close(self):
+            """Nothing is to be ended."""
+
+    monkeypatch.setattr(feed, "Workers", Hanging)
+    monkeypatch.setattr(feed, "_ENDING_S", 0.1)
+    monkeypatch.setattr(feed.Feed, "_kill_workers", lambda _: killed.set())
+    hanging = feed.Feed(groups(source, 4), 0, num_threads=0, num_workers=1, stall_s=60.0)
+    hanging.close()
+    assert killed.is_set() and not hanging._thread.is_alive()
+    assert made == [1] and not caplog.text and not hanging.ready
 
 
 def test_auto_takes_threads_where_they_use_the_cores_and_processes_elsewhere(source, monkeypatch):

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
@@ -153,6 +154,54 @@ def test_a_store_that_hangs_is_an_error(store, monkeypatch):
     monkeypatch.setattr(blocks, "PATIENCE_S", 60.0)
     assert file.read(0, 10) == data[:10]  # by another thread
     hangs.set()
+
+
+@pytest.fixture
+def hanging(store, monkeypatch):
+    """Files of which eight hang, as many as there are threads; what lets them go; what is begun."""
+    monkeypatch.setattr(blocks, "PATIENCE_S", 0.1)
+    files = [open_file(put(f"{number}", some(BLOCK, number))) for number in range(10)]
+    goes, begun, real = threading.Event(), [], MemoryFileSystem.cat_file
+
+    def hangs(self, path, *how, **more):
+        begun.append(path)
+        if path[-1] < "8":
+            goes.wait()
+        return real(self, path, *how, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", hangs)
+    with ThreadPoolExecutor(8) as threads:
+        errors = [*threads.map(lambda file: failure(file.read, 0, 10), files[:8])]
+    assert {type(error) for error in errors} == {TimeoutError} and len(begun) == 8
+    yield files, goes, begun
+    goes.set()
+
+
+def failure(function, *given):
+    try:
+        function(*given)
+    except OSError as error:
+        return error
+
+
+def test_reads_that_hang_keep_no_others_waiting(hanging, caplog):
+    files, _, begun = hanging
+    time.sleep(0.1)
+    for number in (8, 9):
+        assert files[number].read(0, 10) == some(BLOCK, number)[:10]
+    assert len(begun) == 10 and caplog.text.count("8 reads of stores have hung") == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(hanging, monkeypatch):
+    files, goes, begun = hanging
+    monkeypatch.setattr(blocks._Threads, "all_hang", lambda _: False)
+    with ThreadPoolExecutor(2) as threads:  # one of the two finds what it waits for cancelled
+        errors = [*threads.map(lambda _: failure(files[8].read, 0, 10), range(2))]
+    assert {type(error) for error in errors} == {TimeoutError}
+    goes.set()
+    monkeypatch.setattr(blocks, "PATIENCE_S", 60.0)
+    assert files[9].read(0, 10) == some(BLOCK, 9)[:10]
+    assert sorted(path[-1] for path in begun) == [*"012345679"]
 
 
 def test_a_file_that_changes_is_seen(store, monkeypatch):

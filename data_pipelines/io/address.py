@@ -59,7 +59,7 @@ def open_file(address: str | Path) -> File:
 
     Raises:
       OSError: it is not there, or cannot be reached.
-      ValueError: see `checked`.
+      ValueError: see `checked`; or what bounds a cache is no number, see `disk_cache.bound`.
     """
     name = os.fspath(address)
     file: File = RemoteFile(checked(name)) if is_address(name) else LocalFile(name)

@@ -49,11 +49,15 @@ class PackedTar:
     Args:
       file: the compressed one; closed with this.
       kind: see `packed_kind`.
+
+    Raises:
+      ValueError: `VLP_UNPACKED_GB` is no number.
     """
 
     def __init__(self, file: File, kind: str) -> None:
         self.address, self.size, self.tag = file.address, file.size, file.tag
         self._file, self._kind = file, kind
+        self._most = bound("VLP_UNPACKED_GB")
         identity = "\0".join((file.address, str(file.size), file.tag))
         name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
         self._path = cache_folder("unpacked") / name[:2] / name
@@ -91,7 +95,7 @@ class PackedTar:
             if not self._path.exists():
                 _JUDGE.unpacked(self.address)
                 write_whole(self._path, self._write)
-        sweep(self._path.parent.parent, bound("VLP_UNPACKED_GB"))
+        sweep(self._path.parent.parent, self._most)
 
     def _write(self, path: Path) -> None:
         room = max(_LEAST_ROOM, _MOST_TIMES * self.size)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from data_pipelines.io import disk_cache
 from data_pipelines.io.blocks import blocks
 from data_pipelines.io.retries import FileChanged, is_of_a_store, with_retries
 
@@ -23,9 +24,11 @@ class RemoteFile:
 
     Raises:
       OSError: it is not there, or nobody answers.
+      ValueError: see `disk_cache.check`.
     """
 
     def __init__(self, address: str) -> None:
+        disk_cache.check()
         self.address = address
         self.size, self.tag = self._now()
         self._checked = time.monotonic()

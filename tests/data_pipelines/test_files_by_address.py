@@ -242,6 +242,28 @@ def test_a_folder_on_a_disk_keeps_blocks_between_processes_within_its_bound(
     assert sum(path.stat().st_size for path in (tmp_path / "blocks").glob("*/*")) <= 5000
 
 
+@pytest.mark.parametrize("said", ["16GB", "-1", "nan"])
+def test_a_bound_that_is_no_number_is_refused_when_a_file_is_opened(
+    store, monkeypatch, tmp_path, said
+):
+    monkeypatch.setenv("VLP_BLOCK_CACHE", str(tmp_path / "blocks"))
+    monkeypatch.setenv("VLP_BLOCK_CACHE_GB", said)
+    name = put("x", some(BLOCK))
+    with pytest.raises(ValueError, match=f"VLP_BLOCK_CACHE_GB must be .* such as 16, got '{said}'"):
+        open_file(name)
+    monkeypatch.setenv("VLP_BLOCK_CACHE_GB", "")
+    assert open_file(name).read(0, BLOCK) == some(BLOCK)
+
+
+def test_a_folder_in_which_no_block_can_be_kept_is_said_once(store, monkeypatch, tmp_path, caplog):
+    (tmp_path / "blocks").write_bytes(b"a file")
+    monkeypatch.setenv("VLP_BLOCK_CACHE", str(tmp_path / "blocks"))
+    data = some(5 * BLOCK)
+    assert open_file(put("x", data)).read(0, len(data)) == data
+    (said,) = caplog.messages
+    assert f"cannot be kept in {tmp_path / 'blocks'}" in said and "VLP_BLOCK_CACHE name" in said
+
+
 def test_names_are_listed_and_known(store):
     for name in ("d/b.tar", "d/a.tar", "d/e/c.tar", "d/t.txt"):
         put(name, b"x")

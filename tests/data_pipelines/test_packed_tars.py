@@ -139,6 +139,14 @@ def test_room_is_bounded_and_an_order_that_wastes_is_said_once(tmp_path, room, m
     assert caplog.text.count("are unpacked for") == 1 and "VLP_UNPACKED_GB" in caplog.text
 
 
+def test_room_that_is_no_number_is_refused_before_anything_is_unpacked(tmp_path, room, monkeypatch):
+    _, small = written(tmp_path)
+    monkeypatch.setenv("VLP_UNPACKED_GB", "16GB")
+    with pytest.raises(ValueError, match="VLP_UNPACKED_GB must be .* such as 16, got '16GB'"):
+        TarSource(small)
+    assert not unpacked(room)
+
+
 @pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
 @pytest.mark.parametrize("fault", ["cut", "changed", "appended"])
 def test_of_a_damaged_one_what_comes_before_is_used(tmp_path, monkeypatch, caplog, kind, fault):

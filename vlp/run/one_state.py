@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.assemble import Batch
-from data_pipelines.loader import Loader, joined_state
+from data_pipelines.loader import joined_state
 from vlp.parallel.together import of_all
 
 
@@ -15,7 +15,7 @@ class OneState:
         loader: this process's.
     """
 
-    def __init__(self, loader: Loader):
+    def __init__(self, loader: Any):
         self._loader = loader
 
     def __next__(self) -> Batch:

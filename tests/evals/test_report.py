@@ -114,6 +114,18 @@ def test_the_page_shows_every_score_and_chance_it_was_given(tmp_path):
         assert number in words
 
 
+def test_a_score_stands_below_its_name_where_lines_have_different_ones(tmp_path):
+    scores = {"metrics": {"mIoU": 0.11, "mIoU_either": 0.22, "IoU/heart": 0.33}, "chance": {}}
+    result = make_result("segmentation", scores, data="x", rejected=0, **FACTS)
+    text, _ = written(tmp_path, results=[result])
+    head, body = text.split("<table>")[1].split("</thead>")
+    names = re.findall(r'<th scope="col">(.*?)</th>', head)
+    assert names == ["queries", "mIoU", "mIoU_either", "IoU"]
+    lines = [re.findall(r"<td>(.*?)</td>", line) for line in body.split("</tr>")]
+    cells = [[re.sub("<.*", "", cell) for cell in line] for line in lines if line]
+    assert cells == [["", "11.0 %", "22.0 %", ""], ["", "", "", "33.0 %"]]
+
+
 def test_the_page_asks_nobody_for_anything(tmp_path):
     text, reader = written(tmp_path)
     for tag, name, value in reader.attributes:

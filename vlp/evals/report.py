@@ -6,7 +6,7 @@ from typing import Any
 
 from vlp.evals import page
 from vlp.evals.curves import panels
-from vlp.evals.results import LABELS, Cell, table_rows, task_name
+from vlp.evals.results import LABELS, Cell, columns_of, table_rows, task_name
 from vlp.evals.writing import count, escape
 from vlp.files import write_text
 
@@ -106,7 +106,7 @@ def _scores(results: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> str:
 def _table(result: Mapping[str, Any]) -> str:
     field = result["settings"].get("group")
     rows = table_rows(result, by=f"{field}: " if field else "")
-    columns = [cell.column for cell in rows[0].cells] if rows else []
+    columns = columns_of(rows)
     heads = "".join(f'<th scope="col">{escape(LABELS.get(name, name))}</th>' for name in columns)
     about = [f"step {count(result['step'])}", result["dtype"]]
     if result["rejected"]:
@@ -124,9 +124,10 @@ def _table(result: Mapping[str, Any]) -> str:
             )
         cells = "".join(
             f'<td>{cell.written(cell.value)}<span class="of">{_chance(cell)}</span></td>'
-            for cell in row.cells
+            if cell
+            else "<td></td>"
+            for cell in row.at(columns)
         )
-        cells += "<td></td>" * (len(columns) - len(row.cells))
         queries = "" if row.queries is None else count(row.queries)
         lines.append(f'<tr><th scope="row">{escape(row.label)}</th><td>{queries}</td>{cells}</tr>')
     return (

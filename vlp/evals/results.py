@@ -33,6 +33,7 @@ LABELS = {
     "masked_words": "masked words",
 }
 NO_SHARES = ("nats", "CIDEr")  # scores that are no share of anything
+_OF_CLASS = "IoU"  # a metric IoU/NAME is that of a class
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Row:
     label: str
     queries: int | None
     cells: tuple[Cell, ...]
+
+    def at(self, columns: Sequence[str]) -> list[Cell | None]:
+        """Its cells by the columns of a table; None where it has none."""
+        by_column = {cell.column: cell for cell in self.cells}
+        return [by_column.get(column) for column in columns]
 
 
 def make_result(
@@ -126,18 +132,23 @@ def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:
         return _classification_rows(result)
     rows: dict[tuple[str, str], list[Cell]] = {}
     for key, value in result["metrics"].items():
-        *group, way, column = key.split("/") if "/" in key else (result["task"], key)
+        group, way, column = _place(result["task"], key)
         cell = Cell(column, value, result["chance"].get(key))
-        rows.setdefault(("/".join(group), way), []).append(cell)
+        rows.setdefault((group, way), []).append(cell)
     return [
         Row(
             _group(result, group, by),
-            LABELS.get(way, way),
+            way if cells[0].column == _OF_CLASS else LABELS.get(way, way),
             result["counts"].get("/".join(filter(None, (group, way, "queries")))),
             tuple(cells),
         )
         for (group, way), cells in rows.items()
     ]
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """The columns of all rows, in the order in which they come."""
+    return list(dict.fromkeys(cell.column for row in rows for cell in row.cells))
 
 
 def task_name(result: Mapping[str, Any]) -> str:
@@ -160,6 +171,7 @@ def print_results(results: Sequence[Mapping[str, Any]], *, console: Console | No
 def result_table(result: Mapping[str, Any]) -> Table:
     """One result as a table for the terminal."""
     rows = table_rows(result)
+    columns = columns_of(rows)
     table = Table(
         box=box.SIMPLE_HEAD,
         title=Text(_title(result)),
@@ -171,8 +183,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
     # Names of groups may be long; "one of 1,000 classes" is not, and its table is wide.
     table.add_column("", no_wrap=result["task"] == "classification")
     table.add_column("queries", justify="right", style="dim")
-    for cell in rows[0].cells if rows else ():
-        table.add_column(LABELS.get(cell.column, cell.column), justify="right")
+    for name in columns:
+        table.add_column(LABELS.get(name, name), justify="right")
         table.add_column("chance", justify="right", style="dim")
     group = ""
     for row in rows:
@@ -180,7 +192,9 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_section()
             table.add_row(Text(plain(row.group), style="italic"))
             group = row.group
-        values = [cell.written(part) for cell in row.cells for part in (cell.value, cell.chance)]
+        values: list[str] = []
+        for cell in row.at(columns):
+            values += [cell.written(cell.value), cell.written(cell.chance)] if cell else ["", ""]
         table.add_row(row.label, "" if row.queries is None else count(row.queries), *values)
     return table
 
@@ -195,6 +209,15 @@ def _classification_rows(result: Mapping[str, Any]) -> list[Row]:
         commonest = Cell("top1", chance["majority_share"], None)
         rows.append(Row("", "always the commonest", images, (commonest,)))
     return rows
+
+
+def _place(task: str, metric: str) -> tuple[str, str, str]:
+    """The group, the line and the column of a metric."""
+    before, of_class, name = metric.partition(f"{_OF_CLASS}/")
+    if of_class and (not before or before.endswith("/")):
+        return f"{before}classes", name, _OF_CLASS
+    *group, way, column = metric.split("/") if "/" in metric else (task, metric)
+    return "/".join(group), way, column
 
 
 def _group(result: Mapping[str, Any], group: str, by: str) -> str:

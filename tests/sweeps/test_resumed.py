@@ -186,6 +186,17 @@ def test_what_was_left_half_written_is_removed_but_not_that_of_others(root, tmp_
     assert [name for name in names if (tmp_path / name).exists()] == ["july/.d.partial"]
 
 
+def test_a_page_that_cannot_be_drawn_keeps_no_export_back(root, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("no page")
+
+    monkeypatch.setattr("vlp.sweeps.page.write.write_page", broken)
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
+    flags += ["--only=classification", "--draws=0", "--export=clip_benchmark"]
+    assert main(["sweep", *flags, f"--out={tmp_path}"]) == 1
+    assert len([*(tmp_path / "export" / "clip_benchmark").iterdir()]) == 1
+
+
 def test_two_sweeps_into_one_folder_are_refused(root, tmp_path, capsys):
     flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", f"--data={root}"]
     with Lock(tmp_path):  # as the first of the two holds it

@@ -193,14 +193,14 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
         log = everywhere(lambda: Log(out / "log.jsonl"))
         with Bars() as bars:
             sweep = Sweep(plan, log, bars=bars)
+            exported = list[str]()
             try:
                 sweep.carry_out()
+                asked: Any = dict(entries=entries, keys=sweep.keys, formats=args.export)
+                on_first(lambda: exported.extend(write_foreign(out, log.rows.values(), **asked)))
             finally:
                 on_first(lambda: write_tables(out, log.rows.values()))
                 on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
-        asked: Any = dict(entries=entries, keys=sweep.keys, formats=args.export)
-        exported = list[str]()
-        on_first(lambda: exported.extend(write_foreign(out, log.rows.values(), **asked)))
     failed = sum("failed" in row for row in log.rows.values())
     print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
     for line in exported:

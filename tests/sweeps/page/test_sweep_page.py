@@ -1,5 +1,6 @@
 """The page of a sweep: all that is in the log is on it, and nothing that a browser would run."""
 
+import dataclasses
 from html.parser import HTMLParser
 
 import pytest
@@ -8,7 +9,9 @@ from made_sweep import CLASSES, made_sweep
 from vlp.sweeps.compare import compare
 from vlp.sweeps.page.board import Board
 from vlp.sweeps.page.write import write_comparison, write_page
+from vlp.sweeps.protocol import protocol_of
 from vlp.sweeps.samples import SampleStore
+from vlp.sweeps.subsets import drawn
 
 VOID = {"meta", "link", "img", "br", "path", "circle", "polyline"}
 
@@ -89,6 +92,28 @@ def test_classes_confusions_and_differing_samples_are_shown_with_pictures(made):
 def test_without_the_sets_numbers_stand_for_classes_and_there_are_no_pictures(made):
     page, _ = made(models=2, sets=1, with_sets=False)
     assert "class 2" in page.text and not page.pictures
+
+
+@pytest.mark.parametrize("models", [1, 2])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda found: drawn(found, 5),  # as --limit 5 after all of them
+        lambda found: dataclasses.replace(found, class_names=CLASSES[::-1]),
+    ],
+)
+def test_rows_of_other_pictures_or_classes_than_those_that_are_open_show_none(
+    tmp_path, models, changed
+):
+    store = SampleStore(tmp_path / "samples")
+    rows, sets = made_sweep(store, models=models, sets=1, steps=2)
+    for row in rows:
+        row["protocol"] = protocol_of(sets[row["set"]])
+    sets = {name: changed(found) for name, found in sets.items()}
+    write_page(tmp_path, rows, sets=sets, draws=20)
+    page = Read((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "class 2" in page.text and "recognises worst" in page.text
+    assert not page.pictures and "Better by" not in page.text
 
 
 def test_a_failure_is_a_cell_and_a_sentence(made):

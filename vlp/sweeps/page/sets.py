@@ -12,6 +12,7 @@ from vlp.sweeps.compare import aligned, shares_of
 from vlp.sweeps.names import titled
 from vlp.sweeps.page.board import Board, Place, Row, Score, label
 from vlp.sweeps.page.mistakes import confusions, furthest_apart, named, worst_classes
+from vlp.sweeps.protocol import protocol_of
 from vlp.sweeps.samples import VALUE, SampleStore
 from vlp.sweeps.sets import EvalSet
 
@@ -26,7 +27,8 @@ def set_sections(board: Board, store: SampleStore, sets: Mapping[str, EvalSet]) 
     Args:
         board: the rows.
         store: what was said of the samples.
-        sets: that are open, by name; without them there are no pictures and names of classes.
+        sets: that are open, by name; rows of others, or of other pictures or classes, are shown
+            without pictures and names of classes.
     """
     parts = [found for place in board.places if (found := _part(board, store, sets, place))]
     if not parts:
@@ -43,14 +45,22 @@ def _part(board: Board, store: SampleStore, sets: Mapping[str, EvalSet], place: 
     row = board.row(best, place) if best else None
     if row is None or best is None:
         return ""
-    found = sets.get(place[0])
-    said = _classes(board, store.find(row["key"]), found, best)
-    said += _apart(board, store, found, place)
+    said = _classes(board, store.find(row["key"]), _set_of(row, sets), best)
+    said += _apart(board, store, sets, place)
     if not said:
         return ""
     score = Score.of(row)
     by = f"{label(score.metric)} {score.written(score.value)}, {board.short[best]}"
     return f'<summary>{escape(place[0])}<span class="by">{escape(by)}</span></summary>{said}'
+
+
+def _set_of(row: Row, sets: Mapping[str, EvalSet]) -> EvalSet | None:
+    """The set of a row; None where it is not open, or has other pictures or classes now."""
+    found = sets.get(row["set"])
+    if found is None or found.pictures.fingerprint != row.get("fingerprint"):
+        return None
+    classes = protocol_of(found).get("classes")
+    return found if row.get("protocol", {}).get("classes", classes) == classes else None
 
 
 def _classes(
@@ -88,18 +98,20 @@ def _tiles(found: EvalSet | None, samples: Mapping[str, np.ndarray], rows: Seque
     return f'<span class="tiles">{"".join(tiles)}</span>'
 
 
-def _apart(board: Board, store: SampleStore, found: EvalSet | None, place: Place) -> str:
+def _apart(board: Board, store: SampleStore, sets: Mapping[str, EvalSet], place: Place) -> str:
     """Samples on which two models differ most: the two best, or the ends of one run."""
     pair = _two(board, place)
-    if pair is None or found is None:
+    if pair is None:
         return ""
     first, second = pair
+    found, other = _set_of(first, sets), _set_of(second, sets)
+    if found is None or other is None:
+        return ""
     metric = Score.of(first).metric
     ours, theirs = store.find(first["key"]), store.find(second["key"])
     rows = aligned(ours, theirs) if ours and theirs else None
     known = VALUE + metric in ours.keys() & theirs.keys() and "ids" in ours and "ids" in theirs
-    same = first.get("fingerprint") == second.get("fingerprint")
-    if rows is None or not known or not same:
+    if rows is None or not known:
         return ""
     shares = (shares_of(ours, metric, rows[0]), shares_of(theirs, metric, rows[1]))
     blocks = ""

@@ -131,6 +131,20 @@ def test_a_mask_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_path):
         found.masks.read(0)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "JPEG2000"])
+def test_the_size_of_a_picture_of_any_kind_is_compared(tmp_path, kind):
+    noise = Image.fromarray(
+        np.random.default_rng(0).integers(256, size=(70, 90, 3), dtype=np.uint8)
+    )
+    file = f"images/a.{dict(JPEG2000='jp2').get(kind, kind.lower())}"
+    changes = {"images/a.png": None, file: saved(noise, kind)}
+    put(tmp_path, files(**changes))
+    with pytest.raises(ValueError, match="as large as .* 8 x 6 pixels and .* 90 x 70; write"):
+        opens(tmp_path)
+    put(tmp_path, files(**changes | {"masks/a.png": saved_array(np.zeros((70, 90), np.uint8))}))
+    assert len(opens(tmp_path)) == 2
+
+
 def test_a_picture_that_cannot_be_read_is_left_to_the_embedding(tmp_path):
     put(tmp_path, files(**{"images/a.png": b"<html>"}))
     assert len(opens(tmp_path)) == 2

@@ -32,6 +32,7 @@ from vlp.sweeps.sets import EvalSet
 SEGMENTATION = "segmentation"
 _IMAGES, _MASKS, _NAMES = "images", "masks", "classnames.txt"
 _FIRST = 2**10  # bytes that say what a file is
+_RIFF = b"RIFF"  # of WebP, whose header says how long the file must be
 
 
 def is_here(folder: str, entry: Entry) -> bool:
@@ -124,7 +125,8 @@ def _size(picture: Path) -> Size | None:
     where pictures are embedded."""
     try:
         with picture.open("rb") as file, reasons(), quietly():
-            opener = reader(file.read(_FIRST))
+            data = file.read(_FIRST)
+            opener = reader(data + file.read() if data.startswith(_RIFF) else data)
             file.seek(0)
             width, height = opener(file).size  # type: ignore[arg-type]
             return Size(height, width)

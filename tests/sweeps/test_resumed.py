@@ -147,6 +147,22 @@ def test_the_protocol_that_was_asked_for_last_counts_for_every_reader_and_nothin
     assert table(tmp_path) == other
 
 
+def test_another_main_metric_or_group_of_the_suite_is_in_the_table_and_nothing_is_done_again(
+    root, whole, tmp_path
+):
+    swept(root, tmp_path)
+    changed = {"metric": "classification/mean_per_class_recall", "group": "ours"}
+    swept(root, tmp_path, entry=changed)
+    lines = [line for line in table(tmp_path) if line["task"] == "classification"]
+    assert [line["metric"] for line in lines if line["main"]] == ["mean_per_class_recall"]
+    assert {line["group"] for line in lines} == {"ours"}
+    assert "classification, mean_per_class_recall" in (tmp_path / "table.md").read_text()
+    swept(root, tmp_path)
+    assert table(tmp_path) == whole
+    made_once = {(row["key"], row["time"]) for row in rows_of(tmp_path) if "failed" not in row}
+    assert len(made_once) == 2
+
+
 def test_a_row_that_failed_and_is_made_again_is_the_newest(tmp_path):
     log = Log(tmp_path / "log.jsonl")
     for row in ({"key": "a", "failed": "no"}, {"key": "b"}, {"key": "a"}):

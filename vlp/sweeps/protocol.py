@@ -22,9 +22,10 @@ def protocol_of(found: EvalSet) -> dict[str, str]:
         "masks": [found.masks.fingerprint if found.masks else ""],
     }
     if asked is not None:
-        parts["questions"] = [*asked.pictures, *asked.texts, *asked.right, *asked.beside]
+        arrays = (*asked.pictures, *asked.texts, *asked.right, *asked.beside)
+        parts["questions"] = [*arrays, asked.kinds]
     if train is not None:
-        parts["pictures to learn from"] = [train.pictures.fingerprint, train.labels]
+        parts["training part"] = [train.pictures.fingerprint, train.labels]
     return {name: _hash(values) for name, values in parts.items() if any(map(_is_there, values))}
 
 

@@ -73,14 +73,16 @@ class Sweep:
                     self._on_set(wanted, own, missing)
 
     def _affirm(self, units: Sequence[Unit]) -> None:
-        """Writes rows that are there already once more where another protocol came since, so that
-        every reader of the log takes these for the newest."""
+        """Writes rows that are there already once more where another protocol came since, or where
+        the suite says another main metric or group: every reader of the log takes the last one."""
         rows = self.log.rows
         newest = {place_of(row): key for key, row in rows.items()}
         for unit in units:
             for key in (unit.key(self.plan, ref) for ref in self.plan.models):
-                if self.log.done(key) and newest[place_of(rows[key])] != key:
-                    self.log.append(rows[key])
+                if self.log.done(key):
+                    row = rows[key] | unit.about(self.plan)
+                    if row != rows[key] or newest[place_of(row)] != key:
+                        self.log.append(row)
 
     def _opened(self, refs: deque[ModelRef], missing: Missing) -> list[AnyModel]:
         """The next models that can be opened; of the others every row says why not."""

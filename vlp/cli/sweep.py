@@ -23,6 +23,7 @@ losses, in the terminal, in compare.json and in compare.html.
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +227,9 @@ def _compare(args: argparse.Namespace) -> None:
     from vlp.sweeps.page.write import write_comparison
     from vlp.sweeps.samples import SampleStore
 
-    unused = [name for name in ("models", "suite", "only", "tasks") if getattr(args, name)]
-    if unused or args.list:
-        raise ValueError(f"--compare reads a finished sweep; leave out --{(*unused, 'list')[0]}")
+    unused = ", ".join(_given(args, without=("compare", "out", "draws", "seed")))
+    if unused:
+        raise ValueError(f"--compare reads a finished sweep; leave out {unused}")
     if len(args.compare) < 2 or not args.out or args.draws < 1:
         raise ValueError(
             "--compare needs two models or more of the sweep in --out, and --draws of 1 or more, "
@@ -248,6 +249,15 @@ def _compare(args: argparse.Namespace) -> None:
     write_json(out / "compare.json", {"draws": args.draws, "seed": args.seed, **found.as_json()})
     write_comparison(out, found)
     print_comparison(found)
+
+
+def _given(args: argparse.Namespace, *, without: Collection[str]) -> list[str]:
+    """The flags that say something else than they do by themselves."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    defaults = vars(parser.parse_args([]))
+    names = [name for name in defaults if getattr(args, name) != defaults[name]]
+    return [f"--{name.replace('_', '-')}" for name in names if name not in without]
 
 
 def _chosen(args: argparse.Namespace, entries: list[Any]) -> list[Any]:

@@ -61,6 +61,22 @@ def test_what_cannot_be_compared_is_refused(finished, flags, said, capsys):
     assert not (finished / "compare.json").exists()
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--data=d", "--limit=5", "--templates=clip7", "--classes=imagenet1k", "--pictures=upright",
+        "--precision=own", "--template-draws=7", "--vectors=v", "--models-at-once=1",
+        "--threads=99", "--weights=ema", "--export=datacomp", "--num-processes=2",
+    ],
+)  # fmt: skip
+def test_a_flag_that_a_comparison_does_not_read_is_refused(finished, flag, capsys):
+    flags = ["--compare", "model-1", "model-0", "--out", str(finished), flag]
+    assert main(["sweep", *flags]) != 0
+    said = f"leave out {flag.partition('=')[0]}"
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (finished / "compare.json").exists()
+
+
 def test_a_comparison_changes_nothing_of_a_log_that_a_sweep_writes_just_now(finished):
     log = finished / "log.jsonl"
     half = log.read_bytes() + b'{"format": 1, "ke'

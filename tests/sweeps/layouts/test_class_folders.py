@@ -78,9 +78,13 @@ def test_objectnet_has_the_classes_that_imagenet_has_in_the_order_of_folders(tmp
         **{f"objectnet-1.0/images/{name}/x.png": png(i) for i, name in enumerate(mapping)},
     }
     put(tmp_path / "birds", files)
+    (tmp_path / "birds/objectnet-1.0/images/odd/gone.png").symlink_to(tmp_path / "nothing.png")
     found = opened(tmp_path, layout="objectnet")
     assert list(found.class_names) == ["horn", "mat"] and found.labels.tolist() == [0, 1]
-    assert found.notes == ["1 folders of classes that ImageNet has not are left out"]
+    assert found.notes == [
+        "1 files in images/ are passed over: 1 like odd/gone.png (no file, or a link to nothing)",
+        "1 folders of classes that ImageNet has not are left out",
+    ]
 
 
 def test_objectnet_without_its_labels_is_refused(tmp_path):

@@ -82,6 +82,25 @@ def test_other_files_are_said(tmp_path):
     assert opens(tmp_path).notes == ["1 files in images/ are no pictures: readme.txt"]
 
 
+def test_a_picture_and_a_mask_that_are_links_to_nothing_are_said(tmp_path):
+    put(tmp_path, files())
+    for name in ("images/c.jpg", "masks/c.png"):
+        (tmp_path / "birds" / name).symlink_to(tmp_path / "nothing")
+    found = opens(tmp_path)
+    assert len(found) == 2 and found.notes == [
+        "1 files in images/ are passed over: 1 like c.jpg (no file, or a link to nothing)",
+        "1 files in masks/ are passed over: 1 like c.png (no file, or a link to nothing)",
+    ]
+
+
+def test_a_folder_of_links_to_nothing_is_refused_with_what_it_has(tmp_path):
+    put(tmp_path, files(**{"images/a.png": None, "images/b.jpg": None}))
+    (tmp_path / "birds" / "images").mkdir()
+    (tmp_path / "birds/images/a.png").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="it has 0 other files; 1 files .* a link to nothing"):
+        opens(tmp_path, tasks=["segmentation"])
+
+
 def grey_of(bits):
     """A PNG of 8 x 6 pixels whose header says so many bits of grey."""
     data = bytearray(mask())

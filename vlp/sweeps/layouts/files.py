@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_pipelines.limits import Limits
 from data_pipelines.sources.pictures import PictureSource
+from data_pipelines.sources.survey import Strays, explained
 
 
 class NamedPictures:
@@ -60,6 +61,14 @@ class NamedPictures:
                     self._folders.insert(0, folder)
                 return folder
         return None
+
+
+def passed_over(strays: Strays, folder: Path) -> list[str]:
+    """A sentence on what of a folder is not read, such as links to nothing."""
+    if not strays:
+        return []
+    what = explained(strays.by_count())
+    return [f"{len(strays):,} files in {folder.name}/ are passed over: {what}"]
 
 
 def first_there(folder: str, names: Iterable[str]) -> Path | None:

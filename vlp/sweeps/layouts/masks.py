@@ -26,6 +26,7 @@ from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.survey import Strays
 from vlp.sweeps.classes import class_set
 from vlp.sweeps.entry import Entry
+from vlp.sweeps.layouts.files import passed_over
 from vlp.sweeps.masks import Masks, Size, mask_size
 from vlp.sweeps.sets import EvalSet
 
@@ -79,7 +80,10 @@ def _by_name(folder: Path, notes: list[str]) -> Mapping[str, str]:
     if not folder.is_dir():
         raise ValueError(f"{folder} must be a folder beside the other one, it is not there")
     found: dict[str, str] = {}
-    files = walk(folder, Strays())
+    strays = Strays()
+    files = walk(folder, strays)
+    said = passed_over(strays, folder)
+    notes += said
     others = [file for file in files if role_of(file.rpartition(".")[2]) != IMAGE]
     for file in sorted({*files} - {*others}):
         name = file.rpartition(".")[0]
@@ -90,7 +94,8 @@ def _by_name(folder: Path, notes: list[str]) -> Mapping[str, str]:
             )
         found[name] = file
     if not found:
-        raise ValueError(f"{folder} must hold pictures, it has {len(others):,} other files")
+        has = "; ".join([f"{len(others):,} other files", *said])
+        raise ValueError(f"{folder} must hold pictures, it has {has}")
     if others:
         notes.append(f"{len(others):,} files in {folder.name}/ are no pictures: {others[0]}")
     return found

@@ -20,7 +20,7 @@ from data_pipelines.sources.pictures import PictureSource
 from data_pipelines.sources.survey import Strays
 from vlp.evals.text_files import read_json
 from vlp.sweeps.entry import Entry
-from vlp.sweeps.layouts.files import first_there
+from vlp.sweeps.layouts.files import first_there, passed_over
 from vlp.sweeps.sets import EvalSet
 
 _LABELS, _IMAGENET = "folder_to_objectnet_label.json", "objectnet_to_imagenet_1k.json"
@@ -48,7 +48,8 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     names = {own: label for own, label in sorted(labels.items()) if label in imagenet}
     root = Path(folder)
     images = next((root / p for p in _IMAGES if (root / p).is_dir()), root)
-    files = walk(images, Strays())
+    strays = Strays()
+    files = walk(images, strays)
     place = {own: i for i, own in enumerate(names)}
     pictures = [file for file in files if role_of(file.rpartition(".")[2]) == IMAGE]
     kept = [file for file in pictures if file.partition("/")[0] in place]
@@ -57,7 +58,8 @@ def open_set(entry: Entry, folder: str, *, limits: Limits) -> EvalSet:
     source = PictureSource(images, kept, name=entry.name, limits=limits)
     numbers = [place[source.key(i).partition("/")[0]] for i in range(len(source))]
     left = len({file.partition("/")[0] for file in pictures} - names.keys())
-    notes = [f"{left} folders of classes that ImageNet has not are left out"] if left else []
+    notes = passed_over(strays, images)
+    notes += [f"{left} folders of classes that ImageNet has not are left out"] if left else []
     classes = [name.lower() for name in names.values()]
     own = np.asarray(numbers, np.int64)
     return EvalSet(entry.name, source, labels=own, class_names=classes, notes=notes)

@@ -174,16 +174,41 @@ def test_pictures_that_cannot_be_read_are_left_out_and_without_any_other_the_row
     assert "pictures left out: image not recognised 1" in again["notes"]
 
 
-def test_pictures_turned_upright_are_refused(root, tmp_path):
+def embedded(out):
+    """The features that were made of pictures."""
+    about = [json.loads(file.read_text())["of"] for file in (out / "vectors").glob("*.json")]
+    return [of["feature"] for of in about if "feature" in of]
+
+
+def test_pictures_turned_upright_are_refused_before_a_patch_is_embedded(root, tmp_path):
     found = swept(root, tmp_path, ["clip"], rule="upright")
     assert "take --pictures=plain" in row_of(found)["failed"]
+    assert not embedded(tmp_path)
 
 
-def test_a_set_without_masks_is_refused(root, tmp_path):
-    found = swept(
-        root, tmp_path, ["clip"], Entry("e", data="emoji:twemoji", tasks=("segmentation",)), limit=8
-    )
-    assert "no masks; put them beside the pictures" in row_of(found, task="segmentation")["failed"]
+def test_a_set_without_masks_is_refused_before_it_is_embedded_and_its_other_tasks_go_on(
+    root, tmp_path
+):
+    both = Entry("e", data="emoji:twemoji", tasks=("segmentation", "retrieval"))
+    found = swept(root, tmp_path, ["clip"], both, limit=8)
+    assert "no masks; put them beside the pictures" in row_of(found)["failed"]
+    assert "failed" not in row_of(found, task="retrieval")
+    assert embedded(tmp_path) == ["embedding"]
+
+
+@pytest.mark.parametrize(
+    ("line", "pictures", "said"),
+    [
+        ('name = "pasted"', "upright", "take --pictures=plain"),
+        ('name = "e"\ndata = "emoji:twemoji"', "plain", "no masks; put them beside"),
+    ],
+)
+def test_in_training_both_are_refused_at_the_start(root, tmp_path, line, pictures, said):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'[[set]]\n{line}\ntasks = ["segmentation"]\n')
+    name = line.split('"')[1]
+    with pytest.raises(ValueError, match=said):
+        LiveSet(str(suite), entry=name, data=str(root), pictures=pictures, limit=8)
 
 
 @pytest.mark.parametrize("precision", ["own", "clip_benchmark", "datacomp"])

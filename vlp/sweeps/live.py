@@ -17,7 +17,7 @@ from vlp.sweeps.plan import Plan
 from vlp.sweeps.scores import scores_of
 from vlp.sweeps.sets import EvalSet
 from vlp.sweeps.suites import read_suite
-from vlp.sweeps.tasks.table import TASKS, feature_of, learns, tasks_of
+from vlp.sweeps.tasks.table import TASKS, check_set, feature_of, learns, tasks_of
 from vlp.sweeps.units import Unit, embedded_parts
 from vlp.sweeps.vectors import VectorStore
 from vlp.sweeps.view import SetView
@@ -75,7 +75,8 @@ class LiveSet:
         pictures: how they are decoded, "plain" (as the benchmarks' programs) or "upright".
 
     Raises:
-        ValueError: there is no such entry or task, or the set cannot be opened.
+        ValueError: there is no such entry or task, the set cannot be opened, or a task cannot be
+            asked of it.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class LiveSet:
         )
         self.found: EvalSet = open_entry(self._entry, self._plan)
         self.tasks = self._entry.tasks or tasks_of(self.found)
+        for each in self.tasks:
+            check_set(each, self.found, rule=pictures)
         self._units = [Unit(self._entry, self.found, task) for task in self.tasks]
 
     def check(self, model: Any) -> None:

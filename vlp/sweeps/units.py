@@ -16,7 +16,7 @@ from vlp.sweeps.plan import Plan
 from vlp.sweeps.precision import Stages, stages_of
 from vlp.sweeps.protocol import protocol_of
 from vlp.sweeps.sets import EvalSet
-from vlp.sweeps.tasks.table import MAIN, REDRAWN, feature_of, learns, tasks_of
+from vlp.sweeps.tasks.table import MAIN, REDRAWN, check_set, feature_of, learns, tasks_of
 
 REFUSALS = (ValueError, OSError, RuntimeError)
 
@@ -29,7 +29,7 @@ class Unit:
         entry: the line of the suite.
         found: the set; None where it could not be opened.
         task: the name of the task; "" where the set could not be opened.
-        problem: why it could not.
+        problem: why it could not, or why the task cannot be asked of it.
     """
 
     entry: Entry
@@ -83,7 +83,16 @@ def open_units(plan: Plan, entries: Iterable[Entry]) -> Iterator[Unit]:
             yield Unit(entry, None, "", str(error))
             continue
         for task in entry.tasks or tasks_of(found):
-            yield Unit(entry, found, task)
+            yield Unit(entry, found, task, _problem(task, found, plan))
+
+
+def _problem(task: str, found: EvalSet, plan: Plan) -> str:
+    """Why a task cannot be asked of a set; "" where it can."""
+    try:
+        check_set(task, found, rule=plan.rule)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def by_set(units: Sequence[Unit]) -> list[list[Unit]]:

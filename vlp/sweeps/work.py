@@ -117,16 +117,18 @@ class Sweep:
     def _embedded(
         self, models: Sequence[AnyModel], units: Sequence[Unit]
     ) -> tuple[dict[ModelRef, str], dict[ModelRef, list[int]]]:
-        """Embeds the pictures of a set.
+        """Embeds the pictures of a set, for the tasks that can be asked of it.
 
         Returns:
             By model, why that failed, and how many pictures each process decoded.
         """
-        found = units[0].found
         problems: dict[ModelRef, str] = {}
         decoded: dict[ModelRef, list[int]] = {}
-        if found is None:
+        units = [unit for unit in units if not unit.problem]
+        if not units:
             return problems, decoded
+        found = units[0].found
+        assert found is not None
         stored = [model for model in models if isinstance(model, Stored)]
         problems |= {model.ref: why for model in stored if (why := model.problem(found))}
         for stages in dict.fromkeys(unit.stages(self.plan) for unit in units):

@@ -17,7 +17,7 @@ from vlp.settings import check_choice
 from vlp.sweeps.judged import Judged, View
 from vlp.sweeps.masks import Masks
 from vlp.sweeps.prompts import ENSEMBLES, class_vectors, names_twice
-from vlp.sweeps.sets import UPRIGHT
+from vlp.sweeps.sets import UPRIGHT, EvalSet
 
 TOKENS = {"last": PATCHES, "values": PATCH_VALUES}
 _SHOWN = 5  # classes that a note names
@@ -27,6 +27,25 @@ def check_segmentation(*, tokens: str = "last", ensemble: str = ENSEMBLES[0], **
     """Raises ValueError for settings that are none."""
     check_choice("tokens", tokens, TOKENS)
     check_choice("ensemble", ensemble, ENSEMBLES)
+
+
+def masks_of(found: EvalSet, *, rule: str) -> Masks:
+    """The masks of a set, whose pictures are decoded by a rule.
+
+    Raises:
+        ValueError: it has none, or pictures are turned upright, which masks are not.
+    """
+    if found.masks is None:
+        raise ValueError(
+            f"segmentation needs the class of each pixel, {found.name} has no masks; put them "
+            "beside the pictures, as masks/NAME.png beside images/NAME.jpg"
+        )
+    if rule == UPRIGHT:
+        raise ValueError(
+            "segmentation compares pictures as they are stored with their masks, got "
+            f"--pictures={rule}, which turns some; take --pictures=plain"
+        )
+    return found.masks
 
 
 def tokens_feature(*, tokens: str = "last", **_: Any) -> str:
@@ -65,22 +84,12 @@ def segmentation(
         "whole", but for the shape of the picture).
     """
     check_segmentation(tokens=tokens, ensemble=ensemble)
-    found = view.set
-    if found.masks is None:
-        raise ValueError(
-            f"segmentation needs the class of each pixel, {found.name} has no masks; put them "
-            "beside the pictures, as masks/NAME.png beside images/NAME.jpg"
-        )
-    if view.rule == UPRIGHT:
-        raise ValueError(
-            "segmentation compares pictures as they are stored with their masks, got "
-            f"--pictures={view.rule}, which turns some; take --pictures=plain"
-        )
+    found, masks = view.set, masks_of(view.set, rule=view.rule)
     rows = view.pictures(feature=TOKENS[tokens])
     if not len(rows.ids):
         raise ValueError(f"{found.name} must hold a picture that can be read")
     zclass = class_vectors(view, ensemble=ensemble, canonical=canonical)
-    judge = partial(_judged, view, found.masks, zclass)
+    judge = partial(_judged, view, masks, zclass)
     with ThreadPoolExecutor(THREADS) as pool:
         judged = _together(list(pool.map(judge, rows.ids.tolist(), rows.vectors)))
     there = judged.lost.there.sum(axis=0)

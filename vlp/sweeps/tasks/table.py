@@ -19,7 +19,12 @@ from vlp.sweeps.tasks.linear_probe_shots import linear_probe_shots
 from vlp.sweeps.tasks.matching import matching
 from vlp.sweeps.tasks.multilabel import multilabel
 from vlp.sweeps.tasks.retrieval import TO_TEXT, check_retrieval, retrieval
-from vlp.sweeps.tasks.segmentation import check_segmentation, segmentation, tokens_feature
+from vlp.sweeps.tasks.segmentation import (
+    check_segmentation,
+    masks_of,
+    segmentation,
+    tokens_feature,
+)
 
 TASKS: dict[str, Callable[..., Judged]] = {
     "classification": classification,
@@ -64,6 +69,8 @@ CHECKS: dict[str, Callable[..., None]] = {
     "captioning": check_captioning,
     "segmentation": check_segmentation,
 }
+# What a task needs of a set, where that is known before the work.
+NEEDS: dict[str, Callable[..., Any]] = {"segmentation": masks_of}
 # Which feature a task reads by its other settings, where it has none of that name.
 READS: dict[str, Callable[..., str]] = {"segmentation": tokens_feature}
 
@@ -111,3 +118,18 @@ def check_task(task: str, settings: Mapping[str, Any]) -> None:
     if task in CHECKS:
         CHECKS[task](**settings)
     check_feature(feature_of(task, settings))
+
+
+def check_set(task: str, found: EvalSet, *, rule: str) -> None:
+    """Refuses a set that a task cannot be asked of.
+
+    Args:
+        task: the name of one that is known.
+        found: the set.
+        rule: how its pictures are decoded, "plain" or "upright".
+
+    Raises:
+        ValueError: says what it lacks.
+    """
+    if task in NEEDS:
+        NEEDS[task](found, rule=rule)

@@ -1,10 +1,13 @@
 """Sets of suites, and the loss on held-out pairs, as evaluations of a training."""
 
+import gc
 import json
+import weakref
 
 import pytest
 
 from tests.sweeps.small_sweep import made
+from vlp.sweeps.vectors import MemoryStore
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,40 @@ def test_entries_of_a_suite_and_the_loss_are_judged_in_training(root, train, pai
     assert sorted(judged) == [3, 6]
     assert judged[6]["eval/held_out/loss"] < judged[3]["eval/held_out/loss"]
     assert judged[6]["eval/kinds80/top1"] == kinds["metrics"]["top1"]
+
+
+class Watched(MemoryStore):
+    """Those that hold something, as long as they live."""
+
+    alive: weakref.WeakSet = weakref.WeakSet()
+
+    def keep(self, of, rows):
+        Watched.alive.add(self)
+        super().keep(of, rows)
+
+
+def test_embeddings_are_let_go_after_the_last_evaluation_of_a_step(
+    root, pairs, tmp_path, monkeypatch
+):
+    from vlp.cli.main import main
+    from vlp.run.evaluations import Evaluations
+
+    hooks, held = Evaluations.hooks, []
+
+    def hold(_, __):
+        gc.collect()
+        held.append(len(Watched.alive))
+
+    def watched(self, **how):
+        first, second, *others = hooks(self, **how)
+        return [first, (3, hold), second, *others, (3, hold)]
+
+    monkeypatch.setattr(Evaluations, "hooks", watched)
+    monkeypatch.setattr("vlp.run.evaluations.MemoryStore", Watched)
+    file = tmp_path / "config.py"
+    file.write_text(CONFIG.format(suite=str(root / "suite.toml"), root=str(root)))
+    assert main(["train", f"--config={file}:data={pairs}", f"--workdir={tmp_path / 'run'}"]) == 0
+    assert held == [1, 0, 1, 0]  # within a step they are shared
 
 
 @pytest.mark.parametrize(

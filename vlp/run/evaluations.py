@@ -98,13 +98,14 @@ class Evaluations:
         check_data(task, source=data, settings=own, tokenize=self._inputs.tokenize)
 
     def hooks(self, *, pause: Pause) -> list[tuple[int, Callable[[int, Any], dict[str, float]]]]:
-        """One hook an evaluation: (every how many steps, function of step and state)."""
+        """One hook an evaluation: (every how many steps, function of step and state); behind them
+        those that let go of what the evaluations of a step share."""
         hooks: list[tuple[int, Callable[[int, Any], dict[str, float]]]] = []
         for name, settings in self._settings.items():
             every = self._plan.duration(settings["every"])
             hook = functools.partial(self._run, name, pause=pause)
             hooks.append((every or self._plan.steps, hook))
-        return hooks
+        return hooks + [(every, self._let_go) for every in {every for every, _ in hooks}]
 
     def evaluator(self, step: int, state: Any) -> Evaluator:
         """The evaluator of this state, by the weights that the run is judged by."""
@@ -126,6 +127,7 @@ class Evaluations:
         for name in self._settings:
             if self._tried.get(name) != step:
                 self._run(name, step, state, pause=pause)
+        self._let_go(step, state)
         now = [result for result in self.results.values() if result["step"] == step]
         return sorted(now, key=lambda result: result["task"] != "retrieval")
 
@@ -178,6 +180,11 @@ class Evaluations:
         if self._kept[0] != step:
             self._kept = step, MemoryStore()
         return self._kept[1]
+
+    def _let_go(self, step: int, state: Any) -> dict[str, float]:
+        """Drops the embeddings of a step: those of patches are gigabytes."""
+        self._kept = -1, MemoryStore()
+        return {}
 
     def _tried_at(self, step: int, name: str, function: Callable[[], T]) -> T | None:
         """What the function returns; None, said and counted, where it fails on all processes."""

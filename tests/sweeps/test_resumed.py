@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,17 @@ def test_a_page_that_cannot_be_drawn_keeps_no_export_back(root, tmp_path, monkey
     flags += ["--only=classification", "--draws=0", "--export=clip_benchmark"]
     assert main(["sweep", *flags, f"--out={tmp_path}"]) == 1
     assert len([*(tmp_path / "export" / "clip_benchmark").iterdir()]) == 1
+
+
+def test_a_set_that_is_there_by_now_is_not_counted_as_failed(root, tmp_path, capsys):
+    out, later = tmp_path / "out", tmp_path / "data"
+    flags = [f"--models={root / 'model'}", f"--suite={root / 'suite.toml'}", "--only=missing"]
+    flags += ["--draws=0", "--template-draws=0", f"--out={out}"]
+    assert main(["sweep", *flags, f"--data={later}"]) == 0
+    assert f"1 rows in {out}, 1 of them failed" in capsys.readouterr().out
+    shutil.copytree(root / "wds_classification_test", later / "wds_missing_test")
+    assert main(["sweep", *flags, f"--data={later}"]) == 0
+    assert f"1 rows in {out}, 0 of them failed" in capsys.readouterr().out
 
 
 def test_two_sweeps_into_one_folder_are_refused(root, tmp_path, capsys):

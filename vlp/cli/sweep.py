@@ -166,7 +166,7 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
     from vlp.sweeps.models import expand
     from vlp.sweeps.page.write import write_page
     from vlp.sweeps.plan import Plan
-    from vlp.sweeps.table import write_tables
+    from vlp.sweeps.table import current, write_tables
     from vlp.sweeps.work import Sweep
 
     out = Path(args.out)
@@ -202,8 +202,9 @@ def _sweep(args: argparse.Namespace, entries: list[Any]) -> None:
             finally:
                 on_first(lambda: write_tables(out, log.rows.values()))
                 on_first(lambda: write_page(out, log.rows.values(), sets=sweep.sets))
-    failed = sum("failed" in row for row in log.rows.values())
-    print(f"{len(log.rows):,} rows in {out}, {failed:,} of them failed")
+    counting = current(log.rows.values())
+    failed = sum("failed" in row for row in counting)
+    print(f"{len(counting):,} rows in {out}, {failed:,} of them failed")
     for line in exported:
         print(line)
 

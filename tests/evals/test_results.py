@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from vlp.evals.results import columns_of, finite, make_result, print_results, table_rows
+from vlp.evals.results import columns_of, make_result, print_results, table_rows
 from vlp.files import write_json
 
 FACTS = dict(fingerprint="f00d", step=1200, dtype="bfloat16", versions={"jax": "0.10"})
@@ -157,8 +157,3 @@ def test_scores_stand_below_their_names_where_lines_have_different_ones():
                         ("acc_race", "44.0 %")):  # fmt: skip
         (line,) = [line for line in lines if value in line]
         assert head.index(name) + len(name) == line.index(value) + len(value)
-
-
-def test_what_is_not_finite_is_none_however_deep_it_lies():
-    value = {"a": float("nan"), "b": [1, (float("-inf"), 0.5)], "c": {"d": float("inf"), "e": "x"}}
-    assert finite(value) == {"a": None, "b": [1, [None, 0.5]], "c": {"d": None, "e": "x"}}

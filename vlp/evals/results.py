@@ -202,13 +202,9 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_section()
             table.add_row(Text(plain(row.group), style="italic"))
             group = row.group
-        values = [
-            part
-            for cell in row.at(columns)
-            for part in (
-                (cell.written(cell.value), cell.written(cell.chance)) if cell else ("", "")
-            )
-        ]
+        values: list[str] = []
+        for cell in row.at(columns):
+            values += [cell.written(cell.value), cell.written(cell.chance)] if cell else ["", ""]
         table.add_row(row.label, "" if row.queries is None else count(row.queries), *values)
     return table
 

@@ -12,10 +12,11 @@ from data_pipelines.photo_augment import PhotoAugment
 from experiments import albef, emoji, own_data
 from experiments.common import PHOTO, parse_arg
 from tests.small.runs import COLOURS, SHAPES, losses, picture
-from vlp.cli.config import load_config
+from vlp.cli.config import installed, load_config
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
 from vlp.run.build import lower, model_kwargs, plan
+from vlp.run.resolve import resolve_preset
 from vlp.training.optim.schedules import make_schedule, parse_duration
 
 SMALL = dict(width=64, depth=1, num_heads=2, mlp_dim=64)
@@ -41,6 +42,74 @@ def test_a_mistake_in_a_config_file_is_shown_with_its_line(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text("def get_config(arg=''):\n    return 1 + arg\n")
     with pytest.raises(ValueError, match=r"line 2, in get_config(.|\n)*TypeError"):
+        load_config(str(file), [])
+
+
+# Arguments with which each experiment fills as many sections as it can.
+ARGUMENTS = {
+    "albef.py": "data=x,bert=y,vit=z",
+    "blip.py": "data=x,bert=y,vit=z",
+    "blip2.py": "data=x,bert=y,image=z",
+    "capfilt.py": "stage=filter,data=x,bert=y,init=z",
+    "catlip.py": "data=x,labels=9",
+    "clip.py": "data=x,model=ViT-L/14-336,init=y",
+    "clipa.py": "stage=tuned,data=x,bert=y,init=z",
+    "coca.py": "data=x,tokenizer=y",
+    "dfn.py": "stage=tuned,data=x,init=y",
+    "distillation.py": "data=x,teachers=y",
+    "emoji.py": "model=coca",
+    "emoji_blip2.py": "",
+    "emoji_distilled.py": "teacher=x",
+    "emoji_spoken.py": "voice=x",
+    "emoji_vlmo.py": "init=x",
+    "flip.py": "stage=tuned,data=x,bert=y,init=z",
+    "lit.py": "data=x,image=y,bert=z",
+    "openclip.py": "data=x",
+    "openvision2.py": "stage=tuned,data=x,bert=y,init=z",
+    "own_data.py": "data=x,labelled=y,eval=z,init=w",
+    "siglip.py": "data=x,tokenizer=y",
+    "vlmo.py": "data=x,tokenizer=y,eval=z",
+}
+
+
+@pytest.fixture
+def without_weights(monkeypatch):
+    """Configs load although the weights and tokenizers that they name are not there."""
+    monkeypatch.setattr("vlp.cli.config.resolve", lambda config, **_: resolve_preset(config))
+
+
+def test_all_keys_of_the_experiments_are_known(without_weights):
+    assert list(ARGUMENTS) == installed()
+    for name, argument in ARGUMENTS.items():
+        load_config(f"experiments/{name}:{argument}", [])
+    for model in ("siglip", "albef", "blip"):
+        load_config(f"experiments/emoji.py:model={model}", [])
+
+
+MISSPELT = {
+    "config.train.ema_dacay = 0.9": "config.train has no setting ema_dacay; did you mean ema_decay",
+    "config.checkpoint.update(evry='1 epochs')": "config.checkpoint .* did you mean every",
+    "config.report.dat = 'x'": "config.report has no setting dat; did you mean data",
+    "config.optim.freze = ('image/.*',)": "config.optim has no setting freze; did you mean freeze",
+    "config.optim.shedule = dict(peak=1.0)": "config.optim .* did you mean schedule",
+    "config.data.limts = dict(pixels=9)": "config.data has no setting limts; did you mean limits",
+    "config.data.limits.pixls = 9": "config.data.limits has no setting pixls; did you mean pixels",
+    "config.init.witch = 'ema'": "config.init has no setting witch; did you mean which",
+    "config.init.image = dict(path='x', onli=())": "config.init.image .* did you mean only",
+    "config.tokenizer.more = dict(path='x')": "config.tokenizer has no setting more; known: begin",
+    "config.trian = 3": "config has no setting trian; did you mean train",
+    "config.trian = dict(total='3 steps')": "config has no setting trian; did you mean train",
+}
+
+
+@pytest.mark.parametrize("line", MISSPELT)
+def test_a_misspelt_key_of_a_config_file_names_the_right_one(tmp_path, without_weights, line):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from experiments import emoji\n\n\ndef get_config(arg=''):\n"
+        f"    config = emoji.get_config()\n    {line}\n    return config\n"
+    )
+    with pytest.raises(ValueError, match=MISSPELT[line]):
         load_config(str(file), [])
 
 

@@ -264,7 +264,7 @@ def test_runs_of_the_time_before_presets_were_resolved_go_on(tmp_path):
 
 def test_what_no_one_constructor_has_stays_without_settings():
     config = load_config(EMOJI, [])
-    assert settings_of(config, "train") is None
+    assert settings_of(config, "evals") is None
     assert set(sections(config)) >= {"model.image", "optim.schedule", "evals.twemoji"}
 
 

@@ -14,7 +14,17 @@ import experiments
 from experiments.common import base_config
 from vlp.remote import place
 from vlp.run.resolve import resolve
-from vlp.run.sections import DECIDED, REQUIRED, TOWERS, VALUES, near, sections, settings_of
+from vlp.run.sections import (
+    DECIDED,
+    NAMED,
+    REQUIRED,
+    TOWERS,
+    VALUES,
+    inner_sections,
+    near,
+    sections,
+    settings_of,
+)
 from vlp.run.values import NAMES, flatten, kinds_of, parse_value
 
 # What chooses among constructors is set before what they are given.
@@ -206,7 +216,11 @@ def _unknown_key(config: ConfigDict, key: str) -> str:
 
 
 def _check(config: ConfigDict) -> None:
-    """Raises ValueError where a section has what its constructor does not take, or lacks a need."""
+    """Raises ValueError where a section has what nothing takes, or lacks what something needs."""
+    top = [*base_config(), "preset"]  # whose name `resolve` leaves there
+    for name in config:
+        if name not in top:
+            raise ValueError(_unknown_name("config", name, top))
     for section in sections(config):
         settings, own = settings_of(config, section), _section(config, section)
         if settings is None or not own:
@@ -218,13 +232,20 @@ def _check(config: ConfigDict) -> None:
                     f"config.{key} is decided by config.{DECIDED[key]}; leave it out and set that"
                 )
             absent = section == "model" and name in TOWERS and own[name] is None
-            if name not in settings and not absent and not isinstance(own[name], ConfigDict):
-                nearest = difflib.get_close_matches(name, settings, n=1)
-                hint = f"did you mean {nearest[0]}" if nearest else f"known: {', '.join(settings)}"
-                raise ValueError(f"config.{section} has no setting {name}; {hint}")
+            inner = section in NAMED or name in inner_sections(section)
+            inner = inner and isinstance(own[name], ConfigDict)
+            if name not in settings and not absent and not inner:
+                known = [*settings, *inner_sections(section)]
+                raise ValueError(_unknown_name(f"config.{section}", name, known))
         missing = [n for n, s in settings.items() if s.default is REQUIRED and n not in own]
         if missing:
             raise ValueError(f"config.{section} needs {' and '.join(missing)}, got nothing there")
+
+
+def _unknown_name(section: str, name: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {nearest[0]}" if nearest else f"known: {', '.join(known)}"
+    return f"{section} has no setting {name}; {hint}"
 
 
 def _before(workdir: str | Path | None) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ DECIDED = {
     "optim.schedule.steps": "train.total",
 }
 # Sections of any number of sections, whose names a config chooses.
-NAMED = ("evals", "frozen", "optim.groups", "data.sets")
+NAMED = ("evals", "frozen", "optim.groups", "data.sets", "init")
 # Sections of any number of values, whose names a config chooses, and what each value is.
 VALUES = {"data.captions": (float,), "data.vectors": (str,)}
 OPTIONAL = ("export", "audio", "augment_audio")  # sections that say nothing where they are empty
@@ -103,7 +103,13 @@ def sections(config: ConfigDict) -> list[str]:
     there = [name for name in _makes() if isinstance(_get(config, name), ConfigDict)]
     there = [name for name in there if name not in OPTIONAL or _get(config, name)]
     named = [f"{parent}.{name}" for parent in NAMED for name in _get(config, parent)]
-    return there + named
+    return there + [name for name in named if isinstance(_get(config, name), ConfigDict)]
+
+
+def inner_sections(section: str) -> list[str]:
+    """The names of the sections that a section may have in it, but those that a config chooses."""
+    parts = [name.rpartition(".") for name in (*_makes(), *NAMED, *VALUES)]
+    return [name for parent, _, name in parts if parent == section]
 
 
 def init_sources(config: ConfigDict) -> list[dict[str, Any]]:
@@ -203,7 +209,11 @@ def _by_name(make: Callable[..., Any], chosen: Callable[..., Any] | None) -> Set
 
 
 def _usual(values: Mapping[str, Any]) -> Settings:
-    return {name: Setting((type(value),), value) for name, value in values.items()}
+    return {
+        name: Setting((type(value),), value)
+        for name, value in values.items()
+        if not isinstance(value, Mapping)  # sections of their own
+    }
 
 
 def _export(config: ConfigDict) -> Settings | None:
@@ -247,6 +257,7 @@ def _makes() -> dict[str, _Make]:
     from data_pipelines.audio import Spectrogram  # all this takes long to import
     from data_pipelines.augment import Augment
     from data_pipelines.images import ImagePreprocess
+    from data_pipelines.limits import Limits
     from data_pipelines.photo_augment import PhotoAugment
     from data_pipelines.sound_augment import SoundAugment
     from data_pipelines.styles import Styles
@@ -264,11 +275,16 @@ def _makes() -> dict[str, _Make]:
     of_pool = ("context_width", "norm_eps", "attention", "dtype")
     optimizer = ("optim.optimizer.name", "adamw")
     schedule = ("optim.schedule.name", "cosine")
-    usual = base_config().data.to_dict()
+    usual = base_config().to_dict()
+
+    def read_one_by_one(section: str) -> _Make:
+        return lambda _: _usual(usual[section])
+
     return {
-        "data": lambda _: {**_usual(usual), "workers": Setting((int, str), 0)},
+        "data": lambda _: {**_usual(usual["data"]), "workers": Setting((int, str), 0)},
+        "data.limits": lambda _: keywords(Limits),
         "preprocess": lambda _: keywords(ImagePreprocess),
-        "tokenizer": lambda _: _usual(base_config().tokenizer.to_dict()),
+        "tokenizer": read_one_by_one("tokenizer"),
         "augment": lambda _: keywords(Augment, Styles, PhotoAugment, leaving=("size", "style")),
         "audio": lambda _: keywords(Spectrogram),
         "augment_audio": lambda _: keywords(SoundAugment),
@@ -278,13 +294,18 @@ def _makes() -> dict[str, _Make]:
         "model.decoder": lambda _: keywords(Decoder, leaving=of_context),
         "model.fusion": lambda _: keywords(FusionStack, leaving=of_context),
         "model.multiway": lambda _: keywords(Multiway, leaving=("width", "relative")),
+        "init": read_one_by_one("init"),
         "objective": _objective,
+        "optim": read_one_by_one("optim"),
         "optim.optimizer": lambda c: _by_name(make_optimizer, _choice(c, OPTIMIZERS, *optimizer)),
         "optim.schedule": lambda c: _by_name(make_schedule, _choice(c, SCHEDULES, *schedule)),
         "mesh": lambda _: {
             **keywords(make_mesh, leaving=("devices",)),
             smallest: keywords(make_training)[smallest],
         },
+        "train": read_one_by_one("train"),
+        "checkpoint": read_one_by_one("checkpoint"),
+        "report": read_one_by_one("report"),
         "export": _export,
     }
 
@@ -297,7 +318,7 @@ def _members() -> dict[str, _Make]:
     from vlp.training.optim.groups import Group
 
     frozen = {"path": "", "weights": "auto", "towers": "both", "drop_blocks": 0, "preset": ""}
-    source = {"path": Setting((str,)), "which": Setting((str,)), "only": Setting((tuple,))}
+    source = {"path": Setting((str,)), **_usual({"which": "params", "only": (".*",)})}
     return {
         "optim.groups": lambda _: keywords(Group),
         "data.sets": lambda _: keywords(pair_set, open_chosen, leaving=("needs", "limits", "sets")),

@@ -226,6 +226,39 @@ def test_hooks_run_every_so_often_and_at_the_end_and_change_nothing(
     assert saved_steps(tmp_path / "checkpoints") == [12]
 
 
+@pytest.mark.parametrize("at", [5, STEPS])
+def test_a_signal_in_a_hook_saves_without_calling_the_next(training, tmp_path, at):
+    called = []
+
+    def told(step, state):
+        called.append(step)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def after(step, state):
+        assert step != at
+        return {"eval/x": 1.0}
+
+    outcome = run(tmp_path, training, hooks=[(5, told), (5, after)])
+    assert outcome.preempted and outcome.step == called[-1] == at
+    assert saved_steps(tmp_path / "checkpoints") == [at]
+    assert rows(tmp_path / "metrics.jsonl")[-1]["step"] == at
+    again = run(tmp_path, training, hooks=[(5, lambda step, state: None)])
+    assert not again.preempted and again.step == STEPS
+
+
+def test_a_signal_in_the_last_step_leaves_its_hooks_to_the_next_start(training, tmp_path):
+    class Told(Loader):
+        def __next__(self):
+            if self.step == STEPS - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__next__()
+
+    outcome = run(tmp_path, training, loader=Told(), hooks=[(5, lambda step, _: {"eval/x": step})])
+    assert outcome.preempted and outcome.step == STEPS
+    assert "eval/x" not in rows(tmp_path / "metrics.jsonl")[-1]
+
+
 def test_skipped_steps_are_passed_over_until_there_are_too_many(training, tmp_path):
     outcome = run(
         tmp_path / "few", training, loader=Loader(white={3, 4, 8}), max_skipped_in_a_row=3

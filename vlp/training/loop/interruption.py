@@ -57,6 +57,10 @@ class Interruption:
         """Whether any process was told to stop when it voted."""
         return bool(vote) or (self.requested and not self._several)
 
+    def now(self) -> bool:
+        """Whether any process has been told to stop; waits for the votes of all."""
+        return self.decided(self.vote())
+
     def _notice(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -100,8 +100,8 @@ def train(
             to stop.
         checkpoint_every: steps between checkpoints; None saves only at the end.
         trackers: take a row of metrics a step, on process 0; closed at the end.
-        hooks: pairs of how many steps and what to call that often, and after the last step; not
-            called at the step at which a signal stops the run.
+        hooks: pairs of how many steps and what to call that often, and after the last step; once a
+            signal has stopped the run no further one is called, so that it is saved in time.
         pause: entered while a step compiles, which it does for each training and each shape of its
             batches, and while a checkpoint is begun.
         ids: takes this process's sample ids of every step; closed at the end.
@@ -178,9 +178,12 @@ def train(
             stop = stop or interruption.decided(dispatched.vote)
             row, dispatched = rows.read(dispatched), None
             with account.timed("evaluation"):
-                for hook in due if not stop or last else ():
+                for hook in due:
+                    if stop:
+                        break
                     still_alive(patience=PATIENCE)
                     row |= hook(step, state) or {}
+                    stop = interruption.now()
             rows.log(row)
             still_alive(patience=PATIENCE)
             if checkpoints is not None and (saves or stop):
@@ -191,7 +194,7 @@ def train(
             still_alive(patience=PATIENCE)
             with account.timed("checkpoint"):
                 checkpoints.wait()
-    return Outcome(state, step, preempted=stop and step < steps, account=account)
+    return Outcome(state, step, preempted=stop, account=account)
 
 
 @contextlib.contextmanager

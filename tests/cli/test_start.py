@@ -215,6 +215,35 @@ def test_an_evaluation_that_fails_later_is_left_out_and_counted(train, monkeypat
     assert "eval/same/text_to_image/R@1" in rows[-1]
 
 
+def test_a_score_that_is_not_finite_is_said_and_ends_no_run(train, monkeypatch, caplog):
+    before = evaluations.evaluate
+
+    def evaluate(evaluator, task, **settings):
+        result = before(evaluator, task, **settings)
+        if task == "classification":
+            result["metrics"]["top1"] = float("nan")
+        return result
+
+    monkeypatch.setattr(evaluations, "evaluate", evaluate)
+    code, workdir = train("--config.evals.kinds.every=2 steps", arg="steps=4")
+    assert code == 0 and sorted(losses(workdir)) == [1, 2, 3, 4]
+    assert "kinds at step 2: not finite, null in its file: top1" in caplog.text
+    metrics = json.loads((workdir / "results" / "kinds.json").read_text())["metrics"]
+    assert metrics["top1"] is None and metrics["mean_per_class_recall"] >= 0
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["eval/kinds/top1"] is None
+
+
+def test_a_result_that_cannot_be_written_is_left_out(train, monkeypatch, capsys):
+    def full(path, value):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluations, "write_json", full)
+    code, _ = train(arg="steps=2")
+    said = capsys.readouterr().out
+    assert code == 0 and "left out     same at step 2: [Errno 28] No space" in said
+
+
 @pytest.mark.parametrize(
     ("settings", "evaluated"),
     [

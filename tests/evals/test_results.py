@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from vlp.evals.results import make_result, print_results, table_rows
+from vlp.evals.results import finite, make_result, print_results, table_rows
 from vlp.files import write_json
 
 FACTS = dict(fingerprint="f00d", step=1200, dtype="bfloat16", versions={"jax": "0.10"})
@@ -124,3 +124,8 @@ def test_scores_that_are_no_shares_are_numbers():
     for part in ("masked words on x", "50.0 %", "0.10 %", "1.23", "6.93", "nats"):
         assert part in text
     assert "123" not in text
+
+
+def test_what_is_not_finite_is_none_however_deep_it_lies():
+    value = {"a": float("nan"), "b": [1, (float("-inf"), 0.5)], "c": {"d": float("inf"), "e": "x"}}
+    assert finite(value) == {"a": None, "b": [1, [None, 0.5]], "c": {"d": None, "e": "x"}}

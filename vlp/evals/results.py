@@ -1,5 +1,6 @@
 """Results of an evaluation: one JSON object, written atomically, and a table for people."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,15 @@ def make_result(
         **{key: dict(scores.get(key, {})) for key in PARTS},
         **({"examples": list(scores["examples"])} if "examples" in scores else {}),
     }
+
+
+def finite(value: Any) -> Any:
+    """A value of JSON with None in the place of each number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table_rows(result: Mapping[str, Any], *, by: str = "") -> list[Row]:

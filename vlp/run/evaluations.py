@@ -13,11 +13,12 @@ from ml_collections import ConfigDict
 from data_pipelines.opening import open_source
 from data_pipelines.sources import Source
 from vlp.evals.embed import Encoder
+from vlp.evals.results import finite
 from vlp.files import write_json
 from vlp.jobs.evaluator import Evaluator
 from vlp.jobs.gallery import Gallery
 from vlp.jobs.tasks import check_data, check_task, evaluate
-from vlp.parallel.together import everywhere, failed_alike
+from vlp.parallel.together import everywhere, failed_alike, on_first
 from vlp.run.build import Plan
 from vlp.run.inputs import Inputs
 from vlp.run.workdir import Workdir
@@ -144,15 +145,26 @@ class Evaluations:
         return self._opened[data]
 
     def _run(self, name: str, step: int, state: Any, *, pause: Pause) -> dict[str, float]:
+        def written() -> dict[str, Any]:
+            result = self._result(name, step, state)
+            on_first(lambda: self._write(name, result))
+            return result
+
         with pause(f"evaluating {name}"):
-            result = self._tried_at(step, name, lambda: self._result(name, step, state))
+            result = self._tried_at(step, name, written)
         self._tried[name] = step
         if result is None:
             return {f"eval/{name}/failed": 1.0}
         self.results[name] = result
-        if jax.process_index() == 0:
-            write_json(self._workdir.results / f"{name}.json", result)
         return {f"eval/{name}/{key}": value for key, value in result["metrics"].items()}
+
+    def _write(self, name: str, result: dict[str, Any]) -> None:
+        """Writes a result; scores that are not finite, which JSON has not, are said."""
+        odd = [key for key, score in result["metrics"].items() if finite(score) != score]
+        if odd:
+            said = f"{name} at step {result['step']}"
+            _log.warning("%s: not finite, null in its file: %s", said, ", ".join(odd))
+        write_json(self._workdir.results / f"{name}.json", finite(result))
 
     def _result(self, name: str, step: int, state: Any) -> dict[str, Any]:
         """What one evaluation says of a state."""

@@ -10,7 +10,8 @@
 #
 # Three minutes before the time is up, and when it is preempted, each process is told (SIGTERM): all
 # save and end with 75, and the job is queued again, without end. Any other failure queues it again
-# RESTARTS times in all; 2 (a wrong command line) never does.
+# RESTARTS times in all, counted in vlp-JOB.failures beside the log, for Slurm counts every start; 2
+# (a wrong command line) never does.
 
 #SBATCH --job-name=vlp
 #SBATCH --nodes=1
@@ -42,8 +43,18 @@ fi
 
 "${step[@]}" "$@"
 code=$?
-echo "ended with $code, after ${SLURM_RESTART_COUNT:-0} restarts"
-if ((code == 75 || (code != 0 && code != 2 && ${SLURM_RESTART_COUNT:-0} < RESTARTS))); then
+counted=vlp-$SLURM_JOB_ID.failures
+failures=0
+if [[ -f $counted ]]; then
+  failures=$(<"$counted")
+fi
+if ((code != 0 && code != 2 && code != 75)); then
+  failures=$((failures + 1))
+  echo "$failures" >"$counted" || exit "$code" # what is not counted would go on without end
+fi
+echo "ended with $code, after $failures failures and ${SLURM_RESTART_COUNT:-0} restarts"
+if ((code == 75 || (code != 0 && code != 2 && failures <= RESTARTS))); then
   exec scontrol requeue "$SLURM_JOB_ID"
 fi
+rm -f "$counted"
 exit "$code"

@@ -64,30 +64,49 @@ def test_slurm_reads_its_directives():
     assert options["open-mode"] == "append"
 
 
+@pytest.fixture
+def slurm(tmp_path, monkeypatch, stand_ins):
+    """Starts a job as Slurm would, once for each exit code of srun: whether it is queued again."""
+
+    def start(*codes):
+        stand_ins(srun="exit $CODE", scontrol="exit 0")
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        found = []
+        for restarts, code in enumerate(codes):
+            monkeypatch.setenv("CODE", str(code))
+            monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+            line = ["bash", LAUNCH / "slurm.sh", "vlp", "train", "--workdir=a b"]
+            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+            srun, *then = said(tmp_path)
+            assert srun[0] == "srun" and srun[-3:] == ["vlp", "train", "--workdir=a b"]
+            assert then in ([], [["scontrol", "requeue", "7"]])
+            assert done.returncode == (0 if then else code)
+            (tmp_path / "said").unlink()
+            found.append(bool(then))
+        return found
+
+    return start
+
+
 @pytest.mark.parametrize(
-    ("code", "restarts", "again"),
+    ("codes", "again"),
     [
-        (0, 0, False),
-        (75, 0, True),
-        (75, 99, True),
-        (1, 0, True),
-        (137, 2, True),
-        (1, 3, False),
-        (2, 0, False),
+        ([0], [False]),
+        ([2], [False]),
+        ([137, 1, 1, 1], [True, True, True, False]),
+        # Restarts after 75 are no failures: a fourth start may fail, and is queued again.
+        ([75, 75, 75, 1, 75, 1, 1, 1], [True] * 7 + [False]),
+        ([1, 2], [True, False]),
     ],
 )
-def test_slurm_queues_itself_again_as_the_exit_code_says(
-    tmp_path, monkeypatch, stand_ins, code, restarts, again
-):
-    stand_ins(srun=f"exit {code}", scontrol="exit 0")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
-    line = ["bash", LAUNCH / "slurm.sh", "vlp", "train", "--workdir=a b"]
-    done = subprocess.run(line, capture_output=True, text=True)
-    assert done.returncode == (0 if again else code)
-    srun, *then = said(tmp_path)
-    assert srun[0] == "srun" and srun[-3:] == ["vlp", "train", "--workdir=a b"]
-    assert then == ([["scontrol", "requeue", "7"]] if again else [])
+def test_slurm_queues_itself_again_as_the_exit_codes_say(tmp_path, slurm, codes, again):
+    assert slurm(*codes) == again
+    assert not list(tmp_path.glob("*.failures"))
+
+
+def test_slurm_does_not_queue_a_failure_that_it_cannot_count(tmp_path, slurm):
+    (tmp_path / "vlp-7.failures").mkdir()
+    assert slurm(1) == [False]
 
 
 def test_slurm_says_what_it_would_run_and_needs_a_command(tmp_path, stand_ins):

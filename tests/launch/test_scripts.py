@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vlp.cli.main import _command_parsers
+
 LAUNCH = Path(__file__).parents[2] / "launch"
 SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 # Long options of sbatch (https://slurm.schedmd.com/sbatch.html) that a script may want.
@@ -62,6 +64,12 @@ def test_slurm_reads_its_directives():
     assert options["ntasks-per-node"] == options["gpus-per-node"]  # as JAX gives GPUs to tasks
     assert re.fullmatch(r"TERM@\d+", options["signal"]) and "requeue" in options
     assert options["open-mode"] == "append"
+
+
+def test_the_readme_names_the_commands_that_several_hosts_share():
+    text = (LAUNCH / "README.md").read_text().partition("several\nhosts")[0]
+    takes = {n for n, p in _command_parsers()[1].items() if "--coordinator" in p.format_help()}
+    assert set(re.findall(r"`(?:vlp )?(\w+)`", text)) == takes
 
 
 @pytest.fixture

@@ -186,3 +186,14 @@ def test_an_export_that_cannot_be_is_refused_before_training(train, capsys, flag
     code, workdir = train(flag, arg="objective=coca")
     assert code == 1 and said in capsys.readouterr().err
     assert not (workdir / "metrics.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_an_export_in_place_of_other_files_is_refused_before_training(train, tmp_path, capsys):
+    _, workdir = train(arg="steps=2")
+    (workdir / "notes").mkdir()
+    (workdir / "notes" / "mine.txt").write_text("mine")
+    flags = ("--config.export.out=notes", "--accept-config-changes")
+    code, _ = train(*flags, arg="steps=4")
+    assert code == 1 and "only an earlier export is overwritten" in capsys.readouterr().err
+    assert sorted(losses(workdir)) == [1, 2]

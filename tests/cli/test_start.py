@@ -47,6 +47,7 @@ REFUSED = {
     "--config.train.total=0.1 epochs": "config.train.total",
     "--config.objective.name=siglip": "the sigmoid loss needs a bias",
     "--config.train.global_batch_size=40": "more than the 36 samples",
+    "--config.export.out=results": "config.export.out must be a folder in the workdir",
 }
 
 

@@ -48,6 +48,19 @@ def test_a_start_that_took_a_step_keeps_its_config(run):
     assert contents(run)[0] == {"seed": 1}
 
 
+@pytest.mark.parametrize(
+    "name", ["results", "checkpoints/1", "report.html", "card.json", "", ".", "..", "a/../..", "/x"]
+)
+def test_a_folder_that_is_the_run_s_own_or_elsewhere_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="config.export.out must be a folder in the workdir"):
+        Workdir(tmp_path).check_free("config.export.out", name)
+
+
+def test_a_folder_of_any_other_name_is_free(tmp_path):
+    for name in ("exported", "./exported", "exports/hf", "results-hf"):
+        Workdir(tmp_path).check_free("config.export.out", name)
+
+
 def test_a_disk_that_is_full_at_the_start_is_named_and_locks_nothing(tmp_path):
     def save(path):
         path.write_bytes(b"half of it")

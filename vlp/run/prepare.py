@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vlp.interop.export import check_model
+from vlp.interop.export import check_model, check_request
 from vlp.jobs.data_checks import check_whole
 from vlp.models.build import with_frozen
 from vlp.parallel.together import everywhere, on_first, sharing_cores
@@ -77,6 +77,7 @@ def prepare(
     everywhere(
         lambda: workdir.check(settings, accept_changes=accept_changes, must_exist=must_exist)
     )
+    everywhere(lambda: _check_out(config, workdir))
     sharing = sharing_cores()
     inputs = everywhere(
         lambda: _checked_inputs(
@@ -122,6 +123,15 @@ def check_export(config: ConfigDict, model_kwargs: dict[str, Any]) -> None:
         settings = config.export.to_dict()
         del settings["out"]
         check_model(model_kwargs, **settings)
+
+
+def _check_out(config: ConfigDict, workdir: Workdir) -> None:
+    """Raises ValueError before training where an export after it would have no place."""
+    if config.export:
+        settings = config.export.to_dict()
+        out = settings.pop("out")
+        workdir.check_free("config.export.out", out)
+        check_request(workdir.path / out, overwrite=True, **settings)
 
 
 def _say_place(found: Found, *, steps: int, optimizer: str) -> None:

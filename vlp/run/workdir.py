@@ -119,6 +119,22 @@ class Workdir:
         if existing and self.begun and not accept_changes:
             check_same_config(self.read_config(), config, self.address)
 
+    def check_free(self, setting: str, name: str) -> None:
+        """Refuses a folder for what a run makes in the end that is not in this one, or not free.
+
+        Raises:
+            ValueError: names the setting that says it.
+        """
+        files = (self.config, self.versions, self.data, self.metrics, self.ids, self.rejects)
+        folders = (self.checkpoints, self.results, self.tensorboard, self.profile)
+        own = sorted({path.name for path in (*files, self.report, *folders)} | {FILE, "wandb"})
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts or parts[0] in own:
+            raise ValueError(
+                f"{setting} must be a folder in the workdir beside what a run has there "
+                f'({", ".join(own)}), got {name!r}; try "exported"'
+            )
+
     def claim(self, config: Mapping[str, Any], card: Mapping[str, Any], tokenizer: Any) -> None:
         """Makes the folder a run's: config, card, tokenizer, and what it is made with."""
         write_json(self.config, config)  # first: whatever is cut off from here on may begin again

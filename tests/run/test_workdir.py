@@ -48,6 +48,20 @@ def test_a_start_that_took_a_step_keeps_its_config(run):
     assert contents(run)[0] == {"seed": 1}
 
 
+@pytest.mark.parametrize("setting", [("path", "clip"), ("begin", True)])
+def test_a_run_that_goes_on_keeps_its_tokenizer_whatever_is_accepted(run, setting):
+    before = run.config.read_text()
+    name, value = setting
+    changed = {"seed": 0, "tokenizer": {name: value}}
+    for accepted in (False, True):
+        with pytest.raises(ValueError, match=f"config.tokenizer.{name} must stay .* got {value!r}"):
+            run.check(changed, accept_changes=accepted, must_exist=False)
+    run.check({"seed": 1}, accept_changes=True, must_exist=False)
+    assert run.config.read_text() == before
+    run.metrics.unlink()  # no step was taken: the next start makes the tokenizer anew
+    run.check(changed, accept_changes=True, must_exist=False)
+
+
 @pytest.mark.parametrize(
     "name", ["results", "checkpoints/1", "report.html", "card.json", "", ".", "..", "a/../..", "/x"]
 )

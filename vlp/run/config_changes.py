@@ -29,6 +29,18 @@ def check_same_config(old: Mapping[str, Any], new: Mapping[str, Any], workdir: P
     )
 
 
+def check_same_words(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Place) -> None:
+    """Raises ValueError where a run that goes on would read by another tokenizer than it has."""
+    before, after = _complete(old), _complete(new)
+    for key in ("tokenizer.path", "tokenizer.begin"):
+        if before[key] != after[key]:
+            raise ValueError(
+                f"config.{key} must stay {before[key]!r} in {workdir}, got {after[key]!r}: a run "
+                "reads by the tokenizer that it began with, and has it in its folder; put the "
+                "value back, or begin another run from this one (config.init.path)"
+            )
+
+
 def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config by dotted key with all defaults, those of sections and those of constructors."""
     whole = ConfigDict(merge(as_json(base_config()), config))

@@ -18,7 +18,7 @@ from vlp.parallel.lock import Lock
 from vlp.parallel.store_lock import StoreLock
 from vlp.parallel.together import everywhere
 from vlp.remote import place, put_folder, resolved
-from vlp.run.config_changes import check_same_config
+from vlp.run.config_changes import check_same_config, check_same_words
 from vlp.run.mirror import Mirror, PutUp
 from vlp.training.checkpoint.checkpoints import saved_steps
 from vlp.training.loop.trackers import Tracker, read_rows
@@ -110,14 +110,18 @@ class Workdir:
         """Refuses a folder that is not this config's; writes nothing.
 
         Raises:
-            ValueError: when it holds a run of another config and changes are not accepted.
+            ValueError: when it holds a run of another config and changes are not accepted, or of
+                another tokenizer.
         """
         existing = self.config.is_file()
         if must_exist and not existing:
             raise ValueError(f"--resume needs a run in --workdir, {self.address} holds none")
         check_folder("--workdir", self.address, manifest=self.config.name, ours="a run of vlp")
-        if existing and self.begun and not accept_changes:
-            check_same_config(self.read_config(), config, self.address)
+        if existing and self.begun:
+            before = self.read_config()
+            check_same_words(before, config, self.address)
+            if not accept_changes:
+                check_same_config(before, config, self.address)
 
     def check_free(self, setting: str, name: str) -> None:
         """Refuses a folder for what a run makes in the end that is not in this one, or not free.

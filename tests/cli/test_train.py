@@ -281,3 +281,11 @@ def test_a_checkpoint_of_every_so_many_epochs_is_kept(train):
         "--config.checkpoint.keep=1", "--config.train.total=8 epochs",
     )  # fmt: skip
     assert saved_steps(workdir / "checkpoints") == [8, 14, 18]  # 128, 224 and 288 of 36 samples
+
+
+def test_checkpoints_and_evaluations_of_less_than_a_step_are_of_each_step(train):
+    often = ("--config.checkpoint.every=5 samples", "--config.evals.kinds.every=0.01 epochs")
+    code, workdir = train(*often, arg="steps=3")
+    assert code == 0 and saved_steps(workdir / "checkpoints") == [1, 2, 3]
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert all("eval/kinds/top1" in row for row in rows) and len(rows) == 3

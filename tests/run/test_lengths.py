@@ -53,8 +53,22 @@ def test_a_length_in_steps_cannot_follow_another_batch_size():
 
 def test_samples_are_not_rounded_to_steps():
     lengths = planned(train__global_batch_size=96).lengths
-    assert (lengths.steps("5 epochs"), lengths.samples("5 epochs")) == (213, 5 * SAMPLES)
-    assert lengths.samples(7) == lengths.samples("672 samples") == 672
+    assert (lengths.steps("5 epochs"), lengths.every_samples("5 epochs")) == (213, 5 * SAMPLES)
+    assert lengths.every_samples(7) == lengths.every_samples("672 samples") == 672
+
+
+@pytest.mark.parametrize("often", ["20 samples", "0.001 epochs", "0.3 steps"])
+def test_what_is_done_more_often_than_a_step_is_done_each_step(often):
+    lengths = planned().lengths
+    assert (lengths.steps(often), lengths.every(often)) == (0, 1)
+    assert lengths.every_samples("0.1 samples") == 1
+
+
+def test_what_is_done_every_0_steps_is_done_at_the_end_alone():
+    lengths = planned().lengths
+    for never in (0, "0 steps", "0 epochs"):
+        assert lengths.every(never) is None and lengths.every_samples(never) is None
+    assert lengths.every("130 samples") == 2
 
 
 def test_objectives_that_keep_whole_batches_refuse_another_size():

@@ -109,7 +109,7 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
         position=plan.position,
         samples_per_epoch=samples,
         checkpoints=prepared.checkpoints,
-        checkpoint_every=plan.lengths.steps(config.checkpoint.every) or None,
+        checkpoint_every=plan.lengths.every(config.checkpoint.every),
         trackers=[progress, *_trackers(config, workdir, start=start)],
         hooks=prepared.evaluations.hooks(pause=progress.pause),
         pause=progress.pause,

@@ -73,7 +73,7 @@ class Evaluations:
         model = plan.training.model(plan.training.abstract.params)
         for name, settings in self._settings.items():
             with _named(f"config.evals.{name}"):
-                self._plan.lengths.steps(settings["every"])
+                self._plan.lengths.every(settings["every"])
                 self._check(name, settings, model=model, rows=config.train.global_batch_size)
         if self._report:
             with _named("config.report.data"):
@@ -102,7 +102,7 @@ class Evaluations:
         """One hook an evaluation: (every how many steps, function of step and state)."""
         hooks: list[tuple[int, Callable[[int, Any], dict[str, float]]]] = []
         for name, settings in self._settings.items():
-            every = self._plan.lengths.steps(settings["every"])
+            every = self._plan.lengths.every(settings["every"])
             hook = functools.partial(self._run, name, pause=pause)
             hooks.append((every or self._plan.steps, hook))
         return hooks

@@ -53,13 +53,19 @@ class Lengths:
         """The steps that a duration lasts."""
         return self._parsed(duration, global_batch_size=self._batch)
 
-    def samples(self, duration: Any) -> int:
-        """The samples that a duration lasts."""
-        return parse_samples(
+    def every(self, duration: Any) -> int | None:
+        """The steps between two times of what is done that often, at least 1; None for never."""
+        steps = self.steps(duration)
+        return max(steps, 1) if unit_of(duration) else None
+
+    def every_samples(self, duration: Any) -> int | None:
+        """As `every`, in samples."""
+        samples = parse_samples(
             duration,
             global_batch_size=self._batch,
             samples_per_epoch=self._samples_per_epoch,
         )
+        return max(samples, 1) if unit_of(duration) else None
 
     def step_at(self, duration: Any) -> int:
         """The step of this run at which so much of it is over."""

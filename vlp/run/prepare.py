@@ -99,7 +99,7 @@ def prepare(
     checkpoints = Checkpoints(
         workdir.checkpoints,
         keep=config.checkpoint.keep,
-        keep_every=planned.lengths.samples(config.checkpoint.keep_every) or None,
+        keep_every=planned.lengths.every_samples(config.checkpoint.keep_every),
         config=settings,
         card=card,
         before_commit=workdir.put_up,
@@ -199,7 +199,7 @@ def _planned(
         frozen=foreign,
         **place,
     ).with_frozen({name: each.params for name, each in frozen.items()})
-    planned.lengths.steps(config.checkpoint.every)
+    planned.lengths.every(config.checkpoint.every)
     check_export(config, with_frozen(planned.model_kwargs, foreign))
     for step in (planned.position.step, planned.steps - 1):
         training = planned.training_at(step)

@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 import shlex
+import signal
 import tarfile
 
 import pytest
 from rich.console import Console
 
 from experiments import emoji
-from tests.small.runs import TINY, add, losses, write_pairs
+from tests.small.runs import SHAPES, TINY, add, losses, write_pairs
 from vlp import remote
 from vlp.cli.config import load_config
 from vlp.cli.main import main
@@ -17,6 +19,7 @@ from vlp.parallel.lock import Lock
 from vlp.run import evaluations
 from vlp.run.banner import say_start
 from vlp.run.build import plan
+from vlp.training.checkpoint.checkpoints import saved_steps
 
 
 def files(folder):
@@ -277,3 +280,18 @@ def test_a_run_that_saw_too_many_bad_samples_ends_with_their_reason(train, tmp_p
     said = capsys.readouterr().err
     assert "of the samples may be bad" in said and "image empty" in said
     assert (workdir / "checkpoints" / "1").exists()
+
+
+def test_a_run_that_is_told_to_stop_saves_whatever_it_saw(train, tmp_path, monkeypatch, capsys):
+    bad = {f"{colour}-{shape}-0.png": b"" for colour in ("red", "green") for shape in SHAPES}
+    data = write_pairs(tmp_path / "some.tar", replace=bad)
+    before = evaluations.evaluate
+
+    def evaluate(evaluator, task, **settings):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return before(evaluator, task, **settings)
+
+    monkeypatch.setattr(evaluations, "evaluate", evaluate)
+    code, workdir = train("--config.evals.kinds.every=1 steps", data=data)
+    assert code == 75, capsys.readouterr().err
+    assert saved_steps(workdir / "checkpoints") == [1]

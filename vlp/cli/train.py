@@ -123,11 +123,11 @@ def _train(config: Any, prepared: Any, workdir: Any, *, log_ids: bool, began: fl
     )
     prepared.checkpoints.close()
     inputs.loader.close()
-    read, rejects = judge_rejects(inputs.loader)
     if outcome.preempted:
         say_end(account)
         print(f"stopped at step {outcome.step} after saving; the same command goes on from there")
         return EXIT_PREEMPTED
+    read, rejects = judge_rejects(inputs.loader)
     finish(config, outcome, prepared, workdir, read=read, rejects=rejects, pause=progress.pause)
     say_end(account)
     return 0

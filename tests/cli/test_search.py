@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from data_pipelines.threads import THREADS
 from tests.interop import tiny
 from tests.small.runs import COLOURS, SHAPES, picture, write_pairs
 from vlp.cli.main import main
@@ -110,6 +111,13 @@ def test_data_or_a_model_that_cannot_be_searched_are_refused(search, tmp_path, p
     assert "image empty 36" in capsys.readouterr().err
     assert main(["search", f"--model={tmp_path / 'run'}", f"--data={pairs}", "--threads=0", "a"])
     assert "--threads must be at least 1" in capsys.readouterr().err
+
+
+def test_threads_are_refused_where_nothing_is_embedded(tmp_path, capsys):
+    threads = THREADS + 1
+    assert main(["search", f"--embeddings={tmp_path}", f"--threads={threads}", "a heart"]) == 1
+    said = capsys.readouterr().err
+    assert f"--threads decode the data that --model embeds, got {threads}" in said
 
 
 def kept(rows=4):

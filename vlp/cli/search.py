@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.threads import THREADS
 from vlp.cli.arguments import (
     add_data_argument,
     add_decoding_arguments,
@@ -61,6 +62,11 @@ def run(args: argparse.Namespace, _: list[str]) -> None:
     """Searches, prints the captions and draws the pictures, in the terminal and as a PNG."""
     query = _query(args)
     check_sizes(args, "threads")
+    if args.embeddings and args.threads != THREADS:
+        raise ValueError(
+            f"--threads decode the data that --model embeds, got {args.threads} beside "
+            "--embeddings, which hold theirs; leave it out"
+        )
     if args.out:
         check_output("--out", args.out, SHEET)
     from vlp.caches import use_compilation_cache

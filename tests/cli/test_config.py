@@ -16,6 +16,7 @@ from vlp.cli.config import installed, load_config
 from vlp.cli.main import main
 from vlp.parallel.mesh import make_mesh
 from vlp.run.build import lower, model_kwargs, plan
+from vlp.run.resolve import resolve_preset
 from vlp.training.optim.schedules import make_schedule, parse_duration
 
 SMALL = dict(width=64, depth=1, num_heads=2, mlp_dim=64)
@@ -74,7 +75,7 @@ ARGUMENTS = {
 @pytest.fixture
 def without_weights(monkeypatch):
     """Configs load although the weights and tokenizers that they name are not there."""
-    monkeypatch.setattr("vlp.cli.config.resolve", lambda *_, **__: {})
+    monkeypatch.setattr("vlp.cli.config.resolve", lambda config, **_: resolve_preset(config))
 
 
 def test_all_keys_of_the_experiments_are_known(without_weights):
@@ -95,7 +96,7 @@ MISSPELT = {
     "config.data.limits.pixls = 9": "config.data.limits has no setting pixls; did you mean pixels",
     "config.init.witch = 'ema'": "config.init has no setting witch; did you mean which",
     "config.init.image = dict(path='x', onli=())": "config.init.image .* did you mean only",
-    "config.tokenizer.more = dict(path='x')": "config.tokenizer has no setting more; known: path",
+    "config.tokenizer.more = dict(path='x')": "config.tokenizer has no setting more; known: begin",
     "config.trian = 3": "config has no setting trian; did you mean train",
     "config.trian = dict(total='3 steps')": "config has no setting trian; did you mean train",
 }

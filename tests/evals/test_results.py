@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from vlp.evals.results import finite, make_result, print_results, table_rows
+from vlp.evals.results import columns_of, finite, make_result, print_results, table_rows
 from vlp.files import write_json
 
 FACTS = dict(fingerprint="f00d", step=1200, dtype="bfloat16", versions={"jax": "0.10"})
@@ -124,6 +124,39 @@ def test_scores_that_are_no_shares_are_numbers():
     for part in ("masked words on x", "50.0 %", "0.10 %", "1.23", "6.93", "nats"):
         assert part in text
     assert "123" not in text
+
+
+SEGMENTATION = {
+    "metrics": {"mIoU": 0.51, "pixel_accuracy": 0.62, "IoU/red heart": 0.73, "IoU/door/all": 0.84},
+    "chance": {"mIoU": 0.05, "IoU/red heart": 0.06},
+    "counts": {},
+}
+
+
+def segmentation_result():
+    facts = FACTS | dict(data="x", samples=9, rejected=0)
+    return make_result("segmentation", SEGMENTATION, **facts)
+
+
+def test_each_class_of_a_segmentation_has_a_line_and_its_score_a_column_of_its_own():
+    rows = table_rows(segmentation_result())
+    assert columns_of(rows) == ["mIoU", "pixel_accuracy", "IoU"]
+    assert [(row.group, row.label) for row in rows] == [
+        ("", "segmentation"), ("classes", "red heart"), ("classes", "door/all"),
+    ]  # fmt: skip
+    assert [cell and cell.value for cell in rows[1].at(columns_of(rows))] == [None, None, 0.73]
+
+
+def test_scores_stand_below_their_names_where_lines_have_different_ones():
+    scores = {"text_to_image/R@1": 0.11, "text_to_image/R@5": 0.22,
+              "text_to_image/R@5/as_clip_benchmark": 0.33, "0/acc_race": 0.44}  # fmt: skip
+    facts = FACTS | dict(data="x", samples=9, rejected=0)
+    text = printed(make_result("retrieval", {"metrics": scores}, **facts))
+    head, *lines = text.splitlines()[1:]
+    for name, value in (("R@1", "11.0 %"), ("R@5", "22.0 %"), ("as_clip_benchmark", "33.0 %"),
+                        ("acc_race", "44.0 %")):  # fmt: skip
+        (line,) = [line for line in lines if value in line]
+        assert head.index(name) + len(name) == line.index(value) + len(value)
 
 
 def test_what_is_not_finite_is_none_however_deep_it_lies():

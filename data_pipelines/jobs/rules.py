@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -29,7 +30,7 @@ class Rules:
       forbidden: words and phrases, none of which may stand in the caption.
 
     Raises:
-      ValueError: nothing is asked for, or a number is below 0.
+      ValueError: nothing is asked for, a number is below 0, or a language is not known.
 
     References:
       Gadre et al., 2023 (DataComp), https://arxiv.org/abs/2304.14108, section 3.2.
@@ -51,6 +52,8 @@ class Rules:
         for name, value in given.items():
             if isinstance(value, int | float) and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
+        if self.languages:
+            _check_languages(self.languages)
 
     def reason(self, fact: dict[str, Any]) -> str:
         """Which rule a readable sample breaks first; "" for none."""
@@ -95,6 +98,15 @@ def language(text: str) -> str:
     import py3langid
 
     return py3langid.classify(text)[0]
+
+
+def _check_languages(languages: Sequence[str]) -> None:
+    import py3langid
+
+    known = sorted({code for code, _ in py3langid.rank("")})
+    for code in languages:
+        if code not in known:
+            raise ValueError(f"a language must be one of {', '.join(known)}; got {code!r}")
 
 
 def _verdict(rules: Rules, fact: dict[str, Any]):

@@ -177,6 +177,7 @@ def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
         ("dedup", ["--bits=99"], "bits that differ must be of -1"),
         ("filter", ["--min-side=-3"], "min_side must be at least 0, got -3"),
         ("filter", ["--max-aspect=nan"], "max_aspect must be at least 0, got nan"),
+        ("filter", ["--languages=en,english"], "got 'english'"),
         ("filter", ["--embeddings=v"], "needs a threshold or a share"),
         ("filter", ["--embeddings=v", "--share=30"], "share must be over 0 and at most 1"),
         ("balance", ["--queries=queries.txt", "--most=0"], "--most must be at least 1, got 0"),

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.slow
 TINY = ("width=32", "depth=1", "num_heads=2")
 
 
-def test_catlip_trains_on_what_its_job_labels(tmp_path):
+@pytest.mark.parametrize("layout", ["tars", "parquet"])
+def test_catlip_trains_on_what_its_job_labels(tmp_path, layout):
     nouns = ("cat", "dog", "boat")
     rng = np.random.default_rng(0)
     samples = [(encoded(noise(i)), f"a {nouns[rng.integers(3)]}") for i in range(60)]
@@ -21,7 +22,7 @@ def test_catlip_trains_on_what_its_job_labels(tmp_path):
     entries = "".join(f"{noun} n 1 1 @ 1 1 {i:08d}\n" for i, noun in enumerate(nouns))
     (tmp_path / "wn/index.noun").write_text(entries)
     out, run = tmp_path / "labelled", tmp_path / "run"
-    flags = (f"--wordnet={tmp_path / 'wn'}", "--min-count=2", f"--out={out}")
+    flags = (f"--wordnet={tmp_path / 'wn'}", "--min-count=2", f"--out={out}", f"--layout={layout}")
     assert main(["data", "label", f"--data={data}", *flags]) == 0
     assert len((out / "vocabulary.txt").read_text().splitlines()) == 3
     small = [f"--config.model.image.{setting}" for setting in TINY]

@@ -66,6 +66,21 @@ def test_checkpoints_are_whole_or_not_there(store):
     assert names_in(directory) == ["2", "3.damaged-1"]
 
 
+def test_what_is_kept_and_what_is_refused_is_the_same_in_a_store(store):
+    directory = remote(f"{store}/checkpoints")
+    checkpoints = Checkpoints(directory, keep=1, keep_every=30)
+    for step in (1, 2, 3, 4, 5):
+        state = {"step": jax.numpy.full((), float(step)), "params": {"w": jax.numpy.ones(3)}}
+        checkpoints.save(step, state, loader={"samples": 10 * step})
+    checkpoints.close()
+    assert saved_steps(directory) == [3, 5]
+    for step in (3, 5):
+        (directory / str(step) / manifest.NAME).unlink()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="none of 3.damaged-1, 5.damaged-1 is"):
+            Checkpoints(directory).newest()
+
+
 def test_a_run_that_is_killed_and_resumed_is_the_one_in_one_go_and_can_be_judged(
     store, pairs, tmp_path
 ):

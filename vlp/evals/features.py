@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vlp.models.blip2 import Blip2
 from vlp.models.naflex import NaflexImages
+from vlp.models.protocols import ReadsFrozen
 from vlp.models.vit import QUERY_POOLS, VisionTransformer
 
 EMBEDDING, POOLED = "embedding", "pooled"
@@ -89,7 +89,7 @@ def _lacks_patches(model: Any) -> str:
         return f"the image tower is a {kind}, and only a VisionTransformer has vectors of patches"
     if tower.pool in QUERY_POOLS:
         return f"the image tower pools by {tower.pool!r}, queries that read all patches together"
-    if isinstance(model, Blip2) or model.kwargs.get("image_projection", "") is None:
+    if isinstance(model, ReadsFrozen) or model.kwargs.get("image_projection", "") is None:
         return "its embeddings are no projection of what the image tower pools"
     return "" if tower.stack is not None else "the image tower's blocks are those of another tower"
 

@@ -43,13 +43,7 @@ OF_OPEN_CLIP = ("open_clip", "open_clip, evaluation")
 
 def main() -> None:
     """Writes the tars, runs all rounds and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--side", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = arguments(__doc__.splitlines()[0], rounds=5)
     if args.side:
         print(json.dumps(SIDES[args.side](Path(args.folder), args.workers[0])))
         return
@@ -61,6 +55,22 @@ def main() -> None:
             for workers in args.workers:
                 compare(place, size, workers, args.rounds, evaluation=False)
             compare(place, size, 1, args.rounds, evaluation=True)
+
+
+def arguments(description: str, *, rounds: int) -> argparse.Namespace:
+    """The flags of a script that puts pipelines beside each other.
+
+    Args:
+      description: of the script.
+      rounds: unless others are asked for.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def compare(folder: Path, size: int, workers: int, rounds: int, *, evaluation: bool) -> None:

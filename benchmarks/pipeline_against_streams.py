@@ -22,7 +22,6 @@ is said. Sides alternate, each in a process of its own; printed are medians of t
 rounds' ratios.
 """
 
-import argparse
 import functools
 import gc
 import json
@@ -43,6 +42,7 @@ from pipeline_against_open_clip import (
     OUTPUT,
     ROWS,
     SIZES,
+    arguments,
     measured,
     ours,
     ratio,
@@ -64,13 +64,7 @@ PACKAGES = (
 
 def main() -> None:
     """Writes the tars, runs all rounds and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--side", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = arguments(__doc__.splitlines()[0], rounds=3)
     if args.side:
         print(json.dumps(SIDES[args.side](Path(args.folder), args.workers[0])))
         return

@@ -155,3 +155,11 @@ def test_embeddings_that_are_near_are_found_across_shards_and_a_missing_one_is_s
     left_out = {line["index"]: line for line in lines(work.out) if not line["kept"]}
     assert left_out.pop(6)["reason"] == "no vector"
     assert {index: line["of"] for index, line in left_out.items()} == {7: 2, 9: 8}
+
+
+def test_a_picture_that_may_be_read_another_time_is_no_fact(tmp_path, start, flags):
+    work = start(write_samples(tmp_path / "d.tar", [(encoded(noise(1)), "words")]))
+    (tmp_path / "d.tar").unlink()
+    with pytest.raises(Exception, match="must be read, 1 samples lie in files that were not"):
+        gather_facts(work, flags, pictures=True)
+    assert not list((work.out / "facts").glob("*.parquet"))

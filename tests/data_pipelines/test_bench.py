@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from data_makers import encoded, pairs, pixels, write_tar
-from test_loader import TOKENIZER, loader
+from small_loader import TOKENIZER, loader
 
 from data_pipelines.bench import HAND_OVER, bench
 from data_pipelines.decode import decode

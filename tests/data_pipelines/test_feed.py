@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_makers import Noisy, pairs, write_tar
-from test_loader import assert_equal, fields, loader, take
+from small_loader import assert_equal, fields, loader, take
 
 from data_pipelines import auto, feed
 from data_pipelines.assemble import TrainGroups

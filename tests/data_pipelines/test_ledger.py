@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from test_loader import COUNT, loader, pairs, take, tar_with, write_tar
+from data_makers import pairs, write_tar
+from small_loader import COUNT, loader, take, tar_with
 
 from data_pipelines.ledger import Ledger, cut
 from data_pipelines.sources import TarSource

@@ -135,7 +135,7 @@ def test_what_a_thread_stops_at_is_said_although_its_key_cannot_be_read(source, 
 STALLED = """
 import sys, time
 sys.path[:0] = sys.argv[2:]
-from test_loader import loader
+from small_loader import loader
 from data_pipelines.sources import TarSource
 from vlp.cli import main
 
@@ -171,7 +171,7 @@ def test_a_signal_to_the_group_leaves_the_data_flowing(source):  # noqa: F811
 PROGRAM = """
 import multiprocessing, sys
 sys.path[:0] = sys.argv[2:]
-from test_loader import loader
+from small_loader import loader
 from data_pipelines.sources import TarSource
 
 if __name__ == "__main__":

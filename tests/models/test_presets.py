@@ -35,7 +35,14 @@ def count(kwargs):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+# Their hundreds of convolutions take tens of seconds to build, even without a value.
+LARGE = ("openai/RN50x4", "openai/RN50x16", "openai/RN50x64")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in PUBLISHED],
+)
 def test_pairs_have_their_published_number_of_parameters(name):
     length = 16 if "So400m" in name else None  # its 224-pixel release reads 16 tokens
     assert round(count(dual_encoder_preset(name, text_length=length)) / 1e6, 2) == PUBLISHED[name]

@@ -104,6 +104,18 @@ def test_the_paper_s_table_marks_the_best_and_shortens_names():
     ]
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"settings": {"limit": 9}}, "settings"), ({"protocol": {"prompts": "other"}}, "prompts")],
+)
+def test_among_scores_of_different_protocols_none_is_the_best(changed, said):
+    rows = [row("runs/a", protocol={"prompts": "p"}), row("runs/b", value=0.7)]
+    rows[1] |= {"protocol": {"prompts": "p"}} | changed
+    *table, _, last = markdown(rows).splitlines()
+    assert table[2:] == ["| a@1 | 50.0 |", "| b@1 | 70.0 |"]
+    assert last == f"s, classification: not to be compared, models differ in {said}."
+
+
 def test_a_bar_in_a_name_breaks_no_table():
     assert "| a/b@1 |" in markdown([row("a|b")])
 

@@ -1,6 +1,7 @@
 """What decides the scores of a set besides models and settings, so that others can be told."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,15 @@ def differing(protocols: Iterable[Mapping[str, Any]]) -> list[str]:
     every = list(protocols)
     names = dict.fromkeys(name for each in every for name in each)
     return [name for name in names if len({each.get(name) for each in every}) > 1]
+
+
+def told_apart(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What rows of one set and task were judged by that others were not; [] where they compare."""
+    return differing(
+        {"settings": json.dumps(row.get("settings", {}), sort_keys=True), **row.get("protocol", {})}
+        for row in rows
+        if "failed" not in row
+    )
 
 
 def _is_there(value: Any) -> bool:

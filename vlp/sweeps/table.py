@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from vlp.evals.writing import Number, percent, plain
 from vlp.files import write_bytes, write_text, write_whole
 from vlp.sweeps.names import short_names, titled
+from vlp.sweeps.protocol import told_apart
 
 COLUMNS = (
     "model", "step", "samples_seen", "weights", "dtype", "set", "split", "group", "task", "metric",
@@ -106,22 +107,35 @@ def write_tables(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The main metric of every set by model in percent, the best of a set bold, for a paper."""
+    """The main metric of every set by model in percent, the best of a set bold, for a paper.
+
+    Where models were judged by different protocols none is the best, and a line below says so.
+    """
     places = list(dict.fromkeys((row["set"], row["task"]) for row in rows if "failed" not in row))
     short = short_names(row["model"] for row in rows)
     models = list(dict.fromkeys((row["model"], row["step"]) for row in rows))
-    values = {place_of(row): _value(row) for row in rows}
+    shown = {place_of(row): row for row in rows}
+    values = {place: _value(row) for place, row in shown.items()}
+    apart = {
+        (name, task): told_apart(row for of, row in shown.items() if of[2:] == (name, task))
+        for name, task in places
+    }
     head = ["model", *(_column(rows, name, task) for name, task in places)]
     lines = [head, ["---", *["---:"] * len(places)]]
     best: dict[tuple[str, str], Number] = {}
     for (*_, name, task), value in values.items():
-        if value is not None:
+        if value is not None and not apart[name, task]:
             best[name, task] = max(value, best.get((name, task), value))
     for model, step in models:
         own = [_percent(values.get((model, step, *place)), best.get(place)) for place in places]
         lines.append([titled(short[model], step), *own])
-    return "".join(
+    table = "".join(
         f"| {' | '.join(plain(cell).replace('|', '/') for cell in line)} |\n" for line in lines
+    )
+    return table + "".join(
+        f"\n{plain(name)}, {task}: not to be compared, models differ in {', '.join(others)}.\n"
+        for (name, task), others in apart.items()
+        if others
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from vlp.evals.writing import count, escape
 from vlp.sweeps.names import titled
 from vlp.sweeps.page.board import Board
-from vlp.sweeps.protocol import differing
+from vlp.sweeps.protocol import told_apart
 from vlp.sweeps.sets import EvalSet
 
 _SHOWN = 6  # names of models behind a note
@@ -45,8 +45,7 @@ def notes(board: Board) -> str:
     )
     for name, task in board.places:
         rows = [r for r in board.rows if (r["set"], r["task"]) == (name, task)]
-        others = differing(r.get("protocol", {}) for r in rows if "failed" not in r)
-        if others:
+        if others := told_apart(rows):
             said = f"{task} is not to be compared, models differ in {', '.join(others)}."
             items += f"<li><b>{escape(name)}</b>: {escape(said)}</li>"
     if board.hidden:

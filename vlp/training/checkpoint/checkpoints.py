@@ -105,7 +105,7 @@ class Checkpoints:
         self._writer.save(
             self.directory / str(step),
             args=Parts(
-                **{name: ocp.args.StandardSave(part) for name, part in arrays.items()},
+                **{name: ocp.args.PyTreeSave(part) for name, part in arrays.items()},
                 **{name: ocp.args.JsonSave({"value": value}) for name, value in values.items()},
             ),
         )

@@ -20,6 +20,7 @@ WEIGHTS = ("params", *AVERAGES)  # each in a folder of its own, to be read witho
 STATE = "state"  # the folder of what is left; of all arrays in earlier checkpoints
 ARRAYS = (STATE, *WEIGHTS)
 JSON_ITEMS = ("loader", "config", "card")
+_LARGE = 2**20  # bytes of a slice
 
 
 def to_nested(tree: Any) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def unread(listed: Collection[str], wanted: Collection[str]) -> list[str]:
 def saved_shapes(folder: epath.Path) -> dict[str, Any]:
     """Shapes and types of the arrays in a checkpoint, nested as `to_nested` gave them."""
     folders = _folders(folder)
-    with ocp.Checkpointer(_handler()) as reader:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers())) as reader:
         items = reader.metadata(folder).item_metadata
     trees = {name: items[name].tree for name in folders}
     nested = {**trees.pop(STATE, {}), **trees}
@@ -125,7 +126,7 @@ def read_arrays(folder: epath.Path, wanted: dict[str, Any]) -> dict[str, Any]:
 
     parts = by_folder(wanted, _folders(folder))
     args = ocp.args.Composite(**{name: restore(part) for name, part in parts.items()})
-    with ocp.Checkpointer(_handler()) as reader:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers())) as reader:
         restored = reader.restore(folder, args=args)
     trees = {name: restored[name] for name in parts}
     return {**trees.pop(STATE, {}), **trees}
@@ -136,10 +137,20 @@ def read_json(folder: epath.Path, name: str) -> Any:
     return ocp.JsonCheckpointHandler().restore(folder / name)["value"]
 
 
-def _handler() -> ocp.CompositeCheckpointHandler:
-    arrays = {name: ocp.PyTreeCheckpointHandler() for name in ARRAYS}
-    json = {name: ocp.JsonCheckpointHandler() for name in JSON_ITEMS}
-    return ocp.CompositeCheckpointHandler(**arrays, **json)
+def handlers() -> dict[str, Any]:
+    """What writes and reads each folder of a checkpoint.
+
+    An array that is whole on several devices is written by all of them, a slice each, where slices
+    are large; slicing small ones costs more than it saves.
+    """
+    kinds = ocp.type_handlers.create_type_handler_registry(
+        (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_LARGE)),
+        (np.ndarray, ocp.type_handlers.NumpyHandler()),
+    )
+    return {
+        **{name: ocp.PyTreeCheckpointHandler(type_handler_registry=kinds) for name in ARRAYS},
+        **{name: ocp.JsonCheckpointHandler() for name in JSON_ITEMS},
+    }
 
 
 def with_int_keys(tree: Any) -> Any:

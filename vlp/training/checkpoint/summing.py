@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from vlp.training.checkpoint import manifest
+from vlp.training.checkpoint import contents, manifest
 
 
 class Summing(ocp.CompositeCheckpointHandler):
@@ -20,7 +20,7 @@ class Summing(ocp.CompositeCheckpointHandler):
     """
 
     def __init__(self, before_commit: Callable[[], object], **ways: Any):
-        super().__init__(composite_options=ocp.CompositeOptions(**ways))
+        super().__init__(composite_options=ocp.CompositeOptions(**ways), **contents.handlers())
         self._before_commit = before_commit
 
     async def async_save(self, directory: epath.Path, *args: Any, **kwargs: Any) -> list[Any]:

@@ -121,6 +121,7 @@ def test_two_processes_share_a_run(store, pairs, tmp_path):
         port = probe.getsockname()[1]
     workdir = remote(f"{store}/runs/two")
     join = [f"--coordinator=127.0.0.1:{port}", "--num-processes=2", "--log-ids"]
+    join += ["--config.mesh.fsdp=4", "--config.mesh.fsdp_min_elements=64"]  # each writes its part
     logs = [tmp_path / "0.log", tmp_path / "1.log"]
     both = [
         started(

@@ -43,7 +43,7 @@ def take_down() -> list[str]:
 
 def main(process: int, port: int, workdir: Path) -> int:
     start(coordinator=f"localhost:{port}", num_processes=2, process_id=process, timeout_s=60)
-    training = make_toy_training(mesh=make_mesh(fsdp=4), ema_decay=0.9, objective=COUNTING)
+    training = make_toy_training(mesh=make_mesh(fsdp=8), ema_decay=0.9, objective=COUNTING)
     checkpoints = Checkpoints(workdir / "checkpoints")
     assert checkpoints.restore(training.abstract) is None
     hashed = take_down()

@@ -25,6 +25,7 @@ PixelTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 # First words of the seeds: without them the trailing zeros of one kind could equal the other. The
 # order of the samples has 1.
 _SAMPLE, _LABEL, _SOUND = 2, 3, 4
+SEVERAL_CAPTIONS = 5
 # Always drawn first, so that the image does not depend on the number of captions.
 _CAPTION_DRAWS = 2
 

@@ -176,6 +176,9 @@ def base_config() -> ConfigDict:
                 workers=0,  # processes in place of threads; "auto" measures and takes either
                 stall_s=300.0,  # how long a sample may take before its worker is replaced
                 caption_first_probability=1.0,
+                # How many captions of an image are shown at once, all as its own: CLIP and SigLIP,
+                # see vlp.losses.captions. The first drawn as said above, the others at random.
+                captions_per_image=1,
                 max_labels=64,  # of a sample, for objectives that read the field labels
                 max_reject_share=0.05,
                 # vlp.run.trimming: cut captions to the longest of the batch. CLIP and SigLIP, one

@@ -13,6 +13,10 @@ class Drawn(tuple[str | bytes, ...], abc.ABC):
     def draw(self, rng: np.random.Generator) -> str | bytes:
         """One of them, or one made of them."""
 
+    @abc.abstractmethod
+    def several(self, rng: np.random.Generator, count: int) -> tuple[str | bytes, ...]:
+        """So many of them without one twice, each as `draw` makes it; all, if there are fewer."""
+
 
 class ByWeight(Drawn):
     """Captions with the probability of each.
@@ -33,3 +37,9 @@ class ByWeight(Drawn):
     def draw(self, rng: np.random.Generator) -> str | bytes:
         """One caption, each as often as its weight says."""
         return self[int(rng.choice(len(self), p=self.weights))]
+
+    def several(self, rng: np.random.Generator, count: int) -> tuple[str | bytes, ...]:
+        """One after the other, each by the weights of those that are left."""
+        count = min(count, len(self))
+        places = rng.choice(len(self), size=count, replace=False, p=self.weights)
+        return tuple(self[place] for place in places.tolist())

@@ -94,7 +94,14 @@ class LabelCaptions(Drawn):
 
     def draw(self, rng: np.random.Generator) -> str:
         """One caption: a template and an order of the names, each as likely as any other."""
-        template = self.templates[rng.integers(len(self.templates))]
+        return self._drawn(self.templates[rng.integers(len(self.templates))], rng)
+
+    def several(self, rng: np.random.Generator, count: int) -> tuple[str, ...]:
+        """Templates without one twice, each with an order of the names."""
+        places = rng.permutation(len(self.templates))[:count].tolist()
+        return tuple(self._drawn(self.templates[place], rng) for place in places)
+
+    def _drawn(self, template: str, rng: np.random.Generator) -> str:
         return _filled(template, [self.names[i] for i in rng.permutation(len(self.names))])
 
 

@@ -1,6 +1,7 @@
 """Losses: arrays in, per-example float32 values out. They know no mesh, model or config."""
 
 from vlp.losses.affinity import affinity_loss
+from vlp.losses.captions import mean_over_captions
 from vlp.losses.distillation import distilled_language_loss, soft_cross_entropy
 from vlp.losses.feature import feature_loss
 from vlp.losses.language import captioning_loss
@@ -16,6 +17,7 @@ __all__ = [
     "feature_loss",
     "hard_negatives",
     "matching_loss",
+    "mean_over_captions",
     "momentum_contrastive_loss",
     "sigmoid_loss",
     "soft_cross_entropy",

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vlp.losses.captions import mean_over_captions
 from vlp.objectives.common.contract import Context, Losses, Objective, Term
 from vlp.objectives.common.encode import (
     clamped_scale,
@@ -12,12 +14,16 @@ from vlp.objectives.common.encode import (
     in_batch_accuracy,
 )
 from vlp.objectives.common.micro_batches import MicroBatches
+from vlp.objectives.common.several import present_captions
 from vlp.parallel.contrastive import contrastive_loss
 from vlp.settings import handing_on
 
 
 class Clip(Objective):
     """The objective of CLIP, and with `patch_drop` that of FLIP.
+
+    Of several captions a row all belong to the image, see `vlp.losses.captions`; the accuracies are
+    of the first ones.
 
     Args:
         micro_batch_size: pairs encoded at a time (GradCache), or None for all at once.
@@ -37,6 +43,7 @@ class Clip(Objective):
 
     kind = "softmax"
     embeddings_alone = True
+    several_captions = True
 
     @handing_on(contrastive_loss)
     def __init__(
@@ -65,13 +72,21 @@ class Clip(Objective):
         self,
         ctx: Context,
         zimg: Float[Array, "n d"],
-        ztxt: Float[Array, "n d"],
+        ztxt: Float[Array, "n *k d"],
         **bias: Float[Array, ""],
     ) -> Losses:
-        """That of encoded pairs, with scale, bias and accuracy as metrics."""
+        """That of encoded pairs, with scale, bias and accuracy as metrics, and how many captions an
+        image has where that may be several."""
         weight = ctx.batch["weight"]
         scale = clamped_scale(ctx.model.log_scale[...], max_scale=self.max_scale)
-        dtype = compute_dtype(ctx.model)
-        contrastive = self.loss(zimg, ztxt, scale=scale, weight=weight, dtype=dtype, **bias)
-        accuracy = in_batch_accuracy(zimg, ztxt, weight=weight)
-        return Losses({"contrastive": Term(contrastive)}, {"scale": scale, **bias, **accuracy})
+        given: Any = dict(scale=scale, weight=weight, dtype=compute_dtype(ctx.model), **bias)
+        metrics: dict[str, Array] = {"scale": scale, **bias}
+        if ztxt.ndim == 2:
+            contrastive = self.loss(zimg, ztxt, **given)
+        else:
+            present = present_captions(ctx.batch["text"])
+            contrastive = mean_over_captions(self.loss, zimg, ztxt, present=present, **given)
+            metrics["captions"] = jnp.sum(present, axis=1).astype(jnp.float32)
+            ztxt = ztxt[:, 0]
+        metrics |= in_batch_accuracy(zimg, ztxt, weight=weight)
+        return Losses({"contrastive": Term(contrastive)}, metrics)

@@ -39,6 +39,7 @@ class Coca(Clip):
     """
 
     embeddings_alone = False
+    several_captions = False
 
     @handing_on(Clip)
     def __init__(

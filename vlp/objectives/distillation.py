@@ -52,6 +52,7 @@ class Distillation(Clip):
     """
 
     embeddings_alone = False  # a teacher may read more of them
+    several_captions = False
 
     @handing_on(Clip)
     def __init__(

@@ -11,6 +11,7 @@ from data_pipelines.audio import Spectrogram
 from vlp.models.build import check_sizes, frozen_towers, make_model, model_class
 from vlp.objectives import Objective, objectives
 from vlp.parallel.mesh import batch_parts, check_global_batch_size, make_mesh
+from vlp.run.captions import check_several_captions
 from vlp.run.fields import batch_shapes
 from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.groups import optimizer_groups
@@ -178,6 +179,7 @@ def plan(
     kwargs = model_kwargs(config)
     check_sizes(kwargs)
     check_trimming(config, loss, kwargs)
+    check_several_captions(config, loss)
     if kwargs["image"]:
         _check_patches(kwargs["image"])
     groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(kwargs, rngs=rngs))

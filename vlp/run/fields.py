@@ -13,10 +13,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram
-from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Labels, Sounds, Texts
+from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Labels, Sounds
 from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources import Source
 from data_pipelines.text import Tokenizer
+from vlp.run.captions import texts
 from vlp.run.vectors import pictures, stored_vectors
 
 PRESENT = "present/"
@@ -61,12 +62,7 @@ def host_fields(
         "labels": lambda: Labels(
             "labels", count=config.model.get("num_labels", 0), most=config.data.max_labels
         ),
-        "text": lambda: Texts(
-            tokenizer,
-            length=config.tokenizer.length,
-            pad_id=config.tokenizer.pad_id,
-            first_probability=first,
-        ),
+        "text": lambda: texts(config, tokenizer),
         "audio": lambda: Sounds(
             Spectrogram(**config.audio.to_dict()), SoundAugment(**config.augment_audio.to_dict())
         ),

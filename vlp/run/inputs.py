@@ -15,6 +15,7 @@ from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, make_loader
 from data_pipelines.mixtures import Mixture
 from data_pipelines.order import Blocks
+from data_pipelines.several_texts import check_several
 from data_pipelines.sources import ConcatSource, ShuffledCaptions, Source
 from data_pipelines.sources.base import all_captions
 from data_pipelines.text import Tokenizer, train_sentencepiece
@@ -86,6 +87,8 @@ def open_inputs(config: ConfigDict, workdir: Workdir, *, sharing: int = 1) -> In
     names = objective_fields(config)
     optional = optional_fields(names)
     source, mixture = _training_data(config, needs=set(names) - optional)
+    if data.captions_per_image > 1:
+        check_several(source, data.captions_per_image)
     reads = "text" in names or config.model.get("text", {}) is not None
     tokenizer = _tokenizer(config, source, workdir) if reads else None
     if data.shuffled_captions:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from data_pipelines.several_texts import ABSENT
 from vlp.models.trim import takes_short_rows, trimmed
 from vlp.objectives import Objective
 from vlp.run.one_state import OneState
@@ -29,7 +30,10 @@ class ShortCaptions:
 
     def __next__(self) -> dict[str, Any]:
         batch = dict(next(self._batches))
-        return batch | {"text": trimmed(self._text, batch["text"])}
+        text = batch["text"]
+        captions = text.reshape(-1, text.shape[-1])
+        there = captions[captions[:, 0] != ABSENT]  # of several, a row may lack some
+        return batch | {"text": text[..., : trimmed(self._text, there).shape[1]]}
 
     def get_state(self) -> dict[str, Any]:
         """The loader's."""

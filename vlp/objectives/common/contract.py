@@ -89,12 +89,15 @@ class Objective(Protocol):
         frozen: names of the models that it looks for in `Context.frozen`.
         embeddings_alone: whether of captions it reads what their embeddings are alone, so that
             columns of padding may be left out.
+        several_captions: whether it takes texts of several captions a row, `[n, k, l]`, see
+            `vlp.objectives.common.several`.
     """
 
     fields: tuple[str, ...] = ("image", "text")
     momentum: Momentum | None = None
     frozen: tuple[str, ...] = ()
     embeddings_alone: bool = False
+    several_captions: bool = False
 
     def __call__(self, ctx: Context) -> Losses:
         """The losses of a batch.

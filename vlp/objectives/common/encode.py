@@ -12,11 +12,12 @@ from vlp.models.base import Encoded
 from vlp.nn.batch_norm import learns_statistics
 from vlp.nn.patches import kept_patches
 from vlp.objectives.common.micro_batches import AT_ONCE, MicroBatches
+from vlp.objectives.common.several import encode_captions
 
 _ACCURACY_PAIRS = 1024  # accuracy is a diagnosis: never worth an n x n matrix at large n
 
 
-def embeddings(model: Any, image: Any, caption: Any, text: Int[Array, "n l"]) -> tuple[Any, Any]:
+def embeddings(model: Any, image: Any, caption: Any, text: Int[Array, "n *k l"]) -> tuple[Any, Any]:
     """Of encoded images and texts what contrastive losses look at."""
     return image.embedding, caption.embedding
 
@@ -46,6 +47,8 @@ def encode_pairs(
 ) -> Any:
     """Image and text embeddings `[n, d]` of a batch, or what else `outputs` makes of the pairs.
 
+    Of texts of several captions a row, `[n, k, l]`, the embeddings are `[n, k, d]`.
+
     Randomness belongs to the example, not to the micro-batch, so that losses and gradients stay
     those of the whole batch under `patch_drop` and `token_drop` too.
 
@@ -73,7 +76,7 @@ def encode_pairs(
         image = model.encode_image(part["image"], **drop, **learning)
         if token_drop:
             image = _fewer_tokens(image, part["key"], share=token_drop)
-        return outputs(model, image, model.encode_text(part["text"]), part["text"])
+        return outputs(model, image, encode_captions(model, part["text"]), part["text"])
 
     if learning and micro.divide(inputs):
         raise ValueError(

@@ -73,6 +73,25 @@ def test_a_web_file_that_changes_or_goes_is_rejected(web, monkeypatch):
 
 
 @needs_http
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_tar_that_was_not_there_when_it_was_indexed_is_read_once_it_is(web, listed):
+    folder, place, faults = web
+    faults.listings = listed
+    spec, paths = f"{place}/{{0..1}}.tar", [folder / f"{n}.tar" for n in range(2)]
+    write_pairs(paths[0])
+    (built,) = build_indexes([f"{place}/{path.name}" for path in paths])
+    assert [len(tar) for tar in built.tars] == [36, 0]
+    assert len(open_source(spec)) == 36
+    write_pairs(paths[1])
+    faults.plan = (500,) * retries.TRIES
+    for read in (open_source, lambda _: build_indexes([f"{place}/1.tar"])):
+        with pytest.raises(ValueError, match="1.tar cannot be read"):
+            read(spec)
+    faults.plan = ()
+    assert everything(open_source(spec)) == everything(TarSource(paths))
+
+
+@needs_http
 def test_a_server_without_ranges_is_an_error_and_no_wrong_bytes(web):
     folder, place, faults = web
     (folder / "x").write_bytes(bytes(3 * 4096))

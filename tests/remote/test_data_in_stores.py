@@ -14,28 +14,15 @@ from data_pipelines.faults import Reject
 from data_pipelines.io import FileChanged, blocks, exists, open_file, remote, retries
 from data_pipelines.opening import open_source
 from data_pipelines.sources import TarSource, build_indexes
-from tests.small.http_server import serving
 from tests.small.runs import write_pairs
 
 ROOT = Path(__file__).parents[2]
 needs_http = pytest.mark.skipif(importlib.util.find_spec("aiohttp") is None, reason="needs aiohttp")
-# aiohttp leaves its session to the collector when a process ends.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch, tmp_path, _own_cache):
-    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 4096)
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
-    blocks._after_fork()
-
-
-@pytest.fixture
-def web(tmp_path):
-    (tmp_path / "web").mkdir()
-    with serving(tmp_path / "web") as (place, faults):
-        yield tmp_path / "web", place, faults
+pytestmark = [
+    pytest.mark.usefixtures("small_blocks"),
+    # aiohttp leaves its session to the collector when a process ends.
+    pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning"),
+]
 
 
 def everything(source):

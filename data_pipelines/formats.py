@@ -7,12 +7,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_pipelines.io import child, name_of
+from data_pipelines.io import child, is_address, name_of
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.files import walk
 from data_pipelines.sources.pictures import SPLITS
-from data_pipelines.sources.saved import STATE, is_prepared, is_saved, saved_files
+from data_pipelines.sources.saved import STATE, is_prepared, is_saved, is_saved_there, saved_files
 from data_pipelines.sources.survey import Strays
 from data_pipelines.sources.synthetic import SyntheticSource
 from data_pipelines.specs import SYNTHETIC, TFDS
@@ -46,7 +46,7 @@ def saved_places(folder: Path) -> list[tuple[str, Path]]:
       ValueError: there are several splits to choose from, or the folder cannot be read.
     """
     if is_saved(folder):
-        return [(ARROW, path) for path in saved_files(folder)]
+        return [(ARROW, Path(path)) for path in saved_files(folder)]
     if is_prepared(folder):
         return [(TFDS, Path(f"{TFDS}{folder}"))]
     return []
@@ -85,7 +85,7 @@ def rows_of_split(folder: Path, split: str) -> tuple[str, list[Path]] | None:
     """
     for place in (folder, folder / split):
         if (place / STATE).is_file():
-            return ARROW, saved_files(place)
+            return ARROW, [Path(path) for path in saved_files(place)]
     files = walk(folder, Strays())
     for kind in (PARQUET, ARROW):
         names = [file for file in files if kind_of_file(file) == kind]
@@ -102,6 +102,17 @@ def _split_of(file: str) -> str | None:
     return _split(file) or (last if last in SPLITS else None)
 
 
+def places_in_store(folder: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The files of rows in a folder of a store, by the names of all its files.
+
+    Raises:
+      ValueError: see `saved_files` and `stored_places`.
+    """
+    if is_saved_there(names):
+        return stored_places(saved_files(folder))
+    return stored_places([child(folder, name) for name in names])
+
+
 def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:
     """The files of rows among addresses of a store.
 
@@ -109,10 +120,16 @@ def stored_places(addresses: Sequence[str]) -> list[tuple[str, str]]:
       ValueError: they are of a kind that is read from disks only, or of several splits.
     """
     found = [(kind, address) for address in addresses if (kind := kind_of_file(address))]
-    other = next((each for each in found if each[0] != PARQUET), None)
-    if other is not None:
+    record = next((address for kind, address in found if kind == RECORDS), None)
+    if record is not None:
         raise ValueError(
-            f"of rows in a store parquet is read, {other[1]} is an {other[0]}; copy it to a disk"
+            f"of rows in a store parquet and Arrow are read, {record} is an {RECORDS}, whose "
+            "reader takes files of this machine; copy them to a disk, or write tars"
+        )
+    if len({kind for kind, _ in found}) > 1:
+        raise ValueError(
+            f"a folder of a store is read as one kind of rows, {found[0][1]} lies beside others; "
+            "say which by a pattern, such as '*.parquet'"
         )
     if len(found) > 1:
         _check_one_split("", [address for _, address in found])
@@ -158,7 +175,10 @@ def _of_files(kind: str, paths: list, limits: Limits) -> Source:
         return downloaded(ParquetSource(paths, limits=limits))
     if kind == ARROW:
         from data_pipelines.sources.arrow import ArrowSource
+        from data_pipelines.sources.stored_arrow import StoredArrowSource
 
+        if is_address(paths[0]):
+            return StoredArrowSource(paths, limits=limits)
         return ArrowSource(paths, limits=limits)
     from data_pipelines.sources.array_record import ArrayRecordSource
 

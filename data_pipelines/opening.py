@@ -11,7 +11,8 @@ A spec names one or several places, joined by commas:
   dir/table.csv          a table of another name
   *.parquet, *.arrow, *.array_record
                          rows with a column of encoded pictures; also a folder of such files, and
-                         one that Hugging Face's `datasets` or TFDS wrote
+                         one that Hugging Face's `datasets` or TFDS wrote; in a store all but
+                         ArrayRecord and TFDS
   tfds:NAME/CONFIG:VERSION[SPLIT]
                          a data set of TFDS, prepared as ArrayRecord
   synthetic:N@WxH        N pairs that are made, for benchmarks
@@ -39,6 +40,7 @@ from data_pipelines.formats import (
     kind_of_name,
     open_rows,
     places_below,
+    places_in_store,
     saved_places,
     stored_places,
 )
@@ -179,20 +181,21 @@ def _place(path: Path | str) -> Iterator[_Place]:
 
 
 def _in_store(address: str) -> list[_Place]:
-    """The tars or the parquet that an address names: itself, or those of a folder."""
+    """The tars or the rows that an address names: itself, or those of a folder."""
     if address.endswith(NAME):
         return []
     if _is_tar(address):
         return [(_TAR, address)]
     if rows := stored_places([address]):
         return [*rows]
-    names = {name_of(file) for file in listing(address)} | {*remembered(address.rstrip("/"))}
-    files = [child(address, name) for name in sorted(names)]
-    tars = [(_TAR, file) for file in files if _is_tar(file)]
-    found = tars or stored_places(files)
+    there = {name_of(file) for file in listing(address)}
+    names = sorted(there | {*remembered(address.rstrip("/"))})
+    tars = [(_TAR, child(address, name)) for name in names if _is_tar(name)]
+    found = tars or places_in_store(address, names)
     if not found:
         raise ValueError(
-            f"data of a store are tars or parquet, or a folder of them, {address} holds none"
+            "data of a store are tars, parquet or Arrow files, or a folder of them, "
+            f"{address} holds none"
         )
     return found
 

@@ -59,6 +59,11 @@ def _expand(part: str) -> list[Path | str]:
         raise ValueError("a data spec must not have empty parts; leave out one comma")
     if part.startswith("pipe:"):
         raise ValueError(f"data are not read from other programs, got {part!r}; write files")
+    if part.startswith(TFDS) and is_address(part.removeprefix(TFDS)):
+        raise ValueError(
+            f"what TFDS prepared is read from a disk, got {part}; copy the folder to this machine "
+            "and name it there"
+        )
     if part == STDIN or part.startswith(_NAMES) or os.path.exists(part):
         return [Path(part)]
     braces = _BRACES.search(part)

@@ -64,7 +64,7 @@ class Blocks:
             if self._threads.all_hang():
                 self._renew()
             wanted = self._found.get((file, number))
-            if wanted is None or self._latest != (file, number):
+            if wanted is None or _failed(wanted) or self._latest != (file, number):
                 self._latest = file, number
                 goes_on = (file, number - 1) in self._found
                 ahead = range(number, min(number + 1 + AHEAD * goes_on, count))
@@ -86,12 +86,17 @@ class Blocks:
         self, file: tuple[str, str], number: int, fetch: Callable[[int], bytes]
     ) -> "Future[bytes]":
         place = (file, number)
-        if place not in self._found:
+        known = self._found.get(place)
+        if known is None or _failed(known):  # what failed ahead is tried again once it is wanted
             while len(self._found) >= KEPT:
                 self._found.popitem(last=False)
             self._found[place] = self._threads.submit(lambda: kept(file, number, fetch))
         self._found.move_to_end(place)
         return self._found[place]
+
+
+def _failed(block: "Future[bytes]") -> bool:
+    return block.done() and not block.cancelled() and block.exception() is not None
 
 
 class _Threads:

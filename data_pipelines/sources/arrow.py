@@ -12,15 +12,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_pipelines.faults import shown
+from data_pipelines.faults import Reject, shown
 from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources.arrow_messages import FILE_MAGIC
 from data_pipelines.sources.groups import GroupSource, kinds_of
 from data_pipelines.sources.row_columns import Columns, find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)
-_FILE_MAGIC = b"ARROW1"
-_CUT = "cut off or damaged: the rows behind that are lost; save it again"
+CUT = "cut off or damaged: the rows behind that are lost; save it again"
 
 
 class ArrowSource(GroupSource):
@@ -46,19 +46,9 @@ class ArrowSource(GroupSource):
     ) -> None:
         strays = Strays()
         self._batches, files = _map(paths, strays)
-        if not self._batches:
-            raise ValueError(
-                f"Arrow files must hold rows, {paths[0] if paths else 'the list'} holds none; save "
-                "the data again"
-            )
+        self._checked: set[tuple[int, str]] = set()
+        check_same([batch.schema for batch in self._batches], paths)
         schema = self._batches[0].schema
-        other = next((batch.schema for batch in self._batches if batch.schema != schema), None)
-        if other is not None:
-            raise ValueError(
-                f"Arrow files of one data set have the same columns, got "
-                f"{', '.join(map(shown, other.names))} beside {', '.join(map(shown, schema.names))}"
-                "; name them as parts joined by a comma"
-            )
         super().__init__(
             [str(path) for path in paths],
             [(file, len(batch)) for file, batch in zip(files, self._batches, strict=True)],
@@ -69,7 +59,7 @@ class ArrowSource(GroupSource):
         )
         self._strays = strays.by_count()
         if strays:
-            _LOG.warning("%s is %s", self._strays[0].example, _CUT)
+            _LOG.warning("%s is %s", self._strays[0].example, CUT)
 
     def survey(self) -> tuple[Survey, ...]:
         """Rows that hold nothing where a picture or a caption belongs, and files cut off."""
@@ -91,14 +81,57 @@ class ArrowSource(GroupSource):
         return sum(_nulls(batch.column(column)) for batch in self._batches)
 
     def _column(self, group: int, name: str) -> pa.Array:
-        return self._batches[group].column(name)
+        column = self._batches[group].column(name)
+        if (group, name) not in self._checked:
+            try:
+                check_column(column)
+            except pa.ArrowException as error:
+                path = self.paths[self._files[group]]
+                raise Reject("shard damaged", f"{shown(name)} of {path}: {error}") from error
+            self._checked.add((group, name))
+        return column
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_batches": None}  # other processes map the files themselves
+        # Other processes map the files themselves.
+        return self.__dict__ | {"_batches": None, "_checked": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._batches, _ = _map([Path(path) for path in self.paths], Strays())
+
+
+def check_column(column: pa.Array) -> None:
+    """Looks at what Arrow takes for granted: lengths and places that lead out of a buffer end the
+    process. Texts need not be UTF-8.
+
+    Raises:
+      ArrowInvalid: they are damaged.
+    """
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error) or pa.types.is_nested(column.type):
+            raise
+
+
+def check_same(schemas: Sequence[pa.Schema], paths: Sequence[str | Path]) -> None:
+    """Refuses Arrow files without rows, and those whose batches have other columns than the first.
+
+    Raises:
+      ValueError: see above.
+    """
+    if not schemas:
+        raise ValueError(
+            f"Arrow files must hold rows, {paths[0] if paths else 'the list'} holds none; save "
+            "the data again"
+        )
+    other = next((schema for schema in schemas if schema != schemas[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"Arrow files of one data set have the same columns, got "
+            f"{', '.join(map(shown, other.names))} beside {', '.join(map(shown, schemas[0].names))}"
+            "; name them as parts joined by a comma"
+        )
 
 
 def _nulls(array: pa.Array) -> int:
@@ -115,16 +148,17 @@ def _map(paths: Sequence[Path], strays: Strays) -> tuple[list[pa.RecordBatch], l
         mapped = pa.memory_map(str(path))
         try:
             for batch in _reader(mapped):
+                batch.validate()
                 batches.append(batch)
                 files.append(number)
         except (OSError, pa.ArrowException) as error:
-            strays.add(_CUT, f"{path.name} ({error})")
+            strays.add(CUT, f"{path.name} ({error})")
     return batches, files
 
 
 def _reader(mapped: pa.MemoryMappedFile) -> Any:
     """Iterates over the batches of a file."""
-    if mapped.read(len(_FILE_MAGIC)) == _FILE_MAGIC:
+    if mapped.read(len(FILE_MAGIC)) == FILE_MAGIC:
         file = pa.ipc.open_file(mapped)
         return map(file.get_batch, range(file.num_record_batches))
     mapped.seek(0)

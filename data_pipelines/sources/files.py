@@ -18,6 +18,9 @@ class _NoFile(OSError):
     """What is there is a folder, a pipe or a device."""
 
 
+_MISSING = (FileNotFoundError, NotADirectoryError, _NoFile)
+
+
 def walk(folder: Path, strays: Strays) -> list[str]:
     """The files below a folder by their paths in it, sorted; links are followed.
 
@@ -73,14 +76,19 @@ def read_file(path: Path, role: str, *, limit: int) -> bytes:
     try:
         return with_retries(once)
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError | _NoFile)
+        missing = isinstance(error, _MISSING)
         reason = MISSING.get(role, UNUSABLE) if missing else "read failed"
         raise Reject(reason, f"{path}: {error.strerror}") from error
 
 
 def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
-    """Adds a file, a picture or a text, to a fingerprint; also one that is not there."""
-    try:
+    """Adds a file, a picture or a text, to a fingerprint; also one that is not there.
+
+    Raises:
+      ValueError: it cannot be read now; once it can the fingerprint would be another.
+    """
+
+    def once() -> None:
         with _opened(path) as (file, size):
             found.add(
                 name,
@@ -89,8 +97,16 @@ def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
                 text=text,
                 tail=TEXT_BYTES if text else TAIL,
             )
-    except OSError:
+
+    try:
+        with_retries(once)
+    except _MISSING:
         found.add_missing(name)
+    except OSError as error:
+        raise ValueError(
+            f"{path} must be read to know which data these are, but: {error.strerror or error}; "
+            "try again, or leave it out"
+        ) from error
 
 
 @contextlib.contextmanager

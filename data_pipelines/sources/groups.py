@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from data_pipelines.faults import Reject
-from data_pipelines.io import name_of
+from data_pipelines.io import FileChanged, name_of
 from data_pipelines.limits import Limits
 from data_pipelines.sources.base import check_index, check_lasting
 from data_pipelines.sources.files import hash_file
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.row_columns import BYTES, OTHER, TEXT, Columns
 from data_pipelines.sources.rows import RowSource
+
+CACHE_BYTES = 256 * 2**20  # of groups that were read last, in each process
 
 
 class GroupSource(RowSource):
@@ -109,6 +111,17 @@ class GroupSource(RowSource):
 def stem(path: str) -> str:
     """The name of a file without its folder and its ending."""
     return os.path.splitext(name_of(path))[0]
+
+
+def reason_of(error: Exception) -> str:
+    """Why a group could not be read, as a reject says it."""
+    if isinstance(error, FileChanged):
+        return "shard changed"
+    if isinstance(error, FileNotFoundError):
+        return "shard gone"
+    # Arrow's own complaints about what it reads are OSErrors as well, without kind and number.
+    bare = type(error) is OSError and error.errno is None
+    return "shard damaged" if bare or isinstance(error, pa.ArrowException) else "read failed"
 
 
 def kinds_of(schema: pa.Schema) -> dict[str, str]:

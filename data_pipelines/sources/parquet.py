@@ -28,17 +28,15 @@ from data_pipelines.io import File, FileChanged, is_address, name_of, open_file
 from data_pipelines.io.stream import Stream
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.fingerprints import Fingerprint
-from data_pipelines.sources.groups import GroupSource, kinds_of
+from data_pipelines.sources.group_order import GroupOrder
+from data_pipelines.sources.groups import CACHE_BYTES, GroupSource, kinds_of, reason_of
 from data_pipelines.sources.recent import Recent
 from data_pipelines.sources.row_columns import Columns, find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)
-_CACHE_BYTES = 256 * 2**20
 _OPEN = 64  # footers in memory
 _THREADS = 16  # that read footers at opening
-# After so many readings it is judged whether each serves one sample only.
-_JUDGED_AT = 256
 _MARK = 8  # bytes behind a footer
 _REMEDY = "write or download it again"
 
@@ -76,7 +74,7 @@ class ParquetSource(GroupSource):
         *,
         name: str = "",
         limits: Limits = LIMITS,
-        cache_bytes: int = _CACHE_BYTES,
+        cache_bytes: int = CACHE_BYTES,
         columns: Columns | None = None,
     ) -> None:
         if not paths:
@@ -96,7 +94,7 @@ class ParquetSource(GroupSource):
         self._without_caption = _nulls([*footers.values()], columns.caption, len(self))
         self._read: Recent[pa.ChunkedArray] = Recent(cache_bytes, size=_size)
         self._open: Recent[pq.FileMetaData] = Recent(_OPEN)
-        self._asked = self._readings = 0
+        self._order = GroupOrder(self.name, len(self) / len(self._ends))
 
     def survey(self) -> tuple[Survey, ...]:
         """Rows that hold nothing where a picture or a caption belongs, and files left out."""
@@ -124,7 +122,7 @@ class ParquetSource(GroupSource):
 
     def _column(self, group: int, name: str) -> pa.ChunkedArray:
         if name == self.columns.image:
-            self._asked += 1
+            self._order.asked()
         return self._read.get((group, name), lambda: self._load(group, name))
 
     def _load(self, group: int, name: str) -> pa.ChunkedArray:
@@ -132,7 +130,7 @@ class ParquetSource(GroupSource):
         path = self.paths[file]
         number = group - int(np.searchsorted(self._files, file))
         if name == self.columns.image:
-            self._judge_order()
+            self._order.read()
         try:
             footer = self._open.get(file, lambda: pq.read_metadata(_where(path)))
             if _group_rows(footer) != self._rows[file]:
@@ -140,19 +138,7 @@ class ParquetSource(GroupSource):
             with pq.ParquetFile(_where(path), metadata=footer) as opened:
                 return opened.read_row_group(number, columns=[name], use_threads=False).column(name)
         except (OSError, pa.ArrowException) as error:
-            raise Reject(_reason(error), f"row group {number} of {path}: {error}") from error
-
-    def _judge_order(self) -> None:
-        """Says once that the order of reading wastes most of what is read."""
-        self._readings += 1
-        rows = len(self) / len(self._ends)
-        if self._readings == _JUDGED_AT and self._asked < 2 * self._readings and rows > 2:
-            _LOG.warning(
-                "%s: row groups hold %d rows, and each is read for one sample; let the order keep "
-                "neighbours together, or write smaller groups or tars",
-                self.name,
-                rows,
-            )
+            raise Reject(reason_of(error), f"row group {number} of {path}: {error}") from error
 
 
 def _where(path: str) -> Any:
@@ -162,16 +148,6 @@ def _where(path: str) -> Any:
 
 def _readable(file: File) -> pa.PythonFile:
     return pa.PythonFile(Stream(file), mode="r")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileChanged):
-        return "shard changed"
-    if isinstance(error, FileNotFoundError):
-        return "shard gone"
-    # Arrow's own complaints about what it reads are OSErrors as well, without kind and number.
-    bare = type(error) is OSError and error.errno is None
-    return "shard damaged" if bare or isinstance(error, pa.ArrowException) else "read failed"
 
 
 def has_pictures(path: Path) -> bool:
@@ -190,7 +166,9 @@ def _footers(paths: Sequence[str]) -> tuple[dict[str, _Footer], Strays]:
             if isinstance(footer, _Footer):
                 found[path] = footer
                 continue
-            if _reason(footer) != "shard damaged":  # it may be read another time, and is data then
+            if (
+                reason_of(footer) != "shard damaged"
+            ):  # it may be read another time, and is data then
                 raise ValueError(f"{path} cannot be read: {footer}; try again") from footer
             first = first or f"{path} ({footer})"
             strays.add(f"damaged, or no parquet; {_REMEDY}", name_of(path))

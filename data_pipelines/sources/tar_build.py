@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_pipelines.io import child, name_of, open_file
 from data_pipelines.sources.tar_index import TarIndex, save_index
-from data_pipelines.sources.tar_indexes import folder_of, index_path, load_index, scanned
+from data_pipelines.sources.tar_indexes import NOT_THERE, folder_of, index_path, load_index, scanned
 from data_pipelines.sources.tar_scan import Tar
 
 _PART = 64  # tars: at most so many are scanned twice
@@ -80,7 +80,8 @@ def _build(
     tars: dict[str, Tar] = {}
     fresh: list[str] = []
     for name, state in states.items():
-        if name in before and state in ((before[name].size, before[name].tag), _NOBODY_KNOWS):
+        known = (before[name].size, before[name].tag) if name in before else NOT_THERE
+        if known != NOT_THERE and state in (known, _NOBODY_KNOWS):
             tars[name] = before[name]
             done(tars[name])
         elif name in asked and (state is not None or name not in before):

@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 _OLDER = ".index"  # of earlier versions, one beside each tar
 _COPIED = 64 * 2**20
 _MANY = 64  # tars whose scan is worth a word
+NOT_THERE = (-1, "")  # size and tag of a tar that was not there when it was to be scanned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,10 +83,12 @@ def _looked_up(
         row = None if index is None else index.rows.get(name_of(address))
         if index is None or row is None:
             continue
-        state = _state(address, there[folder])
+        state, before = _state(address, there[folder]), _known_state(index, row)
+        if state == "unknown" and before == NOT_THERE:
+            continue  # whether it is there now is known once it is read
         if state == "gone":
             gone.append(address)
-        if state in ("gone", "unknown") or state == _known_state(index, row):
+        if state in ("gone", "unknown", before):
             known[address] = folder, row
         else:
             stale.append(address)
@@ -145,7 +148,7 @@ def scanned(address: str) -> Tar:
     except FileNotFoundError as error:
         nothing = np.empty(0, np.uint16), np.empty(0, np.uint32), np.empty(0, ODD)
         why = f"cannot be read: {error.strerror or error}"
-        return Tar(name_of(address), -1, "", "", *nothing, (0, 0, 0), ("", ""), (), why, 0)
+        return Tar(name_of(address), *NOT_THERE, "", *nothing, (0, 0, 0), ("", ""), (), why, 0)
     except OSError as error:
         raise ValueError(
             f"{address} cannot be read: {error.strerror or error}; try again, or leave it out"

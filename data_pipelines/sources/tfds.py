@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_pipelines.io import is_address
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.files import hash_file
@@ -134,6 +135,11 @@ def _folder(data: str) -> Path:
     if is_prepared(Path(data)):
         return Path(data)
     home = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    if is_address(home):
+        raise ValueError(
+            f"what TFDS prepared is read from a disk, TFDS_DATA_DIR is {home}; copy the folder to "
+            "this machine and name it there"
+        )
     name, _, version = data.partition(":")
     root = Path(home) / name
     there = [path.parent for path in root.rglob("features.json")] if root.is_dir() else []

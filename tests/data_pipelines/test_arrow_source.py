@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from data_makers import encoded, pixels
@@ -110,6 +111,30 @@ def test_of_several_splits_one_is_named(tmp_path):
     with pytest.raises(ValueError, match="splits train, test; name one, such as .*train"):
         open_source(tmp_path)
     assert len(open_source(tmp_path / "train")) == 10
+
+
+@pytest.mark.parametrize("name", ["image", "caption"])
+def test_places_that_lead_out_of_the_file_are_rejected_and_end_no_process(tmp_path, name):
+    path = save(tmp_path / "set", files=1) / "data-00000-of-00001.arrow"
+    column = pa.ipc.open_stream(path.read_bytes()).read_next_batch().column(name)
+    column = column.field("bytes") if name == "image" else column
+    good = column.buffers()[1].to_pybytes()[:12]  # where each of two rows begins and ends
+    bad = np.frombuffer(good, np.int32) + np.array([0, 2**30, 0], np.int32)
+    path.write_bytes(path.read_bytes().replace(good, bad.tobytes(), 1))
+    source = open_source(tmp_path / "set")
+    read = source.image if name == "image" else source.captions
+    for index in (0, 1):
+        with pytest.raises(Reject, match="shard damaged: .*data-00000.*: "):
+            read(index)
+    assert read(2)
+
+
+def test_captions_that_are_not_utf_8_are_read_as_they_are(tmp_path):
+    captions = pa.array([b"caf\xe9", b"a dog"], pa.binary()).view(pa.string())
+    table = pa.table({"image": [encoded(pixels(i)) for i in range(2)], "caption": captions})
+    with pa.ipc.new_stream(tmp_path / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    assert open_source(tmp_path / "a.arrow").captions(0) == (b"caf\xe9",)
 
 
 def test_what_is_no_arrow_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Fingerprints: a changed file of equal size is seen, a copy is not; earlier ones are known."""
 
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from data_makers import encoded, write_tar
 from PIL import Image
 
+from data_pipelines.io import retries
 from data_pipelines.opening import open_source
-from data_pipelines.sources import ConcatSource, LabelSource
+from data_pipelines.sources import ConcatSource, LabelSource, files
 from data_pipelines.sources.fingerprints import same_data
 from data_pipelines.sources.part import PartSource
 
@@ -47,6 +50,32 @@ def test_one_letter_anywhere_in_a_long_caption_is_seen(tmp_path, kind):
     texts = [b"a dog" + b" and so on" * 10_000, b"a cat" + b" and so on" * 10_000]
     found = [open_source(made(kind, tmp_path, drawing(0), text)).fingerprint for text in texts]
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("kind", ["pictures", "table"])
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_a_missing_one(tmp_path, monkeypatch, kind):
+    place, real = made(kind, tmp_path, drawing(0)), os.open
+    whole = open_source(place).fingerprint
+
+    def after(count):
+        """The fingerprint, where so many tries to open the picture fail."""
+        failing = iter(range(count))
+
+        def opened(path, *how, **more):
+            if str(path).endswith(".bmp") and next(failing, None) is not None:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(path, *how, **more)
+
+        monkeypatch.setattr(files.os, "open", opened)
+        return open_source(place).fingerprint
+
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
+    assert after(retries.TRIES - 1) == whole
+    with pytest.raises(ValueError, match="0.bmp must be read .*: Input/output error; try again"):
+        after(retries.TRIES)
+    source = open_source(place)
+    (tmp_path / "0.bmp").unlink()
+    assert source.fingerprint != whole  # what is not there is other data
 
 
 def earlier(folder):

@@ -59,13 +59,6 @@ def test_the_same_bytes_put_up_again_are_the_same_data_and_others_are_not(tmp_pa
     assert len(open_source(store)) == 16
 
 
-def test_of_a_store_rows_of_other_files_are_refused(tmp_path, store):
-    (tmp_path / "a.arrow").write_bytes(b"x")
-    put(store, tmp_path / "a.arrow")
-    with pytest.raises(ValueError, match="in a store parquet is read, .* is an Arrow file"):
-        open_source(f"{store}/a.arrow")
-
-
 @pytest.mark.parametrize("error", [ConnectionResetError("away"), OSError("Forbidden: as in gcsfs")])
 def test_a_store_that_does_not_answer_is_no_damage(tmp_path, store, monkeypatch, error):
     put(store, write(tmp_path / "a.parquet", hf_rows(40), HF))

@@ -350,7 +350,7 @@ def test_memory_is_bounded_and_neighbours_cost_one_reading(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("step", [1, 21])
 def test_an_order_that_wastes_what_is_read_is_said_once(tmp_path, monkeypatch, caplog, step):
-    monkeypatch.setattr("data_pipelines.sources.parquet._JUDGED_AT", 18)
+    monkeypatch.setattr("data_pipelines.sources.group_order._JUDGED_AT", 18)
     path = write(tmp_path / "a.parquet", list(hf_rows(20)) * 20, HF, groups=20)
     source = ParquetSource([path], cache_bytes=1)
     with caplog.at_level(logging.WARNING):

@@ -14,28 +14,15 @@ from data_pipelines.faults import Reject
 from data_pipelines.io import FileChanged, blocks, exists, open_file, remote, retries
 from data_pipelines.opening import open_source
 from data_pipelines.sources import TarSource, build_indexes
-from tests.small.http_server import serving
 from tests.small.runs import write_pairs
 
 ROOT = Path(__file__).parents[2]
 needs_http = pytest.mark.skipif(importlib.util.find_spec("aiohttp") is None, reason="needs aiohttp")
-# aiohttp leaves its session to the collector when a process ends.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch, tmp_path, _own_cache):
-    monkeypatch.setenv("VLP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 4096)
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
-    blocks._after_fork()
-
-
-@pytest.fixture
-def web(tmp_path):
-    (tmp_path / "web").mkdir()
-    with serving(tmp_path / "web") as (place, faults):
-        yield tmp_path / "web", place, faults
+pytestmark = [
+    pytest.mark.usefixtures("small_blocks"),
+    # aiohttp leaves its session to the collector when a process ends.
+    pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning"),
+]
 
 
 def everything(source):
@@ -70,6 +57,25 @@ def test_a_web_file_that_changes_or_goes_is_rejected(web, monkeypatch):
     with pytest.raises(Reject, match="shard gone"):
         source.image(12)
     assert source.image(24) == whole[24][1]
+
+
+@needs_http
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_tar_that_was_not_there_when_it_was_indexed_is_read_once_it_is(web, listed):
+    folder, place, faults = web
+    faults.listings = listed
+    spec, paths = f"{place}/{{0..1}}.tar", [folder / f"{n}.tar" for n in range(2)]
+    write_pairs(paths[0])
+    (built,) = build_indexes([f"{place}/{path.name}" for path in paths])
+    assert [len(tar) for tar in built.tars] == [36, 0]
+    assert len(open_source(spec)) == 36
+    write_pairs(paths[1])
+    faults.plan = (500,) * retries.TRIES
+    for read in (open_source, lambda _: build_indexes([f"{place}/1.tar"])):
+        with pytest.raises(ValueError, match="1.tar cannot be read"):
+            read(spec)
+    faults.plan = ()
+    assert everything(open_source(spec)) == everything(TarSource(paths))
 
 
 @needs_http

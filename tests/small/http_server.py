@@ -18,11 +18,13 @@ class Faults:
       repeats: whether the plan begins anew behind its end.
       status: of every answer about what is not there.
       ranges: whether it knows them.
+      listings: whether it says what is in a folder.
       reads: how many it was asked for.
     """
 
     def __init__(self) -> None:
-        self.latency, self.ranges, self.reads = 0.0, True, 0
+        self.latency, self.reads = 0.0, 0
+        self.ranges = self.listings = True
         self.status = 404
         self.plan: Sequence[int | str | None] = ()
         self.repeats = False
@@ -60,7 +62,7 @@ def serving(folder: Path) -> Iterator[tuple[str, Faults]]:
 
         def do_GET(self):
             time.sleep(faults.latency)
-            if Path(self.translate_path(self.path)).is_dir():
+            if faults.listings and Path(self.translate_path(self.path)).is_dir():
                 super().do_GET()
                 return
             fault = faults.of(self.path, self.headers.get("Range"))

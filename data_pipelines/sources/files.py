@@ -82,10 +82,10 @@ def read_file(path: Path, role: str, *, limit: int) -> bytes:
 
 
 def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
-    """Adds a file, a picture or a text, to a fingerprint; also one that is not there.
+    """Adds a file, a picture or a text, to a fingerprint; also one that is not there, or forbidden.
 
     Raises:
-      ValueError: it cannot be read now; once it can the fingerprint would be another.
+      ValueError: a disk does not give it now; once it can the fingerprint would be another.
     """
 
     def once() -> None:
@@ -100,7 +100,7 @@ def hash_file(found: Fingerprint, path: Path, name: str, *, text: bool) -> None:
 
     try:
         with_retries(once)
-    except _MISSING:
+    except (*_MISSING, PermissionError):  # whoever may not read it reads other data
         found.add_missing(name)
     except OSError as error:
         raise ValueError(

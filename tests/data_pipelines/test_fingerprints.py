@@ -78,6 +78,19 @@ def test_a_file_that_cannot_be_read_now_is_not_taken_for_a_missing_one(tmp_path,
     assert source.fingerprint != whole  # what is not there is other data
 
 
+def test_a_file_that_may_not_be_read_stops_nothing_and_is_other_data(tmp_path, monkeypatch):
+    place, real = made("pictures", tmp_path, drawing(0)), os.open
+    whole = open_source(place).fingerprint
+
+    def forbidden(path, *how, **more):
+        if str(path).endswith(".bmp"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *how, **more)
+
+    monkeypatch.setattr(files.os, "open", forbidden)
+    assert open_source(place).fingerprint != whole
+
+
 def earlier(folder):
     """Sources of each kind over bytes that never change."""
     picture, text = bytes(range(256)) * 200, b"word " * 50

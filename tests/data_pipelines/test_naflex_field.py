@@ -1,4 +1,4 @@
-"""Training pictures at their own aspect ratio: the patches of evaluation, of an augmented picture."""
+"""Training pictures at their own aspect ratio: patches as in evaluation, but augmented."""
 
 import dataclasses
 import pickle

@@ -140,6 +140,6 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
     with pytest.raises(
         ValueError,
         match="family of albef, blip, blip2, clip, clipa, coca, flip, lit, openai, openvision2, "
-        "siglip, siglip2, got 'simclr/",
+        "siglip, siglip2, siglip2_naflex, got 'simclr/",
     ):
         dual_encoder_preset("simclr/B/16")

@@ -136,8 +136,8 @@ def _views(config: Any, loaded: Any, *, count: int) -> Any:
 
     if "size" not in config.preprocess:
         raise ValueError(
-            f"--views are pictures of one size, config.preprocess.kind is {config.preprocess.kind}; "
-            "embed them as they are, without --views and --config"
+            f"--views are pictures of one size, got config.preprocess.kind={config.preprocess.kind}"
+            "; embed them as they are, without --views and --config"
         )
     tower, size = loaded.card["model"]["image"], config.preprocess.size
     if tower is None or tower.get("image_size") != size:

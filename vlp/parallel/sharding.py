@@ -190,7 +190,8 @@ def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
     """The global batch on the mesh, of which each process hands in its own share.
 
     Args:
-        batch: a pytree of arrays `[n, ...]` with the same `n`, this process's part of the global batch.
+        batch: a pytree of arrays `[n, ...]` with the same `n`, this process's part of the global
+            batch.
         mesh: the mesh; its devices divide the global batch evenly.
 
     Raises:

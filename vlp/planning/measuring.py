@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vlp.models.naflex import NaflexImages
 from vlp.parallel.sharding import put_batch
 from vlp.planning.compiling import answer_of
 from vlp.planning.hardware import Chip, Number, chip_of
@@ -102,9 +103,9 @@ def drawn(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 def _drawn(name: str, like: Any, rng: np.random.Generator) -> Any:
     if isinstance(like, NaflexImages):
-        in_a_row = np.broadcast_to(np.int32([1, like.patches.shape[1]]), like.grid.shape)
-        patches, mask = (_drawn(name, part, rng) for part in (like.patches, like.mask))
-        return NaflexImages(patches, mask, in_a_row)
+        drawn = {part: _drawn(part, shape, rng) for part, shape in like._asdict().items()}
+        drawn["grid"][:] = 1, like.patches.shape[1]  # in one row
+        return NaflexImages(**drawn)
     if name == "weight" or like.dtype == np.bool_:
         return np.ones(like.shape, like.dtype)
     if np.issubdtype(like.dtype, np.integer):

@@ -45,5 +45,23 @@ def augmentation(size: int, **settings: Any) -> Augment | PhotoAugment:
     return Augment(size, **settings, style=Styles(**style) if style else None)
 
 
+def photo_augmentation(**settings: Any) -> PhotoAugment:
+    """The same for pictures of any shape, which are augmented as photographs or not at all.
+
+    Args:
+      **settings: keyword arguments of `PhotoAugment`, but its size.
+
+    Raises:
+      ValueError: a setting of drawings, or one outside its range.
+    """
+    drawn = sorted(settings.keys() - _names(PhotoAugment))
+    if drawn:
+        raise ValueError(
+            f"pictures at their own aspect ratio are augmented as photographs, {', '.join(drawn)} "
+            "is of drawings; leave it out"
+        )
+    return PhotoAugment(None, **settings)
+
+
 def _names(made: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(made)}

@@ -129,10 +129,16 @@ class Pictures:
     def __call__(self, example: Example) -> np.ndarray:
         """The image as this epoch shows it."""
         own = self._embedded.own(example) if self._embedded else None
-        rng = (own or example).generator(_SAMPLE)
-        rng.random(_CAPTION_DRAWS)
+        rng = picture_numbers(own or example)
         data = example.source.image(example.index)
         return self._made(data, rng, max_pixels=example.source.limits.pixels)
+
+
+def picture_numbers(example: Example) -> np.random.Generator:
+    """The random numbers of the picture at a place: those behind its caption's."""
+    rng = example.generator(_SAMPLE)
+    rng.random(_CAPTION_DRAWS)
+    return rng
 
 
 def _of_pixels(

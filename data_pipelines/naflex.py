@@ -121,5 +121,19 @@ class NaflexPreprocess(Preprocess):
         image = Image.fromarray(pixels).resize(
             (columns * side, rows * side), FILTERS[self.interpolation]
         )
-        cells = np.asarray(image).reshape(rows, side, columns, side, 3)
-        return cells.transpose(0, 2, 1, 3, 4).reshape(rows * columns, -1)
+        return patches_of(np.asarray(image), side)
+
+
+def patches_of(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The patches of a picture, row by row, each as (row, column, channel).
+
+    Args:
+      pixels: uint8 `[rows * side, columns * side, 3]`.
+      side: of a patch.
+
+    Returns:
+      uint8 `[rows * columns, 3 * side**2]`.
+    """
+    rows, columns = (length // side for length in pixels.shape[:2])
+    cells = pixels.reshape(rows, side, columns, side, 3)
+    return cells.transpose(0, 2, 1, 3, 4).reshape(rows * columns, -1)

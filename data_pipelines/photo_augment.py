@@ -33,7 +33,8 @@ class PhotoAugment:
     other in the order in which they stand here.
 
     Args:
-      size: height and width of the output, in pixels.
+      size: height and width of the output, in pixels; None where they are the picture's own, see
+        `naflex_field.NaflexPictures`.
       crop: smallest and largest share of the picture's area that is shown, see `crops.random_box`;
         None shows the whole picture, its sides squashed to a square.
       ratio: smallest and largest width over height of what is shown.
@@ -53,7 +54,7 @@ class PhotoAugment:
       ValueError: for an option outside its range.
     """
 
-    size: int
+    size: int | None
     _: dataclasses.KW_ONLY
     crop: tuple[float, float] | None = None
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -73,7 +74,7 @@ class PhotoAugment:
     cutout_p: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.size < 8:
+        if self.size is not None and self.size < 8:
             raise ValueError(f"size must be at least 8 pixels, got {self.size}")
         check_colour("background", self.background)
         check_interpolation(self.interpolation)
@@ -98,17 +99,20 @@ class PhotoAugment:
 
         Raises:
           Reject: the picture cannot be used.
+          ValueError: there is no size.
         """
+        if self.size is None:
+            raise ValueError("a square picture needs a size of at least 8 pixels, got None")
         photo = open_photo(data, background=self.background, max_pixels=max_pixels)
         box = photo.whole
         if self.crop is not None:
             sides = photo.height, photo.width
             box = random_box(*sides, rng, area=self.crop, ratio=self.ratio)
         rgb = photo.show(box, size=self.size, interpolation=self.interpolation)
-        return self._changed(rgb, rng)
+        return self.changed(rgb, rng)
 
-    def _changed(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What comes after the crop."""
+    def changed(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What comes after the crop: uint8 `[h, w, 3]` of a picture of any shape."""
         # All drawn at once, so that turning one off does not change the others.
         flip, coloured, grey, soft, solar, blank = rng.random(_CHANCES).tolist()
         strengths = [getattr(self, name) for name in _COLOURS]

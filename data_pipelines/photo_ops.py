@@ -93,9 +93,9 @@ def blanked(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
       rgb: uint8 `[h, w, 3]`; left as it is.
       rng: decides.
     """
-    size = len(rgb)
-    high, wide = rng.integers(size // 8, size // 3, 2, endpoint=True).tolist()
-    top, left = int(rng.integers(0, size - high)), int(rng.integers(0, size - wide))
+    height, width = rgb.shape[:2]
+    high, wide = (int(rng.integers(x // 8, x // 3, endpoint=True)) for x in (height, width))
+    top, left = int(rng.integers(0, height - high)), int(rng.integers(0, width - wide))
     out = rgb.copy()
     out[top : top + high, left : left + wide] = rng.integers(0, 256, 3, np.uint8)
     return out

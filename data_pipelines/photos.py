@@ -44,20 +44,21 @@ class Photo:
         """All of it."""
         return Box(0, 0, self.width, self.height)
 
-    def show(self, box: Box, *, size: int, interpolation: str) -> np.ndarray:
-        """A part of the picture, antialiased, uint8 `[size, size, 3]`.
+    def show(self, box: Box, *, size: int | tuple[int, int], interpolation: str) -> np.ndarray:
+        """A part of the picture, antialiased, uint8 `[height, width, 3]`.
 
         Args:
           box: the part, in pixels of the picture.
-          size: height and width of the output.
+          size: width and height of the output; one number for both.
           interpolation: one of `resize.FILTERS` or of `simd.SIMD`.
 
         Raises:
           Reject: the picture is damaged.
         """
-        eighths, pixels = self._decoded(_enough(box, size, interpolation))
+        shape = (size, size) if isinstance(size, int) else size
+        eighths, pixels = self._decoded(_enough(box, shape, interpolation))
         part, inside = _cut(pixels, box, eighths / _WHOLE)
-        return resized(part, (size, size), interpolation=interpolation, box=inside)
+        return resized(part, shape, interpolation=interpolation, box=inside)
 
     def _decoded(self, eighths: int) -> tuple[int, np.ndarray]:
         """All of the picture, and the eighths of its size that it is decoded at."""
@@ -90,9 +91,10 @@ def open_photo(data: bytes, *, background: tuple[int, int, int], max_pixels: int
     return Photo(height, width, data, background, max_pixels, pixels)
 
 
-def _enough(box: Box, size: int, interpolation: str) -> int:
-    """The fewest eighths at which a part has `size` rows and columns, or eight."""
-    needed = math.ceil(max(_WHOLE * size / box.height, _WHOLE * size / box.width))
+def _enough(box: Box, shape: tuple[int, int], interpolation: str) -> int:
+    """The fewest eighths at which a part has as many columns and rows, or eight."""
+    width, height = shape
+    needed = math.ceil(max(_WHOLE * height / box.height, _WHOLE * width / box.width))
     # Fractions other than halves are slower to decode than the whole. A slow resize of fewer
     # pixels makes up for that.
     cheap = _HALVES if interpolation in SIMD else range(1, _WHOLE)

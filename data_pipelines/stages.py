@@ -18,7 +18,7 @@ OTHER = "batch"  # all else that this package does: which sample, its row, its p
 _STAGES = {
     "read": ("sources", "io", "specs", "opening", "emoji"),
     "decode": ("decode", "photos", "png", "jpeg", "exif", "arrays", "kinds", "sound"),
-    "resize": ("resize", "crops", "pixels"),
+    "resize": ("resize", "crops", "pixels", "naflex", "naflex_field"),
     "augment": (
         "augment", "autoaugment", "randaugment", "filters", "photo_augment", "photo_ops",
         "sound_augment", "styles",

@@ -29,6 +29,12 @@ BERT_TOKENS = dict(vocab_size=30522, eos_id=102, pad_id=0)
 # Pictures of ImageNet, the epoch in which FLIP, CLIPA and OpenVision count.
 IMAGENET = 1_281_167
 
+# Pictures at their own aspect ratio in place of squares, as SigLIP 2's NaFlex models are released.
+NAFLEX_PIXELS = dict(
+    kind="naflex", patch_size=16, max_num_patches=256, interpolation="bilinear",
+    background=(255, 255, 255), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
+)  # fmt: skip
+
 # What CLIPA and OpenVision show: Inception's crops with the colours of SimCLR at strength 0.4.
 STRONG_COLOURS = dict(crop=(0.4, 1.0), brightness=0.32, contrast=0.32, saturation=0.32, hue=0.08)
 
@@ -194,7 +200,9 @@ def base_config() -> ConfigDict:
                     audio_seconds=60,
                 ),
             ),
-            preprocess=dict(  # data_pipelines.images.ImagePreprocess
+            # data_pipelines.images.ImagePreprocess, or of kind="naflex" NaflexPreprocess for image
+            # towers of that kind, which see pictures at their own aspect ratio.
+            preprocess=dict(
                 size=224,
                 resize="squash",
                 interpolation="bicubic",

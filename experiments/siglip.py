@@ -24,12 +24,22 @@ Expected on ImageNet without training there, of the released weights: 76.0, 80.5
     --workdir=runs/siglip
 
 Arguments: `model` (a key of `MODELS`); `data` (as in own_data.py); `tokenizer` (a .model file of
-SentencePiece; else one is trained on the captions); `samples`; `batch` (global).
+SentencePiece; else one is trained on the captions); `samples`; `batch` (global); `naflex` (256 or
+another number of patches: pictures at their own aspect ratio, as many patches of each as fit, by
+the tower of SigLIP 2's NaFlex models; without the other losses of that paper, and with one such
+number for the whole run, where its authors draw one of five for a batch).
 """
 
 from ml_collections import ConfigDict
 
-from experiments.common import PLAIN, base_config, check_given, chosen, parse_arg
+from experiments.common import (
+    NAFLEX_PIXELS,
+    PLAIN,
+    base_config,
+    check_given,
+    chosen,
+    parse_arg,
+)
 
 # Pixels a side and tokens a caption.
 MODELS = {"ViT-B/16": (224, 64), "ViT-L/16": (256, 64), "So400m/14": (224, 16)}
@@ -37,7 +47,9 @@ MODELS = {"ViT-B/16": (224, 64), "ViT-L/16": (256, 64), "So400m/14": (224, 16)}
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config of one model's run."""
-    args = parse_arg(arg, model="ViT-B/16", data="", tokenizer="", samples=40e9, batch=32768)
+    args = parse_arg(
+        arg, model="ViT-B/16", data="", tokenizer="", samples=40e9, batch=32768, naflex=0
+    )
     size, length = chosen("model", args.model, MODELS)
     check_given(args, "data", example=f"siglip.py:model={args.model},data=shards/*.tar")
     config = base_config()
@@ -55,4 +67,16 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.schedule = ConfigDict(dict(name="cosine", peak=1e-3, warmup="20000 steps"))
     config.train.update(total=f"{args.samples:g} samples", global_batch_size=args.batch)
     config.checkpoint.every = "2000 steps"
+    if args.naflex:
+        _keep_shapes(config, args.model, patches=args.naflex)
     return config
+
+
+def _keep_shapes(config: ConfigDict, model: str, *, patches: int) -> None:
+    """Pictures at their own aspect ratio, in at most so many patches."""
+    patch_size = int(model.rpartition("/")[2])
+    config.preprocess = ConfigDict(
+        NAFLEX_PIXELS | dict(patch_size=patch_size, max_num_patches=patches)
+    )
+    config.augment = ConfigDict()
+    config.model.preset = f"siglip2_naflex/{model}"

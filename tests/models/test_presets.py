@@ -29,6 +29,9 @@ PUBLISHED = {
 }
 
 
+SIGLIP2 = ("siglip2", "siglip2_naflex")
+
+
 def count(kwargs):
     make = CoCa if "decoder" in kwargs else DualEncoder
     model = jax.eval_shape(lambda: nnx.state(make(**kwargs, rngs=nnx.Rngs(0)), nnx.Param))
@@ -52,6 +55,14 @@ def test_published_sizes_beside_224_pixels_have_their_number_of_parameters():
     assert count(dual_encoder_preset("clip/ViT-B-plus/16", image_size=240)) == 208_377_345
     assert count(dual_encoder_preset("siglip2/So400m/16", image_size=256)) == 1_135_670_962
     assert count(dual_encoder_preset("siglip2/gopt/16", image_size=256)) == 1_871_393_906
+
+
+def test_a_pair_for_pictures_of_any_shape_is_that_of_its_table_s_square_in_other_clothes():
+    square, free = (dual_encoder_preset(f"{family}/So400m/16") for family in SIGLIP2)
+    square["image"]["image_size"] = 256
+    assert count(free) == count(square) and free["text"] == square["text"]
+    with pytest.raises(ValueError, match="takes images of any size, got image_size 224; leave"):
+        dual_encoder_preset(f"{SIGLIP2[1]}/So400m/16", image_size=224)
 
 
 def test_openai_s_pairs_differ_from_open_clip_s_in_the_activation_only():
@@ -147,6 +158,6 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
     with pytest.raises(
         ValueError,
         match="family of albef, blip, blip2, clip, clipa, coca, flip, lit, openai, openvision2, "
-        "siglip, siglip2, got 'simclr/",
+        "siglip, siglip2, siglip2_naflex, got 'simclr/",
     ):
         dual_encoder_preset("simclr/B/16")

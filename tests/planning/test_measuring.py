@@ -9,6 +9,7 @@ import pytest
 from tests.plans import plan
 from tests.training.test_dual_encoder_training import batches, make_tiny_training
 from vlp.cli.main import main
+from vlp.models.naflex import NaflexImages
 from vlp.parallel.mesh import make_mesh
 from vlp.planning.hardware import CHIPS, chip_of
 from vlp.planning.measuring import IDS, Measured, beside, drawn, here, measure
@@ -75,6 +76,14 @@ def test_drawn_batches_have_the_declared_shapes_and_ids_that_all_vocabularies_ha
     }
     assert found["image"].max() > IDS > found["text"].max() >= found["text"].min() >= 0
     assert found["weight"].all() and found["present/image"].all()
+
+
+def test_drawn_pictures_of_any_shape_have_all_patches():
+    parts = dict(patches=((4, 6, 12), np.uint8), mask=((4, 6), np.bool_), grid=((4, 2), np.int32))
+    like = {name: jax.ShapeDtypeStruct(*part) for name, part in parts.items()}
+    found = drawn({"image": NaflexImages(**like)})["image"]
+    assert found.mask.all() and (found.grid.prod(axis=1) == 6).all()
+    assert (found.patches.shape, found.patches.dtype) == ((4, 6, 12), np.uint8)
 
 
 @pytest.mark.slow

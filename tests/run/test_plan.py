@@ -63,7 +63,6 @@ def test_in_what_first_moments_are_kept_is_a_setting():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (dict(image=dict(kind="naflex")), 'got "naflex", which is loaded, evaluated and exported'),
         (dict(image=None), "config.model.image must be a tower's settings, .* got None"),
         (dict(text=None), "config.model.text must be a tower's settings, .* got None"),
     ],

@@ -134,6 +134,11 @@ def _views(config: Any, loaded: Any, *, count: int) -> Any:
     from vlp.jobs.embed import Views
     from vlp.run.vectors import pictures
 
+    if "size" not in config.preprocess:
+        raise ValueError(
+            f"--views are pictures of one size, got config.preprocess.kind={config.preprocess.kind}"
+            "; embed them as they are, without --views and --config"
+        )
     tower, size = loaded.card["model"]["image"], config.preprocess.size
     if tower is None or tower.get("image_size") != size:
         takes = "no pictures" if tower is None else f"pictures of {tower.get('image_size')} pixels"

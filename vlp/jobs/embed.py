@@ -9,7 +9,7 @@ import numpy as np
 
 from data_pipelines.assemble import Batch
 from data_pipelines.evaluation import eval_captions, eval_rows
-from data_pipelines.fields import Example, Pictures
+from data_pipelines.fields import Example, Field
 from data_pipelines.sources.base import check_read
 from data_pipelines.sources.part import PartSource
 from vlp.evals.embed import Embeddings, Progress
@@ -28,7 +28,7 @@ class Views:
         seed: of the training.
     """
 
-    pictures: Pictures
+    pictures: Field
     count: int
     seed: int
 

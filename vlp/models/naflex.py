@@ -37,8 +37,13 @@ class NaflexImages(NamedTuple):
 
 
 def device_images(images: Any) -> Any:
-    """Images as the towers know them: the host's tuples of these fields become `NaflexImages`."""
-    return NaflexImages(*images) if isinstance(images, tuple) else images
+    """Images as the towers know them: the host's tuples of these fields, and its rows that have
+    them by name, become `NaflexImages`."""
+    if isinstance(images, tuple):
+        return NaflexImages(*images)
+    if images.dtype.names:
+        return NaflexImages(*(images[name] for name in NaflexImages._fields))
+    return images
 
 
 class NaflexTransformer(nnx.Module):

@@ -65,6 +65,9 @@ COCA_SIZES = {
     "2b": (1408, 16, 40, 6144, 18, 5632),
 }
 
+# Settings of a tower for pictures of one size that one for pictures of any shape has not.
+_OF_SQUARES = ("image_size", "pool", "patch_bias")
+
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -109,12 +112,13 @@ def dual_encoder_preset(
             image tower, "blip" with two tokens behind its own, "blip2" with one and a frozen tower.
             "flip" and "clipa" are CLIP with fixed positions, the mean of the patches and texts of
             BERT's words; "lit" has BERT itself, large beside a ViT-L, for a tower that is locked;
-            "openvision2" writes captions and compares nothing.
+            "openvision2" writes captions and compares nothing; "siglip2_naflex" takes pictures at
+            their own aspect ratio.
         image_size: pixels along each side; left out, 224 or what the paper or the ResNet has.
         text_length, vocab_size, eos_id, pad_id: those of the tokenizer; left out, the paper's.
 
     Raises:
-        ValueError: when there is no such family or size.
+        ValueError: when there is no such family or size, or the images of the pair have none.
     """
     family, _, tower = name.partition("/")
     if family not in _FAMILIES:
@@ -124,6 +128,10 @@ def dual_encoder_preset(
         )
     kwargs = _FAMILIES[family](tower)
     if image_size is not None:
+        if "image_size" not in kwargs["image"]:
+            raise ValueError(
+                f"{name} takes images of any size, got image_size {image_size}; leave it out"
+            )
         kwargs["image"]["image_size"] = image_size
     given = dict(length=text_length, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id)
     if "end_id" in kwargs and eos_id is not None:
@@ -333,6 +341,13 @@ def _siglip(tower: str, *, vocab_size: int = 32000, pad_id: int = 1) -> dict[str
     )  # fmt: skip
 
 
+def _naflex(tower: str) -> dict[str, Any]:
+    """SigLIP 2 for pictures of any shape; the square table of positions is the released one's."""
+    kwargs = _siglip(tower, vocab_size=256000, pad_id=0)
+    image = {key: value for key, value in kwargs["image"].items() if key not in _OF_SQUARES}
+    return kwargs | dict(image=dict(kind="naflex", num_patches=256, **image))
+
+
 _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "albef": _albef,
     "blip": _blip,
@@ -347,6 +362,7 @@ _FAMILIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "siglip": _siglip,
     # With the vocabulary of Gemma, at a fixed resolution.
     "siglip2": functools.partial(_siglip, vocab_size=256000, pad_id=0),
+    "siglip2_naflex": _naflex,
 }
 
 

@@ -186,11 +186,12 @@ def with_shardings(tree: Any, shardings: Any) -> Any:
     )
 
 
-def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
     """The global batch on the mesh, of which each process hands in its own share.
 
     Args:
-        batch: arrays `[n, ...]` with the same `n`, this process's part of the global batch.
+        batch: a pytree of arrays `[n, ...]` with the same `n`, this process's part of the global
+            batch.
         mesh: the mesh; its devices divide the global batch evenly.
 
     Raises:
@@ -198,11 +199,10 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     """
     sharding = batch_sharding(mesh)
     processes = len({device.process_index for device in mesh.devices.flat})
-    for value in batch.values():
+    for value in jax.tree.leaves(dict(batch)):
         check_global_batch_size(len(value) * processes, mesh=mesh)
     if processes == 1:
         return jax.device_put(dict(batch), sharding)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, value)
-        for name, value in batch.items()
-    }
+    return jax.tree.map(
+        lambda value: jax.make_array_from_process_local_data(sharding, value), dict(batch)
+    )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vlp.models.naflex import NaflexImages
 from vlp.parallel.sharding import put_batch
 from vlp.planning.compiling import answer_of
 from vlp.planning.hardware import Chip, Number, chip_of
@@ -48,7 +49,7 @@ def here(devices: Sequence[Any]) -> Topology:
 
 def measure(
     training: Training,
-    batch: Mapping[str, jax.ShapeDtypeStruct],
+    batch: Mapping[str, Any],
     topology: Topology,
     *,
     low: bool,
@@ -94,19 +95,23 @@ def _unknown(devices: Sequence[Any]) -> Chip:
     )  # fmt: skip
 
 
-def drawn(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
-    """A batch of these shapes, all rows counting."""
+def drawn(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch of these shapes, all rows counting; of pictures of any shape all patches."""
     rng = np.random.default_rng(0)
-    drawn: dict[str, np.ndarray] = {}
-    for name, like in batch.items():
-        if name == "weight" or like.dtype == np.bool_:
-            drawn[name] = np.ones(like.shape, like.dtype)
-        elif np.issubdtype(like.dtype, np.integer):
-            most = 256 if like.dtype == np.uint8 else IDS
-            drawn[name] = rng.integers(0, most, like.shape).astype(like.dtype)
-        else:
-            drawn[name] = rng.standard_normal(like.shape).astype(like.dtype)
-    return drawn
+    return {name: _drawn(name, like, rng) for name, like in batch.items()}
+
+
+def _drawn(name: str, like: Any, rng: np.random.Generator) -> Any:
+    if isinstance(like, NaflexImages):
+        drawn = {part: _drawn(part, shape, rng) for part, shape in like._asdict().items()}
+        drawn["grid"][:] = 1, like.patches.shape[1]  # in one row
+        return NaflexImages(**drawn)
+    if name == "weight" or like.dtype == np.bool_:
+        return np.ones(like.shape, like.dtype)
+    if np.issubdtype(like.dtype, np.integer):
+        most = 256 if like.dtype == np.uint8 else IDS
+        return rng.integers(0, most, like.shape).astype(like.dtype)
+    return rng.standard_normal(like.shape).astype(like.dtype)
 
 
 def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:

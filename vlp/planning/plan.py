@@ -108,7 +108,7 @@ class Plan:
 
 def plan_step(
     training: Training,
-    batch: Mapping[str, jax.ShapeDtypeStruct],
+    batch: Mapping[str, Any],
     topology: Topology,
     *,
     low: bool,
@@ -134,7 +134,7 @@ def plan_step(
 def read_answer(
     answer: Answer,
     training: Training,
-    batch: Mapping[str, jax.ShapeDtypeStruct],
+    batch: Mapping[str, Any],
     topology: Topology,
     *,
     low: bool,
@@ -150,7 +150,7 @@ def read_answer(
         mesh=dict(training.mesh.shape),
         hosts=len({device.process_index for device in devices}),
         global_batch=size,
-        fields={name: _bytes(array) // size for name, array in batch.items()},
+        fields={name: _bytes(rows) // size for name, rows in batch.items()},
         peak=chip.peak.get("bf16" if low else "f32", 0.0),
         memory=memory,
         model_flops=training.flops(batch),
@@ -185,7 +185,7 @@ def _memory(training: Training, batch: Mapping[str, Any], topology: Topology) ->
         averages=_share(state.momentum) + _share(state.averaged),
         frozen=_share(training.frozen),
         carry=_share(state.carry),
-        batch=sum(_bytes(array) // shards for array in batch.values()),
+        batch=sum(_bytes(rows) // shards for rows in batch.values()),
         temporary=0,
         capacity=topology.chip.memory,
     )
@@ -199,8 +199,9 @@ def _share(tree: Any) -> int:
     )
 
 
-def _bytes(leaf: Any) -> int:
-    return int(np.prod(leaf.shape)) * leaf.dtype.itemsize
+def _bytes(tree: Any) -> int:
+    leaves = jax.tree.leaves(tree)
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def _named(params: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from data_pipelines.images import ImagePreprocess
+from data_pipelines.images import ImagePreprocess, open_preprocess
 from experiments.common import base_config
 from vlp.run.sections import TOWERS, undecided
 from vlp.run.values import flatten, plain
@@ -77,21 +77,25 @@ def _adoption(
             )
         under["objective"] = {"name": card["objective"]}
     if "preprocess" in adopt and pixels is not None:
-        under["preprocess"] = {k: v for k, v in pixels.items() if k != "kind"}
-        if pixels.get("kind", "square") != "square":
-            raise ValueError(
-                f"training takes square pictures, {weights.path} has {pixels['kind']}; leave "
-                "preprocess out of config.init.adopt, and its image tower out of the model"
-            )
+        under["preprocess"] = _without_usual_kind(pixels)
     if "tokenizer" in adopt and model["text"] is not None:
         extra = config.tokenizer.get("extra", 0)
         under["tokenizer"] = weights.tokenizer_settings(extra=extra)
     _say(config, under, weights.path)
     size = config.preprocess.get("size")
     if size is not None and "preprocess" in under:
-        there = ImagePreprocess.from_dict(under["preprocess"]).resized(size).to_dict()
-        under["preprocess"] = {k: v for k, v in there.items() if k != "kind"}
+        there = open_preprocess(under["preprocess"])
+        if not isinstance(there, ImagePreprocess):
+            raise ValueError(
+                f"{weights.path} takes pictures at their own aspect ratio, got "
+                f"config.preprocess.size={size}; leave it out, and set max_num_patches instead"
+            )
+        under["preprocess"] = _without_usual_kind(there.resized(size).to_dict())
     return under
+
+
+def _without_usual_kind(pixels: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: v for key, v in pixels.items() if (key, v) != ("kind", ImagePreprocess.kind)}
 
 
 def _say(config: ConfigDict, under: Mapping[str, Mapping[str, Any]], path: str) -> None:

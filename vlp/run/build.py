@@ -16,6 +16,7 @@ from vlp.run.fields import batch_shapes
 from vlp.run.frozen import abstract_frozen, planned_frozen
 from vlp.run.groups import optimizer_groups
 from vlp.run.lengths import Lengths
+from vlp.run.naflex import check_naflex, is_naflex
 from vlp.run.resolve import merge, of_preset
 from vlp.run.sections import DURATIONS, SHARED, TOWERS, shared_settings
 from vlp.run.sets import most_rows
@@ -76,7 +77,7 @@ def model_kwargs(config: ConfigDict) -> dict[str, Any]:
         kwargs.pop(name, None)
     preprocess, tokenizer = config.preprocess, config.tokenizer
     decided = dict(
-        image=dict(image_size=preprocess.size),
+        image={} if is_naflex(config) else dict(image_size=preprocess.size),
         text=dict(
             vocab_size=tokenizer.vocab_size + tokenizer.extra,
             length=tokenizer.length,
@@ -106,16 +107,12 @@ def _check_towers(model: ConfigDict, fields: Sequence[str]) -> None:
                 f"config.model.{tower} must be a tower's settings, for the objective reads the "
                 f"field {tower!r}, got None; leave it out to take the preset's"
             )
-    if (model.get("image") or {}).get("kind") == "naflex":
-        raise ValueError(
-            'config.model.image.kind must be of a tower for pictures of one size, got "naflex", '
-            'which is loaded, evaluated and exported but not trained; take "vit"'
-        )
 
 
 def _check_resolved(config: ConfigDict) -> None:
     """Raises ValueError where what weights or a tokenizer say is not filled in yet."""
-    needs = [("preprocess", "size"), ("tokenizer", "vocab_size"), ("tokenizer", "length")]
+    pixels = "max_num_patches" if is_naflex(config) else "size"
+    needs = [("preprocess", pixels), ("tokenizer", "vocab_size"), ("tokenizer", "length")]
     missing = [f"config.{section}.{name}" for section, name in needs if name not in config[section]]
     if missing:
         raise ValueError(
@@ -180,7 +177,8 @@ def plan(
     check_sizes(kwargs)
     check_trimming(config, loss, kwargs)
     check_several_captions(config, loss)
-    if kwargs["image"]:
+    check_naflex(config, loss, kwargs)
+    if kwargs["image"] and not is_naflex(config):
         _check_patches(kwargs["image"])
     groups, said = optimizer_groups(config, lengths, lambda rngs: make_model(kwargs, rngs=rngs))
     training = make_training(

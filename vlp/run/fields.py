@@ -17,6 +17,7 @@ from data_pipelines.fields import CaptionVectors, Field, ImageVectors, Labels, S
 from data_pipelines.sound_augment import SoundAugment
 from data_pipelines.sources import Source
 from data_pipelines.text import Tokenizer
+from vlp.models.naflex import NaflexImages
 from vlp.run.captions import texts
 from vlp.run.vectors import pictures, stored_vectors
 
@@ -83,8 +84,9 @@ def optional_fields(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name.removeprefix(PRESENT) for name in names if name.startswith(PRESENT))
 
 
-def batch_shapes(config: ConfigDict, names: Collection[str]) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a global batch as it reaches the device.
+def batch_shapes(config: ConfigDict, names: Collection[str]) -> dict[str, Any]:
+    """The shapes of a global batch as it reaches the device; of pictures of any shape those of
+    `NaflexImages`.
 
     Args:
         config: of the whole run.
@@ -97,4 +99,11 @@ def batch_shapes(config: ConfigDict, names: Collection[str]) -> dict[str, jax.Sh
     rows = {name: (row.shape, row.dtype) for name, row in made.items()} | _ALWAYS
     rows |= {PRESENT + name: ((), np.bool_) for name in optional_fields(names)}
     n = config.train.global_batch_size
-    return {name: jax.ShapeDtypeStruct((n, *rows[name][0]), rows[name][1]) for name in names}
+    return {name: _shapes(n, *rows[name]) for name in names}
+
+
+def _shapes(n: int, shape: tuple[int, ...], dtype: Any) -> Any:
+    if names := np.dtype(dtype).names:
+        parts = {name: np.dtype(dtype)[name] for name in names}
+        return NaflexImages(**{k: _shapes(n, part.shape, part.base) for k, part in parts.items()})
+    return jax.ShapeDtypeStruct((n, *shape), dtype)

@@ -147,8 +147,9 @@ def _in_precision(kwargs: Mapping[str, Any], precision: str) -> dict[str, Any]:
 
 def _other_sizes(config: ConfigDict, kwargs: Mapping[str, Any]) -> dict[str, tuple[str, dict]]:
     """By argument of `load_run`: the tower and the setting that differ from the run's."""
+    pixels = {"image_size": config.preprocess.size} if "size" in config.preprocess else {}
     sizes = {
-        "image_size": ("image", {"image_size": config.preprocess.size}),
+        "image_size": ("image", pixels),
         "text_length": ("text", {"length": config.tokenizer.length}),
     }
     return {

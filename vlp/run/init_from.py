@@ -156,9 +156,9 @@ def _new_sizes(
     """What `resize_positions` has to change in these towers to fit the config."""
     sizes = {}
     for tower, setting, name, size in (
-        ("image", "image_size", "image_size", config.preprocess.size),
+        ("image", "image_size", "image_size", config.preprocess.get("size")),
         ("text", "length", "text_length", config.tokenizer.length),
     ):
-        if tower in towers and kwargs[tower].get(setting, size) != size:
+        if tower in towers and size is not None and kwargs[tower].get(setting, size) != size:
             sizes[name] = size
     return sizes

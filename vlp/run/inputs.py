@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 from data_pipelines.audio import Spectrogram
 from data_pipelines.checks import check_choice
-from data_pipelines.images import ImagePreprocess
+from data_pipelines.images import ImagePreprocess, open_preprocess
 from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.loader import Loader, make_loader
 from data_pipelines.mixtures import Mixture
+from data_pipelines.naflex import NaflexPreprocess
 from data_pipelines.order import Blocks
 from data_pipelines.several_texts import check_several
 from data_pipelines.sources import ConcatSource, ShuffledCaptions, Source
@@ -47,7 +48,7 @@ class Inputs:
     source: Source
     loader: Loader
     tokenizer: Tokenizer | None
-    preprocess: ImagePreprocess
+    preprocess: ImagePreprocess | NaflexPreprocess
     length: int
     spectrogram: Spectrogram | None = None
 
@@ -93,7 +94,7 @@ def open_inputs(config: ConfigDict, workdir: Workdir, *, sharing: int = 1) -> In
     tokenizer = _tokenizer(config, source, workdir) if reads else None
     if data.shuffled_captions:
         source = ShuffledCaptions(source, share=data.shuffled_captions)
-    preprocess = ImagePreprocess(**config.preprocess.to_dict())
+    preprocess = open_preprocess(config.preprocess.to_dict())
     loader = make_loader(
         source,
         fields=host_fields(config, names, tokenizer=tokenizer, source=source),

@@ -6,7 +6,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.common import base_config
-from vlp.run.sections import SHARED, TOWERS, init_sources, shared_settings, undecided
+from vlp.run.sections import (
+    SHARED,
+    TOWERS,
+    init_sources,
+    settings_of,
+    shared_settings,
+    undecided,
+)
 
 ADOPTABLE = ("model", "preprocess", "tokenizer", "objective")
 
@@ -45,6 +52,8 @@ def resolve(
     found |= _resolve_tokenizer(config, given=given, before=before)
     for section in ADOPTABLE[1:]:  # what is still open
         usual = base_config()[section].to_dict()
+        known = settings_of(config, section) or usual  # those of another kind than the usual one
+        usual = {name: usual[name] for name in usual if name in known}
         _fill(config[section], usual, prefix=f"{section}.", source="usual", found=found)
     return found | resolve_preset(config, towers=towers) | resolve_shared(config)
 

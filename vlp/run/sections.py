@@ -185,6 +185,15 @@ def _model(config: ConfigDict) -> Settings:
     return chosen | own
 
 
+def _preprocess(config: ConfigDict) -> Settings | None:
+    from data_pipelines.images import ImagePreprocess, NaflexPreprocess
+
+    usual = ImagePreprocess.kind
+    kinds = {make.kind: make for make in (ImagePreprocess, NaflexPreprocess)}
+    make = _choice(config, kinds, "preprocess.kind", usual)
+    return make and {"kind": Setting((str,), usual), **keywords(make)}
+
+
 def _tower(config: ConfigDict, tower: str) -> Settings | None:
     from vlp.models.towers import TOWERS as KINDS
 
@@ -256,7 +265,6 @@ def _makes() -> dict[str, _Make]:
     """What the sections are for, by their dotted names."""
     from data_pipelines.audio import Spectrogram  # all this takes long to import
     from data_pipelines.augment import Augment
-    from data_pipelines.images import ImagePreprocess
     from data_pipelines.limits import Limits
     from data_pipelines.photo_augment import PhotoAugment
     from data_pipelines.sound_augment import SoundAugment
@@ -283,7 +291,7 @@ def _makes() -> dict[str, _Make]:
     return {
         "data": lambda _: {**_usual(usual["data"]), "workers": Setting((int, str), 0)},
         "data.limits": lambda _: keywords(Limits),
-        "preprocess": lambda _: keywords(ImagePreprocess),
+        "preprocess": _preprocess,
         "tokenizer": read_one_by_one("tokenizer"),
         "augment": lambda _: keywords(Augment, Styles, PhotoAugment, leaving=("size", "style")),
         "audio": lambda _: keywords(Spectrogram),

@@ -6,11 +6,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from data_pipelines.augmentation import augmentation
+from data_pipelines.augmentation import augmentation, photo_augmentation
 from data_pipelines.fields import Embedded, Pictures
+from data_pipelines.images import open_preprocess
+from data_pipelines.naflex import NaflexPreprocess
+from data_pipelines.naflex_field import NaflexPictures
 from data_pipelines.sources import ConcatSource, Source
 from data_pipelines.sources.fingerprints import same_data
 from data_pipelines.sources.join import OnlySource
+from vlp.run.naflex import is_naflex
 from vlp.run.values import plain
 from vlp.vectors.stored import StoredVectors
 
@@ -65,13 +69,16 @@ def stored_vectors(
     return found
 
 
-def pictures(config: ConfigDict, *, embedded: Embedded | None = None) -> Pictures:
+def pictures(config: ConfigDict, *, embedded: Embedded | None = None) -> Pictures | NaflexPictures:
     """How training augments images.
 
     Args:
         config: of the whole run.
-        embedded: whose augmentations are repeated.
+        embedded: whose augmentations are repeated; of pictures of one size alone.
     """
+    cut = open_preprocess(config.preprocess.to_dict())
+    if isinstance(cut, NaflexPreprocess):
+        return NaflexPictures(_augment(config), cut)
     return Pictures(_augment(config), size=config.preprocess.size, embedded=embedded)
 
 
@@ -86,8 +93,11 @@ def views_of(config: ConfigDict, *, count: int) -> dict[str, Any]:
 
 
 def _augment(config: ConfigDict) -> Any:
-    own = {"background": tuple(config.preprocess.background)} | config.augment.to_dict()
-    return augmentation(config.preprocess.size, **own)
+    pixels = config.preprocess
+    own = {"background": tuple(pixels.background)} | config.augment.to_dict()
+    if is_naflex(config):
+        return photo_augmentation(**{"interpolation": pixels.interpolation} | own)
+    return augmentation(pixels.size, **own)
 
 
 def _settings(config: ConfigDict) -> dict[str, Any]:

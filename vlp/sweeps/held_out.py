@@ -13,6 +13,7 @@ from data_pipelines.sources import Source
 from data_pipelines.threads import THREADS
 from vlp.evals.results import make_result
 from vlp.jobs.data_checks import check_captions, check_images
+from vlp.models.naflex import device_images
 from vlp.parallel.ids import id_words
 from vlp.parallel.sharding import put_batch
 from vlp.parallel.together import raise_anywhere
@@ -122,7 +123,7 @@ class HeldOut:
             row = np.where(batch["id"] >= 0, own[batch["id"]], -1)
             weight = np.where(row >= 0, batch["weight"], 0).astype(np.float32)
             rows = {
-                "image": batch["image"],
+                "image": device_images(batch["image"]),
                 "text": tokens[np.maximum(row, 0)],
                 "weight": weight,
                 "id": id_words(np.where(weight > 0, batch["id"], -1)),

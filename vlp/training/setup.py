@@ -150,9 +150,7 @@ class Training:
                 raise ValueError(f"{name} must have all its parameters, lacks {lacking[0]}")
         return dataclasses.replace(self, frozen=placed)
 
-    def lower(
-        self, batch: Mapping[str, jax.ShapeDtypeStruct], *, platforms: Sequence[str] | None = None
-    ) -> Any:
+    def lower(self, batch: Mapping[str, Any], *, platforms: Sequence[str] | None = None) -> Any:
         """The step lowered from shapes alone: no data, no parameters, no memory.
 
         Args:
@@ -164,9 +162,9 @@ class Training:
         """
         return self.trace(batch).lower(lowering_platforms=tuple(platforms) if platforms else None)
 
-    def trace(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
+    def trace(self, batch: Mapping[str, Any]) -> Any:
         """The step traced from shapes alone, a `jax.stages.Traced`."""
-        shardings = {name: batch_sharding(self.mesh) for name in batch}
+        shardings = jax.tree.map(lambda _: batch_sharding(self.mesh), dict(batch))
         return self._compiled.trace(
             self.abstract, with_shardings(dict(batch), shardings), self.frozen
         )
@@ -183,7 +181,7 @@ class Training:
         def loss(trainable: Any, fixed: Any, state: Any, batch: Any, frozen: Any) -> Any:
             return mean_loss(recipe, join(trainable, fixed), state, batch, frozen)
 
-        shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in batch.items()}
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), dict(batch))
         jaxpr = jax.make_jaxpr(loss)(trainable, fixed, self.abstract, shapes, self.frozen)
         count = len(jax.tree.leaves(trainable))
         return model_flops(jaxpr, trained=[i < count for i in range(len(jaxpr.in_avals))])

@@ -68,7 +68,10 @@ def write_tokenizer(
 
 def _same(tokenizer: Tokenizer, folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether the folder opens as the tokenizer that was written."""
-    found = read_tokenizer(folder, config=config)
+    try:
+        found = read_tokenizer(folder, config=config)
+    except ValueError:  # the class that is taken for such models cannot even read it
+        return False
     if isinstance(tokenizer, PipelineTokenizer) and isinstance(found, PipelineTokenizer):
         return (found.settings, found.pipeline) == (tokenizer.settings, tokenizer.pipeline)
     if isinstance(tokenizer, SiglipTokenizer) and isinstance(found, SiglipTokenizer):

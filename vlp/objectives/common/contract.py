@@ -25,7 +25,7 @@ class Context:
     """
 
     model: Any
-    batch: Mapping[str, Array]
+    batch: Mapping[str, Any]
     key: Key[Array, ""]
     step: Int[Array, ""] | int = 0
     carry: Any = None

@@ -22,7 +22,7 @@ def embeddings(model: Any, image: Any, caption: Any, text: Int[Array, "n *k l"])
     return image.embedding, caption.embedding
 
 
-def encode_all(model: Any, batch: Mapping[str, Array], *, micro: MicroBatches) -> tuple[Any, Any]:
+def encode_all(model: Any, batch: Mapping[str, Any], *, micro: MicroBatches) -> tuple[Any, Any]:
     """All that a model's `encode_image` and `encode_text` return for a batch.
 
     Args:
@@ -37,7 +37,7 @@ def encode_all(model: Any, batch: Mapping[str, Array], *, micro: MicroBatches) -
 
 def encode_pairs(
     model: Any,
-    batch: Mapping[str, Array],
+    batch: Mapping[str, Any],
     *,
     key: Key[Array, ""],
     micro: MicroBatches = AT_ONCE,

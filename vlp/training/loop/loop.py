@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from vlp.models.naflex import device_images
 from vlp.parallel.ids import id_words
 from vlp.parallel.sharding import put_batch
 from vlp.training.checkpoint.checkpoints import Checkpoints
@@ -149,8 +150,8 @@ def train(
             step += 1
             rows.log_ids(step, batch.get("id"))
             profiler(step, state)
-            batch = {k: id_words(batch[k]) if k == "id" else batch[k] for k in training.fields}
-            program = (id(training), *((name, batch[name].shape) for name in sorted(batch)))
+            batch = {name: _device_rows(name, batch[name]) for name in training.fields}
+            program = (id(training), *(leaf.shape for leaf in jax.tree.leaves(batch)))
             compiles = program not in compiled
             compiled.add(program)
             if compiles:
@@ -215,6 +216,11 @@ def check_limits(
         raise ValueError(f"watchdog_s must be above 0 seconds, got {watchdog_s}; None turns it off")
     if log_every < 1:
         raise ValueError(f"log_every must be at least 1 step, got {log_every}; 1 logs every step")
+
+
+def _device_rows(name: str, rows: np.ndarray) -> Any:
+    """A field of a batch as the step reads it."""
+    return id_words(rows) if name == "id" else device_images(rows)
 
 
 def _next_batch(batches: Loader, *, step: int, steps: int) -> dict[str, np.ndarray]:

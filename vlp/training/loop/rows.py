@@ -97,7 +97,7 @@ class Rows:
     def dispatched(
         self,
         step: int,
-        batch: Mapping[str, np.ndarray],
+        batch: Mapping[str, Any],
         metrics: Mapping[str, Any],
         *,
         training: Training,
@@ -172,10 +172,10 @@ class Rows:
             speed |= {} if share is None else {"perf/mfu": share}
         return speed
 
-    def _flops_of(self, training: Training, batch: Mapping[str, np.ndarray]) -> float | None:
+    def _flops_of(self, training: Training, batch: Mapping[str, Any]) -> float | None:
         """Counted once a training, and only where there is a peak to compare with."""
         shapes = _global_shapes(batch)
-        key = (id(training), *(shape.shape for shape in shapes.values()))
+        key = (id(training), *(shape.shape for shape in jax.tree.leaves(shapes)))
         if key not in self._flops:
             known = perf.peak_flops(training.mesh.devices.flat[0].device_kind) is not None
             self._flops[key] = training.flops(shapes) if known else None
@@ -208,9 +208,9 @@ def largest(norms: np.ndarray, *, names: Sequence[str]) -> list[tuple[str, float
     return [(names[i], float(norms[i])) for i in order[:_NAMED]]
 
 
-def _global_shapes(batch: Mapping[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
+def _global_shapes(batch: Mapping[str, Any]) -> dict[str, Any]:
     count = jax.process_count()
-    return {
-        name: jax.ShapeDtypeStruct((len(value) * count, *value.shape[1:]), value.dtype)
-        for name, value in batch.items()
-    }
+    return jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct((len(rows) * count, *rows.shape[1:]), rows.dtype),
+        dict(batch),
+    )

@@ -102,11 +102,9 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
     Raises:
         ValueError: the folder is of something else.
     """
-    from data_pipelines.jobs.runners import in_process
     from data_pipelines.jobs.work import begin
 
-    flags = [f"--runner={args.runner}"] if args.runner else in_process(args.workers)
-    flags += shlex.split(args.beam)
+    flags = _flags(args)
     open_indexed(args.data, args)
     work = begin(
         args.data,
@@ -116,6 +114,18 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
         limits=limits(args),
     )
     return work, flags
+
+
+def _flags(args: argparse.Namespace) -> list[str]:
+    """Beam's. Raises ValueError where the runner cannot begin."""
+    from data_pipelines.jobs.clusters import check_known, on_cluster
+    from data_pipelines.jobs.runners import in_process
+
+    more = shlex.split(args.beam)
+    if args.runner:
+        return on_cluster(args.runner, more)
+    check_known(more)
+    return in_process(args.workers) + more
 
 
 def open_indexed(spec: str, args: argparse.Namespace) -> "Source":

@@ -258,7 +258,7 @@ def _filter_by_score(args: argparse.Namespace) -> None:
     how = {"embeddings": embedded_by(args.embeddings), **dataclasses.asdict(wanted)}
     work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
-    least = wanted.threshold
+    least = args.threshold
     if wanted.share is not None:
         with showing("scoring"):
             least = least_score(work, flags, shards, wanted.share)

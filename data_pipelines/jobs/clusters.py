@@ -42,13 +42,13 @@ def on_cluster(runner: str, more: Sequence[str]) -> list[str]:
         ) from error
     options = PipelineOptions([*more])
     if isinstance(made, PortableRunner):  # whose job server knows flags of its own
-        _check_job_server(runner, options)
+        _check_job_server(type(made).__name__, options)
     else:
-        check_known(more)
+        _check_known(more)
     return [f"--runner={name}", *more]
 
 
-def check_known(flags: Sequence[str]) -> None:
+def _check_known(flags: Sequence[str]) -> None:
     """Raises ValueError where Beam would leave a flag unread."""
     unknown: list[str] = []
     PipelineOptions([]).get_all_options(

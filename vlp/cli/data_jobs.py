@@ -121,14 +121,16 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
 
 def _flags(args: argparse.Namespace) -> list[str]:
     """Beam's. Raises ValueError where the runner cannot begin."""
-    from data_pipelines.jobs.clusters import check_known, on_cluster
+    from data_pipelines.jobs.clusters import on_cluster
     from data_pipelines.jobs.runners import in_process
 
-    more = shlex.split(args.beam)
     if args.runner:
-        return on_cluster(args.runner, more)
-    check_known(more)
-    return in_process(args.workers) + more
+        return on_cluster(args.runner, shlex.split(args.beam))
+    if args.beam:
+        raise ValueError(
+            f"--beam is of flags for --runner, got {args.beam!r} without one; name the runner"
+        )
+    return in_process(args.workers)
 
 
 def open_indexed(spec: str, args: argparse.Namespace) -> "Source":

@@ -46,8 +46,7 @@ def write_vocabulary(work: Work, flags: Sequence[str], *, wordnet: str, min_coun
                 _found(made, work, wordnet)
                 | "each" >> beam.FlatMap(lambda told: told[1].items())
                 | beam.combiners.Count.PerElement()
-                | "by synset"
-                >> beam.Map(lambda counted: (counted[0][0], (counted[1], counted[0][1])))
+                | "by synset" >> beam.MapTuple(lambda noun, count: (noun[0], (count, noun[1])))
                 | beam.GroupByKey()
                 | "one noun" >> beam.MapTuple(_total)
                 | "frequent" >> beam.Filter(lambda counted: counted[1] >= min_count)

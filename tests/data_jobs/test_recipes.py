@@ -71,4 +71,4 @@ def test_dfn_trains_on_what_its_filter_keeps(tmp_path):
     (trained_on,) = json.loads((tmp_path / "induced/data.json").read_text())["training"]
     assert trained_on["samples"] == 20
     images = np.zeros((2, 28, 28, 3), np.uint8)
-    assert load_run(tmp_path / "induced").model.encode_image(images).shape == (2, 16)
+    assert load_run(tmp_path / "induced").model.encode_image(images).embedding.shape == (2, 16)

@@ -72,7 +72,7 @@ test-jax2onnx: .venv-interop/installed .venv-jax2onnx/installed  ## compare ONNX
 .venv-jobs/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-jobs
 	.venv-jobs/bin/python -m pip install -q --upgrade pip
-	.venv-jobs/bin/python -m pip install -q -e '.[test,jobs]' scikit-image
+	.venv-jobs/bin/python -m pip install -q -e '.[test,jobs,dask]' scikit-image
 	@touch $@
 
 test-jobs: .venv-jobs/installed  ## the jobs of vlp data on Apache Beam

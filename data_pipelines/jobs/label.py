@@ -5,6 +5,7 @@ References:
 """
 
 import functools
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import apache_beam as beam
 from data_pipelines.checks import check_whole
 from data_pipelines.files import write_whole
 from data_pipelines.jobs.facts import all_facts
+from data_pipelines.jobs.runners import pipeline
 from data_pipelines.jobs.verdicts import Verdict
 from data_pipelines.jobs.wordnet import WordNet
 from data_pipelines.jobs.work import Work
@@ -24,37 +26,56 @@ NO_LABEL = "no label"
 _Counted = tuple[tuple[str, str], int]
 
 
-def by_nouns(made: beam.Pipeline, *, work: Work, wordnet: str, min_count: int) -> beam.PCollection:
-    """Verdicts on all readable samples: their labels; who has none does not stay.
+def write_vocabulary(work: Work, flags: Sequence[str], *, wordnet: str, min_count: int) -> Path:
+    """Writes the labels that there are, unless they are there, and says where.
 
-    The vocabulary is written to `vocabulary.txt`, a line a label from 0, the most frequent first:
-    its synset, its noun, and how many samples have it.
+    The file has a line a label from 0, the most frequent first: its synset, its noun, and how many
+    samples have it.
 
     Args:
-      made: a pipeline.
       work: the data, whose facts are there.
+      flags: of the runner.
       wordnet: a folder, see `WordNet`.
       min_count: samples that a label must have to be one; the paper has 500.
     """
     check_whole("min_count", min_count)
-    found = (
+    path = work.out / VOCABULARY
+    if not path.exists():
+        with pipeline(flags) as made:
+            _ = (
+                _found(made, work, wordnet)
+                | "each" >> beam.FlatMap(lambda told: told[1].items())
+                | beam.combiners.Count.PerElement()
+                | "by synset" >> beam.MapTuple(lambda noun, count: (noun[0], (count, noun[1])))
+                | beam.GroupByKey()
+                | "one noun" >> beam.MapTuple(_total)
+                | "frequent" >> beam.Filter(lambda counted: counted[1] >= min_count)
+                | beam.combiners.ToList()
+                | "write vocabulary" >> beam.Map(partial(_write, path))
+            )
+    return path
+
+
+def by_nouns(made: beam.Pipeline, *, work: Work, wordnet: str) -> beam.PCollection:
+    """Verdicts on all readable samples: their labels; who has none does not stay.
+
+    Args:
+      made: a pipeline.
+      work: the data, whose facts and vocabulary are there.
+      wordnet: a folder, see `WordNet`.
+    """
+    lines = (work.out / VOCABULARY).read_text(encoding="utf-8").splitlines()
+    numbers = {line.split(" ", 1)[0]: number for number, line in enumerate(lines)}
+    return _found(made, work, wordnet) | "say" >> beam.Map(partial(_say, numbers))
+
+
+def _found(made: beam.Pipeline, work: Work, wordnet: str) -> beam.PCollection:
+    """All readable samples with their synsets."""
+    return (
         all_facts(made, work)
         | "readable" >> beam.Filter(lambda fact: not fact["reject"])
         | "nouns" >> beam.Map(partial(_synsets, wordnet))
     )
-    counts = (
-        found
-        | "each" >> beam.FlatMap(lambda told: told[1].items())
-        | beam.combiners.Count.PerElement()
-        | "by synset" >> beam.Map(lambda counted: (counted[0][0], (counted[1], counted[0][1])))
-        | beam.GroupByKey()
-        | "one noun" >> beam.MapTuple(_total)
-        | "frequent" >> beam.Filter(lambda counted: counted[1] >= min_count)
-    )
-    vocabulary = counts | beam.combiners.ToList() | "order" >> beam.Map(_ordered)
-    _ = vocabulary | "write vocabulary" >> beam.Map(partial(_write, work.out / VOCABULARY))
-    numbers = vocabulary | beam.Map(lambda rows: {row[0][0]: i for i, row in enumerate(rows)})
-    return found | "say" >> beam.Map(_say, beam.pvalue.AsSingleton(numbers))
 
 
 def _synsets(wordnet: str, fact: dict[str, Any]) -> tuple[int, dict[str, str]]:
@@ -71,16 +92,13 @@ def _total(synset: str, rows: Any) -> _Counted:
     return (synset, ordered[0][1]), sum(count for count, _ in ordered)
 
 
-def _ordered(counts: list[_Counted]) -> list[_Counted]:
-    return sorted(counts, key=lambda row: (-row[1], row[0]))
-
-
-def _write(path: Path, rows: list[_Counted]) -> None:
+def _write(path: Path, counts: list[_Counted]) -> None:
+    rows = sorted(counts, key=lambda row: (-row[1], row[0]))
     text = "".join(f"{synset} {noun} {count}\n" for (synset, noun), count in rows)
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
-def _say(told: tuple[int, dict[str, str]], numbers: dict[str, int]) -> Verdict:
+def _say(numbers: dict[str, int], told: tuple[int, dict[str, str]]) -> Verdict:
     index, found = told
     labels = sorted(numbers[synset] for synset in found if synset in numbers)
     return index, {"meta": {LABELS: labels}} if labels else {"reason": NO_LABEL}

@@ -50,3 +50,6 @@ def pipeline(flags: Sequence[str]) -> Iterator[beam.Pipeline]:
     """
     with beam.Pipeline(options=PipelineOptions(list(flags))) as made:
         yield made
+    client = getattr(made.result, "client", None)  # Dask's, which would stay
+    if client is not None:
+        client.close()

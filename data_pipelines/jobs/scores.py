@@ -9,19 +9,24 @@ References:
 """
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 from jaxtyping import Float, Int
 
+from data_pipelines.files import write_json
+from data_pipelines.jobs.runners import pipeline
 from data_pipelines.jobs.vectors import read_vectors
 from data_pipelines.jobs.verdicts import Verdict
+from data_pipelines.jobs.work import Work
 
 _BINS = 2**18  # of the cosine, -1 to 1: the share that stays is exact to what falls into one
 NO_SCORE = "no score"
+LEAST = "least_score.json"
 Shard = tuple[str, str]
 
 
@@ -50,23 +55,38 @@ class Wanted:
             raise ValueError(f"share must be over 0 and at most 1, got {self.share}; try 0.3")
 
 
+def least_score(work: Work, flags: Sequence[str], shards: Sequence[Shard], share: float) -> float:
+    """The cosine from which on the best share stays, kept in the folder of the work.
+
+    Args:
+      work: the folder.
+      flags: of the runner.
+      shards: the vectors of pictures and of captions of each stretch, see `read_vectors`.
+      share: see `Wanted`.
+    """
+    path = work.out / LEAST
+    if not path.exists():
+        with pipeline(flags) as made:
+            _ = (
+                _scored(made, shards)
+                | beam.CombineGlobally(_Histogram())
+                | "write least" >> beam.Map(partial(_write_least, path, share))
+            )
+    return json.loads(path.read_text(encoding="utf-8"))["least"]
+
+
 def by_score(
-    made: beam.Pipeline, *, samples: int, shards: Sequence[Shard], wanted: Wanted
+    made: beam.Pipeline, *, samples: int, shards: Sequence[Shard], least: float
 ) -> beam.PCollection:
     """Verdicts on all samples, each with its score.
 
     Args:
       made: a pipeline.
       samples: of the data; those without a score do not stay.
-      shards: the vectors of pictures and of captions of each stretch, see `read_vectors`.
-      wanted: what stays.
+      shards: as in `least_score`.
+      least: the cosine of what stays.
     """
-    scores = made | beam.Create(list(shards)) | beam.Reshuffle() | "score" >> beam.FlatMap(_scores)
-    least: Any = wanted.threshold
-    if wanted.share is not None:
-        counts = scores | beam.CombineGlobally(_Histogram())
-        least = beam.pvalue.AsSingleton(counts | beam.Map(partial(_least, wanted.share)))
-    said = scores | "say" >> beam.Map(_say, least)
+    said = _scored(made, shards) | "say" >> beam.Map(partial(_say, least))
     every = made | "every sample" >> beam.Create(range(samples)) | beam.Map(lambda i: (i, None))
     return (
         {"said": said, "every": every}
@@ -96,6 +116,10 @@ def best_scores(
     return ids, np.maximum.reduceat(cosines, starts) if len(ids) else cosines
 
 
+def _scored(made: beam.Pipeline, shards: Sequence[Shard]) -> beam.PCollection:
+    return made | beam.Create(list(shards)) | beam.Reshuffle() | "score" >> beam.FlatMap(_scores)
+
+
 def _scores(shard: Shard) -> Iterator[tuple[int, float]]:
     images, captions = map(read_vectors, shard)
     ids, scores = best_scores(*images, *captions)
@@ -123,14 +147,14 @@ def _bin(score: float) -> int:
     return min(max(int((score + 1) / 2 * _BINS), 0), _BINS - 1)
 
 
-def _least(share: float, counts: np.ndarray) -> float:
-    """The lower edge of the bin above which the share is reached."""
+def _write_least(path: Path, share: float, counts: np.ndarray) -> None:
+    """Writes the lower edge of the bin above which the share is reached."""
     from_the_top = np.cumsum(counts[::-1])
     place = int(np.searchsorted(from_the_top, np.ceil(share * from_the_top[-1])))
-    return (_BINS - 1 - place) / _BINS * 2 - 1
+    write_json(path, {"least": (_BINS - 1 - place) / _BINS * 2 - 1})
 
 
-def _say(scored: tuple[int, float], least: float) -> Verdict:
+def _say(least: float, scored: tuple[int, float]) -> Verdict:
     index, score = scored
     told = {"score": round(score, 6)}
     return index, told if score >= least else {"reason": "score low", **told}

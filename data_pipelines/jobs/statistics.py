@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -35,16 +36,21 @@ def gather_statistics(work: Work, flags: Sequence[str]) -> dict[str, Any]:
     """
     with pipeline(flags) as made:
         facts = all_facts(made, work)
-        counted = facts | "count" >> beam.CombineGlobally(_Counts())
-        kinds = (
+        counts = facts | "count" >> beam.CombineGlobally(_Counts()) | beam.Map(lambda n: (None, n))
+        repeats = (
             facts
             | beam.Filter(lambda fact: fact["sha256"])
             | "equal" >> beam.Map(lambda fact: (fact["sha256"], 1))
             | beam.CombinePerKey(sum)
             | "repeats" >> beam.Map(lambda pair: pair[1] - 1)
             | "all repeats" >> beam.CombineGlobally(sum)
+            | "beside counts" >> beam.Map(lambda n: (None, n))
         )
-        _ = counted | "write" >> beam.Map(_write, work, beam.pvalue.AsSingleton(kinds))
+        _ = (
+            {"counts": counts, "repeats": repeats}
+            | beam.CoGroupByKey()
+            | "write" >> beam.MapTuple(partial(_write, work))
+        )
     return read_statistics(work)
 
 
@@ -54,7 +60,8 @@ def read_statistics(work: Work) -> dict[str, Any]:
     return json.loads((work.out / STATISTICS).read_text(encoding="utf-8"))
 
 
-def _write(counts: Counter[tuple[str, Any]], work: Work, repeats: int) -> None:
+def _write(work: Work, _: None, groups: dict[str, Iterable[Any]]) -> None:
+    (counts,), (repeats,) = groups["counts"], groups["repeats"]
     rejects = {what: n for (name, what), n in counts.items() if name == "reject"}
     distributions = {
         name: [[edge, counts[name, edge]] for edge in edges] for name, edges in EDGES.items()

@@ -11,9 +11,9 @@ from PIL import Image
 
 from data_pipelines.jobs.balance import by_queries
 from data_pipelines.jobs.facts import gather_facts
-from data_pipelines.jobs.label import by_nouns
+from data_pipelines.jobs.label import by_nouns, write_vocabulary
 from data_pipelines.jobs.rules import Rules, by_rules
-from data_pipelines.jobs.scores import Wanted, best_scores, by_score
+from data_pipelines.jobs.scores import Wanted, best_scores, by_score, least_score
 from data_pipelines.jobs.verdicts import judge
 from data_pipelines.jobs.words import Phrases
 from tests.data_jobs.planted import encoded, lines, noise, write_samples
@@ -106,8 +106,8 @@ def scored(tmp_path):
 def test_the_best_share_by_score_stays(scored, start, flags, share):
     data, shards, best = scored
     work = start(data)
-    judging = partial(by_score, samples=20, shards=shards, wanted=Wanted(share=share))
-    found = judged(work, flags, judging)
+    least = least_score(work, flags, shards, share)
+    found = judged(work, flags, partial(by_score, samples=20, shards=shards, least=least))
     order = sorted(best, key=best.get, reverse=True)
     assert {line["index"] for line in found if line["kept"]} == set(
         order[: int(np.ceil(share * 18))]
@@ -123,8 +123,7 @@ def test_the_best_share_by_score_stays(scored, start, flags, share):
 def test_scores_from_the_threshold_on_stay(scored, start, flags):
     data, shards, best = scored
     work = start(data)
-    judging = partial(by_score, samples=20, shards=shards, wanted=Wanted(threshold=0.1))
-    found = judged(work, flags, judging)
+    found = judged(work, flags, partial(by_score, samples=20, shards=shards, least=0.1))
     assert {line["index"] for line in found if line["kept"]} == {i for i in best if best[i] >= 0.1}
 
 
@@ -190,10 +189,11 @@ def test_labels_are_the_frequent_synsets_of_the_captions(tmp_path, start, flags)
     texts = ["two cats", "a cat, a dog", "dogs and domestic dogs", "women", "ice cream", "the sea"]
     data = write_samples(tmp_path / "d.tar", [(encoded(noise(0)), text) for text in texts])
     work = start(data, part_size=2)
-    how = dict(wordnet=write_wordnet(tmp_path / "wn"), min_count=2)
-    found = judged(work, flags, partial(by_nouns, work=work, **how))
-    vocabulary = (work.out / "vocabulary.txt").read_text()
-    assert vocabulary == "n02084071 dog 2\nn02121620 cat 2\n"
+    wordnet = write_wordnet(tmp_path / "wn")
+    gather_facts(work, flags, pictures=False)
+    vocabulary = write_vocabulary(work, flags, wordnet=wordnet, min_count=2)
+    found = judged(work, flags, partial(by_nouns, work=work, wordnet=wordnet))
+    assert vocabulary.read_text() == "n02084071 dog 2\nn02121620 cat 2\n"
     assert [line.get("meta", {}).get("labels") for line in found] == [
         [1], [0, 1], [0], None, None, None,
     ]  # fmt: skip

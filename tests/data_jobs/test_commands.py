@@ -189,6 +189,12 @@ def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
         ("dedup", ["--embeddings=v", "--bits=3"], "--bits compares by look"),
         ("dedup", ["--layout=none", "--resize=16"], "--layout=none writes none, got 16"),
         ("filter", ["--min-side=3", "--layout=none", "--quality=80"], "writes none, got 80"),
+        ("convert", ["--runner=FlinkRunner"], "needs Beam's job server; give --beam='--job_end"),
+        ("convert", ["--runner=sparkrunner", "--beam=--spark_version=3"], "--spark_job_server_jar"),
+        ("convert", ["--runner=NoRunner"], "Unexpected pipeline runner: NoRunner"),
+        ("convert", ["--runner=PortableRunner", "--beam=--job_endpoint=localhost:1"], "not answer"),
+        ("convert", ["--runner=DirectRunner", "--beam=--tpyo=3"], "Beam knows, got --tpyo=3;"),
+        ("convert", ["--beam=--flink_master=here:1"], "got '--flink_master=here:1' without one"),
         ("convert", ["--quality=80"], "--quality is of the JPEGs that --resize makes, got 80"),
     ],
 )

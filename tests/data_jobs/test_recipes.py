@@ -1,5 +1,7 @@
 """From raw tars to a trained model."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,39 @@ def test_catlip_trains_on_what_its_job_labels(tmp_path, layout):
     images = np.zeros((2, 32, 32, 3), np.uint8)
     assert model.tell_labels(model.encode_image(images)).shape == (2, 3)
     assert open_source(str(out)).meta(0)["labels"]
+
+
+def test_dfn_trains_on_what_its_filter_keeps(tmp_path):
+    """Every command of experiments/dfn.py, in its order."""
+
+    def pairs(name, *seeds):
+        samples = [(encoded(noise(seed)), f"blots of number {seed}") for seed in seeds]
+        return write_samples(tmp_path / name, samples)
+
+    def train(stage, data, size, more=""):
+        arg = f"stage={stage},data={data},batch=8,epochs=1{more}"
+        small = [f"--config.model.{part}.{it}" for part in ("image", "text") for it in TINY]
+        small += ["--config.model.embed_dim=16", "--config.model.precision=float32"]
+        small += [f"--config.preprocess.size={size}", "--config.optim.schedule.warmup=1 steps"]
+        run = f"--workdir={tmp_path / stage}"
+        assert main(["train", f"--config=experiments/dfn.py:{arg}", run, *small]) == 0
+
+    train("filter", pairs("clean.tar", *range(16)), 32)
+    train("tuned", pairs("best.tar", *range(100, 116)), 32, f",init={tmp_path / 'filter'}")
+    judged = pairs("judged.tar", 200, 201)
+    pairs("web-0.tar", *range(300, 320))
+    pairs("web-1.tar", 201, *range(320, 340))
+    web, once, vectors, kept = (
+        tmp_path / name for name in ("web-*.tar", "once", "vectors", "kept")
+    )
+    assert main(["data", "dedup", f"--data={web}", f"--against={judged}", f"--out={once}"]) == 0
+    own = f"--data={once}/*.tar"
+    assert main(["embed", f"--model={tmp_path / 'tuned'}", own, f"--out={vectors}"]) == 0
+    best = (f"--embeddings={vectors}", "--share=0.5", f"--out={kept}")
+    assert main(["data", "filter", own, *best]) == 0
+    train("induced", kept, 28, ",model=ViT-L/14")
+    assert len(open_source(str(once))) == 40
+    (trained_on,) = json.loads((tmp_path / "induced/data.json").read_text())["training"]
+    assert trained_on["samples"] == 20
+    images = np.zeros((2, 28, 28, 3), np.uint8)
+    assert load_run(tmp_path / "induced").model.encode_image(images).embedding.shape == (2, 16)

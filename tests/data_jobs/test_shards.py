@@ -16,7 +16,6 @@ from data_pipelines.faults import Reject
 from data_pipelines.jobs.facts import gather_facts
 from data_pipelines.jobs.layouts import LAYOUTS
 from data_pipelines.jobs.rules import Rules, by_rules
-from data_pipelines.jobs.runners import in_process
 from data_pipelines.jobs.shards import Form, write_shards
 from data_pipelines.jobs.verdicts import judge
 from data_pipelines.opening import open_source
@@ -216,21 +215,6 @@ def test_a_part_of_which_nothing_stays_has_no_shard(data, start, flags):
     counts = write_shards(work, flags, Form(), chosen=True)
     assert counts == {"written": 6, "left out": 4}
     assert [tar.name for tar in sorted(work.out.glob("*.tar"))] == ["00001.tar", "00002.tar"]
-
-
-# A server of jobs and workers behind it, as clusters have them, but on this machine.
-SERVER = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("others", [in_process(2), SERVER], ids=["two processes", "server"])
-def test_every_runner_writes_the_same_files(data, start, others):
-    one, two = start(data), start(data, out="two")
-    for work, flags in ((one, in_process(1)), (two, others)):
-        gather_facts(work, flags, pictures=True)
-        judge(work, flags, partial(by_rules, work=work, rules=Rules(min_side=23)))
-        write_shards(work, flags, Form(), chosen=True)
-    assert files_below(one.out) == files_below(two.out)
 
 
 def dedup(data, out):

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import logging
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 SHARED = """\
 Stop it at any time and start the same command again: parts that are done stay. --runner is who
-carries it out: this process unless you say FlinkRunner, SparkRunner, DataflowRunner or another of
-Apache Beam's, whose own flags go into --beam="--flink_master=HOST:PORT". All workers must see
---data and --out at the same paths."""
+carries it out: this process unless you say DaskRunner, FlinkRunner, SparkRunner, DataflowRunner or
+another of Apache Beam's, whose own flags go into --beam="--dask_client_address=HOST:PORT" (see
+docs/data.md). All workers must see --data and --out at the same paths."""
 LAYOUTS = ("tars", "parquet", "folder")
 NO_SHARDS = "none"
 
@@ -92,7 +93,7 @@ def add_form(parser: argparse.ArgumentParser, *, none: bool) -> None:
 
 
 def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work", list[str]]:
-    """The work of a job, and Beam's flags.
+    """The work of a job, and Beam's flags; says how much it is.
 
     Args:
         args: the flags.
@@ -102,11 +103,9 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
     Raises:
         ValueError: the folder is of something else.
     """
-    from data_pipelines.jobs.runners import in_process
     from data_pipelines.jobs.work import begin
 
-    flags = [f"--runner={args.runner}"] if args.runner else in_process(args.workers)
-    flags += shlex.split(args.beam)
+    flags = _flags(args)
     open_indexed(args.data, args)
     work = begin(
         args.data,
@@ -115,7 +114,23 @@ def begin(args: argparse.Namespace, settings: Mapping[str, Any]) -> tuple["Work"
         part_size=args.shard_size,
         limits=limits(args),
     )
+    told = f"{work.samples:,} samples in {len(work):,} parts of up to {work.part_size:,}"
+    print(f"{args.job}: {told}", file=sys.stderr, flush=True)
     return work, flags
+
+
+def _flags(args: argparse.Namespace) -> list[str]:
+    """Beam's. Raises ValueError where the runner cannot begin."""
+    from data_pipelines.jobs.clusters import on_cluster
+    from data_pipelines.jobs.runners import in_process
+
+    if args.runner:
+        return on_cluster(args.runner, shlex.split(args.beam))
+    if args.beam:
+        raise ValueError(
+            f"--beam is of flags for --runner, got {args.beam!r} without one; name the runner"
+        )
+    return in_process(args.workers)
 
 
 def open_indexed(spec: str, args: argparse.Namespace) -> "Source":

@@ -19,6 +19,7 @@ from vlp.cli.data_jobs import (
     open_indexed,
     write_and_say,
 )
+from vlp.cli.data_progress import showing
 
 CONVERT = """\
 Write data of any kind as tars, parquet or a folder with a table.
@@ -249,7 +250,7 @@ def _filter(args: argparse.Namespace, _: list[str]) -> None:
 
 
 def _filter_by_score(args: argparse.Namespace) -> None:
-    from data_pipelines.jobs.scores import Wanted, by_score
+    from data_pipelines.jobs.scores import Wanted, by_score, least_score
     from vlp.jobs.embedded import embedded_by, embedded_shards
 
     form, wanted = form_of(args), Wanted(args.threshold, args.share)
@@ -257,7 +258,12 @@ def _filter_by_score(args: argparse.Namespace) -> None:
     how = {"embeddings": embedded_by(args.embeddings), **dataclasses.asdict(wanted)}
     work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
-    judge(work, flags, partial(by_score, samples=work.samples, shards=shards, wanted=wanted))
+    least = args.threshold
+    if wanted.share is not None:
+        with showing("scoring"):
+            least = least_score(work, flags, shards, wanted.share)
+        print(f"the best {wanted.share:.1%} score at least {least:.4f}")
+    judge(work, flags, partial(by_score, samples=work.samples, shards=shards, least=least))
     write_and_say(work, flags, form)
 
 
@@ -275,7 +281,7 @@ def _balance(args: argparse.Namespace, _: list[str]) -> None:
 
 
 def _label(args: argparse.Namespace, _: list[str]) -> None:
-    from data_pipelines.jobs.label import VOCABULARY, by_nouns
+    from data_pipelines.jobs.label import by_nouns, write_vocabulary
     from data_pipelines.jobs.wordnet import WordNet
 
     check_sizes(args, "min_count")
@@ -284,9 +290,10 @@ def _label(args: argparse.Namespace, _: list[str]) -> None:
     how = {"wordnet": str(Path(args.wordnet).absolute()), "min_count": args.min_count}
     work, flags = begin(args, {**how, **form_settings(form)})
     gather(work, flags, pictures=False)
-    judge(work, flags, partial(by_nouns, work=work, **how))
-    labels = len((work.out / VOCABULARY).read_text(encoding="utf-8").splitlines())
-    print(f"{labels:,} labels: {work.out / VOCABULARY}")
+    with showing("counting nouns"):
+        vocabulary = write_vocabulary(work, flags, **how)
+    print(f"{len(vocabulary.read_text(encoding='utf-8').splitlines()):,} labels: {vocabulary}")
+    judge(work, flags, partial(by_nouns, work=work, wordnet=how["wordnet"]))
     write_and_say(work, flags, form)
 
 

@@ -1,0 +1,95 @@
+"""What the runner of a cluster needs: asked for before a job begins, and nothing is downloaded.
+
+References:
+  https://beam.apache.org/documentation/runners/flink and .../spark: both are reached by way of
+  Beam's job server, a program in Java.
+"""
+
+import socket
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+)
+from apache_beam.runners import create_runner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+
+# Names that Beam itself does not know.
+_NAMED = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
+_ANSWERS_IN_S = 10.0
+
+
+def on_cluster(runner: str, more: Sequence[str]) -> list[str]:
+    """The flags of Beam for a runner by name.
+
+    Args:
+      runner: its name.
+      more: flags of its own.
+
+    Raises:
+      ValueError: there is no such runner, it lacks what it needs, or a flag is not known.
+    """
+    name = _NAMED.get(runner, runner)
+    try:
+        made = create_runner(name)
+    except ImportError as error:
+        raise ValueError(
+            f"{runner} needs a package that is not installed ({error}); for DaskRunner, "
+            "pip install 'vlp[dask]'"
+        ) from error
+    options = PipelineOptions([*more])
+    if isinstance(made, PortableRunner):  # whose job server knows flags of its own
+        _check_job_server(type(made).__name__, options)
+    else:
+        _check_known(more)
+    return [f"--runner={name}", *more]
+
+
+def _check_known(flags: Sequence[str]) -> None:
+    """Raises ValueError where Beam would leave a flag unread."""
+    unknown: list[str] = []
+    PipelineOptions([]).get_all_options(
+        add_extra_args_fn=lambda parser: unknown.extend(parser.parse_known_args([*flags])[1])
+    )
+    if unknown:
+        raise ValueError(
+            f"--beam must be of flags that Beam knows, got {' '.join(unknown)}; see "
+            "https://beam.apache.org/documentation/runners"
+        )
+
+
+def _check_job_server(runner: str, options: PipelineOptions) -> None:
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if endpoint:
+        _check_answers(endpoint)
+        return
+    jars = {
+        "FlinkRunner": options.view_as(FlinkRunnerOptions).flink_job_server_jar,
+        "SparkRunner": options.view_as(SparkRunnerOptions).spark_job_server_jar,
+    }
+    if runner in jars and not jars[runner]:
+        system = runner.removesuffix("Runner").lower()
+        raise ValueError(
+            f"{runner} needs Beam's job server; give --beam='--job_endpoint=HOST:PORT' of one that "
+            f"runs, or --beam='--{system}_job_server_jar=FILE.jar' and its own flags (the jar is "
+            f"beam-runners-{system}-VERSION-job-server of https://repo.maven.apache.org/maven2/org/"
+            "apache/beam, of the very version that pip installed)"
+        )
+
+
+def _check_answers(endpoint: str) -> None:
+    if endpoint == "embed":  # in this process
+        return
+    host, _, port = endpoint.rpartition(":")
+    if not (host and port.isdigit()):
+        raise ValueError(f"--job_endpoint must be HOST:PORT, got {endpoint!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_IN_S).close()
+    except OSError as error:
+        raise ValueError(
+            f"--job_endpoint must be of a job server that runs, {endpoint} does not answer "
+            f"({error}); start it, or give another"
+        ) from error

@@ -75,8 +75,8 @@ def _check_job_server(runner: str, options: PipelineOptions) -> None:
         raise ValueError(
             f"{runner} needs Beam's job server; give --beam='--job_endpoint=HOST:PORT' of one that "
             f"runs, or --beam='--{system}_job_server_jar=FILE.jar' and its own flags (the jar is "
-            f"beam-runners-{system}-VERSION-job-server of https://repo.maven.apache.org/maven2/org/"
-            "apache/beam, of the very version that pip installed)"
+            f"beam-runners-{system}-...-job-server of Beam's releases, of the very version that "
+            f"pip installed; see https://beam.apache.org/documentation/runners/{system})"
         )
 
 

@@ -29,7 +29,8 @@ class Ahead:
         if found is not None:
             return found
         left = self._stop - start
-        data = self._file.read(start, max(length, left if left <= self._most else min(_AT_ONCE, left)))
+        ahead = left if left <= self._most else min(_AT_ONCE, left)
+        data = self._file.read(start, max(length, ahead))
         self._pieces.append((start, data))
         return data[:length]
 

@@ -2,12 +2,11 @@
 
   python benchmarks/pipeline_against_streams.py --sizes 512
 
-Needs `vlp[fast]`, mosaicml-streaming, litdata, torchdata, webdataset and nvidia-dali-cuda120 (its
-CPU part needs neither a GPU nor a driver), a torchvision made for the torch beside it, and the
-packages that ship the photographs of pipeline_against_open_clip.py, whose tars, crops and timing
-these are. Every side shuffles files of the local disk and makes batches of 64: pixels as bytes at
-224, of crops of 90 to 100 %, shrunk by an antialiased bicubic filter, and CLIP's tokens, by our
-tokenizer on every side.
+Needs mosaicml-streaming, litdata, torchdata, webdataset and nvidia-dali-cuda120 (its CPU part needs
+neither a GPU nor a driver), a torchvision made for the torch beside it, and the packages that ship
+the photographs of pipeline_against_open_clip.py, whose tars, crops and timing these are. Every side
+shuffles files of the local disk and makes batches of 64: pixels as bytes at 224, of crops of 90 to
+100 %, shrunk by an antialiased bicubic filter, and CLIP's tokens, by our tokenizer on every side.
 
 - MosaicML streaming reads MDS shards that hold JPEGs as bytes, LitData chunks of 64 MB of its
   `Jpeg`, both in workers of their own DataLoader; torchdata's nodes map what webdataset reads of

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from data_pipelines.augment import Augment
@@ -25,23 +26,15 @@ def augmentation(size: int, **settings: Any) -> Augment | PhotoAugment:
     Raises:
       ValueError: settings of both, or one outside its range.
     """
-    styles, photos, drawings = map(_names, (Styles, PhotoAugment, Augment))
-    drawn = sorted(settings.keys() & (styles | drawings - photos))
-    photo = sorted(settings.keys() & (photos - drawings))
-    if drawn and photo:
-        raise ValueError(
-            f"an augmentation is of photographs ({', '.join(photo)}) or of drawings "
-            f"({', '.join(drawn)}), got settings of both; leave one kind out"
-        )
-    if photo or ("crop" in settings and not drawn):
+    if is_of_photographs(settings):
         return PhotoAugment(size, **settings)
     if "crop" in settings:
         _LOG.warning(
             "augment.crop beside %s cuts squares that are sampled without a filter; for "
             "photographs leave that out, and say augment.ratio for their width over height",
-            ", ".join(drawn),
+            ", ".join(_kinds(settings)[1]),
         )
-    style = {name: settings.pop(name) for name in styles & settings.keys()}
+    style = {name: settings.pop(name) for name in _names(Styles) & settings.keys()}
     return Augment(size, **settings, style=Styles(**style) if style else None)
 
 
@@ -61,6 +54,28 @@ def photo_augmentation(**settings: Any) -> PhotoAugment:
             "is of drawings; leave it out"
         )
     return PhotoAugment(None, **settings)
+
+
+def is_of_photographs(settings: Collection[str]) -> bool:
+    """Whether settings of these names ask for `PhotoAugment`.
+
+    Raises:
+      ValueError: settings of both.
+    """
+    photo, drawn = _kinds(settings)
+    if drawn and photo:
+        raise ValueError(
+            f"an augmentation is of photographs ({', '.join(photo)}) or of drawings "
+            f"({', '.join(drawn)}), got settings of both; leave one kind out"
+        )
+    return bool(photo) or ("crop" in settings and not drawn)
+
+
+def _kinds(settings: Collection[str]) -> tuple[list[str], list[str]]:
+    """Those of photographs alone, and those of drawings alone."""
+    styles, photos, drawings = map(_names, (Styles, PhotoAugment, Augment))
+    own = set(settings)
+    return sorted(own & (photos - drawings)), sorted(own & (styles | drawings - photos))
 
 
 def _names(made: type[Any]) -> set[str]:

@@ -52,9 +52,11 @@ def random_box(
       area: smallest and largest share of the picture's area.
       ratio: smallest and largest width over height.
     """
+    least, low, high_ratio = area[0], math.log(ratio[0]), math.log(ratio[1])
     for _ in range(_TRIES):
-        pixels = height * width * rng.uniform(*area)
-        over = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        # As `rng.uniform`, which takes four times as long for one number.
+        pixels = height * width * (least + (area[1] - least) * rng.random())
+        over = math.exp(low + (high_ratio - low) * rng.random())
         wide, high = round(math.sqrt(pixels * over)), round(math.sqrt(pixels / over))
         if 0 < wide <= width and 0 < high <= height:
             top = int(rng.integers(height - high, endpoint=True))

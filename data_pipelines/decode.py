@@ -13,6 +13,7 @@ Pillow decodes), everything else and the JPEGs that it refuses through Pillow.
 import contextlib
 import io
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -26,7 +27,7 @@ from data_pipelines.exif import (
     turn_back,
 )
 from data_pipelines.faults import Reject
-from data_pipelines.jpeg import check_scans
+from data_pipelines.jpeg import check_scans, head
 from data_pipelines.kinds import JPEG, reader
 from data_pipelines.limits import MAX_PIXELS
 from data_pipelines.png import bare_png
@@ -42,6 +43,19 @@ WARNING = (
     TiffImagePlugin.TiffImageFile,
 )
 _STRIP = 2**18  # pixels converted at once, so that a large picture is not held three times
+
+
+class JpegHeader(NamedTuple):
+    """What a JPEG is before it is decoded.
+
+    Attributes:
+      height, width: as it is shown, in pixels.
+      orientation: how it is stored, see `exif`.
+    """
+
+    height: int
+    width: int
+    orientation: int
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -70,15 +84,16 @@ def decode_plain(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
       Reject: as `decode`.
     """
-    if jpeg_size(data, max_pixels=max_pixels) is not None:
-        pixels = jpeg_rgb(data)
+    header = jpeg_header(data, max_pixels=max_pixels)
+    if header is not None:
+        pixels = jpeg_rgb(data, orientation=header.orientation)
         if pixels is not None:
             return pixels
     return decode(data, max_pixels=max_pixels)
 
 
-def jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
-    """Height and width of a JPEG as it is shown, by its header; None where `decode` has to decide.
+def jpeg_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> JpegHeader | None:
+    """The header of a JPEG; None where `decode` has to decide.
 
     Args:
       data, max_pixels: as in `decode`.
@@ -88,7 +103,9 @@ def jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] |
     """
     if not data.startswith(JPEG):
         return None
-    check_scans(data)
+    before = head(data)
+    if not before.has_one_scan:
+        check_scans(data)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -96,25 +113,28 @@ def jpeg_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] |
     if space in ("CMYK", "YCCK"):
         return None
     check_size(width, height, max_pixels)
-    return (height, width) if jpeg_orientation(data) < 5 else (width, height)
+    value = jpeg_orientation(before.metadata)
+    return JpegHeader(*((height, width) if value < 5 else (width, height)), value)
 
 
-def jpeg_rgb(data: bytes, *, at_least: tuple[int, int] | None = None) -> np.ndarray | None:
-    """The pixels of a JPEG that has a `jpeg_size`, uint8 RGB `[h, w, 3]`; None where it is damaged.
+def jpeg_rgb(
+    data: bytes, *, orientation: int, at_least: tuple[int, int] | None = None
+) -> np.ndarray | None:
+    """The pixels of a JPEG that has a header, uint8 RGB `[h, w, 3]`; None where it is damaged.
 
     Args:
       data: of the file.
+      orientation: of its header.
       at_least: height and width that are enough. The inverse cosine transform then makes but the
         fewest eighths of the pixels that are as many, from the lowest frequencies; else all.
     """
-    value = jpeg_orientation(data)
-    height, width = (at_least or (0, 0))[:: 1 if value < 5 else -1]
+    height, width = (at_least or (0, 0))[:: 1 if orientation < 5 else -1]
     how = dict(fastdct=False, fastupsample=False, min_height=height, min_width=width)
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB", **how)
     except ValueError:
         return None
-    return np.ascontiguousarray(turn(pixels, value))
+    return np.ascontiguousarray(turn(pixels, orientation))
 
 
 def rgba(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -135,13 +155,14 @@ def rgba(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 def _decode_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
     """Pixels, or None where Pillow has to decide: CMYK, and whatever is not quite regular."""
-    if jpeg_size(data, max_pixels=max_pixels) is None:
+    header = jpeg_header(data, max_pixels=max_pixels)
+    if header is None:
         return None
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGBA", fastdct=False, fastupsample=False)
     except ValueError:
         return None
-    return np.ascontiguousarray(turn(pixels, jpeg_orientation(data)))
+    return np.ascontiguousarray(turn(pixels, header.orientation))
 
 
 def _decode_pillow(data: bytes, max_pixels: int) -> np.ndarray:

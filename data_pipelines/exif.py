@@ -11,7 +11,7 @@ References: CIPA DC-008 (Exif 2.32), section 4.6.4, tag 0x0112; the TIFF 6.0 lay
 import contextlib
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,24 +56,18 @@ def info_orientation(info: Mapping[Any, Any]) -> int:
     return orientation(exif, info.get("xmp", b""))
 
 
-def jpeg_orientation(data: bytes) -> int:
-    """`orientation` of a JPEG file, from the segments before its image data."""
-    exif, xmp, position = bytearray(), b"", 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        length = int.from_bytes(data[position + 2 : position + 4])
-        if marker == 0xDA or length < 2:  # start of scan
-            break
-        if marker == 0xE1:
-            segment = data[position + 4 : position + 2 + length]
-            if segment.startswith(_EXIF):
-                exif += segment.removeprefix(_EXIF)  # a long block goes on in the next segment
-            elif segment.startswith(_XMP):
-                xmp = segment.removeprefix(_XMP)
-        position += 2 + length
+def jpeg_orientation(metadata: Iterable[bytes]) -> int:
+    """`orientation` of a JPEG file.
+
+    Args:
+      metadata: see `jpeg.Head`.
+    """
+    exif, xmp = bytearray(), b""
+    for segment in metadata:
+        if segment.startswith(_EXIF):
+            exif += segment.removeprefix(_EXIF)  # a long block goes on in the next segment
+        elif segment.startswith(_XMP):
+            xmp = segment.removeprefix(_XMP)
     return orientation(bytes(exif), xmp)
 
 

@@ -38,7 +38,7 @@ class PhotoAugment:
       crop: smallest and largest share of the picture's area that is shown, see `crops.random_box`;
         None shows the whole picture, its sides squashed to a square.
       ratio: smallest and largest width over height of what is shown.
-      interpolation: one of `resize.FILTERS` or of `simd.SIMD`, antialiased.
+      interpolation: one of `simd.SIMD` or of `resize.FILTERS`, antialiased.
       background: colour behind transparent pixels, uint8 RGB.
       flip_p: left and right exchanged; rarely asked for, for captions speak of left and right.
       brightness, contrast, saturation, hue: as of torchvision's `ColorJitter`, in any order.
@@ -58,7 +58,7 @@ class PhotoAugment:
     _: dataclasses.KW_ONLY
     crop: tuple[float, float] | None = None
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    interpolation: str = "bicubic"
+    interpolation: str = "bicubic_simd"
     background: tuple[int, int, int] = (255, 255, 255)
     flip_p: float = 0.0
     brightness: float = 0.0

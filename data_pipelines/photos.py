@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from data_pipelines.crops import Box
-from data_pipelines.decode import decode, jpeg_rgb, jpeg_size
+from data_pipelines.decode import decode, jpeg_header, jpeg_rgb
 from data_pipelines.pixels import flatten
 from data_pipelines.resize import resized
 from data_pipelines.simd import SIMD
@@ -29,6 +29,7 @@ class Photo:
       data: of its file.
       background: RGB 0..255 behind transparent pixels.
       max_pixels: largest accepted `height * width`.
+      orientation: how it is stored, see `exif`.
       pixels: uint8 RGB `[height, width, 3]` of what is no JPEG.
     """
 
@@ -37,6 +38,7 @@ class Photo:
     data: bytes
     background: tuple[int, int, int]
     max_pixels: int
+    orientation: int = 1
     pixels: np.ndarray | None = None
 
     @property
@@ -65,7 +67,8 @@ class Photo:
         if self.pixels is not None:
             return _WHOLE, self.pixels
         enough = (-(-self.height * eighths // _WHOLE), -(-self.width * eighths // _WHOLE))
-        pixels = jpeg_rgb(self.data, at_least=enough if eighths < _WHOLE else None)
+        at_least = enough if eighths < _WHOLE else None
+        pixels = jpeg_rgb(self.data, orientation=self.orientation, at_least=at_least)
         if pixels is None:  # Pillow says what is wrong with it, or reads it all the same
             pixels = flatten(decode(self.data, max_pixels=self.max_pixels), self.background)
             return _WHOLE, pixels
@@ -83,12 +86,13 @@ def open_photo(data: bytes, *, background: tuple[int, int, int], max_pixels: int
     Raises:
       Reject: as `decode.decode`, or with `Photo.show`.
     """
-    size = jpeg_size(data, max_pixels=max_pixels)
-    if size is not None:
-        return Photo(*size, data, background, max_pixels)
+    header = jpeg_header(data, max_pixels=max_pixels)
+    if header is not None:
+        height, width, orientation = header
+        return Photo(height, width, data, background, max_pixels, orientation)
     pixels = flatten(decode(data, max_pixels=max_pixels), background)
     height, width = pixels.shape[:2]
-    return Photo(height, width, data, background, max_pixels, pixels)
+    return Photo(height, width, data, background, max_pixels, pixels=pixels)
 
 
 def _enough(box: Box, shape: tuple[int, int], interpolation: str) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, TiffImagePlugin
 
-from data_pipelines.decode import WARNING, check_size, jpeg_size, reasons
-from data_pipelines.exif import image_orientation, jpeg_orientation
+from data_pipelines.decode import WARNING, check_size, jpeg_header, reasons
+from data_pipelines.exif import image_orientation
 from data_pipelines.faults import Reject
 from data_pipelines.kinds import reader
 from data_pipelines.limits import MAX_PIXELS
@@ -47,10 +47,11 @@ def pillow_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Read:
     """
     if not data:
         raise Reject("image empty")
-    if jpeg_size(data, max_pixels=max_pixels) is not None:
+    header = jpeg_header(data, max_pixels=max_pixels)
+    if header is not None:
         try:  # the library that Pillow uses, in less time
             pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
-            return Read(pixels, TURNED if jpeg_orientation(data) > 1 else "")
+            return Read(pixels, TURNED if header.orientation > 1 else "")
         except ValueError:
             pass  # Pillow has to decide
     opener = reader(data)

@@ -32,7 +32,8 @@ def check_installed(interpolation: str) -> None:
     except ImportError as error:
         raise ValueError(
             f"interpolation {interpolation!r} needs cykooz-resizer ({error}); run pip install "
-            f"'vlp[fast]', or take {interpolation.removesuffix('_simd')!r}"
+            "'cykooz-resizer>=4', which Rust compiles where it has no wheel (Linux on ARM), or "
+            f"take {interpolation.removesuffix('_simd')!r}"
         ) from error
 
 
@@ -66,7 +67,8 @@ def resized(
     rgb, resizer = PixelType.U8x3, Resizer()
     height, width = pixels.shape[:2]
     left, top, right, bottom = box
-    data = np.ascontiguousarray(pixels).tobytes()  # of a part numpy < 2.4 copies value by value
+    # Row by row: of a part numpy < 2.4 copies value by value.
+    data = pixels.reshape(height, -1).data.tobytes()
     source, out = ImageData(width, height, rgb, data), ImageData(*shape, rgb)
     if down_first:
         low = ImageData(width, shape[1], rgb)

@@ -39,7 +39,7 @@ NAFLEX_PIXELS = dict(
 STRONG_COLOURS = dict(crop=(0.4, 1.0), brightness=0.32, contrast=0.32, saturation=0.32, hue=0.08)
 
 # Photographs as they are, squashed to a square without aliasing, as evaluation shows them.
-PLAIN = dict(interpolation="bicubic")
+PLAIN = dict(interpolation="bicubic_simd")
 
 # For photographs: crop and colour, but none of what changes a drawing's style.
 PHOTO = dict(

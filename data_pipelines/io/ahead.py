@@ -3,6 +3,7 @@
 from data_pipelines.io.plain import File
 
 _AT_ONCE = 4096  # bytes; a page, which is what a disk reads anyway
+_WHOLE = 2**18  # bytes; copied once more in the time that two reads take to begin
 
 
 class Ahead:
@@ -10,10 +11,12 @@ class Ahead:
 
     Args:
       file: which, as long as it is open.
+      whole: all that is wanted will be read: it is at once where that is not much.
     """
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, *, whole: bool = False) -> None:
         self._file, self._stop = file, 0
+        self._most = _WHOLE if whole else 0
         self._pieces: list[tuple[int, bytes]] = []
 
     def until(self, stop: int) -> None:
@@ -25,7 +28,9 @@ class Ahead:
         found = self.known(start, length)
         if found is not None:
             return found
-        data = self._file.read(start, max(length, min(_AT_ONCE, self._stop - start)))
+        left = self._stop - start
+        ahead = left if left <= self._most else min(_AT_ONCE, left)
+        data = self._file.read(start, max(length, ahead))
         self._pieces.append((start, data))
         return data[:length]
 

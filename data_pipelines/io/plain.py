@@ -55,7 +55,8 @@ class LocalFile:
         if not stat.S_ISREG(status.st_mode):
             os.close(self._file)
             raise OSError(errno.EINVAL, "is not a file", self.address)
-        self.size, self.tag = status.st_size, str(status.st_mtime_ns)
+        self.size, self._time = status.st_size, status.st_mtime_ns
+        self.tag = str(self._time)
 
     @property
     def length(self) -> int:
@@ -71,7 +72,7 @@ class LocalFile:
                 break
             found += more
         status = os.fstat(self._file)
-        if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.tag):
+        if status.st_size != self.size or status.st_mtime_ns != self._time:
             raise FileChanged(f"{self.address} changed while it was read")
         return found
 

@@ -25,6 +25,7 @@ from data_pipelines.limits import LIMITS, Limits
 from data_pipelines.sources.base import check_index
 from data_pipelines.sources.by_member import ByMember
 from data_pipelines.sources.fingerprints import joined
+from data_pipelines.sources.members import ENCODED
 from data_pipelines.sources.survey import Strays, Survey, explained
 from data_pipelines.sources.tar_index import TarIndex
 from data_pipelines.sources.tar_indexes import find
@@ -50,9 +51,11 @@ class _Parts(NamedTuple):
 
 class _Last(threading.local):
     """The sample that this thread asked for last, with its index: image and captions of a sample
-    are asked for one after the other."""
+    are asked for one after the other. And whether it was read for more than its captions: who asks
+    for one picture asks for the next as well."""
 
     index = -1
+    is_encoded = False
     parts: _Parts
 
 
@@ -158,6 +161,7 @@ class TarSource(ByMember):
 
     def _member(self, index: int, role: str) -> bytes | None:
         parts = self._parts(index)
+        self._last.is_encoded |= role in ENCODED
         if parts.fault:
             raise Reject(parts.fault)
         if role not in parts.members:
@@ -184,11 +188,12 @@ class TarSource(ByMember):
         kinds = odd_rows(places[2], row)["kind"].tolist() if len(places[2]) else ()
         fault = next((_REJECTED[kind] for kind in kinds if kind in _REJECTED), "")
         with self._reading(tar) as file:
-            ahead = Ahead(file)
+            ahead = Ahead(file, whole=last.is_encoded)
             key, members = _walked(ahead, stretches(*places, row))
         known = {role: ahead.known(*where) for role, where in members.items()}
         read = {role: data for role, data in known.items() if data is not None}
-        last.index, last.parts = index, _Parts(tar, key, members, fault, read)
+        last.index, last.is_encoded = index, False
+        last.parts = _Parts(tar, key, members, fault, read)
         return last.parts
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from PIL import Image
 from data_pipelines.decode import decode, rgba
 from data_pipelines.exif import orientation, turn
 from data_pipelines.faults import Reject
+from data_pipelines.jpeg import head
 
 # Smooth, so that lossy formats stay near the original.
 SMOOTH = (np.indices((48, 64)).sum(0)[..., None] * np.array([1, 2, 1])).astype(np.uint8)
@@ -190,6 +191,22 @@ def test_a_huge_jpeg_is_refused_by_its_header():
     jpeg[start + 5 : start + 9] = struct.pack(">HH", 20_000, 20_000)
     with pytest.raises(Reject, match="image too large: 20000 x 20000"):
         decode(bytes(jpeg))
+
+
+def test_a_header_that_promises_one_scan_is_kept_to_its_word():
+    """Else scans must be counted: libjpeg goes over the whole picture for each."""
+    jpeg = encoded(SMOOTH, "JPEG")
+    scan, frame = jpeg.index(b"\xff\xda"), jpeg.index(b"\xff\xc0")
+    assert head(jpeg).has_one_scan
+    for data in (jpeg[:scan] + jpeg[scan:-2] * 300 + jpeg[-2:], jpeg[:scan] + jpeg[scan:-2] * 2):
+        assert head(data).has_one_scan
+        with pytest.raises(Reject, match="image damaged|image truncated"):
+            decode(data)
+    of_one_channel = jpeg[: scan + 4] + b"\1" + jpeg[scan + 5 :]
+    without_length = jpeg[:frame] + b"\xff\x01\0\4ab" + jpeg[frame:]
+    progressive = encoded(SMOOTH, "JPEG", progressive=True)
+    for data in (of_one_channel, without_length, progressive, jpeg[:frame], jpeg[: scan + 1]):
+        assert not head(data).has_one_scan
 
 
 def test_a_huge_webp_is_refused_by_its_header():

@@ -60,7 +60,17 @@ def test_nothing_happens_that_was_not_asked_for():
     image = Image.fromarray(picture(90, 120))
     whole = image.resize((48, 48), Image.Resampling.BICUBIC)
     for seed in range(5):
-        np.testing.assert_array_equal(augmented(seed, saved(image, "PNG")), whole)
+        found = augmented(seed, saved(image, "PNG"), interpolation="bicubic")
+        np.testing.assert_array_equal(found, whole)
+
+
+def test_a_filter_by_simd_is_the_usual_one_and_a_level_from_pillows():
+    how = dict(seed=5, data=saved(Image.fromarray(picture(90, 120)), "PNG"), crop=(0.8, 1.0))
+    usual = augmented(**how)
+    fast, exact = (augmented(**how, interpolation=name) for name in ("bicubic_simd", "bicubic"))
+    np.testing.assert_array_equal(usual, fast)
+    difference = np.abs(usual.astype(int) - exact)
+    assert 0 < difference.max() <= 1
 
 
 def test_result_is_a_function_of_file_and_generator_alone_in_any_process():

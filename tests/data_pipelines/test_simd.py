@@ -1,4 +1,4 @@
-"""Resizes by SIMD against Pillow's, where cykooz-resizer is installed; what is said where not."""
+"""Resizes by SIMD against Pillow's, where cykooz-resizer has a wheel; what is said where not."""
 
 import importlib.util
 
@@ -18,7 +18,7 @@ from vlp.interop.hf.processors import processor_config
 from vlp.interop.open_clip.processing import write_preprocess as open_clip_preprocess
 
 HERE = importlib.util.find_spec("cykooz_resizer") is not None
-needed = pytest.mark.skipif(not HERE, reason="needs vlp[fast]")
+needed = pytest.mark.skipif(not HERE, reason="cykooz-resizer has no wheel here")
 
 
 def pillows(rgb, shape, name, *, box=None, down_first=False):
@@ -98,5 +98,5 @@ def test_jpegs_are_halved_as_often_as_the_crop_allows(monkeypatch, side, size, h
 @pytest.mark.skipif(HERE, reason="it is installed")
 @pytest.mark.parametrize("make", [ImagePreprocess, PhotoAugment])
 def test_who_asks_for_what_is_not_installed_is_told_what_to_do(make):
-    with pytest.raises(ValueError, match=r"needs cykooz-resizer .* pip install 'vlp\[fast\]'"):
+    with pytest.raises(ValueError, match=r"needs cykooz-resizer .* pip install 'cykooz-resizer"):
         make(64, interpolation="bicubic_simd")

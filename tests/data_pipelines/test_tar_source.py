@@ -138,6 +138,25 @@ def test_what_lies_beside_the_headers_is_read_with_them(tmp_path, monkeypatch):
     assert source.image(0) == members[0][1] and len(read) == 3
 
 
+def test_who_asks_for_pictures_reads_a_sample_at_once_unless_it_is_large(tmp_path, monkeypatch):
+    members = [(f"{key}.png", PNG + b"x" * 20_000) for key in "abcd"]
+    members[3] = ("d.png", PNG + b"x" * 300_000)
+    members += [(f"{key}.txt", key.encode()) for key in "abcd"]
+    source = TarSource(write_tar(tmp_path / "a.tar", sorted(members)))
+    source.key(3)  # which looks once at the whole tar
+    read, real, counts = [], plain.LocalFile.read, []
+    monkeypatch.setattr(plain.LocalFile, "read", lambda *how: read.append(how[2]) or real(*how))
+    for index, (key, picture) in enumerate(sorted(members)[::2]):
+        assert source.captions(index) == (key[0].encode(),)
+        assert source.image(index) == picture
+        counts.append(len(read))
+        read.clear()
+    assert counts == [3, 1, 1, 3]
+    for index in (0, 1):
+        source.captions(index)
+    assert sum(read[1:]) < 20_000, "who asks for captions alone reads no picture"
+
+
 def test_links_devices_and_outward_paths_are_never_followed(tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(PNG)

@@ -2,13 +2,14 @@
 
 import inspect
 import itertools
+import json
 
 import pytest
 from ml_collections import ConfigDict
 
 from experiments import blip, coca, emoji, own_data, vlmo
 from tests.small.runs import SMALL
-from vlp.cli.config import load_config
+from vlp.cli.config import load_config, read_config
 from vlp.interop.adapt import complete
 from vlp.models.presets import dual_encoder_preset
 from vlp.models.towers import TOWERS
@@ -255,11 +256,28 @@ def test_runs_of_the_time_before_presets_were_resolved_go_on(tmp_path):
     old["objective"] = dict(
         name="clip", implementation="auto", micro_batch_size=None, patch_drop=0.0, max_scale=100.0
     )
-    new = as_json(load_config(f"{OWN},dtype=bfloat16", []))
+    filter_of_the_time = ["--config.augment.interpolation=bicubic"]
+    new = as_json(load_config(f"{OWN},dtype=bfloat16", filter_of_the_time))
     check_same_config(old, new, tmp_path)
     old["model"]["preset"] = "clip/ViT-M/16"
     with pytest.raises(ValueError, match="config.model.image.num_heads: 8 there, 6 here"):
         check_same_config(old, new, tmp_path)
+
+
+@pytest.mark.parametrize("said", [{}, {"interpolation": "bicubic"}])
+def test_a_run_goes_on_with_the_filter_that_was_usual_when_it_began(said, tmp_path):
+    old = as_json(load_config(OWN, []))
+    assert old["augment"].pop("interpolation") == "bicubic_simd"
+    old["augment"] |= said
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    found = read_config(OWN, [], workdir=tmp_path)
+    assert found.config.augment.interpolation == "bicubic"
+    assert found.origin["augment.interpolation"] == "workdir"
+    check_same_config(old, as_json(found.config), tmp_path)
+    now = as_json(load_config(OWN, ["--config.augment.interpolation=bicubic_simd"]))
+    with pytest.raises(ValueError, match="interpolation: 'bicubic' there, 'bicubic_simd' here"):
+        check_same_config(old, now, tmp_path)
+    assert "interpolation" not in load_config(EMOJI, [], workdir=tmp_path).augment  # drawings
 
 
 def test_what_no_one_constructor_has_stays_without_settings():

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from experiments.common import base_config
 from vlp.remote import Place
-from vlp.run.resolve import merge, resolve_preset, resolve_shared
+from vlp.run.resolve import merge, resolve_preset, resolve_shared, saved_filter
 from vlp.run.sections import REQUIRED, sections, settings_of
 from vlp.run.values import as_json, flatten, plain
 
@@ -15,9 +15,11 @@ from vlp.run.values import as_json, flatten, plain
 def check_same_config(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Place) -> None:
     """Raises ValueError listing the keys in which a workdir's config differs from the new one.
 
-    A setting that one of them leaves to its default is equal to that default.
+    A setting that one of them leaves to its default is equal to that default: to the one of its
+    time, where there was another.
     """
     before, after = _complete(old), _complete(new)
+    before["augment.interpolation"] = saved_filter(old) or before["augment.interpolation"]
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     if not changed:
         return

@@ -15,6 +15,7 @@ from vlp.run.sections import (
     undecided,
 )
 
+FORMER_FILTER = "bicubic"  # of photographs, where the config of an older run states none
 ADOPTABLE = ("model", "preprocess", "tokenizer", "objective")
 
 
@@ -50,6 +51,7 @@ def resolve(
             _fill(config[section], values, prefix=f"{section}.", source="weights", found=found)
         towers = TOWERS.keys() & under.get("model", {}).keys()
     found |= _resolve_tokenizer(config, given=given, before=before)
+    found |= _resolve_filter(config, before=before)
     for section in ADOPTABLE[1:]:  # what is still open
         usual = base_config()[section].to_dict()
         known = settings_of(config, section) or usual  # those of another kind than the usual one
@@ -82,6 +84,33 @@ def _resolve_tokenizer(
             own[name] = value
             found[f"tokenizer.{name}"] = "tokenizer"
     return found
+
+
+def _resolve_filter(config: ConfigDict, *, before: Mapping[str, Any] | None) -> dict[str, str]:
+    """How photographs are resized, stated for the day on which it is usual to do so otherwise; the
+    run that goes on keeps what was usual before.
+    """
+    from data_pipelines.augmentation import is_of_photographs
+    from data_pipelines.photo_augment import PhotoAugment
+
+    found: dict[str, str] = {}
+    if is_of_photographs(config.augment.keys()):
+        is_former = saved_filter(before or {}) == FORMER_FILTER
+        value = FORMER_FILTER if is_former else PhotoAugment.interpolation
+        source = "workdir" if is_former else "usual"
+        values = {"interpolation": value}
+        _fill(config.augment, values, prefix="augment.", source=source, found=found)
+    return found
+
+
+def saved_filter(config: Mapping[str, Any]) -> str | None:
+    """How the run of a saved config resizes photographs; None where it has none of them."""
+    from data_pipelines.augmentation import is_of_photographs
+
+    settings = config.get("augment", {})
+    if "interpolation" in settings:
+        return settings["interpolation"]
+    return FORMER_FILTER if is_of_photographs(settings) else None
 
 
 def resolve_preset(config: ConfigDict, *, towers: Collection[str] = ()) -> dict[str, str]:

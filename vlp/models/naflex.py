@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
@@ -41,7 +42,7 @@ def device_images(images: Any) -> Any:
     them by name, become `NaflexImages`."""
     if isinstance(images, tuple):
         return NaflexImages(*images)
-    if images.dtype.names:
+    if isinstance(images, np.ndarray) and images.dtype.names:
         return NaflexImages(*(images[name] for name in NaflexImages._fields))
     return images
 

@@ -43,7 +43,8 @@ def device_images(images: Any) -> Any:
     if isinstance(images, tuple):
         return NaflexImages(*images)
     if isinstance(images, np.ndarray) and images.dtype.names:
-        return NaflexImages(*(images[name] for name in NaflexImages._fields))
+        parts: Any = [images[name] for name in NaflexImages._fields]
+        return NaflexImages(*parts)
     return images
 
 

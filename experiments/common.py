@@ -38,14 +38,19 @@ NAFLEX_PIXELS = dict(
 # What CLIPA and OpenVision show: Inception's crops with the colours of SimCLR at strength 0.4.
 STRONG_COLOURS = dict(crop=(0.4, 1.0), brightness=0.32, contrast=0.32, saturation=0.32, hue=0.08)
 
-# Photographs as they are, squashed to a square without aliasing, as evaluation shows them.
-PLAIN = dict(interpolation="bicubic_simd")
+# Photographs as they are, squashed to a square by an antialiased filter.
+PLAIN = dict(crop=None)
 
 # For photographs: crop and colour, but none of what changes a drawing's style.
 PHOTO = dict(
     crop=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.3, hue=0.02, blur_p=0.1,
     cutout_p=0.1,
 )  # fmt: skip
+
+
+def naflex_pixels(model: str, **changed: Any) -> ConfigDict:
+    """The section `preprocess` for a tower by its name, such as "ViT-B/16"."""
+    return ConfigDict(NAFLEX_PIXELS | dict(patch_size=int(model.rpartition("/")[2])) | changed)
 
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:

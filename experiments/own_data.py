@@ -29,7 +29,7 @@ Cost and score: yours to tell; ViT-S/16 at 224 pixels is 17 GFLOPs a pair and tr
 
 from ml_collections import ConfigDict
 
-from experiments.common import PHOTO, base_config, begin_with, parse_arg
+from experiments.common import PHOTO, base_config, begin_with, naflex_pixels, parse_arg
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -65,6 +65,8 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.preset = args.model or "clip/ViT-S/16"
         config.objective.name = "siglip" if args.model.startswith("siglip") else "clip"
         config.tokenizer.vocab_size = args.vocab
+    if args.model.startswith("siglip2_naflex/"):
+        config.preprocess = naflex_pixels(args.model)
     if args.tokenizer:
         length = 64 if args.model.startswith("siglip") else 77
         config.tokenizer = ConfigDict(dict(path=args.tokenizer, length=length))

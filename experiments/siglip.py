@@ -33,11 +33,11 @@ number for the whole run, where its authors draw one of five for a batch).
 from ml_collections import ConfigDict
 
 from experiments.common import (
-    NAFLEX_PIXELS,
     PLAIN,
     base_config,
     check_given,
     chosen,
+    naflex_pixels,
     parse_arg,
 )
 
@@ -74,9 +74,6 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def _keep_shapes(config: ConfigDict, model: str, *, patches: int) -> None:
     """Pictures at their own aspect ratio, in at most so many patches."""
-    patch_size = int(model.rpartition("/")[2])
-    config.preprocess = ConfigDict(
-        NAFLEX_PIXELS | dict(patch_size=patch_size, max_num_patches=patches)
-    )
+    config.preprocess = naflex_pixels(model, max_num_patches=patches)
     config.augment = ConfigDict()
     config.model.preset = f"siglip2_naflex/{model}"

@@ -22,6 +22,8 @@ from vlp.models.naflex import NaflexImages
 from vlp.run.build import plan
 from vlp.run.fields import batch_shapes
 from vlp.run.inputs import open_inputs
+from vlp.run.resolve import resolve
+from vlp.run.values import as_json
 from vlp.run.workdir import Workdir
 
 OWN = "experiments/own_data.py:data=pairs.tar"
@@ -102,6 +104,27 @@ def test_the_experiment_trains_the_tower_of_the_released_models():
     assert image["positions"].shape == (256, 768)
     count = sum(leaf.size for leaf in jax.tree.leaves(image)) / 1e6
     assert 92 < count < 94  # as those of SigLIP's B/16 at 256 pixels
+
+
+@pytest.mark.parametrize(
+    ("flags", "stated"), [([], "bilinear"), (["--config.preprocess.interpolation=box"], "box")]
+)
+def test_what_is_augmented_is_resized_as_evaluation_does_it(flags, stated):
+    path = "experiments/siglip.py:data=none.tar,naflex=64"
+    assert not load_config(path, flags).augment
+    augment = load_config(path, [*flags, "--config.augment.crop=(0.5,1.0)"]).augment
+    assert augment.interpolation == stated
+
+
+def test_a_preset_by_its_name_brings_its_patches_and_what_is_left_out_is_usual():
+    config = load_config(f"{OWN},model=siglip2_naflex/ViT-B/32", [])
+    assert dict(config.preprocess, patch_size=16) == NAFLEX_PIXELS
+    assert config.preprocess.patch_size == 32 and config.objective.name == "siglip"
+    bare = changed(preprocess=dict(kind="naflex"))
+    resolve(bare)
+    usual = NaflexPreprocess().to_dict()
+    assert {name: usual[name] for name in bare.preprocess} == as_json(bare.preprocess)
+    assert set(bare.preprocess) == set(usual)
 
 
 def test_a_run_goes_on_from_weights_with_their_patches(tmp_path):

@@ -264,17 +264,26 @@ def test_runs_of_the_time_before_presets_were_resolved_go_on(tmp_path):
         check_same_config(old, new, tmp_path)
 
 
-@pytest.mark.parametrize("said", [{}, {"interpolation": "bicubic"}])
-def test_a_run_goes_on_with_the_filter_that_was_usual_when_it_began(said, tmp_path):
-    old = as_json(load_config(OWN, []))
+SIGLIP = "experiments/siglip.py:data=x"
+FORMER = {"interpolation": "bicubic"}
+
+
+@pytest.mark.parametrize(
+    ("path", "left_out", "said"),
+    [(OWN, (), {}), (OWN, (), FORMER), (SIGLIP, ("crop",), FORMER)],
+)
+def test_a_run_goes_on_with_the_filter_that_was_usual_when_it_began(path, left_out, said, tmp_path):
+    old = as_json(load_config(path, []))
     assert old["augment"].pop("interpolation") == "bicubic_simd"
+    for name in left_out:
+        del old["augment"][name]
     old["augment"] |= said
     (tmp_path / "config.json").write_text(json.dumps(old))
-    found = read_config(OWN, [], workdir=tmp_path)
+    found = read_config(path, [], workdir=tmp_path)
     assert found.config.augment.interpolation == "bicubic"
     assert found.origin["augment.interpolation"] == "workdir"
     check_same_config(old, as_json(found.config), tmp_path)
-    now = as_json(load_config(OWN, ["--config.augment.interpolation=bicubic_simd"]))
+    now = as_json(load_config(path, ["--config.augment.interpolation=bicubic_simd"]))
     with pytest.raises(ValueError, match="interpolation: 'bicubic' there, 'bicubic_simd' here"):
         check_same_config(old, now, tmp_path)
     assert "interpolation" not in load_config(EMOJI, [], workdir=tmp_path).augment  # drawings

@@ -106,7 +106,7 @@ def test_the_paper_s_table_marks_the_best_and_shortens_names():
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"settings": {"limit": 9}}, "settings"), ({"protocol": {"prompts": "other"}}, "prompts")],
+    [({"settings": {"limit": 9}}, "limit"), ({"protocol": {"prompts": "other"}}, "prompts")],
 )
 def test_among_scores_of_different_protocols_none_is_the_best(changed, said):
     rows = [row("runs/a", protocol={"prompts": "p"}), row("runs/b", value=0.7)]

@@ -140,6 +140,11 @@ def _views(config: Any, loaded: Any, *, count: int) -> Any:
             "; embed them as they are, without --views and --config"
         )
     tower, size = loaded.card["model"]["image"], config.preprocess.size
+    if tower is not None and tower.get("kind") == "naflex":
+        raise ValueError(
+            "--views are pictures of one size, the model takes them at their own aspect ratio; "
+            "embed them as they are, without --views and --config"
+        )
     if tower is None or tower.get("image_size") != size:
         takes = "no pictures" if tower is None else f"pictures of {tower.get('image_size')} pixels"
         raise ValueError(

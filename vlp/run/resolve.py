@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from experiments.common import base_config
 from vlp.run.sections import (
+    REQUIRED,
     SHARED,
     TOWERS,
     init_sources,
@@ -51,13 +52,22 @@ def resolve(
             _fill(config[section], values, prefix=f"{section}.", source="weights", found=found)
         towers = TOWERS.keys() & under.get("model", {}).keys()
     found |= _resolve_tokenizer(config, given=given, before=before)
-    found |= _resolve_filter(config, before=before)
     for section in ADOPTABLE[1:]:  # what is still open
-        usual = base_config()[section].to_dict()
-        known = settings_of(config, section) or usual  # those of another kind than the usual one
-        usual = {name: usual[name] for name in usual if name in known}
+        usual = _usual(config, section)
         _fill(config[section], usual, prefix=f"{section}.", source="usual", found=found)
+    found |= _resolve_filter(config, before=before)
     return found | resolve_preset(config, towers=towers) | resolve_shared(config)
+
+
+def _usual(config: ConfigDict, section: str) -> dict[str, Any]:
+    """What a section has where nothing says otherwise: as in `base_config`, or, where it is of
+    another kind than there, what its constructor has."""
+    usual, known = base_config()[section].to_dict(), settings_of(config, section)
+    if known is None:
+        return usual
+    if section == "preprocess" and not usual.keys() <= known.keys():
+        usual = {name: setting.default for name, setting in known.items()}
+    return {name: usual[name] for name in known if usual.get(name, REQUIRED) is not REQUIRED}
 
 
 def _resolve_tokenizer(
@@ -88,18 +98,23 @@ def _resolve_tokenizer(
 
 def _resolve_filter(config: ConfigDict, *, before: Mapping[str, Any] | None) -> dict[str, str]:
     """How photographs are resized, stated for the day on which it is usual to do so otherwise; the
-    run that goes on keeps what was usual before.
+    run that goes on keeps what was usual before. Those at their own aspect ratio are resized as
+    evaluation does it.
     """
     from data_pipelines.augmentation import is_of_photographs
     from data_pipelines.photo_augment import PhotoAugment
+    from vlp.run.naflex import is_naflex
 
     found: dict[str, str] = {}
-    if is_of_photographs(config.augment.keys()):
-        is_former = saved_filter(before or {}) == FORMER_FILTER
-        value = FORMER_FILTER if is_former else PhotoAugment.interpolation
-        source = "workdir" if is_former else "usual"
-        values = {"interpolation": value}
-        _fill(config.augment, values, prefix="augment.", source=source, found=found)
+    if not is_of_photographs(config.augment.keys()):
+        return found
+    value, source = PhotoAugment.interpolation, "usual"
+    if is_naflex(config):
+        value = config.preprocess.interpolation
+    elif saved_filter(before or {}) == FORMER_FILTER:
+        value, source = FORMER_FILTER, "workdir"
+    values = {"interpolation": value}
+    _fill(config.augment, values, prefix="augment.", source=source, found=found)
     return found
 
 

@@ -109,10 +109,15 @@ def _check_views(config: ConfigDict, vectors: StoredVectors) -> None:
     views, here = vectors.manifest.get("views"), _settings(config)
     if views is None or views["augment"] == here:
         return
-    other = sorted(key for key in here if views["augment"].get(key) != here[key])
+    there = views["augment"]
+    other = ", ".join(
+        f"{name}: {there.get(name)!r} there, {value!r} here"
+        for name, value in sorted(here.items())
+        if there.get(name) != value
+    )
     raise ValueError(
-        f"its images were augmented otherwise than here ({', '.join(other)}); embed them by vlp "
-        "embed --views with this config"
+        f"its images were augmented otherwise than here ({other}); set config.augment to what is "
+        "there, or embed them by vlp embed --views with this config"
     )
 
 

@@ -40,7 +40,8 @@ def differing(protocols: Iterable[Mapping[str, Any]]) -> list[str]:
 def told_apart(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """What rows of one set and task were judged by that others were not; [] where they compare."""
     return differing(
-        {"settings": json.dumps(row.get("settings", {}), sort_keys=True), **row.get("protocol", {})}
+        {name: json.dumps(value, sort_keys=True) for name, value in row.get("settings", {}).items()}
+        | row.get("protocol", {})
         for row in rows
         if "failed" not in row
     )

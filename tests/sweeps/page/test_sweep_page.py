@@ -137,6 +137,15 @@ def test_models_that_were_judged_by_other_prompts_are_not_to_be_compared(made):
     assert f"objects-0 : {said}" in page.text
 
 
+def test_of_models_that_were_judged_by_other_prompts_none_is_the_best(made):
+    _, rows = made(models=2, sets=1)
+    place = ("objects-0", "classification")
+    assert Board(rows).best(place)
+    for row in rows:
+        row["protocol"] = {"prompts": row["model"]}
+    assert Board(rows).best(place) is None
+
+
 def test_of_several_settings_those_that_were_asked_for_last_are_drawn(made):
     _, rows = made(models=1, sets=1)
     again = rows[0]

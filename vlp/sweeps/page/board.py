@@ -8,6 +8,7 @@ from typing import Any
 from vlp.evals.results import LABELS, NO_SHARES
 from vlp.evals.writing import Number, percent
 from vlp.sweeps.names import models_of, short_names
+from vlp.sweeps.protocol import told_apart
 from vlp.sweeps.table import current, main_metric, place_of
 
 Row = Mapping[str, Any]
@@ -152,7 +153,10 @@ class Board:
         return None if found is None else Score.of(found)
 
     def best(self, place: Place) -> str | None:
-        """The model of the highest score; None where none has one."""
+        """The model of the highest score; None where none has one, or they do not compare."""
+        rows = [row for m in self.models if (row := self.row(m, place))]
+        if told_apart(rows):
+            return None
         values = {
             m: s.value for m in self.models if (s := self.score(m, place)) and s.value is not None
         }

@@ -20,7 +20,6 @@ WEIGHTS = ("params", *AVERAGES)  # each in a folder of its own, to be read witho
 STATE = "state"  # the folder of what is left; of all arrays in earlier checkpoints
 ARRAYS = (STATE, *WEIGHTS)
 JSON_ITEMS = ("loader", "config", "card")
-_LARGE = 2**20  # bytes of a slice
 
 
 def to_nested(tree: Any) -> dict[str, Any]:
@@ -137,14 +136,16 @@ def read_json(folder: epath.Path, name: str) -> Any:
     return ocp.JsonCheckpointHandler().restore(folder / name)["value"]
 
 
-def handlers() -> dict[str, Any]:
+def handlers(*, least_slice: int = 0) -> dict[str, Any]:
     """What writes and reads each folder of a checkpoint.
 
-    An array that is whole on several devices is written by all of them, a slice each, where slices
-    are large; slicing small ones costs more than it saves.
+    Args:
+        least_slice: bytes; an array that is whole on several devices is written by all of them, a
+            slice each, unless slices are smaller.
     """
+    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=least_slice)
     kinds = ocp.type_handlers.create_type_handler_registry(
-        (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_LARGE)),
+        (jax.Array, arrays),
         (np.ndarray, ocp.type_handlers.NumpyHandler()),
     )
     return {

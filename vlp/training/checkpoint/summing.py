@@ -10,6 +10,10 @@ from etils import epath
 
 from vlp.training.checkpoint import contents, manifest
 
+# Bytes of an array that all devices hold: smaller ones are written by the first, for to cut them up
+# takes longer than it saves.
+_SHARED = 2**20
+
 
 class Summing(ocp.CompositeCheckpointHandler):
     """Writes as orbax does; with several processes each also leaves the sums of what it wrote.
@@ -20,7 +24,9 @@ class Summing(ocp.CompositeCheckpointHandler):
     """
 
     def __init__(self, before_commit: Callable[[], object], **ways: Any):
-        super().__init__(composite_options=ocp.CompositeOptions(**ways), **contents.handlers())
+        options = ocp.CompositeOptions(**ways)
+        slices = contents.handlers(least_slice=_SHARED // jax.device_count())
+        super().__init__(composite_options=options, **slices)
         self._before_commit = before_commit
 
     async def async_save(self, directory: epath.Path, *args: Any, **kwargs: Any) -> list[Any]:

@@ -159,6 +159,31 @@ def test_new_labels_take_the_place_of_old_ones_and_that_is_said(tmp_path, capsys
     assert [found.meta(i)["labels"] for i in range(len(found))] == [[0], [0]]
 
 
+def test_a_job_goes_on_with_the_very_wordnet_it_began_with_wherever_it_lies(tmp_path, capsys):
+    data = write_samples(tmp_path / "d.tar", [(encoded(noise(0)), "a cat")])
+    for name, synset in (("a", 1), ("copy", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.noun").write_text(f"cat n 1 1 @ 1 1 {synset:08d}\n")
+    own = ["data", "label", f"--data={data}", f"--out={tmp_path / 'out'}", "--min-count=1"]
+    own += ["--layout=none"]
+    assert [main([*own, f"--wordnet={tmp_path / name}"]) for name in ("a", "copy")] == [0, 0]
+    (tmp_path / "copy/noun.exc").write_text("felid cat\n")
+    for name in ("copy", "other"):
+        assert main([*own, f"--wordnet={tmp_path / name}"]) == 1
+        assert "is of a job with another wordnet" in capsys.readouterr().err
+
+
+def test_a_filter_goes_on_with_vectors_that_were_made_alike_alone(tmp_path, data, job, capsys):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    own = ("filter", f"--embeddings={vectors}", "--threshold=0.5", "--layout=none")
+    assert [job(*own), job(*own)] == [0, 0]
+    manifest = json.loads((vectors / "manifest.json").read_text())
+    for name in ("model", "captions", "dtype", "preprocess", "tokenizer"):
+        (vectors / "manifest.json").write_text(json.dumps(manifest | {name: "other"}))
+        assert job(*own) == 1
+        assert "is of a job with another embeddings" in capsys.readouterr().err
+
+
 def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
     vectors = write_embeddings(tmp_path / "v", open_source(data))
     x = np.eye(9, dtype=np.float32)

@@ -63,6 +63,9 @@ def least_score(work: Work, flags: Sequence[str], shards: Sequence[Shard], share
       flags: of the runner.
       shards: the vectors of pictures and of captions of each stretch, see `read_vectors`.
       share: see `Wanted`.
+
+    Raises:
+      ValueError: the folder keeps the cosine of another share.
     """
     path = work.out / LEAST
     if not path.exists():
@@ -72,7 +75,12 @@ def least_score(work: Work, flags: Sequence[str], shards: Sequence[Shard], share
                 | beam.CombineGlobally(_Histogram())
                 | "write least" >> beam.Map(partial(_write_least, path, share))
             )
-    return json.loads(path.read_text(encoding="utf-8"))["least"]
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept.get("share") != share:
+        raise ValueError(
+            f"{path} must be of the share {share}, it is of {kept.get('share')}; give another --out"
+        )
+    return kept["least"]
 
 
 def by_score(
@@ -151,7 +159,7 @@ def _write_least(path: Path, share: float, counts: np.ndarray) -> None:
     """Writes the lower edge of the bin above which the share is reached."""
     from_the_top = np.cumsum(counts[::-1])
     place = int(np.searchsorted(from_the_top, np.ceil(share * from_the_top[-1])))
-    write_json(path, {"least": (_BINS - 1 - place) / _BINS * 2 - 1})
+    write_json(path, {"share": share, "least": (_BINS - 1 - place) / _BINS * 2 - 1})
 
 
 def _say(least: float, scored: tuple[int, float]) -> Verdict:

@@ -4,9 +4,12 @@ Read are `index.noun` and, where it is there, `noun.exc` of a WordNet folder (`d
 https://wordnet.princeton.edu/download, or `corpora/wordnet` of NLTK's data).
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from data_pipelines.files import json_bytes
 
 # WordNet's own rules of the plural (morphy), the first that gives a noun.
 _PLURALS = (
@@ -50,6 +53,11 @@ class WordNet:
         self._nouns = dict(map(_entry, (line for line in lines if not line.startswith(" "))))
         self._longest = max((noun.count("_") + 1 for noun in self._nouns), default=1)
         self._odd = dict(_exceptions(Path(folder) / "noun.exc"))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that is read of the folder."""
+        return hashlib.sha256(json_bytes([self._nouns, self._odd])).hexdigest()
 
     def synsets(self, text: str) -> dict[str, str]:
         """The synsets of a text's nouns, such as "n02084071", with the noun that stands for it.

@@ -120,6 +120,15 @@ def test_the_best_share_by_score_stays(scored, start, flags, share):
     assert {line["index"] for line in found if line.get("reason") == "no score"} == {4, 9}
 
 
+def test_a_cosine_that_is_kept_is_of_its_share_alone(scored, start, flags):
+    data, shards, _ = scored
+    work = start(data)
+    least = least_score(work, flags, shards, 0.3)
+    assert least_score(work, flags, [], 0.3) == least  # not reckoned again
+    with pytest.raises(ValueError, match=r"must be of the share 0\.5, it is of 0\.3"):
+        least_score(work, flags, shards, 0.5)
+
+
 def test_scores_from_the_threshold_on_stay(scored, start, flags):
     data, shards, best = scored
     work = start(data)

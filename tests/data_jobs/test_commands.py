@@ -159,6 +159,31 @@ def test_new_labels_take_the_place_of_old_ones_and_that_is_said(tmp_path, capsys
     assert [found.meta(i)["labels"] for i in range(len(found))] == [[0], [0]]
 
 
+def test_a_job_goes_on_with_the_very_wordnet_it_began_with_wherever_it_lies(tmp_path, capsys):
+    data = write_samples(tmp_path / "d.tar", [(encoded(noise(0)), "a cat")])
+    for name, synset in (("a", 1), ("copy", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.noun").write_text(f"cat n 1 1 @ 1 1 {synset:08d}\n")
+    own = ["data", "label", f"--data={data}", f"--out={tmp_path / 'out'}", "--min-count=1"]
+    own += ["--layout=none"]
+    assert [main([*own, f"--wordnet={tmp_path / name}"]) for name in ("a", "copy")] == [0, 0]
+    (tmp_path / "copy/noun.exc").write_text("felid cat\n")
+    for name in ("copy", "other"):
+        assert main([*own, f"--wordnet={tmp_path / name}"]) == 1
+        assert "is of a job with another wordnet" in capsys.readouterr().err
+
+
+def test_a_filter_goes_on_with_vectors_that_were_made_alike_alone(tmp_path, data, job, capsys):
+    vectors = write_embeddings(tmp_path / "v", open_source(data))
+    own = ("filter", f"--embeddings={vectors}", "--threshold=0.5", "--layout=none")
+    assert [job(*own), job(*own)] == [0, 0]
+    manifest = json.loads((vectors / "manifest.json").read_text())
+    for name in ("model", "captions", "dtype", "preprocess", "tokenizer"):
+        (vectors / "manifest.json").write_text(json.dumps(manifest | {name: "other"}))
+        assert job(*own) == 1
+        assert "is of a job with another embeddings" in capsys.readouterr().err
+
+
 def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
     vectors = write_embeddings(tmp_path / "v", open_source(data))
     x = np.eye(9, dtype=np.float32)
@@ -193,7 +218,15 @@ def test_near_vectors_go_by_the_cosine_that_is_given(tmp_path, data, job):
         ("convert", ["--runner=sparkrunner", "--beam=--spark_version=3"], "--spark_job_server_jar"),
         ("convert", ["--runner=NoRunner"], "Unexpected pipeline runner: NoRunner"),
         ("convert", ["--runner=PortableRunner", "--beam=--job_endpoint=localhost:1"], "not answer"),
-        ("convert", ["--runner=DirectRunner", "--beam=--tpyo=3"], "Beam knows, got --tpyo=3;"),
+        ("convert", ["--runner=FnApiRunner", "--beam=--tpyo=3"], "Beam knows, got --tpyo=3;"),
+        ("convert", ["--runner=PortableRunner"], "a job server that runs; give --beam='--job_end"),
+        ("convert", ["--runner=FlinkRunner", "--beam=--flink_job_server_jar=no.jar"], "got no.jar"),
+        ("convert", ["--runner=FnApiRunner", "--beam=--runner=Other"], "no runner, got 'Other'"),
+        ("convert", ["--runner=apache_beam.runners.Nope"], "has no attribute 'Nope'"),
+        ("convert", ["--runner=apache_beam.Map"], "class, got apache_beam.Map"),
+        ("convert", ["--runner=apache_beam.Pipeline"], "class, got apache_beam.Pipeline"),
+        ("convert", ["--runner=PrismRunner"], "which Beam downloads; leave --runner out"),
+        ("convert", ["--runner=direct"], "which Beam downloads; leave --runner out"),
         ("convert", ["--beam=--flink_master=here:1"], "got '--flink_master=here:1' without one"),
         ("convert", ["--quality=80"], "--quality is of the JPEGs that --resize makes, got 80"),
     ],

@@ -129,9 +129,16 @@ def test_flags_of_flink_reach_its_job_server(tmp_path, monkeypatch, start):
         raise ValueError("asked")
 
     monkeypatch.setattr(flink_runner, "FlinkJarJobServer", asked)
-    more = ["--flink_job_server_jar=server.jar", "--flink_master=far.example:8081"]
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    more = [f"--flink_job_server_jar={jar}", "--flink_master=far.example:8081"]
     flags = on_cluster("FlinkRunner", more)
     work = start(write_samples(tmp_path / "d.tar", [(encoded(noise(0)), "words")]))
     with pytest.raises(ValueError, match="asked"):
         gather_facts(work, flags, pictures=False)
-    assert told == ["http://far.example:8081", "server.jar"]
+    assert told == ["http://far.example:8081", str(jar)]
+
+
+def test_the_jar_of_a_job_server_may_be_a_url():
+    more = ["--spark_job_server_jar=https://far.example/server.jar"]
+    assert on_cluster("SparkRunner", more) == ["--runner=SparkRunner", *more]

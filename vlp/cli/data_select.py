@@ -286,9 +286,9 @@ def _label(args: argparse.Namespace, _: list[str]) -> None:
 
     check_sizes(args, "min_count")
     form = form_of(args)
-    WordNet(args.wordnet)  # refused before anything is read
+    fingerprint = WordNet(args.wordnet).fingerprint  # refused before anything is read
     how = {"wordnet": str(Path(args.wordnet).absolute()), "min_count": args.min_count}
-    work, flags = begin(args, {**how, **form_settings(form)})
+    work, flags = begin(args, {**how, "wordnet": fingerprint, **form_settings(form)})
     gather(work, flags, pictures=False)
     with showing("counting nouns"):
         vocabulary = write_vocabulary(work, flags, **how)

@@ -1,17 +1,22 @@
 """Folders of `vlp embed` as jobs over the same data read them."""
 
+from typing import Any
+
 from data_pipelines.sources.base import Source
 from data_pipelines.sources.fingerprints import same_data
 from vlp.vectors.shards import check_plain, done_files, read_manifest, stem
 
+_MADE_BY = ("model", "captions", "dtype", "preprocess", "tokenizer")
 
-def embedded_by(folder: str) -> str:
-    """The fingerprint of the model whose vectors these are.
+
+def embedded_by(folder: str) -> dict[str, Any]:
+    """What made these vectors of the data they are of: JSON values, the model's fingerprint first.
 
     Raises:
         ValueError: it is no such folder.
     """
-    return read_manifest(folder)["model"]
+    manifest = read_manifest(folder)
+    return {name: manifest.get(name) for name in _MADE_BY}
 
 
 def embedded_shards(folder: str, source: Source) -> list[tuple[str, str]]:

@@ -130,19 +130,25 @@ def _message(file: File, place: int, before: int, header: int) -> tuple[int, int
         rows = _rows(_below(message, _HEADER), body) if kind == _BATCH else 0
     except (TypeError, struct.error) as error:  # places that lead out of the header
         raise ValueError(f"the message at byte {place} is damaged") from error
-    if body < 0 or rows < 0:
-        raise ValueError(f"the message at byte {place} is damaged: {rows} rows in {body} bytes")
+    if body < 0:
+        raise ValueError(f"the message at byte {place} is damaged: it has {body} bytes")
     return before + header + body, kind, rows
 
 
 def _rows(batch: Table, body: int) -> int:
-    """The rows of a batch; -1 where its first column has others, or no body can hold so many."""
+    """The rows of a batch.
+
+    Raises:
+      ValueError: its first column has others, or no body can hold so many.
+    """
     rows = _number(batch, _ROWS, Int64Flags)
     nodes = batch.Offset(_slot(_NODES))
     first = batch.Get(Int64Flags, batch.Vector(nodes)) if nodes else 0
     # What is not compressed has a byte a row in some column at least: bytes and texts have places.
     most = _MOST_ROWS if batch.Offset(_slot(_COMPRESSION)) else body
-    return rows if rows == first and rows <= most else -1
+    if rows != first or not 0 <= rows <= most:
+        raise ValueError(f"a batch of {rows} rows has {first} in a column, and {body} bytes")
+    return rows
 
 
 def _root(data: bytes) -> Table:

@@ -1,6 +1,7 @@
 """Arrow files read from a web server, from S3 and from GCS: the rows that they have on a disk."""
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -259,14 +260,23 @@ def test_damage_in_a_column_costs_no_other(tmp_path):
         source.meta(4)
 
 
+def not_now(*_):
+    raise OSError(errno.EIO, "not now")
+
+
 @needs_http
 @pytest.mark.parametrize("ending", ["arrow", "parquet"])
-def test_rows_beside_tars_are_refused_and_tables_of_downloads_are_not(web, ending):
+def test_rows_beside_tars_are_refused_and_tables_of_downloads_are_not(web, ending, monkeypatch):
     folder, place, _ = web
     with tarfile.open(folder / "a.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("a.txt"), None)
     pq.write_table(table("red").select(["caption"]), folder / "a.parquet")
     assert len(open_source(place)) == 1
+    blocks._after_fork()
+    with monkeypatch.context() as patch:
+        patch.setattr(remote.RemoteFile, "_fetch", not_now)
+        with pytest.raises(ValueError, match="a.parquet cannot be read: .*; try again"):
+            open_source(place)
     pq.write_table(table("red"), folder / f"a.{ending}")
     with pytest.raises(ValueError, match=f"holds .*a.tar and .*a.{ending}; say which by a pattern"):
         open_source(place)

@@ -139,11 +139,11 @@ def _rows(batch: Table, body: int) -> int:
     """The rows of a batch.
 
     Raises:
-      ValueError: its first column has others, or no body can hold so many.
+      ValueError: it has no columns, the first has others, or no body can hold so many.
     """
     rows = _number(batch, _ROWS, Int64Flags)
     nodes = batch.Offset(_slot(_NODES))
-    first = batch.Get(Int64Flags, batch.Vector(nodes)) if nodes else 0
+    first = batch.Get(Int64Flags, batch.Vector(nodes)) if nodes else -1
     # What is not compressed has a byte a row in some column at least: bytes and texts have places.
     most = _MOST_ROWS if batch.Offset(_slot(_COMPRESSION)) else body
     if rows != first or not 0 <= rows <= most:

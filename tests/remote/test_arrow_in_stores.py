@@ -229,7 +229,7 @@ def test_a_batch_that_says_other_rows_than_its_columns_or_its_bytes_is_damage(
 def test_no_damaged_byte_of_a_header_raises_what_nobody_expects(tmp_path):
     path = save(tmp_path) / NAMES[1]
     data = path.read_bytes()
-    for spot in range(0, batches(path)[0][0] + 600, 7):
+    for spot in range(0, batches(path)[0][0] + 600, 6):
         path.write_bytes(data[:spot] + bytes([data[spot] ^ 0x81]) + data[spot + 1 :])
         try:
             source, strays = opened(tmp_path)

@@ -69,7 +69,7 @@ def places_below(folder: Path, files: Sequence[str], *, beside: bool) -> list[tu
         files = [file for file in files if "/" not in file]
     for wanted in (PARQUET, ARROW, RECORDS):
         names = [file for file in files if kind_of_file(file) == wanted]
-        if names and (not beside or (wanted == PARQUET and _has_pictures(folder / names[0]))):
+        if names and (not beside or wanted != PARQUET or _has_pictures(folder / names[0])):
             _check_one_split(folder, names)
             return [(wanted, folder / name) for name in names]
     return []
@@ -102,14 +102,22 @@ def _split_of(file: str) -> str | None:
     return _split(file) or (last if last in SPLITS else None)
 
 
-def places_in_store(folder: str, names: Sequence[str]) -> list[tuple[str, str]]:
+def places_in_store(folder: str, names: Sequence[str], *, beside: bool) -> list[tuple[str, str]]:
     """The files of rows in a folder of a store, by the names of all its files.
+
+    Args:
+      folder: its address.
+      names: of all its files.
+      beside: whether there are tars as well; see `places_below`.
 
     Raises:
       ValueError: see `saved_files` and `stored_places`.
     """
     if is_saved_there(names):
         return stored_places(saved_files(folder))
+    parquet = [name for name in names if kind_of_file(name) == PARQUET]
+    if beside and parquet and not _has_pictures(child(folder, parquet[0])):
+        names = [name for name in names if name not in parquet]
     return stored_places([child(folder, name) for name in names])
 
 
@@ -185,7 +193,7 @@ def _of_files(kind: str, paths: list, limits: Limits) -> Source:
     return ArrayRecordSource(paths, limits=limits)
 
 
-def _has_pictures(path: Path) -> bool:
+def _has_pictures(path: str | Path) -> bool:
     from data_pipelines.sources.parquet import has_pictures
 
     return has_pictures(path)

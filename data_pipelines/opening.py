@@ -191,7 +191,9 @@ def _in_store(address: str) -> list[_Place]:
     there = {name_of(file) for file in listing(address)}
     names = sorted(there | {*remembered(address.rstrip("/"))})
     tars = [(_TAR, child(address, name)) for name in names if _is_tar(name)]
-    found = tars or places_in_store(address, names)
+    rows = places_in_store(address, names, beside=bool(tars))
+    _check_one_kind(address, [path for _, path in (*tars[:1], *rows[:1])])
+    found = tars or rows
     if not found:
         raise ValueError(
             "data of a store are tars, parquet or Arrow files, or a folder of them, "
@@ -214,12 +216,7 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
     tars = [file for file in tars if _is_tar(file)]
     encoded = [file for file in files if role_of(Path(file).suffix[1:]) in ENCODED]
     rows = places_below(folder, files, beside=bool(tars or encoded))
-    found = [*tars[:1], *encoded[:1], *(str(path) for _, path in rows[:1])]
-    if len(found) > 1:
-        raise ValueError(
-            f"a folder is read as rows, as tars or as pictures, {folder} holds "
-            f"{' and '.join(map(shown, found))}; say which by a pattern, such as '*.tar'"
-        )
+    _check_one_kind(folder, [*tars[:1], *encoded[:1], *(str(path) for _, path in rows[:1])])
     twice = [file for file in tars if packed_kind(file) and _unpacked_name(file) in tars]
     if twice:
         raise ValueError(
@@ -232,6 +229,15 @@ def _in_folder(folder: Path) -> Iterator[_Place]:
         yield from ((_TAR, folder / file) for file in tars)
     else:
         yield _FOLDER, (folder, files, strays)
+
+
+def _check_one_kind(folder: Path | str, found: list[str]) -> None:
+    """Refuses a folder of several kinds of data, by the first file of each."""
+    if len(found) > 1:
+        raise ValueError(
+            f"a folder is read as rows, as tars or as pictures, {folder} holds "
+            f"{' and '.join(map(shown, found))}; say which by a pattern, such as '*.tar'"
+        )
 
 
 def _is_tar(name: str) -> bool:

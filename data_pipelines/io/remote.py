@@ -47,8 +47,9 @@ class RemoteFile:
             self._check()
         first, last = start // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES
         parts = [self._block(number) for number in range(first, last + 1)]
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        return data[start - first * BLOCK_BYTES : stop - first * BLOCK_BYTES]
+        parts[-1] = parts[-1][: stop - last * BLOCK_BYTES]
+        parts[0] = parts[0][start - first * BLOCK_BYTES :]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         """Nothing is held: blocks are dropped when others need their place."""

@@ -6,21 +6,20 @@ References:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from data_pipelines.faults import Reject, shown
 from data_pipelines.limits import LIMITS, Limits
+from data_pipelines.sources.arrow_checks import CUT, check_names, check_same, good_column
 from data_pipelines.sources.arrow_messages import FILE_MAGIC
 from data_pipelines.sources.groups import GroupSource, kinds_of
 from data_pipelines.sources.row_columns import Columns, find_columns
 from data_pipelines.sources.survey import Strays, Survey
 
 _LOG = logging.getLogger(__name__)
-CUT = "cut off or damaged: the rows behind that are lost; save it again"
 
 
 class ArrowSource(GroupSource):
@@ -46,14 +45,16 @@ class ArrowSource(GroupSource):
     ) -> None:
         strays = Strays()
         self._batches, files = _map(paths, strays)
-        self._checked: set[tuple[int, str]] = set()
-        check_same([batch.schema for batch in self._batches], paths)
+        self._good: dict[int, set[str]] = {}  # columns that were looked at, by batch
+        check_same(
+            [(paths[i], batch.schema) for i, batch in zip(files, self._batches, strict=True)], paths
+        )
         schema = self._batches[0].schema
         super().__init__(
             [str(path) for path in paths],
             [(file, len(batch)) for file, batch in zip(files, self._batches, strict=True)],
             schema=schema,
-            columns=columns or find_columns(kinds_of(schema), where=str(paths[0])),
+            columns=columns or find_columns(kinds_of(schema), where=str(paths[files[0]])),
             name=name,
             limits=limits,
         )
@@ -81,57 +82,16 @@ class ArrowSource(GroupSource):
         return sum(_nulls(batch.column(column)) for batch in self._batches)
 
     def _column(self, group: int, name: str) -> pa.Array:
-        column = self._batches[group].column(name)
-        if (group, name) not in self._checked:
-            try:
-                check_column(column)
-            except pa.ArrowException as error:
-                path = self.paths[self._files[group]]
-                raise Reject("shard damaged", f"{shown(name)} of {path}: {error}") from error
-            self._checked.add((group, name))
-        return column
+        good = self._good.setdefault(group, set())
+        return good_column(self._batches[group], name, good, self.paths[self._files[group]])
 
     def __getstate__(self) -> dict[str, Any]:
         # Other processes map the files themselves.
-        return self.__dict__ | {"_batches": None, "_checked": set()}
+        return self.__dict__ | {"_batches": None, "_good": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._batches, _ = _map([Path(path) for path in self.paths], Strays())
-
-
-def check_column(column: pa.Array) -> None:
-    """Looks at what Arrow takes for granted: lengths and places that lead out of a buffer end the
-    process. Texts need not be UTF-8.
-
-    Raises:
-      ArrowInvalid: they are damaged.
-    """
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid as error:
-        if "UTF8" not in str(error) or pa.types.is_nested(column.type):
-            raise
-
-
-def check_same(schemas: Sequence[pa.Schema], paths: Sequence[str | Path]) -> None:
-    """Refuses Arrow files without rows, and those whose batches have other columns than the first.
-
-    Raises:
-      ValueError: see above.
-    """
-    if not schemas:
-        raise ValueError(
-            f"Arrow files must hold rows, {paths[0] if paths else 'the list'} holds none; save "
-            "the data again"
-        )
-    other = next((schema for schema in schemas if schema != schemas[0]), None)
-    if other is not None:
-        raise ValueError(
-            f"Arrow files of one data set have the same columns, got "
-            f"{', '.join(map(shown, other.names))} beside {', '.join(map(shown, schemas[0].names))}"
-            "; name them as parts joined by a comma"
-        )
 
 
 def _nulls(array: pa.Array) -> int:
@@ -147,19 +107,33 @@ def _map(paths: Sequence[Path], strays: Strays) -> tuple[list[pa.RecordBatch], l
     for number, path in enumerate(paths):
         mapped = pa.memory_map(str(path))
         try:
-            for batch in _reader(mapped):
+            for batch in _read(mapped):
                 batch.validate()
                 batches.append(batch)
                 files.append(number)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             strays.add(CUT, f"{path.name} ({error})")
     return batches, files
 
 
-def _reader(mapped: pa.MemoryMappedFile) -> Any:
-    """Iterates over the batches of a file."""
+def _read(mapped: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
+    """The batches of a file.
+
+    Raises:
+      ArrowException, OSError, ValueError: it is damaged, or a stream ends without its mark or
+        before the file does.
+    """
     if mapped.read(len(FILE_MAGIC)) == FILE_MAGIC:
         file = pa.ipc.open_file(mapped)
-        return map(file.get_batch, range(file.num_record_batches))
+        check_names(file.schema)
+        yield from map(file.get_batch, range(file.num_record_batches))
+        return
     mapped.seek(0)
-    return pa.ipc.open_stream(mapped)
+    stream = pa.ipc.open_stream(mapped)
+    check_names(stream.schema)
+    end = mapped.tell()
+    for batch in stream:
+        end = mapped.tell()
+        yield batch
+    if not end < mapped.tell() == mapped.size():
+        raise ValueError(f"the mark of its end must be its last bytes, it is not at byte {end}")

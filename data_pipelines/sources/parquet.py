@@ -150,11 +150,18 @@ def _readable(file: File) -> pa.PythonFile:
     return pa.PythonFile(Stream(file), mode="r")
 
 
-def has_pictures(path: Path) -> bool:
-    """Whether a parquet file has a column of pictures or sounds; one that is damaged has none."""
+def has_pictures(path: str | Path) -> bool:
+    """Whether a parquet file has a column of pictures or sounds; one that is damaged has none.
+
+    Raises:
+      ValueError: it cannot be read now.
+    """
     try:
-        columns = find_columns(kinds_of(pq.read_schema(path)), where=str(path))
-    except (OSError, ValueError):  # pyarrow's errors are ValueErrors as well
+        schema = pq.read_schema(_where(os.fspath(path)))
+        columns = find_columns(kinds_of(schema), where=str(path))
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors as well
+        if isinstance(error, OSError) and reason_of(error) != "shard damaged":
+            raise ValueError(f"{path} cannot be read: {error}; try again") from error
         return False
     return columns.image is not None or columns.audio is not None
 

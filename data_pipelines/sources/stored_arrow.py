@@ -16,7 +16,7 @@ import pyarrow as pa
 from data_pipelines.faults import Reject
 from data_pipelines.io import File, FileChanged, OpenFiles, name_of, open_file
 from data_pipelines.limits import LIMITS, Limits
-from data_pipelines.sources.arrow import CUT, check_column, check_same
+from data_pipelines.sources.arrow_checks import CUT, check_names, check_same, good_column
 from data_pipelines.sources.arrow_messages import Batch, Messages, messages_of
 from data_pipelines.sources.fingerprints import Fingerprint
 from data_pipelines.sources.group_order import GroupOrder
@@ -38,6 +38,13 @@ class _Stored(NamedTuple):
     messages: Messages
     schema: pa.Schema | None
     digest: bytes
+
+
+class _Rows(NamedTuple):
+    """A batch that was read, and its columns that were looked at."""
+
+    batch: pa.RecordBatch
+    good: set[str]
 
 
 class StoredArrowSource(GroupSource):
@@ -70,14 +77,14 @@ class StoredArrowSource(GroupSource):
             for number, path in enumerate(paths)
             for batch in self._stored[path].messages.batches
         ]
-        schemas = [self._stored[paths[number]].schema for number, _ in self._batches]
+        schemas = [(paths[i], self._stored[paths[i]].schema) for i, _ in self._batches]
         check_same(schemas, paths)
-        schema = schemas[0]
+        first, schema = schemas[0]
         super().__init__(
             paths,
             [(number, batch.rows) for number, batch in self._batches],
             schema=schema,
-            columns=find_columns(kinds_of(schema), where=paths[0]),
+            columns=find_columns(kinds_of(schema), where=first),
             name=name,
             limits=limits,
         )
@@ -85,7 +92,7 @@ class StoredArrowSource(GroupSource):
         if strays:
             _LOG.warning("%s is %s", self._strays[0].example, CUT)
         self._open = OpenFiles()
-        self._read: Recent[pa.RecordBatch] = Recent(cache_bytes, size=_size)
+        self._read: Recent[_Rows] = Recent(cache_bytes, size=_size)
         self._order = GroupOrder(self.name, len(self) / len(self._batches))
 
     def survey(self) -> tuple[Survey, ...]:
@@ -107,30 +114,32 @@ class StoredArrowSource(GroupSource):
         found.add(name_of(path), lambda *_: stored.digest, stored.size, text=False, tail=0)
 
     def _column(self, group: int, name: str) -> pa.Array:
+        rows = self._read.get(group, lambda: self._load(group))
         if name == self.columns.image:
             self._order.asked()
-        return self._read.get(group, lambda: self._load(group)).column(name)
+            if name not in rows.good:
+                self._order.read()
+        return good_column(rows.batch, name, rows.good, self.paths[self._files[group]])
 
-    def _load(self, group: int) -> pa.RecordBatch:
+    def _load(self, group: int) -> _Rows:
         number, batch = self._batches[group]
         path = self.paths[number]
         stored = self._stored[path]
-        self._order.read()
         try:
             with self._open.reading(path) as file:
                 if (file.size, file.tag) != (stored.size, stored.tag):
                     raise FileChanged(f"{path} changed since it was opened")
                 heads = _joined(file, stored.messages.heads[: batch.heads])
                 data = heads + file.read(batch.start, batch.length)
-            return _decoded(data, batch)
+            return _Rows(_decoded(data, batch), set())
         except (OSError, pa.ArrowException) as error:
             raise Reject(
                 reason_of(error), f"the batch at byte {batch.start} of {path}: {error}"
             ) from error
 
 
-def _size(batch: pa.RecordBatch) -> int:
-    return batch.nbytes
+def _size(rows: _Rows) -> int:
+    return rows.batch.get_total_buffer_size()  # nbytes believes the places in it
 
 
 def _joined(file: File, stretches: Sequence[tuple[int, int]]) -> bytes:
@@ -141,8 +150,6 @@ def _decoded(data: bytes, batch: Batch) -> pa.RecordBatch:
     """The rows of a batch, behind its heads. Raises ArrowInvalid where they are damaged."""
     with contextlib.suppress(StopIteration):
         found = pa.ipc.open_stream(data).read_next_batch()
-        for column in found.columns:
-            check_column(column)
         if len(found) == batch.rows:
             return found
     raise pa.ArrowInvalid(f"it does not hold {batch.rows} rows")
@@ -165,16 +172,17 @@ def _known(paths: Sequence[str], strays: Strays) -> Iterator[_Stored]:
 
 def _looked_at(path: str) -> _Stored | OSError:
     try:
-        file = open_file(path)
-        messages = messages_of(file)
-        heads = _joined(file, messages.heads)
-        digest = hashlib.sha256(heads)
-        for batch in messages.batches:
-            digest.update(file.read(batch.start, min(batch.length, _HASHED)))
+        with contextlib.closing(open_file(path)) as file:
+            messages = messages_of(file)
+            heads = _joined(file, messages.heads)
+            digest = hashlib.sha256(heads)
+            for batch in messages.batches:
+                digest.update(file.read(batch.start, min(batch.length, _HASHED)))
     except OSError as error:
         return error
     try:
         schema = pa.ipc.open_stream(heads).schema
-    except (OSError, pa.ArrowException) as error:
+        check_names(schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
         messages, schema = Messages((), (), messages.damage or str(error)), None
     return _Stored(file.size, file.tag, messages, schema, digest.digest())

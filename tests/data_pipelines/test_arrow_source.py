@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from data_makers import encoded, pixels
 
@@ -129,12 +130,72 @@ def test_places_that_lead_out_of_the_file_are_rejected_and_end_no_process(tmp_pa
     assert read(2)
 
 
-def test_captions_that_are_not_utf_8_are_read_as_they_are(tmp_path):
-    captions = pa.array([b"caf\xe9", b"a dog"], pa.binary()).view(pa.string())
-    table = pa.table({"image": [encoded(pixels(i)) for i in range(2)], "caption": captions})
+BAD = pa.array([b"caf\xe9", b"a dog"]).view(pa.string())  # not UTF-8
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        BAD,
+        BAD.view(pa.binary()).cast(pa.large_binary()).view(pa.large_string()),
+        pa.DictionaryArray.from_arrays(pa.array([0, 1]), BAD),
+        pa.ListArray.from_arrays([0, 1, 2], BAD),
+        pa.LargeListArray.from_arrays([0, 1, 2], BAD),
+    ],
+    ids=lambda captions: str(captions.type),
+)
+def test_texts_that_are_not_utf_8_are_read_as_they_are(tmp_path, captions):
+    image = pa.StructArray.from_arrays(
+        [pa.array([encoded(pixels(i)) for i in range(2)]), BAD], ["bytes", "path"]
+    )
+    pairs = pa.MapArray.from_arrays([0, 1, 2], BAD, pa.FixedSizeListArray.from_arrays(BAD, 1))
+    table = pa.table({"image": image, "caption": captions, "pairs": pairs})
     with pa.ipc.new_stream(tmp_path / "a.arrow", table.schema) as writer:
         writer.write_table(table)
-    assert open_source(tmp_path / "a.arrow").captions(0) == (b"caf\xe9",)
+    source = open_source(tmp_path / "a.arrow")
+    assert source.captions(0) == (b"caf\xe9",) and source.image(1) == encoded(pixels(1))
+    assert source.meta(1) == {"pairs": [{"key": "a dog", "value": ["a dog"]}]}
+
+
+@pytest.mark.parametrize("kept", [-8, -12])
+def test_a_stream_without_the_mark_of_its_end_is_said_to_be_cut_off(tmp_path, kept):
+    path = save(tmp_path / "set") / "data-00001-of-00002.arrow"
+    path.write_bytes(path.read_bytes()[:kept])
+    (stray,) = open_source(tmp_path / "set").survey()[0].strays
+    assert "cut off or damaged" in stray.reason and "data-00001" in stray.example
+
+
+def test_zeros_in_the_place_of_a_batch_are_no_end(tmp_path):
+    path = save(tmp_path / "set", files=1) / "data-00000-of-00001.arrow"
+    data = path.read_bytes()
+    third = data.rindex(b"\xff" * 4, 0, -8)
+    path.write_bytes(data[:third] + bytes(len(data) - third))
+    source = open_source(tmp_path / "set")
+    assert len(source) == 4 and "data-00000" in source.survey()[0].strays[0].example
+
+
+@pytest.mark.parametrize("name", [b"wid\xff\xfe", b"image"])
+def test_a_file_with_damaged_names_of_columns_is_left_out_and_said(tmp_path, name):
+    path = save(tmp_path / "set") / "data-00001-of-00002.arrow"
+    path.write_bytes(path.read_bytes().replace(b"width", name))
+    source = open_source(tmp_path / "set")
+    assert len(source) == 5 and "data-00001" in source.survey()[0].strays[0].example
+
+
+def test_files_with_other_columns_are_refused_by_name(tmp_path):
+    path = save(tmp_path / "set") / "data-00001-of-00002.arrow"
+    path.write_bytes(path.read_bytes().replace(b"width", b"wedth"))
+    with pytest.raises(ValueError, match="wedth in .*data-00001.* beside .*width in .*data-00000"):
+        open_source(tmp_path / "set")
+
+
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
+def test_rows_beside_tars_are_refused(tmp_path, ending):
+    table = pa.Table.from_pylist(rows(0, 5), schema=SCHEMA)
+    pq.write_table(table, tmp_path / f"b.{ending}")  # what it holds is no matter to Arrow's
+    (tmp_path / "a.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match="holds a.tar and .*b[.].*; say which by a pattern"):
+        open_source(tmp_path)
 
 
 def test_what_is_no_arrow_is_refused(tmp_path):

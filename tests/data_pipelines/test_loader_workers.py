@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_makers import Noisy, pixels
-from test_loader import assert_equal, loader, source, take  # noqa: F401
+from small_loader import assert_equal, loader, take
+from test_loader import source  # noqa: F401
 
 from data_pipelines import feed
 

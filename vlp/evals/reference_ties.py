@@ -38,7 +38,7 @@ def check_torch() -> None:
 
 
 def class_hits(
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     zclass: Float[np.ndarray, "k d"],
     labels: Int[np.ndarray, " n"],
     *,
@@ -67,7 +67,7 @@ def class_hits(
 
 
 def gallery_hits(
-    zimg: Float[np.ndarray, "n d"],
+    zimg: Float[np.ndarray, "n *q d"],
     ztxt: Float[np.ndarray, "m d"],
     image_of_text: Int[np.ndarray, " m"],
     *,

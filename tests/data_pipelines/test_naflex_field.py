@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from data_makers import encoded, write_tar
+from photo_options import OPTIONS
 from PIL import Image
 
 from data_pipelines.assemble import empty_batch
@@ -21,20 +22,6 @@ from tests.odd_images import picture, saved
 
 CUT = NaflexPreprocess(patch_size=8, max_num_patches=12)
 SHAPES = [(40, 90), (90, 40), (20, 20), (8, 200), (7, 3)]
-OPTIONS = {
-    "crop": (0.2, 0.4),
-    "flip_p": 1.0,
-    "brightness": 0.5,
-    "contrast": 0.5,
-    "saturation": 0.9,
-    "hue": 0.3,
-    "grey_p": 1.0,
-    "blur_p": 1.0,
-    "solarise_p": 1.0,
-    "randaugment": (4, 10),
-    "autoaugment": True,
-    "cutout_p": 1.0,
-}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from data_makers import write_tar
+from photo_options import OPTIONS as WITHOUT_FILTER
 from PIL import Image
 
 from data_pipelines import autoaugment as policies
@@ -18,21 +19,7 @@ from data_pipelines.opening import open_source
 from data_pipelines.photo_augment import PhotoAugment
 from tests.odd_images import picture, saved
 
-OPTIONS = {
-    "crop": (0.2, 0.4),
-    "interpolation": "nearest",
-    "flip_p": 1.0,
-    "brightness": 0.5,
-    "contrast": 0.5,
-    "saturation": 0.9,
-    "hue": 0.3,
-    "grey_p": 1.0,
-    "blur_p": 1.0,
-    "solarise_p": 1.0,
-    "randaugment": (4, 10),
-    "autoaugment": True,
-    "cutout_p": 1.0,
-}
+OPTIONS = {"interpolation": "nearest", **WITHOUT_FILTER}
 # They say how others are done.
 OF_OTHERS = {"size", "ratio", "background", "jitter_p"}
 DATA = saved(Image.fromarray(picture(90, 120)), "JPEG", quality=90)

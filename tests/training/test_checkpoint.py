@@ -75,25 +75,6 @@ def test_everything_comes_back_to_the_bit(directory, training, states):
     assert saved_steps(directory) == [1, 2, 3]
 
 
-def test_of_what_all_devices_hold_only_large_arrays_are_written_in_slices(tmp_path):
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    whole = jax.sharding.NamedSharding(mesh, PartitionSpec())
-    rng = np.random.default_rng(0)
-    values = {
-        name: rng.normal(size=size).astype(np.float32)
-        for name, size in (("large", 8 * 2**18), ("small", 8 * 2**10))
-    }
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, {"params": jax.device_put(values, whole)})
-    checkpoints.close()
-    folder = find_checkpoint(tmp_path, step=1)
-    assert_same(contents.read_arrays(folder, contents.saved_shapes(folder)), {"params": values})
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**contents.handlers())) as reader:
-        found = reader.metadata(folder).item_metadata["params"].tree
-    pieces = {name: array.storage.chunk_shape for name, array in found.items()}
-    assert pieces == {"large": (2**18,), "small": (8 * 2**10,)}
-
-
 def test_another_number_of_devices_takes_it_up(directory, training, fsdp_training):
     restored = restore(directory, fsdp_training)
     alone = restore(directory, training)
